@@ -1,0 +1,5 @@
+"""`python -m abatch.cli`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,19 @@
+"""What the process tells its caller. Part of the interface: CI scripts branch on these."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit status of every command."""
+
+    OK = 0
+    FAILED = 1
+    """It did not run: the target cannot be reached, no request succeeded."""
+    USAGE = 2
+    """What was asked for cannot be; nothing ran."""
+    RULE_FAILED = 3
+    RULE_INCONCLUSIVE = 4
+    """A rule could not be judged. Never a pass."""
+    INTERRUPTED = 130

@@ -1,0 +1,67 @@
+"""The command line's entry point."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from .. import __version__
+from ..engine.errors import AbatchError, ConfigurationError
+from .bench import bench
+from .exit_codes import ExitCode
+from .report import report
+from .serve import serve
+
+app = typer.Typer(
+    name="abatch",
+    help="Is my tail latency the price of the work, or an artifact of how the server schedules it?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve)
+app.command()(bench)
+app.command()(report)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"abatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback."""
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else ExitCode.OK)
+    except click.exceptions.Abort:
+        sys.exit(ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except AbatchError as error:
+        line = Text("abatch: ", style="bold") + Text(str(error), style="red")
+        Console(stderr=True, soft_wrap=True).print(line)
+        sys.exit(ExitCode.USAGE if isinstance(error, ConfigurationError) else ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""`abatch serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..engine.config import parse_bytes
+from ..engine.errors import ConfigurationError
+from .options import engine_config, with_engine_options
+
+if TYPE_CHECKING:
+    from ..engine.messages import Ready
+
+_ENGINE_PACKAGES = ("torch", "transformers", "jinja2", "prometheus_client")
+
+
+def require_engine() -> None:
+    """Raise `ConfigurationError` unless the packages of the engine are installed."""
+    missing = [package for package in _ENGINE_PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ConfigurationError(
+            f"the engine needs {', '.join(missing)}, not installed here: pip install 'abatch[engine]' "
+            "(a remote server can be measured without: abatch bench --url URL)"
+        )
+
+
+@with_engine_options
+def serve(
+    model: Annotated[
+        str, typer.Argument(help="tiny (made in code, no download), a Hugging Face id, a folder, or a .gguf file.")
+    ] = "tiny",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
+    fd: Annotated[int | None, typer.Option(help="Listening socket inherited from the parent, instead.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="ABATCH_API_KEY", help="Key that clients must send.", show_envvar=True)
+    ] = None,
+    served_model_name: Annotated[str | None, typer.Option(help="Name in the API. [default: MODEL]")] = None,
+    max_body: Annotated[str, typer.Option(help="Largest request body.")] = "16MiB",
+    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
+    exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,
+    seed: Annotated[int, typer.Option(help="Of random weights and of sampling without a seed.")] = 0,
+    *,
+    engine: dict[str, Any],
+) -> None:
+    """Serve a model behind an OpenAI-compatible API.
+
+    Listens on this machine only unless --host says otherwise. SIGTERM or Ctrl-C finishes what was accepted, then
+    exits 0.
+    """
+    require_engine()
+    from ..engine.server.serve import ServerConfig
+    from ..engine.server.serve import serve as run_server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    config = engine_config(model, seed, engine)
+    server_config = ServerConfig(
+        host=host,
+        port=port,
+        fd=fd,
+        api_key=api_key or None,
+        served_model_name=served_model_name,
+        max_body_bytes=parse_bytes(max_body),
+        drain_timeout_s=drain_timeout,
+        exit_on_eof=exit_on_eof,
+    )
+
+    def on_ready(url: str, ready: Ready) -> None:
+        console.print(
+            f"abatch: serving {served_model_name or model} at {url} ({config.batching} batching, {ready.device} "
+            f"{ready.dtype}, context {ready.max_model_len}, {ready.num_blocks} KV blocks of {ready.block_size} tokens, "
+            f"{ready.kv_bytes / 2**20:.0f} MiB)"
+        )
+
+    console.print(f"abatch: loading {model}")
+    asyncio.run(run_server(config, server_config, on_ready))

@@ -1,0 +1,120 @@
+"""What an engine is told when it starts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import ConfigurationError
+
+Batching = Literal["window", "continuous"]
+BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous")
+LoadFormat = Literal["auto", "dummy"]
+
+_BYTE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """The limits a step is planned under.
+
+    Attributes:
+        batching: `continuous` admits and evicts at every step; `window` collects requests, then runs them to the end.
+        max_num_seqs: Sequences that may run at once.
+        max_num_batched_tokens: Token budget of a step. Decodes are served first; prefill chunks get the rest.
+        max_model_len: Most tokens (prompt and output) a request may have.
+        window_size: `window` only: a batch starts when this many requests wait ...
+        window_timeout_s: ... or when the oldest has waited this long.
+    """
+
+    batching: Batching = "continuous"
+    max_num_seqs: int = 64
+    max_num_batched_tokens: int = 512
+    max_model_len: int = 8192
+    window_size: int = 16
+    window_timeout_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.batching not in BATCHING_MODES:
+            raise ConfigurationError(f"--batching must be one of {', '.join(BATCHING_MODES)}, not {self.batching!r}")
+        for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "window_size"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if self.window_timeout_s < 0:
+            raise ConfigurationError(f"--window-timeout must not be negative, not {self.window_timeout_s}")
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            raise ConfigurationError(
+                f"--max-num-batched-tokens ({self.max_num_batched_tokens}) must be at least --max-num-seqs "
+                f"({self.max_num_seqs}), or running sequences could not each decode one token a step"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Everything `abatch serve` tells its engine process. None means: decide from the model and the device.
+
+    Attributes:
+        model: `tiny`, a Hugging Face id, a folder, or a .gguf file.
+        tokenizer: Where the tokenizer is, if not with the model.
+        load_format: `dummy` takes the shape from config.json and random weights.
+        device: A torch device (`cpu`, `cuda`, `cuda:1`), or `auto`.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto` (float32 on CPU, the model's own elsewhere).
+        block_size: Tokens a KV block holds.
+        kv_memory_bytes: Memory for KV blocks; `num_blocks` overrides it with a count.
+        max_queue: Requests that may wait beyond those running, before new ones are refused.
+        num_threads: CPU threads of the device's work.
+    """
+
+    model: str = "tiny"
+    tokenizer: str | None = None
+    load_format: LoadFormat = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    batching: Batching = "continuous"
+    block_size: int = 16
+    kv_memory_bytes: int | None = None
+    num_blocks: int | None = None
+    prefix_cache: bool = True
+    max_num_seqs: int = 64
+    max_num_batched_tokens: int | None = None
+    max_model_len: int | None = None
+    max_queue: int = 1024
+    window_size: int = 16
+    window_timeout_s: float = 0.05
+    seed: int = 0
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.load_format not in ("auto", "dummy"):
+            raise ConfigurationError(f"--load-format must be auto or dummy, not {self.load_format!r}")
+        for name in ("block_size", "kv_memory_bytes", "num_blocks", "num_threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"--{name.removesuffix('_bytes').replace('_', '-')} must be at least 1")
+        if self.max_queue < 0:
+            raise ConfigurationError(f"--max-queue must not be negative, not {self.max_queue}")
+        self.scheduler_config(max_model_len=self.max_model_len or 1, max_num_batched_tokens=1 << 30)
+
+    def scheduler_config(self, *, max_model_len: int, max_num_batched_tokens: int) -> SchedulerConfig:
+        """The scheduler's part, with what only the loaded model and its device could decide filled in."""
+        return SchedulerConfig(
+            batching=self.batching,
+            max_num_seqs=self.max_num_seqs,
+            max_num_batched_tokens=self.max_num_batched_tokens or max(max_num_batched_tokens, self.max_num_seqs),
+            max_model_len=max_model_len,
+            window_size=self.window_size,
+            window_timeout_s=self.window_timeout_s,
+        )
+
+
+def parse_bytes(text: str) -> int:
+    """`"2GiB"`, `"500M"`, `"1048576"` as a number of bytes.
+
+    Raises:
+        ConfigurationError: the text is not a size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", text.lower())
+    if match is None:
+        raise ConfigurationError(f"{text!r} is not a size; write for example 2GiB, 500MB or 1048576")
+    return int(float(match[1]) * _BYTE_UNITS[match[2] or ""])

@@ -1,0 +1,89 @@
+"""Tokens back to text as they come: never half a character, never past a stop string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+_MAX_TOKENS_OF_A_CHARACTER = 4
+"""A UTF-8 character has at most four bytes, and no token carries less than one."""
+
+
+class Decoder(Protocol):
+    """The one method of a tokenizer that is needed here."""
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of tokens, with U+FFFD for a character cut in two."""
+
+
+class IncrementalDetokenizer:
+    """Text of a growing sequence of tokens.
+
+    A tokenizer may join or space tokens by their neighbours, so a token is decoded behind those before it and the
+    difference is what it added. Text that ends in U+FFFD may be the beginning of a character and is held back, but
+    for no more tokens than a character can have: bytes that never become one must not silence a stream.
+    """
+
+    def __init__(self, tokenizer: Decoder) -> None:
+        self._tokenizer = tokenizer
+        self._context: list[int] = []
+        self._context_text = ""
+        self._pending: list[int] = []
+
+    def add(self, token_id: int) -> str:
+        """The text that is certain once this token is known; may be empty."""
+        self._pending.append(token_id)
+        text = self._tokenizer.decode(self._context + self._pending)
+        if text.endswith("\ufffd") and len(self._pending) < _MAX_TOKENS_OF_A_CHARACTER:
+            return ""
+        return self._emit(text)
+
+    def flush(self) -> str:
+        """What was held back, when no more tokens come."""
+        return self._emit(self._tokenizer.decode(self._context + self._pending)) if self._pending else ""
+
+    def _emit(self, text: str) -> str:
+        added = text[len(self._context_text) :]
+        if self._pending:
+            self._context, self._pending = self._pending, []
+            self._context_text = self._tokenizer.decode(self._context)
+        return added
+
+
+class StopStrings:
+    """Cuts a stream of text before the first of several strings."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self.found = False
+
+    def add(self, text: str) -> str:
+        """The part of the text so far that certainly precedes any stop string. Sets `found` at one."""
+        if not self._stops:
+            return text
+        text = self._held + text
+        positions = [position for stop in self._stops if (position := text.find(stop)) >= 0]
+        if positions:
+            self.found = True
+            self._held = ""
+            return text[: min(positions)]
+        keep = held_back(text, self._stops)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def flush(self) -> str:
+        """What was held back as the possible beginning of a stop string that never came."""
+        held, self._held = self._held, ""
+        return held
+
+
+def held_back(text: str, targets: Sequence[str]) -> int:
+    """How many characters at the end of `text` could be the beginning of one of `targets`."""
+    longest = 0
+    for target in targets:
+        for length in range(min(len(target) - 1, len(text)), longest, -1):
+            if text.endswith(target[:length]):
+                longest = length
+                break
+    return longest

@@ -1,0 +1,228 @@
+"""The server's side of the engine process: starts it, talks to it, survives its death."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import sys
+from collections.abc import AsyncGenerator
+
+from .config import EngineConfig
+from .engine import TokenOutput
+from .errors import ConfigurationError, EngineDeadError, QueueFullError, RequestError
+from .messages import (
+    LENGTH,
+    Cancel,
+    EngineStats,
+    Failed,
+    FromEngine,
+    Outputs,
+    Ready,
+    Refused,
+    Start,
+    Submit,
+    ToEngine,
+    frame,
+    from_engine_decoder,
+)
+from .request import SamplingParams, check_length
+
+_MAX_FRAME_BYTES = 1 << 30
+_EXIT_GRACE_S = 5.0
+
+_Event = TokenOutput | Exception
+
+
+class EngineClient:
+    """An engine in a child process. Make one with `start`.
+
+    When the process dies, for whatever reason, every pending `generate` raises `EngineDeadError`, later ones raise it
+    at once, and `is_alive` turns false.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        ready: Ready,
+    ) -> None:
+        self.ready = ready
+        self.stats = EngineStats()
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._max_pending = config.max_num_seqs + config.max_queue
+        self._pending: dict[str, asyncio.Queue[_Event]] = {}
+        self._numbers = itertools.count()
+        self._death: EngineDeadError | None = None
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._reading = asyncio.create_task(self._read(), name="engine-client-reader")
+
+    @classmethod
+    async def start(cls, config: EngineConfig) -> EngineClient:
+        """Start the engine process and wait until the model is loaded.
+
+        Raises:
+            ConfigurationError: the configuration cannot work; the text says what to change.
+            EngineDeadError: the process ended without a word (its traceback is on stderr).
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "abatch.engine.engine_process", str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours)
+        try:
+            writer.write(frame(Start(config)))
+            first = await _receive(reader)
+        except BaseException:
+            process.kill()
+            writer.close()
+            await process.wait()
+            raise
+        if isinstance(first, Ready):
+            return cls(config, process, reader, writer, first)
+        writer.close()
+        code = await process.wait()
+        if isinstance(first, Failed):
+            raise ConfigurationError(first.message)
+        raise EngineDeadError(f"the engine process ended while starting (exit code {code}); see its output above")
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the engine process has ended."""
+        return self._death is None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the engine."""
+        return self._process.pid
+
+    @property
+    def num_pending(self) -> int:
+        """Requests accepted and not ended."""
+        return len(self._pending)
+
+    async def generate(self, prompt_ids: list[int], sampling: SamplingParams) -> AsyncGenerator[list[TokenOutput]]:
+        """Run a request; yields its tokens as they come, several at once when the reader was slower than the engine.
+
+        Leaving the iteration early cancels the request.
+
+        Raises:
+            ContextLengthError: it does not fit the context.
+            QueueFullError: too many requests are pending.
+            EngineDeadError: the engine process ended before the request did.
+        """
+        request_id, events = self._submit(prompt_ids, sampling)
+        has_ended = False
+        try:
+            while not has_ended:
+                outputs = [_checked(await events.get())]
+                while not events.empty():
+                    outputs.append(_checked(events.get_nowait()))
+                has_ended = outputs[-1].finish_reason is not None
+                yield outputs
+        finally:
+            self._forget(request_id)
+            if not has_ended:
+                self._send(Cancel(request_id))
+
+    def check(self, prompt_ids: list[int], sampling: SamplingParams, *, num_requests: int = 1) -> None:
+        """Raise what `generate` would raise for these requests now, before any output has been promised."""
+        if self._death is not None:
+            raise self._death
+        check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
+        if max(prompt_ids) >= self.ready.vocab_size or min(prompt_ids) < 0:
+            raise RequestError(
+                f"the prompt has token ids outside the vocabulary of {self.ready.vocab_size}", param="prompt"
+            )
+        if len(self._pending) + num_requests > self._max_pending:
+            raise QueueFullError(f"{len(self._pending)} requests are pending, which is the limit; try again later")
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until nothing is pending; False if that took longer than `timeout_s`."""
+        try:
+            await asyncio.wait_for(self._drained.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End the engine process."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        self._die("the engine was shut down")
+        self._writer.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _EXIT_GRACE_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    def _submit(self, prompt_ids: list[int], sampling: SamplingParams) -> tuple[str, asyncio.Queue[_Event]]:
+        self.check(prompt_ids, sampling)
+        request_id = str(next(self._numbers))
+        events = self._pending[request_id] = asyncio.Queue()
+        self._drained.clear()
+        self._send(Submit(request_id, prompt_ids, sampling))
+        return request_id, events
+
+    def _forget(self, request_id: str) -> None:
+        self._pending.pop(request_id, None)
+        if not self._pending:
+            self._drained.set()
+
+    def _send(self, message: ToEngine) -> None:
+        if self._death is None:
+            self._writer.write(frame(message))
+
+    async def _read(self) -> None:
+        try:
+            while (message := await _receive(self._reader)) is not None:
+                self._dispatch(message)
+        finally:
+            if self._death is None and not self._reader.at_eof():
+                self._die("the connection to the engine process broke")
+        code = await self._process.wait()
+        self._die(f"the engine process ended unexpectedly (exit code {code})")
+
+    def _dispatch(self, message: FromEngine) -> None:
+        match message:
+            case Outputs(tokens, stats):
+                self.stats = stats
+                for output in tokens:
+                    if (events := self._pending.get(output.request_id)) is not None:
+                        events.put_nowait(output)
+            case Refused(request_id, text):
+                if (events := self._pending.get(request_id)) is not None:
+                    events.put_nowait(RequestError(text))
+
+    def _die(self, reason: str) -> None:
+        if self._death is None:
+            self._death = EngineDeadError(reason)
+            self.stats = EngineStats(totals=self.stats.totals)
+            for events in self._pending.values():
+                events.put_nowait(self._death)
+
+
+def _checked(event: _Event) -> TokenOutput:
+    if isinstance(event, Exception):
+        raise event
+    return event
+
+
+async def _receive(reader: asyncio.StreamReader) -> FromEngine | None:
+    """The next message; None when the engine's end is closed."""
+    try:
+        (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+        if length > _MAX_FRAME_BYTES:
+            return None
+        return from_engine_decoder.decode(await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None

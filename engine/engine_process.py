@@ -1,0 +1,157 @@
+"""The engine in a process of its own: `python -m abatch.engine.engine_process FD`, started by `EngineClient`.
+
+One thread owns the device and runs the step loop; one reads commands, one writes results. The HTTP side, with its
+thousands of events a second, shares no interpreter lock with any of them.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from queue import Empty, SimpleQueue
+
+from .engine import Engine, TokenOutput
+from .errors import AbatchError, RequestError
+from .messages import (
+    LENGTH,
+    Cancel,
+    EngineStats,
+    Failed,
+    FromEngine,
+    Outputs,
+    Refused,
+    Start,
+    Submit,
+    ToEngine,
+    frame,
+    to_engine_decoder,
+)
+from .request import Request
+
+_ORPHANED = None
+"""Put on the command queue when the server's end of the socket is closed."""
+
+
+class _Channel:
+    """The engine's end of the socket: a queue of commands in, a queue of frames out, a thread for each."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._reader = connection.makefile("rb")
+        self.commands: SimpleQueue[Submit | Cancel | None] = SimpleQueue()
+        self._frames: SimpleQueue[bytes] = SimpleQueue()
+
+    def receive(self) -> ToEngine | None:
+        """The next message; None when the other end is gone."""
+        header = self._reader.read(LENGTH.size)
+        if len(header) < LENGTH.size:
+            return None
+        (length,) = LENGTH.unpack(header)
+        body = self._reader.read(length)
+        return to_engine_decoder.decode(body) if len(body) == length else None
+
+    def send_now(self, message: FromEngine) -> None:
+        """Write a message and return once the kernel has it."""
+        self._connection.sendall(frame(message))
+
+    def send(self, message: FromEngine) -> None:
+        """Queue a message for the writer thread: the step loop never waits for a slow reader."""
+        self._frames.put(frame(message))
+
+    def start_threads(self) -> None:
+        """Begin to move messages in both directions."""
+        for target in (self._read_commands, self._write_frames):
+            threading.Thread(target=target, name=f"engine{target.__name__}", daemon=True).start()
+
+    def _read_commands(self) -> None:
+        while (message := self.receive()) is not None:
+            assert isinstance(message, Submit | Cancel)
+            self.commands.put(message)
+        self.commands.put(_ORPHANED)
+
+    def _write_frames(self) -> None:
+        try:
+            while True:
+                self._connection.sendall(self._frames.get())
+        except OSError:
+            self.commands.put(_ORPHANED)
+
+
+class _StepLoop:
+    """Takes commands between steps and reports after each."""
+
+    def __init__(self, engine: Engine, channel: _Channel) -> None:
+        self._engine = engine
+        self._channel = channel
+
+    def run(self) -> None:
+        """Until the server is gone."""
+        while True:
+            commands = self._take_commands()
+            if _ORPHANED in commands:
+                return
+            outputs = [output for command in commands if command and (output := self._apply(command))]
+            num_steps = self._engine.totals.num_steps
+            outputs += self._engine.step()
+            if commands or self._engine.totals.num_steps > num_steps:
+                self._channel.send(Outputs(outputs, self._stats()))
+
+    def _take_commands(self) -> list[Submit | Cancel | None]:
+        """All commands there are; waits for one as long as there is nothing else to do."""
+        commands: list[Submit | Cancel | None] = []
+        queue = self._channel.commands
+        idle_s = self._engine.idle_s()
+        try:
+            if idle_s != 0.0:
+                commands.append(queue.get(timeout=idle_s))
+            while True:
+                commands.append(queue.get_nowait())
+        except Empty:
+            return commands
+
+    def _apply(self, command: Submit | Cancel) -> TokenOutput | None:
+        if isinstance(command, Cancel):
+            return self._engine.cancel(command.request_id)
+        try:
+            self._engine.submit(Request(command.request_id, command.prompt_ids, command.sampling))
+        except RequestError as error:
+            self._channel.send(Refused(command.request_id, str(error)))
+        return None
+
+    def _stats(self) -> EngineStats:
+        engine, scheduler = self._engine, self._engine.scheduler
+        return EngineStats(
+            num_waiting=len(scheduler.waiting),
+            num_running=len(scheduler.running),
+            num_blocks_held=scheduler.blocks.num_held,
+            num_blocks_cached=scheduler.blocks.num_cached,
+            num_preemptions=scheduler.num_preemptions,
+            num_cached_tokens=scheduler.num_cached_tokens,
+            totals=engine.totals,
+        )
+
+
+def main() -> None:
+    """Serve the engine on the socket whose file descriptor is the first argument."""
+    # Ctrl-C reaches the whole process group; the server decides when its engine ends, by closing the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = _Channel(socket.socket(fileno=int(sys.argv[1])))
+    start = channel.receive()
+    if not isinstance(start, Start):
+        return
+    try:
+        from .build import build_engine  # torch and transformers: seconds, so only once it is certain to be needed
+
+        engine, ready = build_engine(start.config)
+    except AbatchError as error:
+        channel.send_now(Failed(str(error)))
+        sys.exit(1)
+    channel.send_now(ready)
+    channel.start_threads()
+    _StepLoop(engine, channel).run()
+
+
+if __name__ == "__main__":
+    main()

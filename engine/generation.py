@@ -1,0 +1,136 @@
+"""From a prompt to a stream of text with reasons, counts and log-probabilities: what both endpoints are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from .detokenizer import IncrementalDetokenizer, StopStrings
+from .engine import TokenOutput
+from .engine_client import EngineClient
+from .errors import RequestError
+from .protocol import SamplingFields
+from .request import FinishReason, SamplingParams
+from .runner import TokenLogprobs
+from .tokenizer import ChatTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """One token, its own text, and its log-probabilities (chosen, then most likely first, as text)."""
+
+    text: str
+    logprob: float
+    top: list[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """What a stream gained. The last delta of a stream carries the finish reason.
+
+    `num_tokens` counts tokens whether or not they yielded text yet; `logprobs` has an entry for each where asked for.
+    """
+
+    text: str
+    num_tokens: int
+    logprobs: list[TokenText] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    num_cached_tokens: int = 0
+
+
+def sampling_params(
+    fields: SamplingFields,
+    *,
+    max_tokens: int | None,
+    num_logprobs: int | None,
+    num_prompt: int,
+    max_model_len: int,
+    eos_token_ids: frozenset[int],
+) -> SamplingParams:
+    """Fill in OpenAI's defaults: temperature 1, and as many tokens as the context has room for.
+
+    Raises:
+        RequestError: the values contradict each other.
+    """
+    stops = frozenset(fields.stop_token_ids or ()) | (frozenset() if fields.ignore_eos else eos_token_ids)
+    return SamplingParams(
+        max_tokens=max_tokens if max_tokens is not None else max(1, max_model_len - num_prompt),
+        min_tokens=fields.min_tokens or 0,
+        temperature=1.0 if fields.temperature is None else fields.temperature,
+        top_k=max(fields.top_k or 0, 0),
+        top_p=1.0 if fields.top_p is None else fields.top_p,
+        seed=fields.seed,
+        presence_penalty=fields.presence_penalty or 0.0,
+        frequency_penalty=fields.frequency_penalty or 0.0,
+        stop_token_ids=stops,
+        suppressed_token_ids=stops | eos_token_ids,
+        logprobs=num_logprobs,
+    )
+
+
+def refuse_unsupported(fields: SamplingFields) -> None:
+    """Refuse, with 422, what OpenAI's API has and this engine has not."""
+    if fields.logit_bias:
+        raise RequestError("logit_bias is not supported", param="logit_bias", status=422, code="unsupported")
+
+
+class TextGenerator:
+    """Runs prompts on an engine and turns tokens into text."""
+
+    def __init__(self, engine: EngineClient, tokenizer: ChatTokenizer) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.eos_token_ids = frozenset(engine.ready.eos_token_ids) | tokenizer.eos_token_ids
+
+    async def stream(
+        self, prompt_ids: list[int], sampling: SamplingParams, stop_strings: Sequence[str] = ()
+    ) -> AsyncGenerator[TextDelta]:
+        """Yield a delta whenever tokens arrive, the last with a finish reason.
+
+        A stop string ends the stream right before it, and cancels what the engine still computes.
+        """
+        detokenizer = IncrementalDetokenizer(self.tokenizer)
+        stops = StopStrings(stop_strings)
+        async with aclosing(self.engine.generate(prompt_ids, sampling)) as batches:
+            async for outputs in batches:
+                delta = self._delta(outputs, detokenizer, stops, sampling)
+                yield delta
+                if delta.finish_reason is not None:
+                    return
+
+    def _delta(
+        self,
+        outputs: Sequence[TokenOutput],
+        detokenizer: IncrementalDetokenizer,
+        stops: StopStrings,
+        sampling: SamplingParams,
+    ) -> TextDelta:
+        text = ""
+        num_tokens = 0
+        logprobs = []
+        reason: FinishReason | None = None
+        for output in outputs:
+            reason = output.finish_reason
+            if output.token_id is not None:
+                num_tokens += 1
+                is_stop_token = reason is FinishReason.STOP
+                text += "" if is_stop_token else stops.add(detokenizer.add(output.token_id))
+                if output.logprobs is not None:
+                    logprobs.append(self._token_text(output.token_id, output.logprobs))
+            if stops.found:
+                reason = FinishReason.STOP
+            if reason is not None:
+                break
+        if reason is not None and not stops.found:
+            text += stops.add(detokenizer.flush())
+            text += stops.flush()
+        num_cached = outputs[-1].num_cached_tokens
+        return TextDelta(text, num_tokens, logprobs, reason, num_cached)
+
+    def _token_text(self, token_id: int, logprobs: TokenLogprobs) -> TokenText:
+        def text(token: int) -> str:
+            return self.tokenizer.decode([token], skip_special_tokens=False)
+
+        top = [(text(token), value) for token, value in logprobs.top]
+        return TokenText(text(token_id), logprobs.chosen, top)

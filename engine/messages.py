@@ -1,0 +1,92 @@
+"""What the server's and the engine's process say to each other: length-prefixed MessagePack on a socket pair."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from .config import EngineConfig
+from .engine import EngineTotals, TokenOutput
+from .request import SamplingParams
+
+LENGTH = struct.Struct("<I")
+
+
+class Start(msgspec.Struct, tag=True):
+    """First message to the engine."""
+
+    config: EngineConfig
+
+
+class Submit(msgspec.Struct, tag=True):
+    """Run a request."""
+
+    request_id: str
+    prompt_ids: list[int]
+    sampling: SamplingParams
+
+
+class Cancel(msgspec.Struct, tag=True):
+    """Nobody waits for this request any more."""
+
+    request_id: str
+
+
+class Ready(msgspec.Struct, tag=True):
+    """First message from an engine that can take requests. None bounds of the model are already resolved."""
+
+    max_model_len: int
+    vocab_size: int
+    eos_token_ids: list[int]
+    num_blocks: int
+    block_size: int
+    kv_bytes: int
+    device: str
+    dtype: str
+
+
+class Failed(msgspec.Struct, tag=True):
+    """The engine cannot start, and why: one line for the user."""
+
+    message: str
+
+
+class EngineStats(msgspec.Struct, frozen=True):
+    """The engine's state as of a step."""
+
+    num_waiting: int = 0
+    num_running: int = 0
+    num_blocks_held: int = 0
+    num_blocks_cached: int = 0
+    num_preemptions: int = 0
+    num_cached_tokens: int = 0
+    totals: EngineTotals = EngineTotals()
+
+
+class Outputs(msgspec.Struct, tag=True):
+    """What one turn of the engine's loop produced."""
+
+    tokens: list[TokenOutput]
+    stats: EngineStats
+
+
+class Refused(msgspec.Struct, tag=True):
+    """A submitted request can never be served. The server checks first, so this is rare."""
+
+    request_id: str
+    message: str
+
+
+ToEngine = Start | Submit | Cancel
+FromEngine = Ready | Failed | Outputs | Refused
+
+_encoder = msgspec.msgpack.Encoder()
+to_engine_decoder = msgspec.msgpack.Decoder(ToEngine)
+from_engine_decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
+
+
+def frame(message: ToEngine | FromEngine) -> bytes:
+    """A message as it goes over the socket."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body

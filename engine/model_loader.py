@@ -1,0 +1,203 @@
+"""From what the user calls a model to a torch module that attends through our pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from .attention.base import ATTENTION_NAME, register
+from .attention.kv_cache import KVShape
+from .config import EngineConfig
+from .errors import ConfigurationError, UnsupportedModelError
+from .tiny import tiny_model
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to run, and what the engine must know of it.
+
+    `max_position` is the most tokens its position encoding knows; None if unlimited.
+    """
+
+    module: PreTrainedModel
+    kv_shape: KVShape
+    dtype: torch.dtype
+    device: torch.device
+    max_position: int | None
+    eos_token_ids: frozenset[int]
+    vocab_size: int
+
+
+def load_model(config: EngineConfig) -> LoadedModel:
+    """Load `config.model` onto its device and check that the engine runs it exactly.
+
+    Raises:
+        ConfigurationError: there is no such model, device or dtype.
+        UnsupportedModelError: the model needs something that the engine lacks.
+    """
+    register()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    device = _device(config.device)
+    if config.model == "tiny":
+        module: PreTrainedModel = tiny_model(config.seed, _dtype(config.dtype, device, torch.float32))
+        module.set_attn_implementation(ATTENTION_NAME)
+    else:
+        module = _from_transformers(config, device)
+    module = module.to(device).eval()  # type: ignore[arg-type]  # transformers types .to() as taking no device
+    return LoadedModel(
+        module=module,
+        kv_shape=_probe(module, device),
+        dtype=module.dtype,
+        device=device,
+        max_position=getattr(module.config, "max_position_embeddings", None),
+        eos_token_ids=_eos_token_ids(module),
+        vocab_size=int(module.config.vocab_size),
+    )
+
+
+def pretrained_arguments(model: str) -> tuple[str, dict[str, str]]:
+    """What `from_pretrained` is called with for a hub id, a folder or a .gguf file.
+
+    Raises:
+        ConfigurationError: the name is of a local file or folder that is not there, or needs packages that are not.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ConfigurationError(f"there is no file {path}")
+        for package in ("gguf", "accelerate"):
+            try:
+                __import__(package)
+            except ImportError:
+                raise ConfigurationError("reading .gguf files needs: pip install 'abatch[gguf]'") from None
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigurationError(f"the folder {path} has no config.json, so it is not a model")
+        return str(path), {}
+    if path.exists() or model.startswith(("/", "./", "../", "~")):
+        raise ConfigurationError(f"{model} is not a model folder or a .gguf file")
+    return model, {}
+
+
+def _from_transformers(config: EngineConfig, device: torch.device) -> PreTrainedModel:
+    name, arguments = pretrained_arguments(config.model)
+    model_config = _reading(config.model, lambda: AutoConfig.from_pretrained(name, **arguments))
+    _refuse_unsupported(model_config, is_gguf=bool(arguments))
+    dtype = _dtype(config.dtype, device, model_config.dtype)
+    if config.load_format == "dummy":
+        torch.manual_seed(config.seed)
+        with torch.device(device):
+            dummy: PreTrainedModel = AutoModelForCausalLM.from_config(
+                model_config, dtype=dtype, attn_implementation=ATTENTION_NAME
+            )
+        return dummy
+    loaded: PreTrainedModel = _reading(
+        config.model,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, attn_implementation=ATTENTION_NAME, **arguments
+        ),
+    )
+    return loaded
+
+
+def _reading(model: str, read: Callable[[], Any]) -> Any:
+    """Call `read`; what transformers raises about a model it cannot find or parse becomes one line."""
+    try:
+        return read()
+    except (OSError, ValueError, KeyError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        detail = lines[0] if lines else type(error).__name__
+        raise ConfigurationError(f"cannot load the model {model!r}: {detail}") from error
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device, of_model: torch.dtype | None) -> torch.dtype:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else of_model or torch.float32
+    if name not in _DTYPES:
+        raise ConfigurationError(f"--dtype must be auto, {', '.join(_DTYPES)}; not {name!r}")
+    return _DTYPES[name]
+
+
+def _refuse_unsupported(config: PreTrainedConfig, *, is_gguf: bool) -> None:
+    """Refuse, before gigabytes are read, what the config already shows the engine would get wrong."""
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(f"{kind} is an encoder-decoder model; only decoders are supported")
+    if hasattr(config, "text_config"):
+        raise UnsupportedModelError(f"{kind} is a multimodal model; only text decoders are supported")
+    if getattr(config, "quantization_config", None) is not None and not is_gguf:
+        raise UnsupportedModelError("quantised weights are not supported (a .gguf file is, by dequantising it)")
+    if getattr(config, "attn_logit_softcapping", None) is not None:
+        raise UnsupportedModelError(f"{kind} uses attention logit soft-capping, which no backend here supports yet")
+    rope = getattr(config, "rope_parameters", None) or {}
+    types = {rope.get("rope_type"), *(part.get("rope_type") for part in rope.values() if isinstance(part, dict))}
+    for rope_type in types & {"dynamic", "longrope"}:
+        # Their frequencies follow the longest position in the call, so a neighbour in the batch would change them.
+        raise UnsupportedModelError(f"{kind} uses {rope_type!r} rotary embeddings, which do not batch exactly")
+
+
+@dataclass(slots=True)
+class _Probe:
+    """Stands in for attention once, to see what the model asks of it."""
+
+    shapes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **_: Any) -> torch.Tensor:
+        if layer in self.shapes:
+            raise UnsupportedModelError("the model attends more than once in a layer")
+        self.shapes[layer] = (key.shape[1], key.shape[2], value.shape[2])
+        return torch.zeros(*query.shape[:2], value.shape[2], dtype=query.dtype, device=query.device)
+
+
+def _probe(module: PreTrainedModel, device: torch.device) -> KVShape:
+    """Run two tokens through the model and read off how many keys of which size each layer keeps.
+
+    Whatever the configuration calls these things, and whether or not a model goes through the attention interface
+    at all, shows here.
+    """
+    kind = module.config.model_type
+    probe = _Probe()
+    ids = torch.zeros((1, 2), dtype=torch.long, device=device)
+    positions = torch.arange(2, device=device).unsqueeze(0)
+    with torch.inference_mode():
+        module(input_ids=ids, position_ids=positions, use_cache=False, step_attention=probe)
+    num_layers = int(module.config.num_hidden_layers)
+    if sorted(probe.shapes) != list(range(num_layers)):
+        raise UnsupportedModelError(
+            f"{kind}: only {len(probe.shapes)} of {num_layers} layers use the attention interface of transformers "
+            "(recurrent, linear-attention and older hand-written models do not)"
+        )
+    shapes = set(probe.shapes.values())
+    if len(shapes) > 1 or any(key_size != value_size for _, key_size, value_size in shapes):
+        raise UnsupportedModelError(f"{kind}: its layers keep keys and values of different shapes")
+    num_kv_heads, head_size, _ = shapes.pop()
+    return KVShape(num_layers, num_kv_heads, head_size)
+
+
+def _eos_token_ids(module: PreTrainedModel) -> frozenset[int]:
+    ids: set[int] = set()
+    for source in (module.generation_config, module.config):
+        eos = getattr(source, "eos_token_id", None)
+        ids.update(eos if isinstance(eos, list) else [] if eos is None else [eos])
+    return frozenset(ids)

@@ -1,0 +1,302 @@
+"""The OpenAI wire types, shared by the server and the load generator's client. No torch, no I/O.
+
+The annotations are the one source of what is accepted: msgspec validates requests by them, and `/openapi.json` is
+generated from them. Fields with the word "extension" are not OpenAI's; they are spelled as vLLM spells them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+_Penalty = Annotated[float, Meta(ge=-2.0, le=2.0)]
+_PositiveInt = Annotated[int, Meta(ge=1)]
+_StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class StreamOptions(Struct):
+    """`include_usage`: send one more chunk with the token counts after the last token."""
+
+    include_usage: bool = False
+
+
+class SamplingFields(Struct, kw_only=True):
+    """What both completion endpoints accept."""
+
+    model: str | None = None
+    temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | None = None
+    top_p: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
+    max_tokens: _PositiveInt | None = None
+    n: Annotated[int, Meta(ge=1, le=16)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    presence_penalty: _Penalty | None = None
+    frequency_penalty: _Penalty | None = None
+    stop: _StopString | Annotated[list[_StopString], Meta(max_length=16)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    logit_bias: dict[str, float] | None = None
+    user: str | None = None
+    # Extensions.
+    top_k: Annotated[int, Meta(ge=-1)] | None = None
+    min_tokens: Annotated[int, Meta(ge=0)] | None = None
+    ignore_eos: bool | None = None
+    stop_token_ids: Annotated[list[int], Meta(max_length=256)] | None = None
+
+
+class FunctionCall(Struct):
+    """A call of a tool. `arguments` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Struct, kw_only=True):
+    """A tool call as an assistant message carries it."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ContentPart(Struct):
+    """A piece of a message. Only text is supported."""
+
+    type: str
+    text: str | None = None
+
+
+class ChatMessage(Struct, kw_only=True, omit_defaults=True):
+    """A message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class FunctionDefinition(Struct, omit_defaults=True):
+    """A tool's signature. `parameters` is a JSON schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(Struct):
+    """A tool the model may call."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class ResponseFormat(Struct):
+    """Only `text` is supported."""
+
+    type: str
+
+
+class ChatCompletionRequest(SamplingFields, kw_only=True):
+    """Body of `POST /v1/chat/completions`."""
+
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    max_completion_tokens: _PositiveInt | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+
+
+class CompletionRequest(SamplingFields, kw_only=True):
+    """Body of `POST /v1/completions`."""
+
+    prompt: str | list[str | int | list[int]]
+    """Text, several texts, token ids, or several lists of them."""
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: int | None = None
+
+
+class PromptTokensDetails(Struct):
+    """Of the prompt's tokens, how many the prefix cache had."""
+
+    cached_tokens: int = 0
+
+
+class Usage(Struct, kw_only=True):
+    """Token counts of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | None = None
+
+
+class TopLogprob(Struct):
+    """One of the most likely tokens at a position."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ChatLogprob(Struct):
+    """The chosen token at a position, and the most likely ones."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(Struct):
+    """One entry a token."""
+
+    content: list[ChatLogprob]
+
+
+class CompletionLogprobs(Struct):
+    """Parallel lists, one entry a token. `text_offset` counts characters from the start of the text."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class AssistantMessage(Struct, kw_only=True):
+    """What the model said."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None = None
+    tool_calls: list[ToolCall] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ChatChoice(Struct, kw_only=True):
+    """One answer."""
+
+    index: int
+    message: AssistantMessage
+    logprobs: ChatLogprobs | None = None
+    finish_reason: str | None = None
+
+
+class ChatCompletion(Struct, kw_only=True):
+    """The whole answer of `/v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+
+
+class DeltaToolCall(Struct, kw_only=True):
+    """A tool call in a stream. It always comes whole."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Delta(Struct, kw_only=True, omit_defaults=True):
+    """What a chunk adds. `reasoning_content` is read from other servers, never sent."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[DeltaToolCall] | None = None
+
+
+class ChatChunkChoice(Struct, kw_only=True):
+    """One answer's part of a chunk."""
+
+    index: int = 0
+    delta: Delta
+    logprobs: ChatLogprobs | None = None
+    finish_reason: str | None = None
+
+
+class ChatCompletionChunk(Struct, kw_only=True):
+    """One server-sent event of `/v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChatChunkChoice]
+    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class CompletionChoice(Struct, kw_only=True):
+    """One answer, or its part of a chunk."""
+
+    index: int = 0
+    text: str
+    logprobs: CompletionLogprobs | None = None
+    finish_reason: str | None = None
+
+
+class Completion(Struct, kw_only=True):
+    """The answer of `/v1/completions`, whole or one server-sent event of it."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ModelCard(Struct, kw_only=True):
+    """A model this server has."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "abatch"
+    max_model_len: int | None = None
+
+
+class ModelList(Struct, kw_only=True):
+    """The answer of `/v1/models`."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class ErrorDetail(Struct, kw_only=True):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(Struct):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+DONE = b"data: [DONE]\n\n"
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Struct) -> bytes:
+    """A wire type as JSON."""
+    return _encoder.encode(message)
+
+
+def server_sent_event(message: Struct) -> bytes:
+    """A wire type as one server-sent event."""
+    return b"data: " + _encoder.encode(message) + b"\n\n"

@@ -1,0 +1,241 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ..errors import RequestError
+from ..generation import TextDelta, TokenText, refuse_unsupported, sampling_params
+from ..protocol import (
+    AssistantMessage,
+    ChatChoice,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionRequest,
+    ChatLogprob,
+    ChatLogprobs,
+    ChatMessage,
+    Delta,
+    DeltaToolCall,
+    FunctionCall,
+    ToolCall,
+    TopLogprob,
+    Usage,
+    server_sent_event,
+)
+from ..tool_calls import ParsedToolCall, ToolCallParser
+from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave
+from .responses import json_response, read_body, stream_response
+from .state import STATE, ServerState
+
+_decoder = msgspec.json.Decoder(ChatCompletionRequest)
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    """Continue a conversation."""
+    state = request.app[STATE]
+    body = await read_body(request, _decoder)
+    state.check_request(body)
+    answer = _ChatAnswer(body, _choices(body, state), state)
+    return await (answer.stream(request) if body.stream else answer.whole())
+
+
+def _choices(body: ChatCompletionRequest, state: ServerState) -> list[ChoiceSpec]:
+    refuse_unsupported(body)
+    if body.response_format is not None and body.response_format.type != "text":
+        raise RequestError(
+            "response_format other than text is not supported", param="response_format", status=422, code="unsupported"
+        )
+    if body.tool_choice not in (None, "auto", "none"):
+        raise RequestError(
+            "tool_choice other than auto and none is not supported", param="tool_choice", status=422, code="unsupported"
+        )
+    if body.top_logprobs and not body.logprobs:
+        raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
+    generator = state.generator
+    tools = msgspec.to_builtins(body.tools) if body.tools and body.tool_choice != "none" else None
+    prompt_ids = generator.tokenizer.encode_chat([_template_message(message) for message in body.messages], tools)
+    sampling = sampling_params(
+        body,
+        max_tokens=body.max_completion_tokens or body.max_tokens,
+        num_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        num_prompt=len(prompt_ids),
+        max_model_len=generator.engine.ready.max_model_len,
+        eos_token_ids=generator.eos_token_ids,
+    )
+    return choice_specs(0, prompt_ids, sampling, body.stop, body.n or 1)
+
+
+def _template_message(message: ChatMessage) -> dict[str, Any]:
+    """A message as chat templates want it: content a string, arguments an object."""
+    content = message.content
+    if isinstance(content, list):
+        for part in content:
+            if part.type != "text" or part.text is None:
+                raise RequestError(
+                    f"content parts of type {part.type!r} are not supported",
+                    param="messages",
+                    status=422,
+                    code="unsupported",
+                )
+        content = "".join(part.text or "" for part in content)
+    result: dict[str, Any] = {"role": message.role, "content": content or ""}
+    if message.name is not None:
+        result["name"] = message.name
+    if message.tool_call_id is not None:
+        result["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        result["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": _template_call(call.function)}
+            for call in message.tool_calls
+        ]
+    return result
+
+
+def _template_call(call: FunctionCall) -> dict[str, Any]:
+    try:
+        arguments = msgspec.json.decode(call.arguments or "{}")
+    except msgspec.DecodeError:
+        arguments = call.arguments
+    return {"name": call.name, "arguments": arguments}
+
+
+class _ChatAnswer:
+    """Turns deltas into this endpoint's wire types."""
+
+    def __init__(self, body: ChatCompletionRequest, specs: list[ChoiceSpec], state: ServerState) -> None:
+        self._specs = specs
+        self._state = state
+        self._parses_tools = bool(body.tools) and body.tool_choice != "none"
+        self._wants_logprobs = bool(body.logprobs)
+        self._include_usage = body.stream_options is not None and body.stream_options.include_usage
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+
+    async def whole(self) -> web.Response:
+        """One JSON answer at the end."""
+        usage = UsageCounter.of(self._specs)
+        choices = []
+        for answer in await collect(self._state, self._specs):
+            for delta in answer.deltas:
+                usage.add(answer.spec, delta)
+            choices.append(self._choice(answer))
+        return json_response(
+            ChatCompletion(
+                id=self._id,
+                created=self._created,
+                model=self._state.model_name,
+                choices=choices,
+                usage=usage.usage(),
+            )
+        )
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events as tokens come."""
+        async with interleave(self._state, self._specs) as deltas, aclosing(self._events(deltas)) as events:
+            return await stream_response(request, events)
+
+    def _choice(self, answer: Answer) -> ChatChoice:
+        text, reason = answer.text, answer.finish_reason
+        calls: list[ParsedToolCall] = []
+        if self._parses_tools:
+            parser = ToolCallParser()
+            content, calls = parser.add(text)
+            rest, last_calls = parser.flush()
+            text, calls = content + rest, calls + last_calls
+        message = AssistantMessage(content=text)
+        if calls:
+            message.content = text or None
+            message.tool_calls = [
+                ToolCall(id=_call_id(), function=FunctionCall(call.name, call.arguments)) for call in calls
+            ]
+            reason = "tool_calls"
+        return ChatChoice(
+            index=answer.spec.index,
+            message=message,
+            logprobs=self._logprobs([token for delta in answer.deltas for token in delta.logprobs]),
+            finish_reason=reason,
+        )
+
+    async def _events(self, deltas: AsyncIterator[tuple[ChoiceSpec, TextDelta]]) -> AsyncGenerator[bytes]:
+        usage = UsageCounter.of(self._specs)
+        streams = {spec.index: _ChoiceStream(spec.index, self._parses_tools) for spec in self._specs}
+        no_usage = None if self._include_usage else msgspec.UNSET
+        async for spec, delta in deltas:
+            usage.add(spec, delta)
+            choice = streams[spec.index].choice(delta)
+            choice.logprobs = self._logprobs(delta.logprobs)
+            if choice.delta != _NOTHING or choice.finish_reason or delta.logprobs:
+                yield server_sent_event(self._chunk([choice], no_usage))
+        if self._include_usage:
+            yield server_sent_event(self._chunk([], usage.usage()))
+
+    def _logprobs(self, tokens: Sequence[TokenText]) -> ChatLogprobs | None:
+        if not self._wants_logprobs:
+            return None
+        return ChatLogprobs(
+            [
+                ChatLogprob(
+                    token.text,
+                    token.logprob,
+                    list(token.text.encode()),
+                    [TopLogprob(text, logprob, list(text.encode())) for text, logprob in token.top],
+                )
+                for token in tokens
+            ]
+        )
+
+    def _chunk(self, choices: list[ChatChunkChoice], usage: Usage | msgspec.UnsetType | None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(
+            id=self._id, created=self._created, model=self._state.model_name, choices=choices, usage=usage
+        )
+
+
+_NOTHING = Delta()
+
+
+class _ChoiceStream:
+    """Remembers what one streamed answer has already said: its role, and any tool call half received."""
+
+    def __init__(self, index: int, parses_tools: bool) -> None:
+        self._index = index
+        self._parser = ToolCallParser() if parses_tools else None
+        self._has_role = False
+
+    def choice(self, delta: TextDelta) -> ChatChunkChoice:
+        """A delta as this endpoint's part of a chunk."""
+        text, reason = delta.text, delta.finish_reason
+        calls: list[ParsedToolCall] = []
+        first_call = 0
+        finish: str | None = reason
+        if self._parser is not None:
+            first_call = self._parser.num_calls
+            text, calls = self._parser.add(text)
+            if reason is not None:
+                rest, last_calls = self._parser.flush()
+                text, calls = text + rest, calls + last_calls
+                finish = "tool_calls" if self._parser.num_calls else reason
+        wire = Delta(content=text or None, tool_calls=_delta_calls(calls, first_call) or None)
+        if not self._has_role and (wire != _NOTHING or reason is not None):
+            self._has_role = True
+            wire.role = "assistant"
+        return ChatChunkChoice(index=self._index, delta=wire, finish_reason=finish)
+
+
+def _delta_calls(calls: Sequence[ParsedToolCall], first_index: int) -> list[DeltaToolCall]:
+    return [
+        DeltaToolCall(index=index, id=_call_id(), function=FunctionCall(call.name, call.arguments))
+        for index, call in enumerate(calls, first_index)
+    ]
+
+
+def _call_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"

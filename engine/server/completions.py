@@ -1,0 +1,135 @@
+"""`POST /v1/completions`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from itertools import accumulate
+from typing import cast
+
+import msgspec
+from aiohttp import web
+
+from ..errors import RequestError
+from ..generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
+from ..protocol import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Usage, server_sent_event
+from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave
+from .responses import json_response, read_body, stream_response
+from .state import STATE, ServerState
+
+_decoder = msgspec.json.Decoder(CompletionRequest)
+_MAX_PROMPTS = 64
+_DEFAULT_MAX_TOKENS = 16
+"""OpenAI's default on this endpoint."""
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    """Complete one or several prompts, given as text or tokens."""
+    state = request.app[STATE]
+    body = await read_body(request, _decoder)
+    state.check_request(body)
+    answer = _CompletionAnswer(body, _choices(body, state), state)
+    return await (answer.stream(request) if body.stream else answer.whole())
+
+
+def _choices(body: CompletionRequest, state: ServerState) -> list[ChoiceSpec]:
+    """One choice for each prompt and each of the `n` answers to it, in OpenAI's order."""
+    refuse_unsupported(body)
+    for name in ("echo", "suffix", "best_of"):
+        if getattr(body, name) not in (None, False, 1):
+            raise RequestError(f"{name} is not supported", param=name, status=422, code="unsupported")
+    generator = state.generator
+    specs: list[ChoiceSpec] = []
+    for prompt_ids in _prompts(body, generator):
+        sampling = sampling_params(
+            body,
+            max_tokens=body.max_tokens or _DEFAULT_MAX_TOKENS,
+            num_logprobs=body.logprobs,
+            num_prompt=len(prompt_ids),
+            max_model_len=generator.engine.ready.max_model_len,
+            eos_token_ids=generator.eos_token_ids,
+        )
+        specs += choice_specs(len(specs), prompt_ids, sampling, body.stop, body.n or 1)
+    return specs
+
+
+def _prompts(body: CompletionRequest, generator: TextGenerator) -> list[list[int]]:
+    prompt = body.prompt
+    if isinstance(prompt, str):
+        return [generator.tokenizer.encode(prompt)]
+    if all(isinstance(item, int) for item in prompt):
+        return [cast("list[int]", prompt)]
+    if len(prompt) > _MAX_PROMPTS:
+        raise RequestError(f"at most {_MAX_PROMPTS} prompts in one request, not {len(prompt)}", param="prompt")
+    if any(isinstance(item, int) for item in prompt):
+        raise RequestError("a prompt is text or a list of token ids, not a mixture", param="prompt")
+    return [generator.tokenizer.encode(item) if isinstance(item, str) else cast("list[int]", item) for item in prompt]
+
+
+class _CompletionAnswer:
+    """Turns deltas into this endpoint's wire types."""
+
+    def __init__(self, body: CompletionRequest, specs: list[ChoiceSpec], state: ServerState) -> None:
+        self._specs = specs
+        self._state = state
+        self._wants_logprobs = body.logprobs is not None
+        self._include_usage = body.stream_options is not None and body.stream_options.include_usage
+        self._id = f"cmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+
+    async def whole(self) -> web.Response:
+        usage = UsageCounter.of(self._specs)
+        choices = []
+        for answer in await collect(self._state, self._specs):
+            for delta in answer.deltas:
+                usage.add(answer.spec, delta)
+            choices.append(
+                CompletionChoice(
+                    index=answer.spec.index,
+                    text=answer.text,
+                    logprobs=self._logprobs(answer.deltas, offset=0),
+                    finish_reason=answer.finish_reason,
+                )
+            )
+        return json_response(self._completion(choices, usage.usage()))
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        async with interleave(self._state, self._specs) as deltas, aclosing(self._events(deltas)) as events:
+            return await stream_response(request, events)
+
+    async def _events(self, deltas: AsyncIterator[tuple[ChoiceSpec, TextDelta]]) -> AsyncGenerator[bytes]:
+        usage = UsageCounter.of(self._specs)
+        offsets = dict.fromkeys((spec.index for spec in self._specs), 0)
+        no_usage = None if self._include_usage else msgspec.UNSET
+        async for spec, delta in deltas:
+            usage.add(spec, delta)
+            choice = CompletionChoice(
+                index=spec.index,
+                text=delta.text,
+                logprobs=self._logprobs([delta], offset=offsets[spec.index]),
+                finish_reason=delta.finish_reason,
+            )
+            offsets[spec.index] += len(delta.text)
+            if delta.text or delta.finish_reason or delta.logprobs:
+                yield server_sent_event(self._completion([choice], no_usage))
+        if self._include_usage:
+            yield server_sent_event(self._completion([], usage.usage()))
+
+    def _logprobs(self, deltas: Sequence[TextDelta], *, offset: int) -> CompletionLogprobs | None:
+        if not self._wants_logprobs:
+            return None
+        tokens = [token for delta in deltas for token in delta.logprobs]
+        offsets = accumulate((len(token.text) for token in tokens[:-1]), initial=offset)
+        return CompletionLogprobs(
+            tokens=[token.text for token in tokens],
+            token_logprobs=[token.logprob for token in tokens],
+            top_logprobs=[dict(token.top) for token in tokens],
+            text_offset=list(offsets) if tokens else [],
+        )
+
+    def _completion(self, choices: list[CompletionChoice], usage: Usage | msgspec.UnsetType | None) -> Completion:
+        return Completion(
+            id=self._id, created=self._created, model=self._state.model_name, choices=choices, usage=usage
+        )

@@ -1,0 +1,147 @@
+"""A server's life: load, listen, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from ..config import EngineConfig
+from ..engine_client import EngineClient
+from ..errors import ConfigurationError
+from ..generation import TextGenerator
+from ..messages import Ready
+from ..metrics import ServerMetrics
+from ..tokenizer import load_tokenizer
+from .app import make_app
+from .state import ServerState
+
+_log = logging.getLogger("abatch.server")
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """How the API is served.
+
+    Attributes:
+        fd: A listening socket inherited from the parent, instead of `host` and `port`.
+        exit_on_eof: Shut down when standard input ends, as it does when the process that launched us is gone.
+        drain_timeout_s: How long a shutdown waits for what was accepted.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    fd: int | None = None
+    api_key: str | None = None
+    served_model_name: str | None = None
+    max_body_bytes: int = 16 << 20
+    drain_timeout_s: float = 30.0
+    exit_on_eof: bool = False
+
+
+async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Callable[[str, Ready], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted. A second signal ends at once.
+
+    Args:
+        engine_config: What to serve.
+        config: How to serve it.
+        on_ready: Called with the base URL and the engine's facts once requests can be taken.
+
+    Raises:
+        ConfigurationError: the model or the address cannot be used.
+        EngineDeadError: the engine died; everything pending on it has been answered with an error.
+    """
+    listener = _listen(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if config.exit_on_eof:
+        loop.add_reader(sys.stdin.fileno(), _on_stdin, stop)
+    engine = await _start_unless(stop, EngineClient.start(engine_config))
+    if engine is None:
+        return
+    try:
+        tokenizer = await asyncio.to_thread(
+            load_tokenizer, engine_config.model, engine_config.tokenizer, load_format=engine_config.load_format
+        )
+        metrics = ServerMetrics(engine.ready, lambda: engine.stats, lambda: engine.is_alive)
+        name = config.served_model_name or engine_config.model
+        state = ServerState(TextGenerator(engine, tokenizer), name, metrics)
+        app = make_app(state, api_key=config.api_key, max_body_bytes=config.max_body_bytes)
+        # handler_cancellation: a client that hangs up cancels its handler, and with it its request in the engine.
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+            host, port = listener.getsockname()[:2]
+            on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", engine.ready)
+            await stop.wait()
+            await _drain(state, config.drain_timeout_s, stop)
+        finally:
+            await runner.cleanup()
+    finally:
+        await engine.close()
+
+
+async def _start_unless(stop: asyncio.Event, starting: Coroutine[Any, Any, EngineClient]) -> EngineClient | None:
+    """The engine, or None if the server was told to stop while the model was loading."""
+    start, stopped = asyncio.ensure_future(starting), asyncio.create_task(stop.wait())
+    await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not start.done():
+        start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await start
+        return None
+    return start.result()
+
+
+async def _drain(state: ServerState, timeout_s: float, stop: asyncio.Event) -> None:
+    """Refuse what is new, wait for what was accepted; leave early when told to stop again."""
+    state.is_draining = True
+    engine = state.generator.engine
+    if engine.num_pending:
+        _log.info("draining: %d requests to finish, at most %g s", engine.num_pending, timeout_s)
+    stop.clear()
+    drained, stopped = asyncio.create_task(engine.drain(timeout_s)), asyncio.create_task(stop.wait())
+    await asyncio.wait({drained, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not (drained.done() and drained.result()):
+        drained.cancel()
+        _log.warning("stopped with %d requests unfinished", engine.num_pending)
+
+
+def _on_stdin(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _listen(config: ServerConfig) -> socket.socket:
+    """Bind before the model is loaded: a port in use is found out at once, not after minutes."""
+    if config.fd is not None:
+        try:
+            return socket.socket(fileno=config.fd)
+        except OSError as error:
+            raise ConfigurationError(f"--fd {config.fd} is not a listening socket: {error.strerror}") from error
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"cannot listen on {config.host}:{config.port}: {reason}") from error
+    return listener

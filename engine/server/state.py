@@ -1,0 +1,47 @@
+"""What every handler of one server shares."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from ..errors import DrainingError, RequestError
+from ..generation import TextGenerator
+from ..metrics import ServerMetrics
+from ..protocol import SamplingFields
+
+
+class ServerState:
+    """One served model and whether it still takes requests."""
+
+    def __init__(self, generator: TextGenerator, model_name: str, metrics: ServerMetrics) -> None:
+        self.generator = generator
+        self.model_name = model_name
+        self.metrics = metrics
+        self.created = int(time.time())
+        self.is_draining = False
+
+    def check_request(self, body: SamplingFields) -> None:
+        """Refuse what no look at the prompt is needed for.
+
+        Raises:
+            DrainingError: the server is shutting down (503).
+            RequestError: it names another model (404).
+        """
+        if self.is_draining:
+            raise DrainingError("the server is shutting down and takes no new requests")
+        self.check_model(body.model)
+
+    def check_model(self, name: str | None) -> None:
+        """Raise `RequestError` (404) unless `name` is the served model or left out."""
+        if name is not None and name != self.model_name:
+            raise RequestError(
+                f"the model {name!r} is not served here; this server has {self.model_name!r}",
+                param="model",
+                status=404,
+                code="model_not_found",
+            )
+
+
+STATE: web.AppKey[ServerState] = web.AppKey("state", ServerState)

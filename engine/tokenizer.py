@@ -1,0 +1,80 @@
+"""Text to tokens, chats to prompts. Lives in the server's process, not in the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from .errors import ConfigurationError, RequestError
+from .model_loader import pretrained_arguments
+from .tiny import tiny_tokenizer
+
+
+class ChatTokenizer:
+    """A tokenizer of transformers with the errors of an API server."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.hf = tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        # The Rust tokenizer underneath decodes several times faster than its wrapper.
+        self._decode = backend.decode if backend is not None else tokenizer.decode
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """The tokenizer's own end-of-sequence token, as a set of none or one."""
+        eos = self.hf.eos_token_id
+        return frozenset() if eos is None else frozenset([int(eos)])
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a bare prompt, with the special tokens the model wants around it."""
+        ids: list[int] = self.hf.encode(text)
+        return ids
+
+    def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
+        """Tokens of a conversation, up to where the assistant begins to speak.
+
+        Raises:
+            RequestError: the tokenizer has no chat template (422), or the template refuses the messages.
+        """
+        if self.hf.chat_template is None:
+            raise RequestError(
+                "this model has no chat template; use /v1/completions", status=422, code="no_chat_template"
+            )
+        try:
+            prompt = self.hf.apply_chat_template(
+                messages, tools=[*tools] if tools else None, add_generation_prompt=True, tokenize=False
+            )
+        except (jinja2.TemplateError, TypeError, KeyError) as error:
+            raise RequestError(f"the model's chat template refuses the messages: {error}", param="messages") from error
+        ids: list[int] = self.hf.encode(prompt, add_special_tokens=False)
+        return ids
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of tokens. A character cut in two shows as U+FFFD."""
+        return str(self._decode(list(token_ids), skip_special_tokens=skip_special_tokens))
+
+
+def load_tokenizer(model: str, tokenizer: str | None, *, load_format: str = "auto") -> ChatTokenizer:
+    """The tokenizer of a model, or the one named instead of it.
+
+    With random weights any text is noise, so a model folder without a tokenizer gets the byte-level one then.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    source = tokenizer or model
+    if source == "tiny":
+        return ChatTokenizer(tiny_tokenizer())
+    name, arguments = pretrained_arguments(source)
+    try:
+        return ChatTokenizer(AutoTokenizer.from_pretrained(name, **arguments))
+    except (OSError, ValueError, KeyError) as error:
+        if load_format == "dummy" and tokenizer is None:
+            return ChatTokenizer(tiny_tokenizer())
+        detail = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConfigurationError(
+            f"cannot load the tokenizer of {source!r}: {detail}; name another with --tokenizer"
+        ) from error

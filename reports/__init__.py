@@ -1,0 +1,1 @@
+"""The verdict: recording, summarising, judging and showing results."""

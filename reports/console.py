@@ -1,0 +1,127 @@
+"""A run on the terminal: the verdict first, then the numbers, then what to make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .gates import Judgement, Outcome
+from .recorder import ALL
+from .summary import FLAG_RATIO, MIN_SAMPLES, MetricSummary, Summary, Verdict
+
+_SHOWN_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
+_VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
+"""tpot is left out: an average over a request hides the stalls the verdict is about."""
+
+_OUTCOME_STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "yellow"}
+_COUNT_FOR_P999 = 1000
+
+
+def milliseconds(value: float) -> str:
+    """A time with about four significant digits, in milliseconds."""
+    if value >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
+
+
+def print_summary(console: Console, summary: Summary, judgements: Iterable[Judgement] = ()) -> None:
+    """Print a whole run."""
+    console.print(Group(*_verdict_lines(summary)))
+    console.print()
+    if summary.metrics:
+        console.print(_table(summary))
+        console.print()
+    console.print(_facts(summary))
+    for warning in summary.warnings:
+        console.print(Text(f"note: {warning}", style="yellow"))
+    for judgement in judgements:
+        line = Text(f"{judgement.outcome.upper():<12} ", style=_OUTCOME_STYLES[judgement.outcome])
+        console.print(line + Text(f"{judgement.rule}: {judgement.reason}", style="default"))
+
+
+def _verdict_lines(summary: Summary) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    traffic_class = summary.verdict_class
+    if not summary.is_complete:
+        lines.append(
+            Text("INTERRUPTED: this run did not finish; what follows is the part that was saved", "bold yellow")
+        )
+    if summary.simulated:
+        lines.append(Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta"))
+    measured = {
+        metric: summary.metrics[metric][traffic_class]
+        for metric in _VERDICT_METRICS
+        if traffic_class in summary.metrics.get(metric, {})
+    }
+    if summary.succeeded == 0 and not measured:
+        return [*lines, Text("NO VERDICT: no request succeeded", style="bold red")]
+    of_class = "" if traffic_class == ALL else f" in class {traffic_class}"
+    flagged = {metric: value for metric, value in measured.items() if value.verdict is Verdict.FLAGGED}
+    for metric, value in sorted(flagged.items(), key=lambda item: -item[1].tail_ratio):
+        text = f": {metric} p99 is {value.tail_ratio:.1f}x its median{of_class} "
+        spread = f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms)"
+        lines.append(Text("FLAGGED", style="bold red") + Text(text + spread, style="default"))
+    judged = [metric for metric, value in measured.items() if value.verdict is not Verdict.TOO_FEW]
+    if judged and not flagged:
+        text = f": no p99 above {FLAG_RATIO:g}x its median{of_class} ({', '.join(judged)})"
+        lines.append(Text("OK", style="bold green") + Text(text, style="default"))
+    unjudged = [f"{metric} ({value.count})" for metric, value in measured.items() if value.verdict is Verdict.TOO_FEW]
+    if unjudged:
+        text = f": under {MIN_SAMPLES} samples{of_class}: {', '.join(unjudged)}; run longer for a p99"
+        lines.append(Text("TOO FEW", style="yellow") + Text(text, style="default"))
+    return lines
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
+    table.add_column("ms", no_wrap=True)
+    for name in ("n", "p50", "p90", "p99", "p99.9", "max", "p99/p50"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for metric in _SHOWN_METRICS:
+        by_class = summary.metrics.get(metric, {})
+        has_classes = len(by_class) > 2
+        for traffic_class, value in by_class.items():
+            if traffic_class != ALL and not has_classes:
+                continue
+            label = metric if traffic_class == ALL else f"  {traffic_class}"
+            table.add_row(label, *_cells(value), style="" if traffic_class == ALL else "dim")
+    return table
+
+
+def _cells(value: MetricSummary) -> list[str | Text]:
+    style = "bold red" if value.verdict is Verdict.FLAGGED else ""
+    short = {Verdict.FLAGGED: "FLAGGED", Verdict.TOO_FEW: f"n<{MIN_SAMPLES}", Verdict.OK: "ok"}[value.verdict]
+    return [
+        str(value.count),
+        milliseconds(value.p50_ms),
+        milliseconds(value.p90_ms),
+        milliseconds(value.p99_ms),
+        milliseconds(value.p999_ms) if value.count >= _COUNT_FOR_P999 else "-",
+        milliseconds(value.max_ms),
+        Text(f"{value.tail_ratio:.2f}", style=style),
+        Text(short, style=style or ("yellow" if value.verdict is Verdict.TOO_FEW else "green")),
+    ]
+
+
+def _facts(summary: Summary) -> Text:
+    """Rates, errors, and how far the client itself can be trusted."""
+    lines = [
+        f"{summary.workload} on {summary.target} ({summary.model}), {summary.measured_s:.1f} s measured, "
+        f"seed {summary.seed}",
+        f"offered {summary.offered_rate:.2f}/s, achieved {summary.achieved_rate:.2f}/s, "
+        f"{summary.output_tokens_per_s:.1f} output tokens/s, {summary.tokens_per_chunk:.2f} tokens per chunk",
+    ]
+    delay = summary.metrics.get("start_delay", {}).get(ALL)
+    client = f"start delay p99 {milliseconds(delay.p99_ms)} ms, " if delay else ""
+    lines.append(
+        f"client: {client}late {summary.late_arrivals}, dropped {summary.dropped_arrivals}, "
+        f"censored {summary.censored} (lower bounds), warm-up {summary.warmup_requests}"
+    )
+    text = Text("\n".join(lines))
+    for name, count in summary.errors.items():
+        text.append(f"\nerrors: {count} x {name}: {summary.error_examples.get(name, '')}", style="bold red")
+    return text

@@ -1,0 +1,162 @@
+"""Rules that a run must hold: `ttft.p99/p50 <= 3`, `chat.ttft.p99 < 500ms`, `errors < 0.1%`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..engine.errors import ConfigurationError
+from .recorder import ALL, METRICS
+from .summary import MIN_SAMPLES, MetricSummary, Summary
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+}
+_MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_STATISTICS = {
+    "p50": "p50_ms",
+    "p90": "p90_ms",
+    "p99": "p99_ms",
+    "p99.9": "p999_ms",
+    "max": "max_ms",
+    "mean": "mean_ms",
+}
+_MIN_SAMPLES = {"p50": 10, "mean": 10, "p90": 30, "p99": MIN_SAMPLES, "p99.9": 10 * MIN_SAMPLES, "max": 1}
+"""Fewer samples than this cannot carry the statistic, so a rule about it is not judged."""
+
+_RUN_VALUES: dict[str, tuple[str, Callable[[Summary], float]]] = {
+    "errors": ("%", lambda summary: sum(summary.errors.values()) / max(summary.requests, 1)),
+    "achieved_rate": ("", lambda summary: summary.achieved_rate),
+    "offered_rate": ("", lambda summary: summary.offered_rate),
+    "output_tokens_per_s": ("", lambda summary: summary.output_tokens_per_s),
+    "late_arrivals": ("", lambda summary: summary.late_arrivals),
+    "dropped_arrivals": ("", lambda summary: summary.dropped_arrivals),
+    "censored": ("", lambda summary: summary.censored),
+}
+
+_STATISTIC_PATTERN = r"p50|p90|p99\.9|p99|max|mean"
+_LATENCY = re.compile(
+    rf"(?:(?P<traffic_class>[a-z][a-z0-9-]*)\.)?(?P<metric>{'|'.join(METRICS)})\."
+    rf"(?P<statistic>{_STATISTIC_PATTERN})(?:/(?P<divisor>{_STATISTIC_PATTERN}))?(?![\w.])"
+)
+_RUN_VALUE = re.compile("|".join(_RUN_VALUES) + r"(?![\w.])")
+_COMPARISON = re.compile(r"\s*(<=|>=|==|<|>)\s*")
+_BOUND = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|%)?\s*$")
+
+
+class Outcome(StrEnum):
+    """What became of a rule. INCONCLUSIVE is never a pass."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A rule, what became of it, and why in one line."""
+
+    rule: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A parsed rule. Latency bounds are in milliseconds, shares between 0 and 1."""
+
+    text: str
+    comparison: str
+    bound: float
+    run_value: str | None = None
+    traffic_class: str = ALL
+    metric: str = ""
+    statistic: str = ""
+    divisor: str | None = None
+
+    def judge(self, summary: Summary) -> Judgement:
+        """Hold the rule against a run."""
+        if summary.succeeded == 0:
+            return Judgement(self.text, Outcome.INCONCLUSIVE, "no request succeeded")
+        if self.run_value is not None:
+            unit, read = _RUN_VALUES[self.run_value]
+            value = read(summary)
+            return self._compare(value, f"{value:.3%}" if unit == "%" else f"{value:g}")
+        measured = summary.metrics.get(self.metric, {}).get(self.traffic_class)
+        if measured is None:
+            return Judgement(
+                self.text, Outcome.INCONCLUSIVE, f"there is no {self.metric} of class {self.traffic_class!r}"
+            )
+        needed = max(_MIN_SAMPLES[name] for name in (self.statistic, self.divisor) if name)
+        if measured.count < needed:
+            return Judgement(self.text, Outcome.INCONCLUSIVE, f"{measured.count} samples, of {needed} needed")
+        value = _value(measured, self.statistic)
+        if self.divisor is None:
+            return self._compare(value, f"{value:.3f} ms")
+        divisor = _value(measured, self.divisor)
+        if divisor == 0:
+            return Judgement(self.text, Outcome.INCONCLUSIVE, f"{self.divisor} is 0")
+        return self._compare(value / divisor, f"{value / divisor:.3f} ({value:.3f} ms / {divisor:.3f} ms)")
+
+    def _compare(self, value: float, shown: str) -> Judgement:
+        holds = _COMPARISONS[self.comparison](value, self.bound)
+        return Judgement(self.text, Outcome.PASS if holds else Outcome.FAIL, f"it is {shown}")
+
+
+def _value(measured: MetricSummary, statistic: str) -> float:
+    value: float = getattr(measured, _STATISTICS[statistic])
+    return value
+
+
+def parse_rule(text: str) -> Rule:
+    """Parse a rule such as `ttft.p99/p50 <= 3`.
+
+    Raises:
+        ConfigurationError: it is no rule; the text points at the column.
+    """
+    rule = text.strip()
+    latency, run_value = _LATENCY.match(rule), _RUN_VALUE.match(rule)
+    subject = latency or run_value
+    if subject is None:
+        raise _error(
+            rule, 0, f"a metric ({', '.join(METRICS)}) with a statistic as in ttft.p99, or {', '.join(_RUN_VALUES)}"
+        )
+    comparison = _COMPARISON.match(rule, subject.end())
+    if comparison is None:
+        raise _error(rule, subject.end(), f"one of {' '.join(_COMPARISONS)}")
+    bound = _BOUND.match(rule, comparison.end())
+    if bound is None:
+        raise _error(rule, comparison.end(), "a number")
+    value, unit = float(bound[1]), bound[2]
+    if latency is None:
+        name = subject[0]
+        is_share = _RUN_VALUES[name][0] == "%"
+        if unit not in ((None, "%") if is_share else (None,)):
+            raise _error(rule, bound.start(2), f"no unit behind {name}" + (" but %" if is_share else ""))
+        return Rule(rule, comparison[1], value / 100 if unit == "%" else value, run_value=name)
+    if latency["divisor"] is None:
+        if unit not in _MILLISECONDS:
+            raise _error(rule, bound.start(1), f"a time with its unit, as in {bound[1]}ms")
+        value *= _MILLISECONDS[unit]
+    elif unit is not None:
+        raise _error(rule, bound.start(2), "no unit: a ratio has none")
+    return Rule(
+        rule,
+        comparison[1],
+        value,
+        traffic_class=latency["traffic_class"] or ALL,
+        metric=latency["metric"],
+        statistic=latency["statistic"],
+        divisor=latency["divisor"],
+    )
+
+
+def _error(rule: str, column: int, expected: str) -> ConfigurationError:
+    return ConfigurationError(f"rule {rule!r}, column {column + 1}: expected {expected}")

@@ -1,0 +1,117 @@
+"""Results into HDR histograms, by metric and traffic class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from hdrh.histogram import HdrHistogram
+
+from ..workloads.result import Result
+from ..workloads.session import Pause
+
+LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
+"""Every histogram: microseconds, 1 us to 1 h, 3 significant digits. Equal settings merge without loss."""
+
+ALL = "all"
+"""The class that everything is in."""
+
+METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e", "start_delay")
+
+
+def new_histogram() -> HdrHistogram:
+    """An empty histogram with the settings all of ours have."""
+    return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
+
+
+@dataclass(slots=True)
+class Totals:
+    """What is counted rather than timed. Warm-up is in none of these but `warmup`."""
+
+    requests: int = 0
+    succeeded: int = 0
+    warmup: int = 0
+    censored: int = 0
+    late: int = 0
+    dropped: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    chunks: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    error_examples: dict[str, str] = field(default_factory=dict)
+
+
+LATE_US = 10_000
+"""A turn sent later than this after it was due counts as late: the client's fault, in every report."""
+
+
+class Recorder:
+    """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self._histograms: dict[tuple[str, str], HdrHistogram] = {}
+
+    def add(self, result: Result) -> None:
+        """Count a result, and time it if it may be timed."""
+        totals = self.totals
+        if result.warmup:
+            totals.warmup += 1
+            return
+        totals.requests += 1
+        if result.is_dropped:
+            totals.dropped += 1
+            return
+        self._record("start_delay", result, result.start_delay_us)
+        totals.late += result.start_delay_us > LATE_US
+        if result.error is not None:
+            totals.errors[result.error] += 1
+            totals.error_examples.setdefault(result.error, result.error_message or "")
+            return
+        if result.censored:
+            totals.censored += 1
+        else:
+            totals.succeeded += 1
+        totals.prompt_tokens += result.prompt_tokens or 0
+        totals.cached_tokens += result.cached_tokens or 0
+        totals.output_tokens += result.output_tokens or 0
+        totals.chunks += len(result.gaps_us) + (result.first_s is not None)
+        self._record_latencies(result)
+
+    def _record_latencies(self, result: Result) -> None:
+        self._record("ttft", result, result.ttft_us)
+        if result.pause is Pause.TOOL:
+            self._record("resume_ttft", result, result.ttft_us)
+        for gap_us in result.gaps_us:
+            self._record("itl", result, gap_us)
+        if (gap := result.max_gap_us) is not None:
+            self._record("max_gap", result, gap)
+        if (tpot := result.tpot_us) is not None:
+            self._record("tpot", result, round(tpot))
+        self._record("e2e", result, result.e2e_us)
+
+    def _record(self, metric: str, result: Result, value_us: int) -> None:
+        value = min(max(value_us, LOWEST_US), HIGHEST_US)
+        for traffic_class in (ALL, result.traffic_class):
+            key = metric, traffic_class
+            histogram = self._histograms.get(key)
+            if histogram is None:
+                histogram = self._histograms[key] = new_histogram()
+            histogram.record_value(value)
+
+    def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Iterable[float]) -> list[float] | None:
+        """Percentiles so far; None before the first sample."""
+        histogram = self._histograms.get((metric, traffic_class))
+        if histogram is None:
+            return None
+        return [histogram.get_value_at_percentile(percentile) / 1e3 for percentile in percentiles]
+
+    def histograms(self) -> Iterator[tuple[str, str, HdrHistogram]]:
+        """(metric, class, histogram), metrics in reporting order, `all` before the other classes."""
+        classes = sorted({traffic_class for _, traffic_class in self._histograms} - {ALL})
+        for metric in METRICS:
+            for traffic_class in (ALL, *classes):
+                if (metric, traffic_class) in self._histograms:
+                    yield metric, traffic_class, self._histograms[metric, traffic_class]

@@ -1,0 +1,256 @@
+"""A run as a folder on disk: written so that a crash at any moment leaves something that can be read.
+
+config.json       first: what was asked for, and of which software on which machine
+results.jsonl     one result a line, appended as they end
+histograms.hlog   standard HdrHistogram log, one tagged histogram for each metric and class
+summary.json      last, and atomically: a folder without it was interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+
+from .. import __version__
+from ..engine.errors import ConfigurationError
+from ..workloads.result import Result
+from .recorder import Recorder, new_histogram
+from .summary import Summary, fill_summary
+
+CONFIG, RESULTS, HISTOGRAMS, SUMMARY = "config.json", "results.jsonl", "histograms.hlog", "summary.json"
+
+_PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
+_FLUSH_EVERY_S = 0.5
+
+
+class RunConfig(msgspec.Struct, kw_only=True):
+    """What config.json holds: enough to say what a run was and to summarise its results again.
+
+    `options` are the command's options as given; secrets are not among them.
+    """
+
+    schema_version: int = 1
+    started_at: str = ""
+    workload: str = ""
+    verdict_class: str = "all"
+    target: str = ""
+    model: str = ""
+    simulated: bool = False
+    seed: int = 0
+    warmup_s: float = 0.0
+    duration_s: float | None = None
+    options: dict[str, Any] = {}
+    provenance: dict[str, str] = {}
+    warnings: list[str] = []
+
+    def new_summary(self) -> Summary:
+        """A summary with this run's labels and nothing recorded."""
+        return Summary(
+            simulated=self.simulated,
+            target=self.target,
+            model=self.model,
+            workload=self.workload,
+            seed=self.seed,
+            verdict_class=self.verdict_class,
+            warnings=list(self.warnings),
+        )
+
+
+def provenance() -> dict[str, str]:
+    """Versions and machine, for people who compare runs months later. No host name, no user name."""
+    versions = {"abatch": __version__, "python": platform.python_version()}
+    for package in _PROVENANCE_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    machine = {"platform": platform.platform(), "cpu": _cpu_name(), "cpu_count": str(os.cpu_count())}
+    return versions | machine
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+class RunWriter:
+    """Writes a run folder while the run goes on."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        """Create the folder and write the configuration.
+
+        Raises:
+            ConfigurationError: the folder holds something already, or cannot be made.
+        """
+        self.folder = folder
+        self.recorder = Recorder()
+        self._config = config
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
+            self._write_config()
+            self._results = (folder / RESULTS).open("wb")
+        except OSError as error:
+            raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
+        self._encoder = msgspec.json.Encoder()
+        self._flushed_s = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        """Record a result and append it to the folder; at most half a second of results is ever unwritten."""
+        self.recorder.add(result)
+        self._results.write(self._encoder.encode(result) + b"\n")
+        now_s = time.monotonic()
+        if now_s - self._flushed_s > _FLUSH_EVERY_S:
+            self._results.flush()
+            self._flushed_s = now_s
+
+    def update_config(self, config: RunConfig) -> None:
+        """Add what became known once the target was reached."""
+        self._config = config
+        self._write_config()
+
+    def _write_config(self) -> None:
+        _write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self._config)) + b"\n")
+
+    def finish(self, measured_s: float, *, is_complete: bool) -> Summary:
+        """Write histograms, then the summary."""
+        self._results.close()
+        summary = fill_summary(self._config.new_summary(), self.recorder, measured_s)
+        summary.is_complete = is_complete
+        write_histograms(self.folder / HISTOGRAMS, self.recorder, measured_s)
+        _write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+        return summary
+
+
+class RunReader:
+    """Reads a run folder, whole or interrupted."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder.
+
+        Raises:
+            ConfigurationError: it is no run folder.
+        """
+        self.folder = folder
+        try:
+            self.config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=RunConfig)
+        except OSError:
+            raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it") from None
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"{folder / CONFIG} is damaged: {error}") from error
+
+    def results(self) -> Iterator[Result]:
+        """The results, one at a time. A last line that was cut off by a crash is left out.
+
+        Raises:
+            ConfigurationError: any other line is damaged.
+        """
+        decoder = msgspec.json.Decoder(Result)
+        path = self.folder / RESULTS
+        try:
+            with path.open("rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    if not line.endswith(b"\n"):
+                        return
+                    try:
+                        yield decoder.decode(line)
+                    except msgspec.DecodeError as error:
+                        raise ConfigurationError(f"{path}, line {number}: {error}") from error
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+
+    def summary(self) -> Summary:
+        """The saved summary; made from the results if the run never got to write one.
+
+        Raises:
+            ConfigurationError: it is damaged, or of a later version of the format.
+        """
+        path = self.folder / SUMMARY
+        try:
+            raw = path.read_bytes()
+        except OSError:
+            return self._summary_from_results()
+        try:
+            summary = msgspec.json.decode(raw, type=Summary)
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"{path} is damaged: {error}") from error
+        if summary.schema_version > Summary().schema_version:
+            raise ConfigurationError(f"{path} has schema version {summary.schema_version}; a newer abatch wrote it")
+        return summary
+
+    def _summary_from_results(self) -> Summary:
+        recorder = Recorder()
+        last_s = 0.0
+        for result in self.results():
+            recorder.add(result)
+            last_s = max(last_s, result.end_s)
+        if self.config.duration_s is not None:
+            last_s = min(last_s, self.config.duration_s)
+        summary = fill_summary(self.config.new_summary(), recorder, max(0.0, last_s - self.config.warmup_s))
+        summary.is_complete = False
+        return summary
+
+
+def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
+    """Save all histograms as one HdrHistogram log, tagged `metric.class`, values in microseconds.
+
+    hdrh's own writer knows no tags, so the lines are put together here: tag, start, length, maximum, payload.
+    """
+    lines = [
+        "#[abatch: values in microseconds, interval maximum in milliseconds; tags are metric.class]",
+        "#[Histogram log format version 1.3]",
+        '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
+    ]
+    for metric, traffic_class, histogram in recorder.histograms():
+        payload = histogram.encode().decode()
+        maximum_ms = histogram.get_max_value() / 1e3
+        lines.append(f"Tag={metric}.{traffic_class},0.000,{measured_s:.3f},{maximum_ms:.3f},{payload}")
+    _write_atomically(path, "\n".join([*lines, ""]).encode())
+
+
+def read_histograms(path: Path) -> dict[str, HdrHistogram]:
+    """Histograms of a log by tag; those with equal tags (from several shards) are added up."""
+    reader = HistogramLogReader(str(path), new_histogram())
+    histograms: dict[str, HdrHistogram] = {}
+    while (histogram := reader.get_next_interval_histogram()) is not None:
+        tag = histogram.get_tag() or ""
+        if tag in histograms:
+            histograms[tag].add(histogram)
+        else:
+            histograms[tag] = histogram
+    reader.close()
+    return histograms
+
+
+def default_folder(workload: str) -> Path:
+    """Where a run goes that was given no folder: `runs/DATE-TIME-WORKLOAD`."""
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{workload}"
+
+
+def started_now() -> str:
+    """The current time for `RunConfig.started_at`."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the whole new one, never half of it."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,133 @@
+"""What a run comes to: the content of summary.json. docs/run-folder.md describes it for readers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+from hdrh.histogram import HdrHistogram
+
+from .recorder import Recorder
+
+SCHEMA_VERSION = 1
+FLAG_RATIO = 3.0
+"""A p99 of more than this many medians is flagged."""
+MIN_SAMPLES = 300
+"""Below this, p99 rests on fewer than three samples and says nothing."""
+
+
+class Verdict(StrEnum):
+    """What a tail ratio says."""
+
+    OK = "ok"
+    FLAGGED = "FLAGGED"
+    TOO_FEW = "too few samples"
+
+
+class MetricSummary(msgspec.Struct, kw_only=True):
+    """One metric of one traffic class. `tail_ratio` is p99 / p50."""
+
+    count: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    tail_ratio: float
+    verdict: Verdict
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """A whole run. Rates are per second of the measured part.
+
+    Attributes:
+        metrics: By metric, then by traffic class; class `all` is always there.
+        offered_rate: Turns that were due.
+        achieved_rate: Turns that succeeded.
+        late_arrivals: Turns sent more than 10 ms after they were due: the client's fault.
+        dropped_arrivals: Turns that were due and never sent.
+        censored: Requests cut off at the end of the run; they count as lower bounds.
+        errors: Failed requests by class; they are in no latency histogram.
+        simulated: True when no real device ran.
+        is_complete: False when the run was interrupted or its process killed.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    is_complete: bool = True
+    simulated: bool = False
+    target: str = ""
+    model: str = ""
+    workload: str = ""
+    seed: int = 0
+    measured_s: float = 0.0
+    offered_rate: float = 0.0
+    achieved_rate: float = 0.0
+    output_tokens_per_s: float = 0.0
+    requests: int = 0
+    succeeded: int = 0
+    warmup_requests: int = 0
+    late_arrivals: int = 0
+    dropped_arrivals: int = 0
+    censored: int = 0
+    errors: dict[str, int] = {}
+    error_examples: dict[str, str] = {}
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    tokens_per_chunk: float = 0.0
+    verdict_class: str = "all"
+    warnings: list[str] = []
+    metrics: dict[str, dict[str, MetricSummary]] = {}
+
+
+def summarise_metric(histogram: HdrHistogram) -> MetricSummary:
+    """Percentiles, tail ratio and verdict of one histogram of microseconds."""
+    count = histogram.get_total_count()
+
+    def at(percentile: float) -> float:
+        return float(histogram.get_value_at_percentile(percentile)) / 1e3
+
+    p50, p99 = at(50), at(99)
+    ratio = p99 / p50 if p50 else 0.0
+    if count < MIN_SAMPLES:
+        verdict = Verdict.TOO_FEW
+    else:
+        verdict = Verdict.FLAGGED if ratio > FLAG_RATIO else Verdict.OK
+    return MetricSummary(
+        count=count,
+        mean_ms=round(histogram.get_mean_value() / 1e3, 3),
+        p50_ms=p50,
+        p90_ms=at(90),
+        p99_ms=p99,
+        p999_ms=at(99.9),
+        max_ms=float(histogram.get_max_value()) / 1e3,
+        tail_ratio=round(ratio, 3),
+        verdict=verdict,
+    )
+
+
+def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Summary:
+    """Put what was recorded into a summary whose labels are already there."""
+    totals = recorder.totals
+    per_second = 1 / measured_s if measured_s > 0 else 0.0
+    summary.measured_s = round(measured_s, 3)
+    summary.offered_rate = round(totals.requests * per_second, 4)
+    summary.achieved_rate = round(totals.succeeded * per_second, 4)
+    summary.output_tokens_per_s = round(totals.output_tokens * per_second, 2)
+    summary.requests = totals.requests
+    summary.succeeded = totals.succeeded
+    summary.warmup_requests = totals.warmup
+    summary.late_arrivals = totals.late
+    summary.dropped_arrivals = totals.dropped
+    summary.censored = totals.censored
+    summary.errors = dict(sorted(totals.errors.items()))
+    summary.error_examples = dict(sorted(totals.error_examples.items()))
+    summary.prompt_tokens = totals.prompt_tokens
+    summary.cached_tokens = totals.cached_tokens
+    summary.output_tokens = totals.output_tokens
+    summary.tokens_per_chunk = round(totals.output_tokens / totals.chunks, 3) if totals.chunks else 0.0
+    summary.metrics = {}
+    for metric, traffic_class, histogram in recorder.histograms():
+        summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram)
+    return summary

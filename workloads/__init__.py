@@ -1,0 +1,1 @@
+"""Demand: what is sent, when, and what came of it."""

@@ -1,0 +1,91 @@
+"""What came of one turn: the unit that run folders are made of."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .session import Pause
+
+
+class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One request as the client saw it. Times are seconds since the run began, gaps microseconds.
+
+    Attributes:
+        due_s: When it should have been sent. All latencies count from here.
+        sent_s: When its bytes were handed to the connection; None if it never was (`dropped`).
+        first_s: When the first chunk with content came.
+        end_s: When the stream ended, failed, or the run stopped waiting for it.
+        gaps_us: Between content chunks, in order.
+        error: Class of failure; None for a success. A failed request enters no latency histogram.
+        censored: The run ended first: what is known are lower bounds.
+        warmup: Due before the measured part began.
+    """
+
+    session_id: str
+    turn_index: int
+    traffic_class: str
+    due_s: float
+    end_s: float
+    sent_s: float | None = None
+    first_s: float | None = None
+    gaps_us: list[int] = []
+    pause: Pause = Pause.NONE
+    pause_s: float = 0.0
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    max_tokens: int = 0
+    finish_reason: str | None = None
+    error: str | None = None
+    error_message: str | None = None
+    censored: bool = False
+    warmup: bool = False
+
+    @property
+    def is_dropped(self) -> bool:
+        """It was due and never sent."""
+        return self.sent_s is None
+
+    @property
+    def has_latency(self) -> bool:
+        """It belongs in the latency histograms, exactly or as a lower bound."""
+        return self.error is None and not self.warmup and not self.is_dropped
+
+    @property
+    def start_delay_us(self) -> int:
+        """How late the generator was: the client's own fault, never the server's."""
+        return _us((self.sent_s or self.due_s) - self.due_s)
+
+    @property
+    def ttft_us(self) -> int:
+        """Due to first content; a lower bound if censored before that."""
+        return _us((self.end_s if self.first_s is None else self.first_s) - self.due_s)
+
+    @property
+    def e2e_us(self) -> int:
+        """Due to end."""
+        return _us(self.end_s - self.due_s)
+
+    @property
+    def max_gap_us(self) -> int | None:
+        """The longest silence within the stream; None with fewer than two chunks.
+
+        In a censored stream the silence it was left in counts.
+        """
+        if self.first_s is None:
+            return None
+        gaps = list(self.gaps_us)
+        if self.censored:
+            gaps.append(_us(self.end_s - self.first_s) - sum(self.gaps_us))
+        return max(gaps, default=None)
+
+    @property
+    def tpot_us(self) -> float | None:
+        """(last - first) / (tokens - 1); None where that means nothing, or is not known."""
+        if self.censored or self.output_tokens is None or self.output_tokens < 2 or not self.gaps_us:
+            return None
+        return sum(self.gaps_us) / (self.output_tokens - 1)
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))

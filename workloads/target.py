@@ -1,0 +1,60 @@
+"""What the load generator sends to, whatever that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..engine.protocol import ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `ignore_eos`: the output is to have exactly `max_tokens` tokens."""
+
+    messages: list[ChatMessage]
+    max_tokens: int
+    session_id: str
+    ignore_eos: bool = True
+
+
+@dataclass(slots=True)
+class Reply:
+    """What is known of a call so far. A target fills it in while it happens, so an interrupted call keeps its part.
+
+    Times are of the event loop's clock.
+    """
+
+    sent_s: float | None = None
+    first_s: float | None = None
+    last_s: float | None = None
+    finished_s: float | None = None
+    """When the server said why it stopped. What comes behind that (usage) is no latency."""
+    gaps_us: list[int] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+    error_message: str | None = None
+
+    def saw_content(self, now_s: float) -> None:
+        """A chunk with content came."""
+        if self.first_s is None or self.last_s is None:
+            self.first_s = now_s
+        else:
+            self.gaps_us.append(max(0, round((now_s - self.last_s) * 1e6)))
+        self.last_s = now_s
+
+    def fail(self, error: str, message: str) -> None:
+        """The call failed. `error` is its class, for counting; `message` is for people."""
+        self.error = error
+        self.error_message = message[:500]
+
+
+class Target(Protocol):
+    """A server under test."""
+
+    async def send(self, call: Call, reply: Reply) -> None:
+        """Do the call and fill in the reply. Failures go into the reply: nothing is raised but cancellation."""
