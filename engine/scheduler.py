@@ -25,9 +25,10 @@ class CommittedToken:
 class Scheduler:
     """Plans steps and commits their results.
 
-    Order of service is order of arrival, with no exceptions:
+    Requests join in order of arrival. A step serves them so:
 
-    * running requests decode first, one token each; prefill chunks share what is left of the token budget;
+    * running requests decode first, one token each; prefill chunks share what is left of the token budget
+      (`_add_prefills`);
     * a request joins only when blocks for all its known tokens are there, and holds them from then on, so a prefill
       under way never waits for memory;
     * when a decode needs a block and none is free, the request that joined last is preempted: its blocks go back,
@@ -82,9 +83,8 @@ class Scheduler:
         """Plan the next step, or None when nothing can run now (see `next_step_at_s`)."""
         batch = Batch()
         self._add_decodes(batch)
-        self._add_prefills(batch)
-        if batch.num_preempted == 0:
-            self._admit(batch, now_s)
+        newcomers = self._admit(now_s) if batch.num_preempted == 0 else []
+        self._add_prefills(batch, newcomers)
         return batch if batch.chunks else None
 
     def next_step_at_s(self) -> float | None:
@@ -146,35 +146,50 @@ class Scheduler:
         request.block_ids += self.blocks.allocate(missing) if missing > 0 else []
         return True
 
-    def _add_prefills(self, batch: Batch) -> None:
-        for request in self.running:
-            budget = self.config.max_num_batched_tokens - batch.num_tokens
-            if budget <= 0:
-                return
-            if request.num_uncomputed > 1:
-                self._add_chunk(batch, request, min(budget, request.num_uncomputed), is_decode=False)
+    def _add_prefills(self, batch: Batch, newcomers: list[Request]) -> None:
+        """Share what is left of the token budget: half for the oldest prefill, half for the shortest of the others.
 
-    def _admit(self, batch: Batch, now_s: float) -> None:
-        if not self.waiting:
+        By arrival alone, one long prompt would hold up every short one behind it; by length alone, the short ones
+        would starve the long one. Whoever is oldest always advances, and everyone becomes the oldest.
+        """
+        under_way = [request for request in self.running if request.num_uncomputed > 1]
+        prefills = under_way + [request for request in newcomers if request.num_uncomputed == 1]
+        if not prefills:
             return
+        oldest, *others = prefills
+        budget = self.config.max_num_batched_tokens - batch.num_tokens
+        budget_of_others = budget - min(oldest.num_uncomputed, -(-budget // 2))
+        for request in sorted(others, key=lambda request: request.num_uncomputed):
+            num_tokens = min(budget_of_others, request.num_uncomputed)
+            if num_tokens > 0:
+                self._add_chunk(batch, request, num_tokens, is_decode=False)
+                budget_of_others -= num_tokens
+        budget = self.config.max_num_batched_tokens - batch.num_tokens
+        if budget > 0:
+            self._add_chunk(batch, oldest, min(budget, oldest.num_uncomputed), is_decode=False)
+
+    def _admit(self, now_s: float) -> list[Request]:
+        """Let waiting requests join as far as the batching mode and the free blocks allow."""
+        newcomers: list[Request] = []
+        if not self.waiting:
+            return newcomers
         admissible = self._admission.num_admissible(
             num_waiting=len(self.waiting),
             num_running=len(self.running),
             oldest_arrival_s=self.waiting[0].arrival_s,
             now_s=now_s,
         )
-        while admissible > 0 and batch.num_tokens < self.config.max_num_batched_tokens:
+        for _ in range(admissible):
             request = self.waiting[0]
             if not self._take_blocks(request):
                 self._admission.blocked()
-                return
+                break
             self.waiting.popleft()
             self._admission.admitted()
-            admissible -= 1
             request.state = RequestState.RUNNING
             self.running.append(request)
-            budget = self.config.max_num_batched_tokens - batch.num_tokens
-            self._add_chunk(batch, request, min(budget, request.num_uncomputed), is_decode=False)
+            newcomers.append(request)
+        return newcomers
 
     def _take_blocks(self, request: Request) -> bool:
         """Hold blocks for all known tokens, starting from the cached prefix; False when too few are free."""

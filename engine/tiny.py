@@ -48,7 +48,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
-    """A Llama of 4 layers and about a million parameters whose output is printable ASCII.
+    """A Llama of 2 layers and about half a million parameters whose output is printable ASCII.
 
     The first channel of the residual stream is kept constant (every embedding has 1 there, no layer writes to it),
     so that a large negative weight of the output head on it rules a token out. Without that, half of the random
@@ -59,9 +59,9 @@ def tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32) -> LlamaForCau
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=384,
-        num_hidden_layers=4,
+        num_hidden_layers=2,
         num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=1,
         max_position_embeddings=32768,
         tie_word_embeddings=False,
         bos_token_id=None,
