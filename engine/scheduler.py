@@ -198,9 +198,8 @@ class Scheduler:
         # At least one token must be computed, or there would be no logits to sample from.
         matched = self.blocks.match(request.block_hashes[: (known - 1) // self.blocks.block_size])
         num_new = self.blocks.blocks_for(known) - len(matched)
-        # Room for the running ones to grow a little, or the newcomer would be preempted at once.
-        reserve = len(self.running) if self.running else 0
-        if not self.blocks.can_allocate(num_new, matched, reserve=min(reserve, self.blocks.num_blocks // 50)):
+        # Each running request may need a block soon; without that room the newcomer would be preempted at once.
+        if not self.blocks.can_allocate(num_new, matched, reserve=len(self.running)):
             return False
         self.blocks.acquire(matched)
         request.block_ids = matched + self.blocks.allocate(num_new)

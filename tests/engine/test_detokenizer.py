@@ -1,0 +1,73 @@
+"""Text as it streams."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abatch.engine.detokenizer import IncrementalDetokenizer, StopStrings
+from abatch.engine.tiny import tiny_tokenizer
+from abatch.engine.tokenizer import ChatTokenizer
+
+_TOKENIZER = ChatTokenizer(tiny_tokenizer())
+
+
+def pieces(token_ids: list[int], tokenizer: ChatTokenizer = _TOKENIZER) -> list[str]:
+    detokenizer = IncrementalDetokenizer(tokenizer)
+    return [*(detokenizer.add(token_id) for token_id in token_ids), detokenizer.flush()]
+
+
+@given(st.text(max_size=30))
+@settings(deadline=None, derandomize=True)
+def test_text_survives_token_by_token(text: str) -> None:
+    parts = pieces(_TOKENIZER.encode(text))
+    assert "".join(parts) == text
+    if "\ufffd" not in text:
+        assert not any("\ufffd" in part for part in parts), "half a character was sent"
+
+
+def test_a_character_comes_whole_with_its_last_byte() -> None:
+    assert pieces(_TOKENIZER.encode("a€b")) == ["a", "", "", "€", "b", ""]
+
+
+def test_real_tokens_of_several_characters(smollm2: object) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = ChatTokenizer(AutoTokenizer.from_pretrained(smollm2))
+    text = "Zwölf Boxkämpfer jagen Viktor 🦊 über den großen Sylter Deich. 東京へ行く\n\n  def f(x):\n    return x"
+    parts = pieces(tokenizer.encode(text), tokenizer)
+    assert "".join(parts) == text
+    assert not any("\ufffd" in part for part in parts)
+
+
+def test_bytes_that_never_become_a_character_do_not_silence_the_stream() -> None:
+    (lead,) = {token for text, token in _TOKENIZER.hf.get_vocab().items() if text == "Ã"}  # byte 0xC3: needs another
+    parts = pieces([lead] * 40)
+    assert max(len(part) for part in parts) <= 4
+    assert "".join(parts) == "\ufffd" * 40
+
+
+@given(
+    st.lists(st.text("ab.", max_size=5), max_size=12),
+    st.lists(st.text("ab.", min_size=1, max_size=4), min_size=1, max_size=3),
+)
+@settings(deadline=None, derandomize=True)
+def test_stop_strings_cut_where_a_search_of_the_whole_text_would(parts: list[str], stops: list[str]) -> None:
+    checker = StopStrings(stops)
+    sent = ""
+    seen = ""
+    for part in parts:
+        seen += part
+        sent += checker.add(part)
+        found = min((position for stop in stops if (position := seen.find(stop)) >= 0), default=None)
+        assert checker.found is (found is not None)
+        if found is not None:
+            assert sent == seen[:found]
+            return
+    assert sent + checker.flush() == seen
+
+
+@pytest.mark.parametrize(("text", "sent"), [("abc", "abc"), ("ab<en", "ab"), ("ab<end>", "ab"), ("ab<x", "ab<x")])
+def test_only_what_may_become_a_stop_string_is_held_back(text: str, sent: str) -> None:
+    assert StopStrings(["<end>"]).add(text) == sent

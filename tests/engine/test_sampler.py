@@ -1,0 +1,109 @@
+"""From logits to tokens."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.sampler import Sampler
+
+_LOGITS = [2.0, 1.0, 0.5, 0.0, -1.0]
+
+
+def make_request(*, output: tuple[int, ...] = (), **sampling: Any) -> Request:
+    request = Request("r", [0], SamplingParams(max_tokens=100, **sampling))
+    request.token_ids += output
+    return request
+
+
+def draw(request: Request, count: int = 4000) -> dict[int, float]:
+    """Share of each token over many draws."""
+    sampler = Sampler(torch.device("cpu"), seed=0)
+    rows = torch.tensor([_LOGITS] * 500)
+    counts: Counter[int] = Counter()
+    for _ in range(count // 500):
+        counts.update(sampler.sample(rows, [request] * 500)[0].tolist())
+    return {token: number / count for token, number in counts.items()}
+
+
+def softmax(logits: list[float]) -> list[float]:
+    weights = [math.exp(value) for value in logits]
+    return [weight / sum(weights) for weight in weights]
+
+
+def test_greedy_takes_the_most_likely() -> None:
+    assert draw(make_request(temperature=0.0)) == {0: 1.0}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_distribution(temperature: float) -> None:
+    expected = softmax([value / temperature for value in _LOGITS])
+    shares = draw(make_request(temperature=temperature))
+    for token, probability in enumerate(expected):
+        assert shares.get(token, 0.0) == pytest.approx(probability, abs=0.035)
+
+
+def test_top_k_keeps_the_k_most_likely() -> None:
+    assert set(draw(make_request(top_k=2))) == {0, 1}
+    assert set(draw(make_request(top_k=1))) == {0}
+    assert len(draw(make_request(top_k=100))) == 5
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_p() -> None:
+    probabilities = softmax(_LOGITS)
+    assert set(draw(make_request(top_p=probabilities[0] - 0.01))) == {0}
+    assert set(draw(make_request(top_p=probabilities[0] + 0.01))) == {0, 1}
+    assert set(draw(make_request(top_p=1e-9))) == {0}
+
+
+def test_a_seed_fixes_the_draw_whatever_else_is_in_the_batch() -> None:
+    rows = torch.tensor([_LOGITS] * 3)
+    alone = [
+        Sampler(torch.device("cpu"), seed=index).sample(rows[:1], [make_request(seed=42)])[0].item()
+        for index in range(20)
+    ]
+    together = [
+        Sampler(torch.device("cpu"), seed=index)
+        .sample(rows, [make_request(), make_request(seed=42), make_request(seed=index)])[0][1]
+        .item()
+        for index in range(20)
+    ]
+    assert alone == together
+    assert len(set(alone)) == 1
+
+
+def test_a_seed_draws_differently_at_each_position() -> None:
+    sampler = Sampler(torch.device("cpu"), seed=0)
+    rows = torch.zeros((1, 1000))
+    drawn = {sampler.sample(rows, [make_request(seed=1, output=(0,) * n)])[0].item() for n in range(10)}
+    assert len(drawn) > 7
+
+
+def test_penalties_count_what_was_written() -> None:
+    assert set(draw(make_request(temperature=0.0, presence_penalty=1.5, output=(0,)))) == {1}
+    assert set(draw(make_request(temperature=0.0, frequency_penalty=0.6, output=(0,)))) == {0}
+    assert set(draw(make_request(temperature=0.0, frequency_penalty=0.6, output=(0, 0)))) == {1}
+
+
+def test_before_min_tokens_nothing_that_ends_the_text_is_sampled() -> None:
+    early = make_request(temperature=0.0, min_tokens=2, suppressed_token_ids=frozenset([0]), output=(3,))
+    late = make_request(temperature=0.0, min_tokens=2, suppressed_token_ids=frozenset([0]), output=(3, 3))
+    assert set(draw(early)) == {1}
+    assert set(draw(late)) == {0}
+
+
+def test_logprobs_are_of_the_unmodified_distribution() -> None:
+    sampler = Sampler(torch.device("cpu"), seed=0)
+    requests = [make_request(temperature=0.0, presence_penalty=2.0, output=(0,), logprobs=2), make_request()]
+    _, (first, second) = sampler.sample(torch.tensor([_LOGITS] * 2), requests)
+    assert second is None
+    assert first is not None
+    probabilities = softmax(_LOGITS)
+    assert first.chosen == pytest.approx(math.log(probabilities[1]), abs=1e-5)
+    assert [token for token, _ in first.top] == [0, 1]
+    assert first.top[0][1] == pytest.approx(math.log(probabilities[0]), abs=1e-5)

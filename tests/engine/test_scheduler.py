@@ -1,0 +1,187 @@
+"""Single decisions of the scheduler."""
+
+from __future__ import annotations
+
+import pytest
+
+from abatch.engine.block_manager import BlockManager
+from abatch.engine.config import Batching, SchedulerConfig
+from abatch.engine.errors import ConfigurationError, ContextLengthError
+from abatch.engine.request import Batch, Request, SamplingParams
+from abatch.engine.scheduler import Scheduler
+
+
+def make_scheduler(
+    *,
+    num_blocks: int = 100,
+    block_size: int = 4,
+    budget: int = 32,
+    max_num_seqs: int = 8,
+    batching: Batching = "continuous",
+    window_size: int = 4,
+) -> Scheduler:
+    config = SchedulerConfig(
+        batching=batching,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=budget,
+        max_model_len=num_blocks * block_size,
+        window_size=window_size,
+        window_timeout_s=1.0,
+    )
+    return Scheduler(config, BlockManager(num_blocks, block_size))
+
+
+def request(
+    name: str, num_prompt: int, max_tokens: int = 8, *, token: int | None = None, arrival_s: float = 0.0
+) -> Request:
+    """A request whose prompt differs from all others from its first token on, unless `token` says otherwise."""
+    first = token if token is not None else abs(hash(name)) % 100_000
+    return Request(name, [first] * num_prompt, SamplingParams(max_tokens=max_tokens), arrival_s)
+
+
+def step(scheduler: Scheduler, now_s: float = 0.0, token: int = 1) -> dict[str, int]:
+    """Plan and commit one step; tokens computed by request."""
+    batch = scheduler.schedule(now_s)
+    if batch is None:
+        return {}
+    scheduler.commit(batch, [token] * sum(chunk.samples for chunk in batch.chunks))
+    return {chunk.request.request_id: chunk.num_tokens for chunk in batch.chunks}
+
+
+def test_a_long_prompt_is_prefilled_in_chunks() -> None:
+    scheduler = make_scheduler(budget=32)
+    scheduler.submit(request("long", 70))
+    assert [step(scheduler)["long"] for _ in range(4)] == [32, 32, 6, 1]
+
+
+def test_decodes_come_first_and_prefills_get_the_rest_of_the_budget() -> None:
+    scheduler = make_scheduler(budget=10)
+    scheduler.submit(request("a", 3))
+    scheduler.submit(request("b", 3))
+    step(scheduler)
+    scheduler.submit(request("long", 50))
+    assert step(scheduler) == {"a": 1, "b": 1, "long": 8}
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
+    scheduler = make_scheduler(budget=32)
+    scheduler.submit(request("long", 300))
+    step(scheduler)
+    scheduler.submit(request("short", 10))
+    assert step(scheduler) == {"long": 22, "short": 10}
+
+
+def test_the_oldest_prefill_always_gets_half() -> None:
+    scheduler = make_scheduler(budget=32)
+    scheduler.submit(request("long", 300))
+    for index in range(7):
+        scheduler.submit(request(f"other-{index}", 30))
+    assert step(scheduler)["long"] == 16
+
+
+def test_the_last_to_join_is_preempted_and_comes_back_first() -> None:
+    scheduler = make_scheduler(num_blocks=6, block_size=4, budget=32)
+    scheduler.submit(request("old", 8, max_tokens=12))
+    scheduler.submit(request("young", 8, max_tokens=12))
+    scheduler.submit(request("waiting", 8))
+    computed = [set(step(scheduler)) for _ in range(6)]
+    assert computed == [{"old", "young"}] * 5 + [{"old"}]
+    assert [r.request_id for r in scheduler.running] == ["old"]
+    assert [r.request_id for r in scheduler.waiting] == ["young", "waiting"]
+    assert scheduler.waiting[0].num_output > 0, "tokens already sent to a client are kept"
+
+
+def test_results_of_a_step_launched_before_a_preemption_are_dropped() -> None:
+    """A loop that runs ahead preempts while a step is in flight; the step's token must not be appended."""
+    scheduler = make_scheduler(num_blocks=4, block_size=2, budget=16)
+    old, young = request("old", 3, max_tokens=5), request("young", 2, max_tokens=5)
+    scheduler.submit(old)
+    scheduler.submit(young)
+    in_flight = scheduler.schedule(0.0)
+    assert in_flight is not None
+    while not scheduler.num_preemptions:
+        assert scheduler.schedule(0.0) is not None
+    scheduler.commit(in_flight, [9, 9])
+    assert young.num_output == 0
+    assert old.token_ids[-1] == 9
+
+
+def test_no_step_is_planned_for_a_request_certain_to_end() -> None:
+    scheduler = make_scheduler()
+    scheduler.submit(request("one", 3, max_tokens=1))
+    assert scheduler.schedule(0.0) is not None
+    assert scheduler.schedule(0.0) is None, "its only token is in flight"
+
+
+def test_a_cancelled_request_gives_its_pages_back_at_once() -> None:
+    scheduler = make_scheduler(num_blocks=100)
+    victim = request("victim", 30)
+    scheduler.submit(victim)
+    batch = scheduler.schedule(0.0)
+    assert batch is not None
+    scheduler.cancel(victim)
+    assert scheduler.blocks.num_free == 100
+    assert scheduler.commit(batch, [1]) == []
+    scheduler.cancel(victim)
+    assert scheduler.blocks.num_free == 100
+
+
+def test_a_prefix_computed_by_one_request_is_used_by_the_next() -> None:
+    scheduler = make_scheduler(block_size=4)
+    scheduler.submit(request("first", 21, token=5, max_tokens=1))
+    step(scheduler)
+    second = request("second", 21, token=5, max_tokens=1)
+    scheduler.submit(second)
+    assert step(scheduler) == {"second": 1}, "five full blocks are cached, the last token is always computed"
+    assert second.num_cached_tokens == 20
+
+
+def test_a_full_cache_hit_still_computes_one_token() -> None:
+    scheduler = make_scheduler(block_size=4)
+    scheduler.submit(request("first", 20, token=5, max_tokens=1))
+    step(scheduler)
+    scheduler.submit(request("second", 20, token=5, max_tokens=1))
+    assert step(scheduler) == {"second": 4}
+
+
+def test_what_does_not_fit_the_context_is_refused() -> None:
+    scheduler = make_scheduler(num_blocks=10, block_size=4)
+    with pytest.raises(ContextLengthError, match="context is 40 tokens"):
+        scheduler.submit(request("big", 33, max_tokens=8))
+    with pytest.raises(ContextLengthError, match="empty"):
+        scheduler.submit(request("empty", 0))
+
+
+def test_a_context_beyond_the_kv_memory_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--max-model-len to 40"):
+        Scheduler(SchedulerConfig(max_model_len=41), BlockManager(10, 4))
+
+
+def test_a_window_waits_for_its_size_or_its_timeout_and_lets_nobody_in_before_it_has_ended() -> None:
+    scheduler = make_scheduler(batching="window", window_size=2)
+    scheduler.submit(request("a", 3, max_tokens=2, arrival_s=10.0))
+    assert step(scheduler, 10.5) == {}
+    assert scheduler.next_step_at_s() == 11.0
+    scheduler.submit(request("b", 3, max_tokens=4, arrival_s=10.6))
+    scheduler.submit(request("c", 3, max_tokens=1, arrival_s=10.6))
+    assert set(step(scheduler, 10.6)) == {"a", "b"}
+    assert set(step(scheduler, 10.7)) == {"a", "b"}
+    assert set(step(scheduler, 10.8)) == {"b"}, "a has ended; its place stays empty"
+    assert set(step(scheduler, 10.9)) == {"b"}
+    assert step(scheduler, 11.0) == {}, "one waits, which is no window"
+    assert set(step(scheduler, 11.6)) == {"c"}
+
+
+def test_continuous_batching_replaces_a_finished_request_in_the_next_step() -> None:
+    scheduler = make_scheduler(max_num_seqs=2)
+    for name, max_tokens in (("a", 1), ("b", 4), ("c", 1)):
+        scheduler.submit(request(name, 3, max_tokens=max_tokens))
+    assert set(step(scheduler)) == {"a", "b"}
+    assert set(step(scheduler)) == {"b", "c"}
+
+
+def test_an_empty_batch_is_none_and_says_when_to_ask_again() -> None:
+    scheduler = make_scheduler()
+    assert scheduler.schedule(0.0) is None
+    assert scheduler.next_step_at_s() is None
+    assert Batch().num_prefill_tokens == 0

@@ -1,0 +1,143 @@
+"""Small models of random weights in several architectures, and an engine to run them with."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    Gemma3TextConfig,
+    GemmaConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2MoeConfig,
+    Qwen3Config,
+)
+
+from abatch.engine.attention.kv_cache import KVCache
+from abatch.engine.block_manager import BlockManager
+from abatch.engine.config import EngineConfig, SchedulerConfig
+from abatch.engine.engine import Engine
+from abatch.engine.model_loader import LoadedModel, load_model
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduler import Scheduler
+from abatch.engine.torch_runner import TorchRunner
+
+VOCAB_SIZE = 96
+_SHAPE = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+ARCHITECTURES: dict[str, Callable[[], PreTrainedConfig]] = {
+    "llama": lambda: LlamaConfig(**_SHAPE),
+    "qwen3": lambda: Qwen3Config(**_SHAPE, head_dim=16),
+    "mistral-sliding": lambda: MistralConfig(**_SHAPE, sliding_window=11),
+    "gemma": lambda: GemmaConfig(**_SHAPE, head_dim=8),
+    "gemma3-sliding": lambda: Gemma3TextConfig(**_SHAPE, head_dim=8, sliding_window=7, sliding_window_pattern=2),
+    "phi3": lambda: Phi3Config(**_SHAPE),
+    "olmo2": lambda: Olmo2Config(**_SHAPE),
+    "qwen2-moe": lambda: Qwen2MoeConfig(
+        **_SHAPE, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16
+    ),
+    "gpt2": lambda: GPT2Config(
+        vocab_size=VOCAB_SIZE, n_embd=32, n_layer=3, n_head=4, n_positions=256, bos_token_id=1, eos_token_id=2
+    ),
+}
+
+
+def make_model(name: str, folder: Path) -> PreTrainedModel:
+    """A random model of an architecture, saved to `folder`, as transformers itself runs it."""
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(ARCHITECTURES[name](), dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                # Larger than models are initialised with, so that logits differ by more than rounding.
+                parameter.normal_(std=0.35)
+    model.generation_config.eos_token_id = None
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+def load(folder: Path | str) -> LoadedModel:
+    """The same model as the engine runs it."""
+    return load_model(EngineConfig(model=str(folder), device="cpu"))
+
+
+@dataclass(slots=True)
+class TestEngine:
+    """An engine in this process, with its parts at hand."""
+
+    __test__ = False
+
+    engine: Engine
+    scheduler: Scheduler
+
+    def generate(self, prompts: Sequence[list[int]], max_tokens: Sequence[int]) -> list[list[int]]:
+        """Greedy output of each prompt. Half are submitted at once, the others one by one between steps."""
+        outputs: dict[str, list[int]] = {str(index): [] for index in range(len(prompts))}
+        requests = [
+            Request(str(index), prompt, SamplingParams(max_tokens=limit, temperature=0.0))
+            for index, (prompt, limit) in enumerate(zip(prompts, max_tokens, strict=True))
+        ]
+        late = iter(requests[len(requests) // 2 :])
+        for request in requests[: len(requests) // 2]:
+            self.engine.submit(request)
+        for _ in itertools.count():
+            if (request := next(late, None)) is not None:
+                self.engine.submit(request)
+            elif not self.engine.has_work:
+                break
+            for output in self.engine.step():
+                assert output.token_id is not None
+                outputs[output.request_id].append(output.token_id)
+        return list(outputs.values())
+
+
+def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int, block_size: int) -> TestEngine:
+    """An engine over a loaded model. Time advances by a millisecond a look at the clock."""
+    blocks = BlockManager(num_blocks, block_size)
+    scheduler = Scheduler(config, blocks)
+    cache = KVCache(model.kv_shape, num_blocks, block_size, dtype=model.dtype, device=model.device)
+    # Positions behind a sequence's end must never matter, whatever is in them.
+    cache.data.fill_(1e4)
+    clock = itertools.count().__next__
+    return TestEngine(Engine(scheduler, TorchRunner(model, cache), lambda: clock() / 1000), scheduler)
+
+
+def generate_one_by_one(
+    model: PreTrainedModel, prompts: Sequence[list[int]], max_tokens: Sequence[int]
+) -> list[list[int]]:
+    """The reference: `model.generate` on each prompt alone."""
+    outputs = []
+    for prompt, limit in zip(prompts, max_tokens, strict=True):
+        ids = torch.tensor([prompt])
+        output = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=limit,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        outputs.append(output[0, len(prompt) :].tolist())
+    return outputs

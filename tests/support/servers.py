@@ -1,0 +1,99 @@
+"""Real servers in real processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_STARTUP_S = 90.0
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """An `abatch serve` process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def engine_pid(self) -> int:
+        """The engine's process: the only child of the server's."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (pid,) = children
+        return int(pid)
+
+    def metric(self, name: str) -> float:
+        """One value of /metrics."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+            text = response.read().decode()
+        match = re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        assert match is not None, f"no {name} in {text}"
+        return float(match[1])
+
+    def wait_for_metric(self, name: str, value: float, *, timeout_s: float = 10.0) -> None:
+        """Until a value of /metrics is what it should be."""
+        deadline = time.monotonic() + timeout_s
+        while (seen := self.metric(name)) != value:
+            assert time.monotonic() < deadline, f"{name} is {seen}, not {value}"
+            time.sleep(0.02)
+
+
+@contextmanager
+def running_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
+    """`abatch serve` with these arguments on a free port, until the context is left."""
+    command = [sys.executable, "-m", "abatch.cli", "serve", *arguments, "--port", "0"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        yield RunningServer(_wait_for_url(process, log), process, log)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+
+
+def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + _STARTUP_S
+    while time.monotonic() < deadline:
+        if match := re.search(r" at (http://\S+) ", log.read_text()):
+            return match[1]
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"no server after {_STARTUP_S} s: {log.read_text()}")
+
+
+def post(url: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """POST JSON (or bytes as they are); status, decoded answer, headers."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})})
+    return _answer(request)
+
+
+def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """GET; status, decoded answer, headers."""
+    return _answer(urllib.request.Request(url, headers=headers or {}))
+
+
+def _answer(request: urllib.request.Request) -> tuple[int, dict[str, Any], dict[str, str]]:
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.loads(response.read()), dict(response.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read()), dict(error.headers)
