@@ -157,7 +157,7 @@ class EngineClient:
         """End the engine process."""
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
-        self._die("the engine was shut down")
+        self._die("the server was stopped before the request was finished")
         self._writer.close()
         try:
             await asyncio.wait_for(self._process.wait(), _EXIT_GRACE_S)

@@ -37,9 +37,9 @@ async def completions(request: web.Request) -> web.StreamResponse:
 def _choices(body: CompletionRequest, state: ServerState) -> list[ChoiceSpec]:
     """One choice for each prompt and each of the `n` answers to it, in OpenAI's order."""
     refuse_unsupported(body)
-    for name in ("echo", "suffix", "best_of"):
-        if getattr(body, name) not in (None, False, 1):
-            raise RequestError(f"{name} is not supported", param=name, status=422, code="unsupported")
+    is_used = {"echo": body.echo, "suffix": body.suffix, "best_of": body.best_of not in (None, 1)}
+    for name in (name for name, used in is_used.items() if used):
+        raise RequestError(f"{name} is not supported", param=name, status=422, code="unsupported")
     generator = state.generator
     specs: list[ChoiceSpec] = []
     for prompt_ids in _prompts(body, generator):

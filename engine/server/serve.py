@@ -88,6 +88,8 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
             on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", engine.ready)
             await stop.wait()
             await _drain(state, config.drain_timeout_s, stop)
+            # Before the connections go: what is still pending is answered with an error, not with silence.
+            await engine.close()
         finally:
             await runner.cleanup()
     finally:

@@ -52,7 +52,7 @@ class RunningServer:
 @contextmanager
 def running_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
     """`abatch serve` with these arguments on a free port, until the context is left."""
-    command = [sys.executable, "-m", "abatch.cli", "serve", *arguments, "--port", "0"]
+    command = [sys.executable, "-m", "abatch.cli", "serve", "--port", "0", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:

@@ -1,0 +1,79 @@
+"""What clients see when a model does call a tool. No tiny model does, so the generator is told what to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from abatch.engine.generation import TextDelta, TextGenerator
+from abatch.engine.messages import EngineStats, Ready
+from abatch.engine.metrics import ServerMetrics
+from abatch.engine.request import FinishReason
+from abatch.engine.server.app import make_app
+from abatch.engine.server.state import ServerState
+from abatch.engine.tiny import tiny_tokenizer
+from abatch.engine.tokenizer import ChatTokenizer
+
+_SAID = 'One moment.<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
+_READY = Ready(1000, 259, [258], 10, 16, 0, "cpu", "float32")
+_TOOLS = [{"type": "function", "function": {"name": "weather"}}]
+
+
+class ScriptedGenerator(TextGenerator):
+    """Says its lines, a few characters at a time."""
+
+    def __init__(self) -> None:
+        engine = SimpleNamespace(ready=_READY, check=lambda *_, **__: None, is_alive=True, stats=EngineStats())
+        super().__init__(engine, ChatTokenizer(tiny_tokenizer()))  # type: ignore[arg-type]
+
+    async def stream(self, *_: Any) -> AsyncIterator[TextDelta]:  # type: ignore[override]
+        for start in range(0, len(_SAID), 7):
+            yield TextDelta(_SAID[start : start + 7], 1)
+        yield TextDelta("", 1, finish_reason=FinishReason.STOP)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[TestClient[Any, Any]]:
+    metrics = ServerMetrics(_READY, EngineStats, lambda: True)
+    app = make_app(ServerState(ScriptedGenerator(), "scripted", metrics), api_key=None, max_body_bytes=1 << 20)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+def _body(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Weather?"}], **fields}
+
+
+async def test_a_call_in_a_whole_answer(client: TestClient[Any, Any]) -> None:
+    response = await client.post("/v1/chat/completions", json=_body(tools=_TOOLS))
+    choice = (await response.json())["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == "One moment."
+    (call,) = choice["message"]["tool_calls"]
+    assert call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"]) == {"city": "Rome"}
+    assert call["id"].startswith("call_")
+
+
+async def test_a_call_in_a_stream(client: TestClient[Any, Any]) -> None:
+    response = await client.post("/v1/chat/completions", json=_body(tools=_TOOLS, stream=True))
+    events = [line.removeprefix("data: ") for line in (await response.text()).split("\n\n") if line]
+    assert events.pop() == "[DONE]"
+    choices = [json.loads(event)["choices"][0] for event in events]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == "One moment."
+    calls = [call for choice in choices for call in choice["delta"].get("tool_calls") or []]
+    assert [(call["index"], call["function"]["name"]) for call in calls] == [(0, "weather")]
+    assert choices[-1]["finish_reason"] == "tool_calls"
+
+
+async def test_without_tools_the_markup_is_text(client: TestClient[Any, Any]) -> None:
+    response = await client.post("/v1/chat/completions", json=_body())
+    choice = (await response.json())["choices"][0]
+    assert choice["message"]["content"] == _SAID
+    assert "tool_calls" not in choice["message"]
+    assert choice["finish_reason"] == "stop"
