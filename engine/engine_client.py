@@ -186,9 +186,9 @@ class EngineClient:
         try:
             while (message := await _receive(self._reader)) is not None:
                 self._dispatch(message)
-        finally:
-            if self._death is None and not self._reader.at_eof():
-                self._die("the connection to the engine process broke")
+        except Exception:
+            self._die("the engine process sent something that cannot be read")
+            raise
         code = await self._process.wait()
         self._die(f"the engine process ended unexpectedly (exit code {code})")
 
