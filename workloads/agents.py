@@ -94,7 +94,7 @@ def coding_agent(scales: Scales) -> SessionFactory:
     output, think = LogNormal(220, 1.1, cap=8000), LogNormal(84, 2.1)
     extra_steps = LogNormal(1.5, 1.75, cap=119)
     # Not in the traces' tables: chosen so that a session makes a median of about 45 calls, which is.
-    num_requests = Geometric(8, cap=60)
+    num_requests = Geometric(12, cap=80)
 
     def make(random: Random, session_id: str) -> Session:
         draw = _Drawer(random, scales)

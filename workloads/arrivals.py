@@ -22,12 +22,12 @@ def poisson(rate: float, random: Random) -> Iterator[float]:
 ARRIVALS: dict[str, Callable[[float, Random], Iterator[float]]] = {"constant": constant, "poisson": poisson}
 
 
-def arrival_times(arrival: str, rate: float, random: Random) -> Iterator[float]:
-    """Start times of the named process at `rate` per second.
-
-    Raises:
-        ConfigurationError: there is no such process.
-    """
+def check_arrival(arrival: str) -> None:
+    """Raise `ConfigurationError` unless there is such a process."""
     if arrival not in ARRIVALS:
         raise ConfigurationError(f"--arrival must be {' or '.join(ARRIVALS)}, not {arrival!r}")
+
+
+def arrival_times(arrival: str, rate: float, random: Random) -> Iterator[float]:
+    """Start times of the named process at `rate` per second."""
     return ARRIVALS[arrival](rate, random)

@@ -105,6 +105,7 @@ class LoadGenerator:
         self._sessions: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._origin_s = 0.0
+        self._bug: BaseException | None = None
         self._drain_s = limits.drain_s
 
     @property
@@ -113,7 +114,11 @@ class LoadGenerator:
         return asyncio.get_running_loop().time() - self._origin_s
 
     async def run(self) -> RunOutcome:
-        """Replay until a limit is reached or `stop` is called, then drain. Every turn sent ends in a result."""
+        """Replay until a limit is reached or `stop` is called, then drain. Every turn sent ends in a result.
+
+        Failures of the target are results. Anything else that goes wrong in a session is a bug: it ends the run and
+        is raised.
+        """
         self._origin_s = asyncio.get_running_loop().time()
         starters = [asyncio.create_task(self._start_sessions(stream)) for stream in self._workload.streams]
         try:
@@ -128,6 +133,8 @@ class LoadGenerator:
         finally:
             self._stopping.set()
             await _cancel([*starters, *self._sessions])
+        if self._bug is not None:
+            raise self._bug
         return RunOutcome(sending_s, self.elapsed_s)
 
     def stop(self) -> None:
@@ -154,8 +161,7 @@ class LoadGenerator:
             case OpenLoop(rate, arrival):
                 times = arrival_times(arrival, rate, Random(f"{self._seed}/{stream.name}/arrivals"))
                 for index, due_s in enumerate(times):
-                    await self._sleep_until(due_s)
-                    if not self._take_session():
+                    if not await self._wait_until_due(due_s) or not self._take_session():
                         return
                     self._spawn(self._play(stream.session(self._seed, index), due_s))
             case ClosedLoop(concurrency):
@@ -169,24 +175,24 @@ class LoadGenerator:
     async def _keep_busy(self, stream: Stream, indices: itertools.count[int], first_due_s: float) -> None:
         """One slot of a closed loop: a session at a time, the next due the moment the last one ended."""
         due_s = first_due_s
-        await self._sleep_until(due_s)
-        while self._take_session():
+        while await self._wait_until_due(due_s) and self._take_session():
             await asyncio.wait({self._spawn(self._play(stream.session(self._seed, next(indices)), due_s))})
             due_s = self.elapsed_s
 
     def _take_session(self) -> bool:
-        return not self._stopping.is_set() and next(self._sessions_left, False) is not False
+        return next(self._sessions_left, False) is not False
 
     def _spawn(self, playing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(playing)
         self._sessions.add(task)
-        task.add_done_callback(self._sessions.discard)
+        task.add_done_callback(self._session_ended)
         return task
 
-    async def _sleep_until(self, at_s: float) -> None:
-        delay_s = at_s - self.elapsed_s
-        if delay_s > 0:
-            await asyncio.sleep(delay_s)
+    def _session_ended(self, task: asyncio.Task[None]) -> None:
+        self._sessions.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._bug = self._bug or error
+            self.stop()
 
     async def _play(self, session: Session, due_s: float) -> None:
         """A session's turns, one after the other, for as long as they succeed and fall into the run."""
@@ -212,7 +218,9 @@ class LoadGenerator:
             self.counts.sessions_ended += 1
 
     async def _wait_until_due(self, due_s: float) -> bool:
-        """Sleep until then; False if the run stops sending before."""
+        """Sleep until then; False if the run stops sending before, or right then."""
+        if self._limits.duration_s is not None and due_s >= self._limits.duration_s:
+            await self._stopping.wait()
         delay_s = due_s - self.elapsed_s
         if delay_s > 0 and not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from random import Random
 
 from ..engine.errors import ConfigurationError
+from .arrivals import check_arrival
 from .distributions import Distribution
 
 
@@ -67,6 +68,9 @@ class OpenLoop:
 
     rate: float
     arrival: str = "poisson"
+
+    def __post_init__(self) -> None:
+        check_arrival(self.arrival)
 
 
 Pacing = ClosedLoop | OpenLoop

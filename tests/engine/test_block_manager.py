@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from abatch.engine.block_manager import BlockManager
 
 

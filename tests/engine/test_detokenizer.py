@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from abatch.engine.detokenizer import IncrementalDetokenizer, StopStrings
 from abatch.engine.tiny import tiny_tokenizer
 from abatch.engine.tokenizer import ChatTokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 _TOKENIZER = ChatTokenizer(tiny_tokenizer())
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from support.models import ARCHITECTURES, VOCAB_SIZE, generate_one_by_one, load, make_engine, make_model
-from transformers import AutoModelForCausalLM, PreTrainedModel
-
 from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
 from abatch.engine.model_loader import LoadedModel
+from support.models import ARCHITECTURES, VOCAB_SIZE, generate_one_by_one, load, make_engine, make_model
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

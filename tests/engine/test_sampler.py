@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from abatch.engine.request import Request, SamplingParams
 from abatch.engine.sampler import Sampler
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from abatch.engine.block_manager import BlockManager
 from abatch.engine.config import Batching, SchedulerConfig
 from abatch.engine.errors import ConfigurationError, ContextLengthError

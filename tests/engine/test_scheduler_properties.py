@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
 from abatch.engine.block_manager import BlockManager
 from abatch.engine.config import SchedulerConfig
 from abatch.engine.engine import Engine, TokenOutput
 from abatch.engine.request import Batch, FinishReason, Request, RequestState, SamplingParams
 from abatch.engine.runner import StepResult
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 _EOS = 7
 

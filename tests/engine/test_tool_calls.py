@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from itertools import pairwise
 
 from abatch.engine.tool_calls import ParsedToolCall, ToolCallParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 _CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris", "days": [1, 2]}}\n</tool_call>'
 _PARSED = ParsedToolCall("weather", '{"city": "Paris", "days": [1, 2]}')
@@ -22,7 +23,7 @@ def parse(parts: list[str]) -> tuple[str, list[ParsedToolCall]]:
 def test_calls_are_found_however_the_text_is_cut(cuts: list[int]) -> None:
     text = f"Let me see. {_CALL}\n{_CALL}"
     edges = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
-    parts = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts = [text[start:end] for start, end in pairwise(edges)]
     content, calls = parse(parts)
     assert calls == [_PARSED, _PARSED]
     assert content.strip() == "Let me see."

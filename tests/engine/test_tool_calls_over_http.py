@@ -8,8 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
-
 from abatch.engine.generation import TextDelta, TextGenerator
 from abatch.engine.messages import EngineStats, Ready
 from abatch.engine.metrics import ServerMetrics
@@ -18,6 +16,7 @@ from abatch.engine.server.app import make_app
 from abatch.engine.server.state import ServerState
 from abatch.engine.tiny import tiny_tokenizer
 from abatch.engine.tokenizer import ChatTokenizer
+from aiohttp.test_utils import TestClient, TestServer
 
 _SAID = 'One moment.<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
 _READY = Ready(1000, 259, [258], 10, 16, 0, "cpu", "float32")

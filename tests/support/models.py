@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from abatch.engine.attention.kv_cache import KVCache
+from abatch.engine.block_manager import BlockManager
+from abatch.engine.config import EngineConfig, SchedulerConfig
+from abatch.engine.engine import Engine
+from abatch.engine.model_loader import LoadedModel, load_model
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduler import Scheduler
+from abatch.engine.torch_runner import TorchRunner
 from transformers import (
     Gemma3TextConfig,
     GemmaConfig,
@@ -21,15 +29,6 @@ from transformers import (
     Qwen2MoeConfig,
     Qwen3Config,
 )
-
-from abatch.engine.attention.kv_cache import KVCache
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import EngineConfig, SchedulerConfig
-from abatch.engine.engine import Engine
-from abatch.engine.model_loader import LoadedModel, load_model
-from abatch.engine.request import Request, SamplingParams
-from abatch.engine.scheduler import Scheduler
-from abatch.engine.torch_runner import TorchRunner
 
 VOCAB_SIZE = 96
 _SHAPE = {

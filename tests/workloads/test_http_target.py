@@ -1,0 +1,208 @@
+"""The client against servers of known behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+from abatch.engine.errors import ConfigurationError
+from abatch.engine.protocol import ChatMessage
+from abatch.workloads.http_target import HttpTarget, TargetError, normalise_url
+from abatch.workloads.target import Call, Reply
+from support.fake_server import Behaviour, fake_server
+
+
+@asynccontextmanager
+async def connected(behaviour: Behaviour, *, timeout_s: float = 5.0) -> AsyncIterator[HttpTarget]:
+    async with fake_server(behaviour) as url:
+        target = await HttpTarget.connect(url, model=None, api_key=None, headers={}, timeout_s=timeout_s)
+        try:
+            yield target
+        finally:
+            await target.close()
+
+
+async def call(behaviour: Behaviour, *, max_tokens: int = 4, timeout_s: float = 5.0) -> Reply:
+    reply = Reply()
+    async with connected(behaviour, timeout_s=timeout_s) as target:
+        await target.send(Call([ChatMessage(role="user", content="hi there")], max_tokens, "s"), reply)
+    return reply
+
+
+async def test_a_stream_is_timed_chunk_by_chunk() -> None:
+    reply = await call(Behaviour(ttft_s=0.1, gaps_s=[0.05, 0.2, 0.05]))
+    assert reply.error is None
+    assert reply.sent_s is not None
+    assert reply.first_s is not None
+    # At least what the server waited; how much more is the machine's affair.
+    assert reply.first_s - reply.sent_s >= 0.1
+    assert [gap >= limit for gap, limit in zip(reply.gaps_us, (49_000, 199_000, 49_000), strict=True)] == [True] * 3
+    assert reply.finish_reason == "length"
+    assert (reply.prompt_tokens, reply.output_tokens) == (14, 4)
+    assert reply.text == ["w"] * 4
+
+
+async def test_neither_the_role_nor_usage_nor_the_end_count_as_content() -> None:
+    reply = await call(Behaviour(), max_tokens=1)
+    assert reply.gaps_us == []
+    assert reply.output_tokens == 1
+
+
+async def test_chunks_of_several_tokens_are_chunks() -> None:
+    reply = await call(Behaviour(tokens_per_chunk=4), max_tokens=12)
+    assert len(reply.gaps_us) == 2
+    assert reply.output_tokens == 12
+
+
+_CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}'
+_END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "num_chunks"),
+    [
+        ([_CONTENT[:9], _CONTENT[9:30], _CONTENT[30:] + b"\n\n" + _END + b"\n\n"], 1),  # cut anywhere
+        ([_CONTENT + b"\r\n\r\n", _END + b"\r\n\r\n"], 1),
+        ([b": keep-alive\n\nevent: message\nid: 3\n" + _CONTENT + b"\n\n", _END + b"\n\n"], 1),
+        ([_CONTENT.replace(b"data: ", b"data:") + b"\n\n" + _CONTENT + b"\n\n", _END + b"\n\ndata: [DONE]\n\n"], 2),
+        ([b'data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}\n\n', _END + b"\n\n"], 1),
+        (
+            [
+                b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,'
+                b'"function":{"name":"f","arguments":"{}"}}]}}]}\n\n',
+                _END + b"\n\n",
+            ],
+            1,
+        ),
+    ],
+)
+async def test_streams_as_servers_write_them(raw: list[bytes], num_chunks: int) -> None:
+    reply = await call(Behaviour(raw=raw))
+    assert reply.error is None
+    assert 1 + len(reply.gaps_us) == num_chunks
+    assert reply.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "message"),
+    [
+        (Behaviour(status=500), "http_500", "go away"),
+        (Behaviour(status=429), "http_429", "go away"),
+        (Behaviour(hangs_up_after=2), "disconnected", ""),
+        (Behaviour(raw=[_CONTENT + b"\n\n"]), "disconnected", "ended before"),
+        (Behaviour(raw=[_END + b"\n\n"]), "empty", "without any content"),
+        (Behaviour(raw=[b"data: {oops\n\n"]), "bad_response", ""),
+        (Behaviour(raw=[b'data: {"error":{"message":"boom","type":"x"}}\n\n']), "server_error", "boom"),
+    ],
+)
+async def test_failures_have_a_class_and_are_never_raised(behaviour: Behaviour, error: str, message: str) -> None:
+    reply = await call(behaviour)
+    assert reply.error == error
+    assert message in (reply.error_message or "")
+
+
+async def test_a_request_that_takes_too_long() -> None:
+    reply = await call(Behaviour(ttft_s=3), timeout_s=0.1)
+    assert reply.error == "timeout"
+    assert "--timeout" in (reply.error_message or "")
+
+
+async def test_a_server_that_is_gone() -> None:
+    async with connected(Behaviour()) as target:
+        pass
+    with pytest.raises(TargetError, match="cannot reach"):
+        await HttpTarget.connect(target.base_url, model=None, api_key=None, headers={}, timeout_s=1)
+    named = await HttpTarget.connect(target.base_url, model="m", api_key=None, headers={}, timeout_s=1)
+    reply = Reply()
+    await named.send(Call([ChatMessage(role="user", content="hi")], 1, "s"), reply)
+    await named.close()
+    assert reply.error == "connect"
+
+
+async def test_an_interrupted_call_keeps_what_it_saw() -> None:
+    class NoticedReply(Reply):
+        def saw_content(self, now_s: float) -> None:
+            super().saw_content(now_s)
+            seen.set()
+
+    seen = asyncio.Event()
+    reply = NoticedReply()
+    async with connected(Behaviour(gaps_s=[5.0])) as target:
+        sending = asyncio.create_task(target.send(Call([ChatMessage(role="user", content="hi")], 2, "s"), reply))
+        await asyncio.wait_for(seen.wait(), 5)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    assert reply.sent_s is not None
+    assert reply.error is None
+
+
+async def test_output_lengths_are_fixed_where_the_server_lets_us() -> None:
+    behaviour = Behaviour()
+    async with connected(behaviour) as target:
+        await target.calibrate()
+        await target.send(Call([ChatMessage(role="user", content="hi")], 7, "s"), Reply())
+    assert {"ignore_eos": True, "min_tokens": 7, "max_tokens": 7, "stream": True}.items() <= behaviour.bodies[
+        -1
+    ].items()
+
+    behaviour = Behaviour(refuses="ignore_eos")
+    async with connected(behaviour) as target:
+        sizer = await target.calibrate()
+        await target.send(Call([ChatMessage(role="user", content="hi")], 7, "s"), Reply())
+    assert sizer.is_measured
+    assert "ignore_eos" not in behaviour.bodies[-1]
+    assert any("ignore_eos" in warning for warning in target.warnings)
+
+
+async def test_prompts_get_the_length_that_the_server_counts() -> None:
+    """This server counts two tokens a word and ten for its template."""
+    async with connected(Behaviour()) as target:
+        sizer = await target.calibrate()
+    assert sizer.tokens_per_word == pytest.approx(2.0)
+    assert sizer.overhead_tokens == pytest.approx(10.0)
+    assert len(sizer.text(Random(0), 210, is_first=True).split()) == 100
+    assert len(sizer.text(Random(0), 200, is_first=False).split()) == 100
+
+
+async def test_without_usage_lengths_are_guesses_and_that_is_said() -> None:
+    async with connected(Behaviour(sends_usage=False)) as target:
+        sizer = await target.calibrate()
+    assert not sizer.is_measured
+    assert any("guesses" in warning for warning in target.warnings)
+
+
+async def test_a_server_that_refuses_everything_is_not_measured() -> None:
+    async with connected(Behaviour(status=503)) as target:
+        with pytest.raises(TargetError, match="go away"):
+            await target.calibrate()
+
+
+async def test_keys_and_headers_are_sent_and_credentials_not_shown() -> None:
+    behaviour = Behaviour()
+    async with fake_server(behaviour) as url:
+        with_user = url.replace("http://", "http://user:pass@")
+        target = await HttpTarget.connect(with_user, model="m", api_key=None, headers={"X-Team": "a"}, timeout_s=1)
+        await target.send(Call([ChatMessage(role="user", content="hi")], 1, "s"), Reply())
+        await target.close()
+        assert target.shown_url == url
+        keyed = await HttpTarget.connect(url, model="m", api_key="k", headers={}, timeout_s=1)
+        await keyed.send(Call([ChatMessage(role="user", content="hi")], 1, "s"), Reply())
+        await keyed.close()
+    assert behaviour.headers[0]["X-Team"] == "a"
+    assert behaviour.headers[1]["Authorization"] == "Bearer k"
+    assert json.dumps(behaviour.bodies[0]["messages"]) == '[{"role": "user", "content": "hi"}]'
+
+
+@pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/chat/completions"])
+def test_urls_as_people_write_them(url: str) -> None:
+    assert normalise_url(url) == "http://h:1"
+
+
+@pytest.mark.parametrize("url", ["h:1", "ftp://h", ""])
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="http://"):
+        normalise_url(url)

@@ -1,0 +1,222 @@
+"""When turns are sent, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import pytest
+from abatch.engine.errors import ConfigurationError
+from abatch.workloads.load_generator import LoadGenerator, RunLimits, RunOutcome
+from abatch.workloads.prompts import PromptSizer
+from abatch.workloads.result import Result
+from abatch.workloads.session import ClosedLoop, OpenLoop, Pacing, Pause, Session, SharedPrefix, Stream, Turn, Workload
+from abatch.workloads.target import Call, Reply
+
+
+class ScriptedTarget:
+    """Answers after a time, or however it is told to."""
+
+    def __init__(self, service_s: float = 0.01, act: Callable[[Call, Reply], Awaitable[None]] | None = None) -> None:
+        self.calls: list[Call] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self._service_s = service_s
+        self._act = act
+
+    async def send(self, call: Call, reply: Reply) -> None:
+        self.calls.append(Call([*call.messages], call.max_tokens, call.session_id))
+        clock = asyncio.get_running_loop().time
+        reply.sent_s = clock()
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        try:
+            if self._act is not None:
+                await self._act(call, reply)
+            else:
+                await asyncio.sleep(self._service_s)
+                reply.saw_content(clock())
+                reply.text.append("ok")
+                reply.finish_reason, reply.finished_s, reply.output_tokens = "length", clock(), 1
+        finally:
+            self._in_flight -= 1
+
+
+def workload(pacing: Pacing, *turns: Turn, prefix: SharedPrefix | None = None) -> Workload:
+    def make(_: Random, session_id: str) -> Session:
+        return Session(session_id, "test", turns or (Turn(5, 1),), prefix)
+
+    return Workload("test", "", (Stream("test", make, pacing),))
+
+
+async def replay(
+    load: Workload, target: ScriptedTarget, **limits: Any
+) -> tuple[list[Result], RunOutcome, LoadGenerator]:
+    results: list[Result] = []
+    generator = LoadGenerator(load, target, RunLimits(**limits), seed=1, sizer=PromptSizer(), on_result=results.append)
+    return results, await generator.run(), generator
+
+
+async def test_an_open_loop_sends_on_time_whatever_the_server_does() -> None:
+    async def never(_: Call, reply: Reply) -> None:
+        await asyncio.sleep(60)
+
+    results, _, _ = await replay(
+        workload(OpenLoop(50, "constant")), ScriptedTarget(act=never), duration_s=0.5, drain_s=0.05
+    )
+    assert len(results) == 25
+    assert [result.due_s for result in sorted(results, key=lambda r: r.due_s)] == pytest.approx(
+        [index / 50 for index in range(25)]
+    )
+    assert all(result.censored and result.error is None for result in results)
+
+
+async def test_censored_requests_are_lower_bounds_from_their_due_time() -> None:
+    async def one_chunk(_: Call, reply: Reply) -> None:
+        reply.saw_content(asyncio.get_running_loop().time())
+        await asyncio.sleep(60)
+
+    results, outcome, _ = await replay(
+        workload(OpenLoop(10, "constant")), ScriptedTarget(act=one_chunk), duration_s=0.3, drain_s=0.2
+    )
+    assert len(results) == 3
+    for result in results:
+        assert result.e2e_us >= (0.5 - result.due_s) * 1e6
+        assert result.max_gap_us is not None
+        assert result.max_gap_us >= 200_000, "the silence it was left in counts"
+        assert result.tpot_us is None
+    assert outcome.sending_s == pytest.approx(0.3)
+    assert outcome.total_s >= 0.5
+
+
+async def test_what_is_in_flight_at_the_end_is_drained() -> None:
+    results, _, _ = await replay(
+        workload(OpenLoop(20, "constant")), ScriptedTarget(service_s=0.3), duration_s=0.4, drain_s=5
+    )
+    assert len(results) == 8
+    assert all(result.finish_reason == "length" and not result.censored for result in results)
+
+
+async def test_latency_counts_from_due_when_the_generator_is_late() -> None:
+    """One request at a time, each 100 ms, arriving every 20 ms: the queue is in the client, and must show."""
+    target = ScriptedTarget(service_s=0.1)
+    results, _, _ = await replay(
+        workload(OpenLoop(50, "constant")), target, duration_s=0.3, drain_s=0.35, max_in_flight=1
+    )
+    assert target.most_in_flight == 1
+    sent = [result for result in results if not result.is_dropped]
+    assert len(results) == 15, "every arrival has a result"
+    assert len(sent) < 15
+    last = max(sent, key=lambda result: result.due_s)
+    assert last.start_delay_us > 100_000
+    assert last.ttft_us >= last.start_delay_us
+    assert all(result.is_dropped and not result.has_latency for result in results if result not in sent)
+
+
+async def test_a_closed_loop_keeps_its_number_of_sessions() -> None:
+    target = ScriptedTarget(service_s=0.05)
+    results, _, generator = await replay(workload(ClosedLoop(3)), target, duration_s=1.6, drain_s=1)
+    assert target.most_in_flight == 3
+    assert generator.counts.sessions_ended == generator.counts.sessions_started == len(results)
+    assert min(result.due_s for result in results) == 0.0
+    starts = sorted(
+        {result.due_s for result in results if result.due_s in (0.0, pytest.approx(1 / 3), pytest.approx(2 / 3))}
+    )
+    assert len(starts) == 3, "sessions start spread out"
+
+
+async def test_turns_wait_for_their_pause_and_carry_the_conversation() -> None:
+    target = ScriptedTarget()
+    turns = Turn(5, 1), Turn(6, 2, Pause.TOOL, 0.2), Turn(7, 3, Pause.HUMAN, 0.0)
+    load = workload(ClosedLoop(1), *turns, prefix=SharedPrefix("p", 40))
+    results, _, _ = await replay(load, target, duration_s=None, num_sessions=1)
+    assert [result.turn_index for result in results] == [0, 1, 2]
+    assert results[1].due_s == pytest.approx(results[0].end_s + 0.2)
+    assert results[1].sent_s is not None
+    assert results[1].sent_s >= results[1].due_s - 1e-3
+    assert [result.pause for result in results] == [Pause.NONE, Pause.TOOL, Pause.HUMAN]
+    roles = [[message.role for message in call.messages] for call in target.calls]
+    assert roles[-1] == ["user", "assistant", "user", "assistant", "user"]
+    first = target.calls[0].messages[0].content
+    assert isinstance(first, str)
+    assert len(first.split()) == 45
+    assert target.calls[-1].messages[0].content == first
+
+
+async def test_the_same_seed_is_the_same_traffic() -> None:
+    runs = []
+    for _ in range(2):
+        target = ScriptedTarget(service_s=0.0)
+        await replay(workload(ClosedLoop(2), Turn(9, 1), Turn(9, 1)), target, duration_s=None, num_sessions=4)
+        runs.append({call.session_id: [message.content for message in call.messages] for call in target.calls})
+    assert runs[0] == runs[1]
+    assert len({str(contents) for contents in runs[0].values()}) == 4
+
+
+async def test_a_failed_turn_is_a_result_and_ends_its_session_only() -> None:
+    async def fail(_: Call, reply: Reply) -> None:
+        reply.fail("http_500", "boom")
+
+    results, _, generator = await replay(
+        workload(ClosedLoop(2), Turn(5, 1), Turn(5, 1)), ScriptedTarget(act=fail), duration_s=None, num_sessions=6
+    )
+    assert [result.error for result in results] == ["http_500"] * 6
+    assert generator.counts.turns_abandoned == 6
+
+
+async def test_a_bug_in_the_target_surfaces() -> None:
+    async def bug(_: Call, reply: Reply) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await replay(workload(ClosedLoop(1)), ScriptedTarget(act=bug), duration_s=2, num_sessions=3)
+
+
+async def test_stopping_early_cuts_off_and_keeps_everything() -> None:
+    async def never(_: Call, reply: Reply) -> None:
+        await asyncio.sleep(60)
+
+    results: list[Result] = []
+    generator = LoadGenerator(
+        workload(OpenLoop(100, "constant")),
+        ScriptedTarget(act=never),
+        RunLimits(duration_s=60, drain_s=60),
+        seed=0,
+        sizer=PromptSizer(),
+        on_result=results.append,
+    )
+    asyncio.get_running_loop().call_later(0.2, generator.stop)
+    outcome = await asyncio.wait_for(generator.run(), 5)
+    assert outcome.sending_s < 5
+    assert len(results) >= 10
+    assert all(result.censored for result in results)
+
+
+async def test_warm_up_is_marked_by_due_time() -> None:
+    results, _, _ = await replay(
+        workload(OpenLoop(20, "constant")), ScriptedTarget(), duration_s=0.5, warmup_s=0.26, drain_s=1
+    )
+    assert [result.warmup for result in sorted(results, key=lambda r: r.due_s)] == [True] * 6 + [False] * 4
+
+
+async def test_no_more_sessions_than_asked_for() -> None:
+    results, _, _ = await replay(workload(OpenLoop(1000, "poisson")), ScriptedTarget(), duration_s=5, num_sessions=7)
+    assert len(results) == 7
+
+
+@pytest.mark.parametrize(
+    ("limits", "mentions"),
+    [
+        ({"duration_s": None}, "--duration"),
+        ({"duration_s": 0}, "--duration"),
+        ({"num_sessions": 0}, "--num-sessions"),
+        ({"duration_s": 5, "warmup_s": 5}, "--warmup"),
+        ({"drain_s": -1}, "--drain"),
+        ({"max_in_flight": 0}, "--max-in-flight"),
+    ],
+)
+def test_limits_that_make_no_sense(limits: dict[str, Any], mentions: str) -> None:
+    with pytest.raises(ConfigurationError, match=mentions):
+        RunLimits(**limits)
