@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +18,11 @@ from ..engine.errors import ConfigurationError
 from ..engine.launch import launched_server
 from ..reports.console import print_summary
 from ..reports.gates import Judgement, Outcome, Rule, parse_rule
-from ..reports.run_file import RunConfig, RunWriter, default_folder, provenance, started_now
+from ..reports.run_file import SERVER_LOG, RunConfig, RunWriter, default_folder, provenance, started_now
 from ..reports.summary import Summary
 from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
 from ..workloads.distributions import Constant
-from ..workloads.http_target import HttpTarget
+from ..workloads.http_target import HttpTarget, hide_credentials, normalise_url
 from ..workloads.load_generator import LoadGenerator, RunLimits
 from ..workloads.session import Scales, Workload
 from .exit_codes import ExitCode
@@ -43,7 +44,7 @@ class _Plan:
     workload: Workload
     limits: RunLimits
     rules: list[Rule]
-    folder: Path
+    folder: Path | None
     seed: int
     url: str | None
     model: str | None
@@ -51,8 +52,16 @@ class _Plan:
     headers: dict[str, str]
     timeout_s: float
     startup_timeout_s: float
-    serve_command: list[str]
+    served: str
+    engine_arguments: list[str]
     options: dict[str, Any]
+
+    def serve_command(self, listen_options: list[str]) -> list[str]:
+        """The command line of our own server."""
+        # -P: a file in the user's folder must not take the place of a module of the same name.
+        python = (sys.executable, "-P", "-m", "abatch.cli")
+        options = [*listen_options, "--seed", str(self.seed), *self.engine_arguments]
+        return [*python, "serve", *options, "--", self.served]
 
 
 @with_engine_options
@@ -140,15 +149,21 @@ def bench(
     ] = None,
     *,
     engine: dict[str, Any],
-) -> int:
+) -> None:
     """Run a workload against a server, save the run, print the verdict.
 
     Without --url, serves MODEL on a free loopback port and measures that, through HTTP like any other server.
     """
     options = {name: value for name, value in locals().items() if name not in (*_SECRET_OPTIONS, "engine")}
-    options["output"] = str(output) if output else None
-    if url is not None and model is not None:
-        raise ConfigurationError("give MODEL to measure our own engine, or --url to measure a server; not both")
+    options |= {"output": str(output) if output else None, "url": url and hide_credentials(url)}
+    served = model or "tiny"
+    if url is None:
+        require_engine()
+        engine_config(served, seed, engine)  # a wrong value is found here, not in the child's log
+        options |= engine
+    else:
+        normalise_url(url)
+        _refuse_with_url(model, engine)
     if duration is None and num_sessions is None:
         duration = _DEFAULT_DURATION_S
     scales = Scales(
@@ -167,80 +182,109 @@ def bench(
         drain_s=drain,
         max_in_flight=max_in_flight,
     )
-    served = model or "tiny"
-    if url is None:
-        require_engine()
-        engine_config(served, seed, engine)  # a wrong value is found here, not in the child's log
-        options |= engine
     plan = _Plan(
         workload=make_workload(workload, scales).with_pacing(
             concurrency=concurrency, request_rate=request_rate, arrival=arrival
         ),
         limits=limits,
         rules=[parse_rule(text) for text in require or []],
-        folder=output or default_folder(workload),
+        folder=output,
         seed=seed,
         url=url,
         model=model_name,
-        api_key=api_key if url is not None else None,
+        api_key=_api_key(api_key),
         headers=_headers(header or []),
         timeout_s=timeout,
         startup_timeout_s=startup_timeout,
-        serve_command=[
-            *(sys.executable, "-m", "abatch.cli", "serve", served, "--seed", str(seed)),
-            *engine_arguments(engine),
-        ],
+        served=served,
+        engine_arguments=engine_arguments(engine),
         options=options,
     )
-    return asyncio.run(_run(plan))
+    try:
+        raise typer.Exit(asyncio.run(_run(plan)))
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _refuse_with_url(model: str | None, engine: dict[str, Any]) -> None:
+    if model is not None:
+        raise ConfigurationError("give MODEL to measure our own engine, or --url to measure a server; not both")
+    if words := engine_arguments(engine):
+        raise ConfigurationError(f"{words[0]} is for our own engine; the server at --url has its own settings")
 
 
 def _constant(value: float | None) -> Constant | None:
     return None if value is None else Constant(value)
 
 
+def _api_key(key: str | None) -> str | None:
+    key = (key or "").strip()  # a key read from a file often ends in a line break
+    if not key.isprintable():
+        raise ConfigurationError("--api-key must be printable characters on one line")
+    return key or None
+
+
 def _headers(lines: list[str]) -> dict[str, str]:
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name.strip() or any(character in line for character in "\r\n"):
+        if not colon or not name.strip() or not line.isprintable():
             raise ConfigurationError("--header must be 'Name: value'")
         headers[name.strip()] = value.strip()
     return headers
 
 
 async def _run(plan: _Plan) -> int:
-    console = Console(highlight=False)
-    progress = Progress(Console(stderr=True, highlight=False))
+    console = Console(highlight=False, markup=False, emoji=False)
+    progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     async with AsyncExitStack() as stack:
-        config = _run_config(plan)
-        writer = RunWriter(plan.folder, config)
-        url = plan.url
-        if url is None:
-            progress.say(f"loading {plan.serve_command[4]}")
-            url = await stack.enter_async_context(
-                launched_server(
-                    plan.serve_command, plan.folder / "server.log", startup_timeout_s=plan.startup_timeout_s
-                )
+        if plan.url is None:
+            writer = _new_writer(plan)
+            progress.say(f"loading {plan.served}")
+            server = launched_server(
+                plan.serve_command, writer.folder / SERVER_LOG, startup_timeout_s=plan.startup_timeout_s
             )
-        target = await HttpTarget.connect(
-            url, model=plan.model, api_key=plan.api_key, headers=plan.headers, timeout_s=plan.timeout_s
-        )
-        stack.push_async_callback(target.close)
+            target = await _connect(plan, await stack.enter_async_context(server), stack)
+        else:
+            target = await _connect(plan, plan.url, stack)
+            writer = _new_writer(plan)  # not before the server is known to be there
         sizer = await target.calibrate()
-        config.model, config.warnings = target.model, target.warnings
-        config.target = "abatch serve" if plan.url is None else target.shown_url
-        writer.update_config(config)
+        writer.config.model, writer.config.warnings = target.model, target.warnings
+        writer.config.target = "abatch serve" if plan.url is None else target.shown_url
+        writer.start()
         generator = LoadGenerator(plan.workload, target, plan.limits, seed=plan.seed, sizer=sizer, on_result=writer.add)
-        is_interrupted = _stop_on_signals(generator)
-        with progress.showing(generator, writer, plan.limits):
-            outcome = await generator.run()
-        measured_s = max(outcome.sending_s - plan.limits.warmup_s, 0.0)
-        summary = writer.finish(measured_s, is_complete=not is_interrupted.is_set())
+        with _stopping_on_signals(generator) as interrupted, progress.showing(generator, writer, plan.limits):
+            try:
+                outcome = await generator.run()
+            except BaseException:
+                writer.finish(max(generator.elapsed_s - plan.limits.warmup_s, 0.0), is_complete=False)
+                raise
+        summary = writer.finish(
+            max(outcome.sending_s - plan.limits.warmup_s, 0.0),
+            is_complete=not interrupted.is_set(),
+            abandoned_turns=generator.counts.turns_abandoned,
+        )
     judgements = [rule.judge(summary) for rule in plan.rules]
     print_summary(console, summary, judgements)
-    console.print(f"saved in {plan.folder}", soft_wrap=True)
+    console.print(f"saved in {writer.folder}", soft_wrap=True)
     return _exit_code(summary, judgements)
+
+
+async def _connect(plan: _Plan, url: str, stack: AsyncExitStack) -> HttpTarget:
+    target = await HttpTarget.connect(
+        url,
+        model=plan.model,
+        # Our own server has no key, and a key for another one is none of its business.
+        api_key=plan.api_key if plan.url is not None else None,
+        headers=plan.headers,
+        timeout_s=plan.timeout_s,
+    )
+    stack.push_async_callback(target.close)
+    return target
+
+
+def _new_writer(plan: _Plan) -> RunWriter:
+    return RunWriter(plan.folder or default_folder(plan.workload.name), _run_config(plan))
 
 
 def _run_config(plan: _Plan) -> RunConfig:
@@ -256,19 +300,24 @@ def _run_config(plan: _Plan) -> RunConfig:
     )
 
 
-def _stop_on_signals(generator: LoadGenerator) -> asyncio.Event:
-    """End the run on Ctrl-C or SIGTERM, with everything up to then saved. A second Ctrl-C does not wait for that."""
+@contextmanager
+def _stopping_on_signals(generator: LoadGenerator) -> Iterator[asyncio.Event]:
+    """End the run on Ctrl-C or SIGTERM, with everything up to then saved."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         interrupted.set()
         generator.stop()
-        loop.remove_signal_handler(signal.SIGINT)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
         loop.add_signal_handler(number, stop)
-    return interrupted
+    try:
+        yield interrupted
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def _exit_code(summary: Summary, judgements: list[Judgement]) -> int:

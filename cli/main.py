@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -48,15 +47,7 @@ def _root(
 def main() -> None:
     """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback."""
     try:
-        code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else ExitCode.OK)
-    except click.exceptions.Abort:
-        sys.exit(ExitCode.INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+        app()  # usage errors are Typer's own: exit 2
     except AbatchError as error:
         line = Text("abatch: ", style="bold") + Text(str(error), style="red")
         Console(stderr=True, soft_wrap=True).print(line)

@@ -16,4 +16,4 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run folder, whole or interrupted.", show_default=False)],
 ) -> None:
     """Show a saved run again."""
-    print_summary(Console(highlight=False), RunReader(run).summary())
+    print_summary(Console(highlight=False, markup=False, emoji=False), RunReader(run).summary())

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..engine.config import parse_bytes
 from ..engine.errors import ConfigurationError
+from ..engine.model_source import pretrained_arguments
 from .options import engine_config, with_engine_options
 
 if TYPE_CHECKING:
@@ -59,15 +60,20 @@ def serve(
     from ..engine.server.serve import serve as run_server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     config = engine_config(model, seed, engine)
+    if model != "tiny":
+        pretrained_arguments(model)  # a name that means nothing is found before torch is loaded
+    max_body_bytes = parse_bytes(max_body)
+    if max_body_bytes < 1:
+        raise ConfigurationError("--max-body must be at least one byte")
     server_config = ServerConfig(
         host=host,
         port=port,
         fd=fd,
         api_key=api_key or None,
         served_model_name=served_model_name,
-        max_body_bytes=parse_bytes(max_body),
+        max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout,
         exit_on_eof=exit_on_eof,
     )

@@ -11,6 +11,7 @@ from .errors import ConfigurationError
 Batching = Literal["window", "continuous"]
 BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous")
 LoadFormat = Literal["auto", "dummy"]
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 _BYTE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -92,6 +93,8 @@ class EngineConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"--{name.removesuffix('_bytes').replace('_', '-')} must be at least 1")
+        if self.dtype not in DTYPES:
+            raise ConfigurationError(f"--dtype must be {', '.join(DTYPES)}; not {self.dtype!r}")
         if self.max_queue < 0:
             raise ConfigurationError(f"--max-queue must not be negative, not {self.max_queue}")
         self.scheduler_config(max_model_len=self.max_model_len or 1, max_num_batched_tokens=1 << 30)

@@ -34,9 +34,16 @@ class IncrementalDetokenizer:
         """The text that is certain once this token is known; may be empty."""
         self._pending.append(token_id)
         text = self._tokenizer.decode(self._context + self._pending)
-        if text.endswith("\ufffd") and len(self._pending) < _MAX_TOKENS_OF_A_CHARACTER:
+        if not text.endswith("\ufffd"):
+            return self._emit(text)
+        if len(self._pending) < _MAX_TOKENS_OF_A_CHARACTER:
             return ""
-        return self._emit(text)
+        # The oldest token cannot be part of a character any more; those behind it may be.
+        oldest, *later = self._pending
+        self._pending = [oldest]
+        emitted = self._emit(self._tokenizer.decode([*self._context, oldest]))
+        self._pending = later
+        return emitted
 
     def flush(self) -> str:
         """What was held back, when no more tokens come."""

@@ -30,6 +30,7 @@ from .request import SamplingParams, check_length
 
 _MAX_FRAME_BYTES = 1 << 30
 _EXIT_GRACE_S = 5.0
+_LAST_WORDS_S = 1.0
 
 _Event = TokenOutput | Exception
 
@@ -60,7 +61,7 @@ class EngineClient:
         self._death: EngineDeadError | None = None
         self._drained = asyncio.Event()
         self._drained.set()
-        self._reading = asyncio.create_task(self._read(), name="engine-client-reader")
+        self._watching = asyncio.create_task(self._watch(), name="engine-client")
 
     @classmethod
     async def start(cls, config: EngineConfig) -> EngineClient:
@@ -73,7 +74,7 @@ class EngineClient:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "abatch.engine.engine_process", str(theirs.fileno())),
+                *(sys.executable, "-P", "-m", "abatch.engine.engine_process", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
             )
@@ -124,8 +125,12 @@ class EngineClient:
         try:
             while not has_ended:
                 outputs = [_checked(await events.get())]
-                while not events.empty():
-                    outputs.append(_checked(events.get_nowait()))
+                while not events.empty() and outputs[-1].finish_reason is None:
+                    event = events.get_nowait()
+                    if isinstance(event, Exception):
+                        yield outputs  # what came before the failure still counts
+                        raise event
+                    outputs.append(event)
                 has_ended = outputs[-1].finish_reason is not None
                 yield outputs
         finally:
@@ -142,6 +147,8 @@ class EngineClient:
             raise RequestError(
                 f"the prompt has token ids outside the vocabulary of {self.ready.vocab_size}", param="prompt"
             )
+        if num_requests > self._max_pending:
+            raise RequestError(f"{num_requests} answers at once are over this server's limit of {self._max_pending}")
         if len(self._pending) + num_requests > self._max_pending:
             raise QueueFullError(f"{len(self._pending)} requests are pending, which is the limit; try again later")
 
@@ -155,8 +162,8 @@ class EngineClient:
 
     async def close(self) -> None:
         """End the engine process."""
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
         self._die("the server was stopped before the request was finished")
         self._writer.close()
         try:
@@ -168,9 +175,10 @@ class EngineClient:
     def _submit(self, prompt_ids: list[int], sampling: SamplingParams) -> tuple[str, asyncio.Queue[_Event]]:
         self.check(prompt_ids, sampling)
         request_id = str(next(self._numbers))
+        message = frame(Submit(request_id, prompt_ids, sampling))  # before anything is registered: it may fail
         events = self._pending[request_id] = asyncio.Queue()
         self._drained.clear()
-        self._send(Submit(request_id, prompt_ids, sampling))
+        self._writer.write(message)
         return request_id, events
 
     def _forget(self, request_id: str) -> None:
@@ -182,15 +190,25 @@ class EngineClient:
         if self._death is None:
             self._writer.write(frame(message))
 
-    async def _read(self) -> None:
+    async def _watch(self) -> None:
+        """Take in what the engine says until it ends, by the end of its words or of its process."""
+        reading, exited = asyncio.create_task(self._read()), asyncio.create_task(self._process.wait())
         try:
-            while (message := await _receive(self._reader)) is not None:
-                self._dispatch(message)
-        except Exception:
-            self._die("the engine process sent something that cannot be read")
-            raise
-        code = await self._process.wait()
-        self._die(f"the engine process ended unexpectedly (exit code {code})")
+            await asyncio.wait({reading, exited}, return_when=asyncio.FIRST_COMPLETED)
+            # Its last words may still be on the way, or its exit may follow them; neither is waited for long.
+            await asyncio.wait({reading, exited}, timeout=_LAST_WORDS_S)
+            code = exited.result() if exited.done() else None
+            how = "its connection is closed" if code is None else f"exit code {code}"
+            self._die(f"the engine process ended unexpectedly ({how})")
+        finally:
+            exited.cancel()
+            reading.cancel()
+        if reading.done() and not reading.cancelled() and (error := reading.exception()) is not None:
+            raise error
+
+    async def _read(self) -> None:
+        while (message := await _receive(self._reader)) is not None:
+            self._dispatch(message)
 
     def _dispatch(self, message: FromEngine) -> None:
         match message:

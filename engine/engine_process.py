@@ -6,6 +6,7 @@ thousands of events a second, shares no interpreter lock with any of them.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -42,6 +43,7 @@ class _Channel:
         self._reader = connection.makefile("rb")
         self.commands: SimpleQueue[Submit | Cancel | None] = SimpleQueue()
         self._frames: SimpleQueue[bytes] = SimpleQueue()
+        self.is_loading = True
 
     def receive(self) -> ToEngine | None:
         """The next message; None when the other end is gone."""
@@ -66,16 +68,22 @@ class _Channel:
             threading.Thread(target=target, name=f"engine{target.__name__}", daemon=True).start()
 
     def _read_commands(self) -> None:
-        while (message := self.receive()) is not None:
-            assert isinstance(message, Submit | Cancel)
-            self.commands.put(message)
-        self.commands.put(_ORPHANED)
+        try:
+            while (message := self.receive()) is not None:
+                assert isinstance(message, Submit | Cancel)
+                self.commands.put(message)
+        finally:
+            if self.is_loading:
+                os._exit(1)  # the server is gone; nothing could interrupt minutes of loading otherwise
+            self.commands.put(_ORPHANED)
 
     def _write_frames(self) -> None:
         try:
             while True:
                 self._connection.sendall(self._frames.get())
         except OSError:
+            pass  # the server is gone, which the reader notices too
+        finally:
             self.commands.put(_ORPHANED)
 
 
@@ -136,11 +144,14 @@ class _StepLoop:
 def main() -> None:
     """Serve the engine on the socket whose file descriptor is the first argument."""
     # Ctrl-C reaches the whole process group; the server decides when its engine ends, by closing the socket.
+    # The same for a SIGTERM to the whole group, as service managers send it: the server drains first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = _Channel(socket.socket(fileno=int(sys.argv[1])))
     start = channel.receive()
     if not isinstance(start, Start):
         return
+    channel.start_threads()
     try:
         from .build import build_engine  # torch and transformers: seconds, so only once it is certain to be needed
 
@@ -148,8 +159,8 @@ def main() -> None:
     except AbatchError as error:
         channel.send_now(Failed(str(error)))
         sys.exit(1)
-    channel.send_now(ready)
-    channel.start_threads()
+    channel.is_loading = False
+    channel.send(ready)
     _StepLoop(engine, channel).run()
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .detokenizer import IncrementalDetokenizer, StopStrings
 from .engine import TokenOutput
 from .engine_client import EngineClient
 from .errors import RequestError
+from .messages import Ready
 from .protocol import SamplingFields
 from .request import FinishReason, SamplingParams
 from .runner import TokenLogprobs
-from .tokenizer import ChatTokenizer
+
+if TYPE_CHECKING:
+    from .tokenizer import ChatTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def sampling_params(
     max_tokens: int | None,
     num_logprobs: int | None,
     num_prompt: int,
-    max_model_len: int,
+    ready: Ready,
     eos_token_ids: frozenset[int],
 ) -> SamplingParams:
     """Fill in OpenAI's defaults: temperature 1, and as many tokens as the context has room for.
@@ -53,9 +57,14 @@ def sampling_params(
     Raises:
         RequestError: the values contradict each other.
     """
-    stops = frozenset(fields.stop_token_ids or ()) | (frozenset() if fields.ignore_eos else eos_token_ids)
+    wanted = frozenset(fields.stop_token_ids or ())
+    if wanted and max(wanted) >= ready.vocab_size:
+        raise RequestError(
+            f"{max(wanted)} is outside the vocabulary of {ready.vocab_size} tokens", param="stop_token_ids"
+        )
+    stops = wanted | (frozenset() if fields.ignore_eos else eos_token_ids)
     return SamplingParams(
-        max_tokens=max_tokens if max_tokens is not None else max(1, max_model_len - num_prompt),
+        max_tokens=max_tokens if max_tokens is not None else max(1, ready.max_model_len - num_prompt),
         min_tokens=fields.min_tokens or 0,
         temperature=1.0 if fields.temperature is None else fields.temperature,
         top_k=max(fields.top_k or 0, 0),
@@ -81,7 +90,9 @@ class TextGenerator:
     def __init__(self, engine: EngineClient, tokenizer: ChatTokenizer) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
-        self.eos_token_ids = frozenset(engine.ready.eos_token_ids) | tokenizer.eos_token_ids
+        known = frozenset(engine.ready.eos_token_ids) | tokenizer.eos_token_ids
+        # A tokenizer from elsewhere may have tokens that the model has not.
+        self.eos_token_ids = frozenset(token for token in known if token < engine.ready.vocab_size)
 
     async def stream(
         self, prompt_ids: list[int], sampling: SamplingParams, stop_strings: Sequence[str] = ()
@@ -114,17 +125,17 @@ class TextGenerator:
             reason = output.finish_reason
             if output.token_id is not None:
                 num_tokens += 1
-                is_stop_token = reason is FinishReason.STOP
-                text += "" if is_stop_token else stops.add(detokenizer.add(output.token_id))
+                if reason is not FinishReason.STOP:  # a stop token is no text
+                    text += stops.add(detokenizer.add(output.token_id))
                 if output.logprobs is not None:
                     logprobs.append(self._token_text(output.token_id, output.logprobs))
+            if reason is not None and not stops.found:
+                text += stops.add(detokenizer.flush())
             if stops.found:
                 reason = FinishReason.STOP
             if reason is not None:
+                text += stops.flush()
                 break
-        if reason is not None and not stops.found:
-            text += stops.add(detokenizer.flush())
-            text += stops.flush()
         num_cached = outputs[-1].num_cached_tokens
         return TextDelta(text, num_tokens, logprobs, reason, num_cached)
 

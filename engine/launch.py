@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,12 +22,19 @@ class LaunchError(AbatchError):
 
 
 @asynccontextmanager
-async def launched_server(command: Sequence[str], log: Path, *, startup_timeout_s: float) -> AsyncIterator[str]:
-    """Run `command` with a listening socket, and yield its base URL once it is healthy.
+async def launched_server(
+    make_command: Callable[[list[str]], Sequence[str]], log: Path, *, startup_timeout_s: float
+) -> AsyncIterator[str]:
+    """Run a server with a listening socket, and yield its base URL once it is healthy.
+
+    Args:
+        make_command: The command line, given the options that say how to listen and when to stop.
+        log: File for all the server says.
+        startup_timeout_s: How long loading may take.
 
     The socket is bound here and inherited (`--fd`), so no other program can take the port in between. The child's
     standard input is a pipe that only this process holds: when this process is gone, however it went, the child reads
-    the end of it and stops (`--exit-on-eof`).
+    the end of it and stops (`--exit-on-eof`). A key for remote servers (ABATCH_API_KEY) is none of its business.
 
     Raises:
         LaunchError: the process ended, or did not become healthy in time. Its text ends with what the server said.
@@ -35,9 +43,12 @@ async def launched_server(command: Sequence[str], log: Path, *, startup_timeout_
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        options = ["--fd", str(listener.fileno()), "--exit-on-eof", "--drain-timeout", str(_STOP_GRACE_S / 2)]
+        command = make_command(options)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(*command, "--fd", str(listener.fileno()), "--exit-on-eof"),
+                *command,
+                env={name: value for name, value in os.environ.items() if name != "ABATCH_API_KEY"},
                 pass_fds=[listener.fileno()],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,

@@ -31,7 +31,8 @@ class RequestObservation:
         now_s = time.perf_counter()
         if delta.num_tokens:
             if self._has_token:
-                self._metrics.inter_token.observe((now_s - self._last_s) / delta.num_tokens)
+                for _ in range(delta.num_tokens):
+                    self._metrics.inter_token.observe((now_s - self._last_s) / delta.num_tokens)
             else:
                 self._metrics.first_token.observe(now_s - self._started_s)
             self._has_token = True

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 _Penalty = Annotated[float, Meta(ge=-2.0, le=2.0)]
-_PositiveInt = Annotated[int, Meta(ge=1)]
+_PositiveInt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
@@ -39,10 +40,10 @@ class SamplingFields(Struct, kw_only=True):
     logit_bias: dict[str, float] | None = None
     user: str | None = None
     # Extensions.
-    top_k: Annotated[int, Meta(ge=-1)] | None = None
-    min_tokens: Annotated[int, Meta(ge=0)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     ignore_eos: bool | None = None
-    stop_token_ids: Annotated[list[int], Meta(max_length=256)] | None = None
+    stop_token_ids: Annotated[list[_TokenId], Meta(max_length=256)] | None = None
 
 
 class FunctionCall(Struct):

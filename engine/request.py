@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from .errors import ContextLengthError, RequestError
 
+_LOWEST_TEMPERATURE = 1e-5
+"""Below this, dividing by the temperature overflows long before it changes the outcome."""
+
 
 class FinishReason(StrEnum):
     """Why a request ended."""
@@ -61,8 +64,8 @@ class SamplingParams:
 
     @property
     def is_greedy(self) -> bool:
-        """True when the most likely token is taken and nothing bends the logits first."""
-        return self.temperature == 0.0
+        """True when the most likely token is taken."""
+        return self.temperature < _LOWEST_TEMPERATURE
 
     @property
     def has_penalties(self) -> bool:

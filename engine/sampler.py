@@ -100,7 +100,10 @@ def _restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.T
     outside = ranks >= torch.tensor(top_k, device=logits.device).unsqueeze(1)
     ordered = ordered.masked_fill(outside, float("-inf"))
     probabilities = ordered.softmax(dim=-1)
-    top_p = torch.tensor([param.top_p for param in params], device=logits.device).unsqueeze(1)
+    # Rounding must not cut the tail of a row that keeps everything, just because its neighbour does not.
+    top_p = torch.tensor(
+        [param.top_p if param.top_p < 1.0 else 2.0 for param in params], device=logits.device
+    ).unsqueeze(1)
     # A token stays if those before it fall short of top_p; the most likely one always stays.
     outside |= (probabilities.cumsum(dim=-1) - probabilities) >= top_p
     outside[:, 0] = False

@@ -9,8 +9,8 @@ import jinja2
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .errors import ConfigurationError, RequestError
-from .model_loader import pretrained_arguments
-from .tiny import tiny_tokenizer
+from .model_source import pretrained_arguments
+from .tiny_tokenizer import tiny_tokenizer
 
 
 class ChatTokenizer:
@@ -19,8 +19,10 @@ class ChatTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.hf = tokenizer
         backend = getattr(tokenizer, "backend_tokenizer", None)
-        # The Rust tokenizer underneath decodes several times faster than its wrapper.
+        # The Rust tokenizer underneath is several times faster than its wrapper, and safe to use from several threads.
+        self._backend = backend
         self._decode = backend.decode if backend is not None else tokenizer.decode
+        self._longest_token = max(len(text) for text in tokenizer.get_vocab())
 
     @property
     def eos_token_ids(self) -> frozenset[int]:
@@ -30,7 +32,17 @@ class ChatTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a bare prompt, with the special tokens the model wants around it."""
-        ids: list[int] = self.hf.encode(text)
+        return self._encode(text, add_special_tokens=True)
+
+    def least_tokens(self, num_characters: int) -> int:
+        """Fewer tokens than this cannot hold so much text: known without looking at it."""
+        return num_characters // self._longest_token
+
+    def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        if self._backend is not None:
+            backend_ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+            return backend_ids
+        ids: list[int] = self.hf.encode(text, add_special_tokens=add_special_tokens)
         return ids
 
     def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
@@ -49,8 +61,7 @@ class ChatTokenizer:
             )
         except (jinja2.TemplateError, TypeError, KeyError) as error:
             raise RequestError(f"the model's chat template refuses the messages: {error}", param="messages") from error
-        ids: list[int] = self.hf.encode(prompt, add_special_tokens=False)
-        return ids
+        return self._encode(str(prompt), add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of tokens. A character cut in two shows as U+FFFD."""

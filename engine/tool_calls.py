@@ -21,10 +21,14 @@ class ParsedToolCall:
 
 
 class ToolCallParser:
-    """Splits a stream into text and tool calls. What looks like a call but is not valid JSON stays text."""
+    """Splits a stream into text and tool calls. What looks like a call but is not valid JSON stays text.
+
+    White space right behind a call is markup, not something the assistant says, and is left out.
+    """
 
     def __init__(self) -> None:
         self._buffer = ""
+        self._is_behind_call = False
         self.num_calls = 0
 
     def add(self, text: str) -> tuple[str, list[ParsedToolCall]]:
@@ -35,33 +39,40 @@ class ToolCallParser:
         while True:
             start = self._buffer.find(_OPEN)
             if start < 0:
-                end = len(self._buffer) - held_back(self._buffer, (_OPEN,))
-                content += self._buffer[:end]
-                self._buffer = self._buffer[end:]
-                break
-            content += self._buffer[:start]
-            self._buffer = self._buffer[start:]
+                start = len(self._buffer) - held_back(self._buffer, (_OPEN,))
+                return content + self._take_text(start), calls
+            content += self._take_text(start)
             end = self._buffer.find(_CLOSE)
             if end < 0:
-                break
+                return content, calls
             call = _parse(self._buffer[len(_OPEN) : end])
-            whole, self._buffer = self._buffer[: end + len(_CLOSE)], self._buffer[end + len(_CLOSE) :]
             if call is None:
-                content += whole
+                content += self._take_text(end + len(_CLOSE))
             else:
-                calls.append(call)
-        self.num_calls += len(calls)
-        # Line breaks between calls are markup, not something the assistant says.
-        return ("" if self.num_calls and not content.strip() else content), calls
+                self._buffer = self._buffer[end + len(_CLOSE) :]
+                calls.append(self._count(call))
 
     def flush(self) -> tuple[str, list[ParsedToolCall]]:
-        """The rest when the stream ends. Models often end right before the closing tag; that call counts."""
-        rest, self._buffer = self._buffer, ""
-        call = _parse(rest[len(_OPEN) :]) if rest.startswith(_OPEN) else None
-        if call is None:
-            return ("" if self.num_calls and not rest.strip() else rest), []
+        """The rest when the stream ends. Models often end within the closing tag or right before; that call counts."""
+        if self._buffer.startswith(_OPEN):
+            body = self._buffer[len(_OPEN) : len(self._buffer) - held_back(self._buffer, (_CLOSE,))]
+            call = _parse(body)
+            if call is not None:
+                self._buffer = ""
+                return "", [self._count(call)]
+        return self._take_text(len(self._buffer)), []
+
+    def _count(self, call: ParsedToolCall) -> ParsedToolCall:
         self.num_calls += 1
-        return "", [call]
+        self._is_behind_call = True
+        return call
+
+    def _take_text(self, length: int) -> str:
+        text, self._buffer = self._buffer[:length], self._buffer[length:]
+        if self._is_behind_call:
+            text = text.lstrip()
+            self._is_behind_call = not text
+        return text
 
 
 class _HermesCall(msgspec.Struct):
@@ -75,5 +86,7 @@ def _parse(body: str) -> ParsedToolCall | None:
         arguments = msgspec.json.decode(call.arguments)
     except msgspec.DecodeError:
         return None
+    if arguments is None:
+        return ParsedToolCall(call.name, "{}")
     # Some models write the arguments as a string of JSON already.
     return ParsedToolCall(call.name, arguments if isinstance(arguments, str) else bytes(call.arguments).decode())

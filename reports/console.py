@@ -10,7 +10,7 @@ from rich.text import Text
 
 from .gates import Judgement, Outcome
 from .recorder import ALL
-from .summary import FLAG_RATIO, MIN_SAMPLES, MetricSummary, Summary, Verdict
+from .summary import FLAG_RATIO, MIN_SAMPLES, MetricSummary, Summary, Verdict, doubts
 
 _SHOWN_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
 _VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
@@ -65,7 +65,11 @@ def _verdict_lines(summary: Summary) -> list[RenderableType]:
         spread = f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms)"
         lines.append(Text("FLAGGED", style="bold red") + Text(text + spread, style="default"))
     judged = [metric for metric, value in measured.items() if value.verdict is not Verdict.TOO_FEW]
-    if judged and not flagged:
+    problems = doubts(summary)
+    lines += [Text("NOT TRUSTED", style="bold yellow") + Text(f": {problem}", style="default") for problem in problems]
+    if not measured:
+        lines.append(Text(f"NO VERDICT: nothing{of_class} succeeded", style="bold red"))
+    if judged and not flagged and not problems:
         text = f": no p99 above {FLAG_RATIO:g}x its median{of_class} ({', '.join(judged)})"
         lines.append(Text("OK", style="bold green") + Text(text, style="default"))
     unjudged = [f"{metric} ({value.count})" for metric, value in measured.items() if value.verdict is Verdict.TOO_FEW]
@@ -115,12 +119,19 @@ def _facts(summary: Summary) -> Text:
         f"offered {summary.offered_rate:.2f}/s, achieved {summary.achieved_rate:.2f}/s, "
         f"{summary.output_tokens_per_s:.1f} output tokens/s, {summary.tokens_per_chunk:.2f} tokens per chunk",
     ]
+    if summary.tokens_per_chunk == 0:
+        lines[-1] = lines[-1].rpartition(", ")[0] + ", tokens per chunk unknown"
     delay = summary.metrics.get("start_delay", {}).get(ALL)
     client = f"start delay p99 {milliseconds(delay.p99_ms)} ms, " if delay else ""
     lines.append(
         f"client: {client}late {summary.late_arrivals}, dropped {summary.dropped_arrivals}, "
         f"censored {summary.censored} (lower bounds), warm-up {summary.warmup_requests}"
     )
+    if summary.capped_pauses:
+        share = summary.capped_pauses / summary.paused_turns
+        lines.append(f"pauses: {share:.0%} of {summary.paused_turns} were cut short (--pause-cap)")
+    if summary.abandoned_turns:
+        lines.append(f"{summary.abandoned_turns} further turns never became due: their sessions had failed")
     text = Text("\n".join(lines))
     for name, count in summary.errors.items():
         text.append(f"\nerrors: {count} x {name}: {summary.error_examples.get(name, '')}", style="bold red")

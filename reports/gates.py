@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from ..engine.errors import ConfigurationError
 from .recorder import ALL, METRICS
-from .summary import MIN_SAMPLES, MetricSummary, Summary
+from .summary import MIN_SAMPLES, MetricSummary, Summary, doubts, share_unknown
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -30,6 +30,9 @@ _STATISTICS = {
 }
 _MIN_SAMPLES = {"p50": 10, "mean": 10, "p90": 30, "p99": MIN_SAMPLES, "p99.9": 10 * MIN_SAMPLES, "max": 1}
 """Fewer samples than this cannot carry the statistic, so a rule about it is not judged."""
+
+_TAIL_SHARES = {"p50": 0.5, "mean": 0.0, "p90": 0.1, "p99": 0.01, "p99.9": 0.001, "max": 0.0}
+"""With a larger share than this cut off before their end, the true value may be anything above the one measured."""
 
 _RUN_VALUES: dict[str, tuple[str, Callable[[Summary], float]]] = {
     "errors": ("%", lambda summary: sum(summary.errors.values()) / max(summary.requests, 1)),
@@ -94,16 +97,24 @@ class Rule:
             return Judgement(
                 self.text, Outcome.INCONCLUSIVE, f"there is no {self.metric} of class {self.traffic_class!r}"
             )
+        if problems := doubts(summary):
+            return Judgement(self.text, Outcome.INCONCLUSIVE, problems[0])
         needed = max(_MIN_SAMPLES[name] for name in (self.statistic, self.divisor) if name)
         if measured.count < needed:
             return Judgement(self.text, Outcome.INCONCLUSIVE, f"{measured.count} samples, of {needed} needed")
         value = _value(measured, self.statistic)
         if self.divisor is None:
-            return self._compare(value, f"{value:.3f} ms")
-        divisor = _value(measured, self.divisor)
-        if divisor == 0:
-            return Judgement(self.text, Outcome.INCONCLUSIVE, f"{self.divisor} is 0")
-        return self._compare(value / divisor, f"{value / divisor:.3f} ({value:.3f} ms / {divisor:.3f} ms)")
+            judgement = self._compare(value, f"{value:.3f} ms")
+        else:
+            divisor = _value(measured, self.divisor)
+            if divisor == 0:
+                return Judgement(self.text, Outcome.INCONCLUSIVE, f"{self.divisor} is 0")
+            judgement = self._compare(value / divisor, f"{value / divisor:.3f} ({value:.3f} ms / {divisor:.3f} ms)")
+        unknown = share_unknown(summary)
+        if judgement.outcome is Outcome.PASS and unknown > _TAIL_SHARES[self.statistic]:
+            reason = f"of {unknown:.1%} of the requests only a lower bound is known: {judgement.reason} or more"
+            return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
+        return judgement
 
     def _compare(self, value: float, shown: str) -> Judgement:
         holds = _COMPARISONS[self.comparison](value, self.bound)
@@ -140,6 +151,8 @@ def parse_rule(text: str) -> Rule:
         is_share = _RUN_VALUES[name][0] == "%"
         if unit not in ((None, "%") if is_share else (None,)):
             raise _error(rule, bound.start(2), f"no unit behind {name}" + (" but %" if is_share else ""))
+        if is_share and unit is None and value > 1:
+            raise _error(rule, bound.start(1), f"a share between 0 and 1, or {bound[1]}%")
         return Rule(rule, comparison[1], value / 100 if unit == "%" else value, run_value=name)
     if latency["divisor"] is None:
         if unit not in _MILLISECONDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,13 @@ def new_histogram() -> HdrHistogram:
 
 @dataclass(slots=True)
 class Totals:
-    """What is counted rather than timed. Warm-up is in none of these but `warmup`."""
+    """What is counted rather than timed. Warm-up is in none of these but those that say so.
+
+    Attributes:
+        finished: Requests that ended well within the measured time, whenever they were due: what throughput is.
+        finished_tokens: Their output tokens.
+        chunks: Of requests whose number of tokens is known.
+    """
 
     requests: int = 0
     succeeded: int = 0
@@ -39,6 +46,11 @@ class Totals:
     cached_tokens: int = 0
     output_tokens: int = 0
     chunks: int = 0
+    chunk_tokens: int = 0
+    finished: int = 0
+    finished_tokens: int = 0
+    paused: int = 0
+    capped_pauses: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     error_examples: dict[str, str] = field(default_factory=dict)
 
@@ -48,46 +60,61 @@ LATE_US = 10_000
 
 
 class Recorder:
-    """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run."""
+    """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run.
 
-    def __init__(self) -> None:
+    `measured` is from when to when throughput counts, in seconds since the run began.
+    """
+
+    def __init__(self, measured: tuple[float, float] = (0.0, math.inf)) -> None:
         self.totals = Totals()
+        self._measured = measured
         self._histograms: dict[tuple[str, str], HdrHistogram] = {}
 
     def add(self, result: Result) -> None:
         """Count a result, and time it if it may be timed."""
         totals = self.totals
+        has_succeeded = result.error is None and not result.censored
+        if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
+            totals.finished += 1
+            totals.finished_tokens += result.output_tokens or 0
         if result.warmup:
             totals.warmup += 1
             return
         totals.requests += 1
+        totals.succeeded += has_succeeded
+        totals.paused += result.pause is not Pause.NONE
+        totals.capped_pauses += result.pause_was_capped
         if result.is_dropped:
             totals.dropped += 1
-            return
-        self._record("start_delay", result, result.start_delay_us)
-        totals.late += result.start_delay_us > LATE_US
+        else:
+            self._record("start_delay", result, result.start_delay_us)
+            totals.late += result.start_delay_us > LATE_US
+            totals.censored += result.censored and result.error is None
         if result.error is not None:
             totals.errors[result.error] += 1
             totals.error_examples.setdefault(result.error, result.error_message or "")
             return
-        if result.censored:
-            totals.censored += 1
-        else:
-            totals.succeeded += 1
+        self._count_tokens(result)
+        self._record_latencies(result)
+
+    def _count_tokens(self, result: Result) -> None:
+        totals = self.totals
         totals.prompt_tokens += result.prompt_tokens or 0
         totals.cached_tokens += result.cached_tokens or 0
         totals.output_tokens += result.output_tokens or 0
-        totals.chunks += len(result.gaps_us) + (result.first_s is not None)
-        self._record_latencies(result)
+        if result.output_tokens is not None and result.first_s is not None:
+            totals.chunks += 1 + len(result.gaps_us)
+            totals.chunk_tokens += result.output_tokens
 
     def _record_latencies(self, result: Result) -> None:
         self._record("ttft", result, result.ttft_us)
         if result.pause is Pause.TOOL:
             self._record("resume_ttft", result, result.ttft_us)
-        for gap_us in result.gaps_us:
+        gaps_us = result.all_gaps_us()
+        for gap_us in gaps_us:
             self._record("itl", result, gap_us)
-        if (gap := result.max_gap_us) is not None:
-            self._record("max_gap", result, gap)
+        if gaps_us:
+            self._record("max_gap", result, max(gaps_us))
         if (tpot := result.tpot_us) is not None:
             self._record("tpot", result, round(tpot))
         self._record("e2e", result, result.e2e_us)

@@ -8,14 +8,15 @@ summary.json      last, and atomically: a folder without it was interrupted
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import platform
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 from hdrh.histogram import HdrHistogram
@@ -25,12 +26,15 @@ from .. import __version__
 from ..engine.errors import ConfigurationError
 from ..workloads.result import Result
 from .recorder import Recorder, new_histogram
-from .summary import Summary, fill_summary
+from .summary import SCHEMA_VERSION, Summary, fill_summary
 
 CONFIG, RESULTS, HISTOGRAMS, SUMMARY = "config.json", "results.jsonl", "histograms.hlog", "summary.json"
 
+SERVER_LOG = "server.log"
+"""What the server said, where `bench` started it."""
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
-_FLUSH_EVERY_S = 0.5
 
 
 class RunConfig(msgspec.Struct, kw_only=True):
@@ -39,7 +43,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
     `options` are the command's options as given; secrets are not among them.
     """
 
-    schema_version: int = 1
+    schema_version: int = SCHEMA_VERSION
     started_at: str = ""
     workload: str = ""
     verdict_class: str = "all"
@@ -66,6 +70,13 @@ class RunConfig(msgspec.Struct, kw_only=True):
         )
 
 
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+_Versioned = TypeVar("_Versioned", RunConfig, Summary)
+
+
 def provenance() -> dict[str, str]:
     """Versions and machine, for people who compare runs months later. No host name, no user name."""
     versions = {"abatch": __version__, "python": platform.python_version()}
@@ -90,47 +101,52 @@ class RunWriter:
     """Writes a run folder while the run goes on."""
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
-        """Create the folder and write the configuration.
+        """Create the folder and write the configuration. A folder in which a run failed to start is taken over.
 
         Raises:
-            ConfigurationError: the folder holds something already, or cannot be made.
+            ConfigurationError: the folder holds something else already, or cannot be made.
         """
         self.folder = folder
         self.recorder = Recorder()
-        self._config = config
+        self.config = config
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
+            if any(path.name not in (CONFIG, SERVER_LOG) for path in folder.iterdir()):
                 raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
             self._write_config()
-            self._results = (folder / RESULTS).open("wb")
         except OSError as error:
             raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
+        self._results: BinaryIO | None = None
         self._encoder = msgspec.json.Encoder()
-        self._flushed_s = time.monotonic()
+
+    def start(self) -> None:
+        """From now on there are results, and what `config` came to say of the target is saved."""
+        self._write_config()
+        # Unbuffered: a result that ended is on its way to disk, however this process ends. One write each, no more.
+        self._results = (self.folder / RESULTS).open("wb", buffering=0)
+        until_s = self.config.duration_s
+        self.recorder = Recorder((self.config.warmup_s, math.inf if until_s is None else until_s))
 
     def add(self, result: Result) -> None:
-        """Record a result and append it to the folder; at most half a second of results is ever unwritten."""
+        """Record a result and append it to the folder."""
+        assert self._results is not None, "start comes first"
         self.recorder.add(result)
         self._results.write(self._encoder.encode(result) + b"\n")
-        now_s = time.monotonic()
-        if now_s - self._flushed_s > _FLUSH_EVERY_S:
-            self._results.flush()
-            self._flushed_s = now_s
-
-    def update_config(self, config: RunConfig) -> None:
-        """Add what became known once the target was reached."""
-        self._config = config
-        self._write_config()
 
     def _write_config(self) -> None:
-        _write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self._config)) + b"\n")
+        _write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
 
-    def finish(self, measured_s: float, *, is_complete: bool) -> Summary:
+    def close(self) -> None:
+        """Write nothing more. Without `finish`, the run counts as interrupted."""
+        if self._results is not None:
+            self._results.close()
+
+    def finish(self, measured_s: float, *, is_complete: bool, abandoned_turns: int = 0) -> Summary:
         """Write histograms, then the summary."""
-        self._results.close()
-        summary = fill_summary(self._config.new_summary(), self.recorder, measured_s)
+        self.close()
+        summary = fill_summary(self.config.new_summary(), self.recorder, measured_s)
         summary.is_complete = is_complete
+        summary.abandoned_turns = abandoned_turns
         write_histograms(self.folder / HISTOGRAMS, self.recorder, measured_s)
         _write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
         return summary
@@ -147,11 +163,10 @@ class RunReader:
         """
         self.folder = folder
         try:
-            self.config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=RunConfig)
+            raw = (folder / CONFIG).read_bytes()
         except OSError:
             raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it") from None
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"{folder / CONFIG} is damaged: {error}") from error
+        self.config = _decode(raw, RunConfig, folder / CONFIG)
 
     def results(self) -> Iterator[Result]:
         """The results, one at a time. A last line that was cut off by a crash is left out.
@@ -168,8 +183,10 @@ class RunReader:
                         return
                     try:
                         yield decoder.decode(line)
-                    except msgspec.DecodeError as error:
+                    except _UNREADABLE as error:
                         raise ConfigurationError(f"{path}, line {number}: {error}") from error
+        except FileNotFoundError:
+            return  # it ended before it had any
         except OSError as error:
             raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
 
@@ -184,22 +201,15 @@ class RunReader:
             raw = path.read_bytes()
         except OSError:
             return self._summary_from_results()
-        try:
-            summary = msgspec.json.decode(raw, type=Summary)
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"{path} is damaged: {error}") from error
-        if summary.schema_version > Summary().schema_version:
-            raise ConfigurationError(f"{path} has schema version {summary.schema_version}; a newer abatch wrote it")
-        return summary
+        return _decode(raw, Summary, path)
 
     def _summary_from_results(self) -> Summary:
-        recorder = Recorder()
+        until_s = math.inf if self.config.duration_s is None else self.config.duration_s
+        recorder = Recorder((self.config.warmup_s, until_s))
         last_s = 0.0
         for result in self.results():
             recorder.add(result)
-            last_s = max(last_s, result.end_s)
-        if self.config.duration_s is not None:
-            last_s = min(last_s, self.config.duration_s)
+            last_s = min(max(last_s, result.end_s), until_s)
         summary = fill_summary(self.config.new_summary(), recorder, max(0.0, last_s - self.config.warmup_s))
         summary.is_complete = False
         return summary
@@ -237,13 +247,34 @@ def read_histograms(path: Path) -> dict[str, HdrHistogram]:
 
 
 def default_folder(workload: str) -> Path:
-    """Where a run goes that was given no folder: `runs/DATE-TIME-WORKLOAD`."""
-    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{workload}"
+    """Where a run goes that was given no folder: `runs/DATE-TIME-WORKLOAD`, made here so that no other run gets it."""
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{workload}"
+    for number in itertools.count(1):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigurationError(f"cannot make {folder}: {error.strerror}; give --output a folder") from error
+        return folder
+    raise AssertionError("unreachable")
 
 
 def started_now() -> str:
     """The current time for `RunConfig.started_at`."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _decode(raw: bytes, kind: type[_Versioned], path: Path) -> _Versioned:
+    """Decode a file of this format, having looked at its version first."""
+    try:
+        version = msgspec.json.decode(raw, type=_Version).schema_version
+        if version > SCHEMA_VERSION:
+            raise ConfigurationError(f"{path} has schema version {version}; a newer abatch wrote it")
+        return msgspec.json.decode(raw, type=kind)
+    except _UNREADABLE as error:
+        raise ConfigurationError(f"{path} is damaged: {error}") from error
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -44,10 +44,13 @@ class Summary(msgspec.Struct, kw_only=True):
     Attributes:
         metrics: By metric, then by traffic class; class `all` is always there.
         offered_rate: Turns that were due.
-        achieved_rate: Turns that succeeded.
+        achieved_rate: Turns that ended well within the measured part (not in the drain behind it).
+        output_tokens_per_s: Tokens of those turns.
         late_arrivals: Turns sent more than 10 ms after they were due: the client's fault.
-        dropped_arrivals: Turns that were due and never sent.
+        dropped_arrivals: Turns that were due and never sent; their waiting counts as a lower bound.
         censored: Requests cut off at the end of the run; they count as lower bounds.
+        capped_pauses: Turns whose pause was cut short by the cap on pauses, of `paused_turns`.
+        abandoned_turns: Turns that never became due because their session had failed.
         errors: Failed requests by class; they are in no latency histogram.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
@@ -70,6 +73,9 @@ class Summary(msgspec.Struct, kw_only=True):
     late_arrivals: int = 0
     dropped_arrivals: int = 0
     censored: int = 0
+    paused_turns: int = 0
+    capped_pauses: int = 0
+    abandoned_turns: int = 0
     errors: dict[str, int] = {}
     error_examples: dict[str, str] = {}
     prompt_tokens: int = 0
@@ -113,21 +119,46 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     per_second = 1 / measured_s if measured_s > 0 else 0.0
     summary.measured_s = round(measured_s, 3)
     summary.offered_rate = round(totals.requests * per_second, 4)
-    summary.achieved_rate = round(totals.succeeded * per_second, 4)
-    summary.output_tokens_per_s = round(totals.output_tokens * per_second, 2)
+    summary.achieved_rate = round(totals.finished * per_second, 4)
+    summary.output_tokens_per_s = round(totals.finished_tokens * per_second, 2)
     summary.requests = totals.requests
     summary.succeeded = totals.succeeded
     summary.warmup_requests = totals.warmup
     summary.late_arrivals = totals.late
     summary.dropped_arrivals = totals.dropped
     summary.censored = totals.censored
+    summary.paused_turns = totals.paused
+    summary.capped_pauses = totals.capped_pauses
     summary.errors = dict(sorted(totals.errors.items()))
     summary.error_examples = dict(sorted(totals.error_examples.items()))
     summary.prompt_tokens = totals.prompt_tokens
     summary.cached_tokens = totals.cached_tokens
     summary.output_tokens = totals.output_tokens
-    summary.tokens_per_chunk = round(totals.output_tokens / totals.chunks, 3) if totals.chunks else 0.0
+    summary.tokens_per_chunk = round(totals.chunk_tokens / totals.chunks, 3) if totals.chunks else 0.0
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
         summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram)
     return summary
+
+
+MAX_ERROR_SHARE = 0.05
+MAX_LATE_SHARE = 0.05
+
+
+def doubts(summary: Summary) -> list[str]:
+    """Why this run's latencies must not be read as the server's; empty if nothing speaks against it."""
+    requests = max(summary.requests, 1)
+    found = []
+    failed = sum(summary.errors.values())
+    if failed / requests > MAX_ERROR_SHARE:
+        found.append(f"{failed / requests:.1%} of the requests failed, and failures are often the slow ones")
+    if summary.late_arrivals / requests > MAX_LATE_SHARE:
+        found.append(
+            f"{summary.late_arrivals / requests:.1%} were sent late: the client or --max-in-flight was the bottleneck"
+        )
+    return found
+
+
+def share_unknown(summary: Summary) -> float:
+    """Share of requests of which only a lower bound is known."""
+    return (summary.censored + summary.dropped_arrivals) / max(summary.requests, 1)

@@ -41,19 +41,22 @@ class _Drawer:
 
     def tool_turn(self, new: Distribution, output: Distribution, latency: Distribution) -> Turn:
         """A turn that brings a tool's result."""
-        pause = (self._scales.tool_pause_s or latency).draw(self.random)
-        return Turn(self.input(new), self.output(output), Pause.TOOL, self._pause(pause))
+        return self._turn_after(Pause.TOOL, new, output, latency)
 
     def human_turn(self, new: Distribution, output: Distribution, think: Distribution) -> Turn:
         """A turn that brings a person's next message."""
-        return Turn(self.input(new), self.output(output), Pause.HUMAN, self._pause(think.draw(self.random)))
+        return self._turn_after(Pause.HUMAN, new, output, think)
 
     def first_turn(self, new: Distribution, output: Distribution) -> Turn:
         """A turn that waits for nothing."""
         return Turn(self.input(new), self.output(output))
 
-    def _pause(self, pause_s: float) -> float:
-        return min(pause_s * self._scales.time, self._scales.pause_cap_s)
+    def _turn_after(self, pause: Pause, new: Distribution, output: Distribution, wait: Distribution) -> Turn:
+        num_new, num_output = self.input(new), self.output(output)
+        if pause is Pause.TOOL and self._scales.tool_pause_s is not None:
+            return Turn(num_new, num_output, pause, self._scales.tool_pause_s.draw(self.random))
+        wait_s, cap_s = wait.draw(self.random) * self._scales.time, self._scales.pause_cap_s
+        return Turn(num_new, num_output, pause, min(wait_s, cap_s), pause_was_capped=wait_s > cap_s)
 
 
 def chat(scales: Scales) -> SessionFactory:
@@ -99,11 +102,13 @@ def coding_agent(scales: Scales) -> SessionFactory:
     def make(random: Random, session_id: str) -> Session:
         draw = _Drawer(random, scales)
         turns: list[Turn] = []
-        for _ in range(draw_count(num_requests, random)):
+        num_turns = None if scales.turns is None else draw_count(scales.turns, random)
+        requests_left = draw_count(num_requests, random)
+        while len(turns) < num_turns if num_turns is not None else requests_left > 0:
+            requests_left -= 1
             turns.append(draw.human_turn(append, output, think) if turns else draw.first_turn(start, output))
             for _ in range(math.floor(extra_steps.draw(random))):
                 turns.append(draw.tool_turn(append, output, TOOL_LATENCY_S))
-        num_turns = draw.turns(Constant(len(turns)))
         return Session(session_id, "agent", tuple(turns[:num_turns]), draw.prefix("coding-agent", 15000))
 
     return make
@@ -123,7 +128,7 @@ def always_on(scales: Scales) -> SessionFactory:
 
     def make(random: Random, session_id: str) -> Session:
         draw = _Drawer(random, scales)
-        if random.random() < 0.8:
+        if scales.turns is None and random.random() < 0.8:
             return Session(session_id, "always-on", (draw.first_turn(wake, Constant(random.randint(1, 10))),))
         num_steps = draw.turns(Constant(random.randint(5, 40)))
         turns = [draw.first_turn(wake, output), *(draw.tool_turn(append, output, wait) for _ in range(num_steps - 1))]

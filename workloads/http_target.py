@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,28 +12,50 @@ import msgspec
 from yarl import URL
 
 from ..engine.errors import AbatchError, ConfigurationError
-from ..engine.protocol import ChatMessage, Delta, ErrorBody, ModelList, Usage
+from ..engine.protocol import ChatMessage, ErrorBody, ModelList
 from .prompts import PromptSizer
 from .target import Call, Reply
 
 _MAX_EVENT_BYTES = 16 << 20
 _DONE = b"[DONE]"
+_END_OF_BODY_S = 1.0
+_KEEPALIVE_S = 4.0
+"""Common servers close idle connections after five seconds; a request must not meet one that is just closing."""
 
 
 class TargetError(AbatchError):
     """The server under test cannot be measured at all: unreachable, or it refuses the simplest request."""
 
 
+class _Delta(msgspec.Struct):
+    """What may count as content. Of tool calls only that they are there: servers send them in pieces of all shapes."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: Any = None
+
+
 class _Choice(msgspec.Struct):
     """The part of a chunk that the clock looks at. Everything else is skipped unparsed."""
 
-    delta: Delta = msgspec.field(default_factory=Delta)
+    delta: _Delta | None = None
     finish_reason: str | None = None
 
 
+class _CachedTokens(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _CachedTokens | None = None
+
+
 class _Event(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: Usage | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
     error: Any = None
 
 
@@ -47,8 +70,7 @@ class HttpTarget:
         self._url = f"{base_url}/v1/chat/completions"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
         self.base_url = base_url
-        self.shown_url = str(URL(base_url).with_user(None))
-        """The URL without credentials, for people and for files."""
+        self.shown_url = hide_credentials(base_url)
         self.model = model
         self.takes_ignore_eos = True
         self.warnings: list[str] = []
@@ -64,13 +86,16 @@ class HttpTarget:
             TargetError: no server there, or it does not say which model to ask for.
         """
         base_url = normalise_url(url)
-        all_headers = dict(headers)
+        # No compression: a proxy that compresses holds back events until it has enough of them.
+        all_headers = {"Accept-Encoding": "identity", **headers}
         if api_key:
             all_headers["Authorization"] = f"Bearer {api_key}"
+        if URL(base_url).user and any(name.lower() == "authorization" for name in all_headers):
+            raise ConfigurationError("credentials are both in --url and in a header or --api-key: give them once")
         # No limit on connections: a pool that is too small would queue requests inside the client.
         http = aiohttp.ClientSession(
             headers=all_headers,
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=_KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=1 << 20,
         )
@@ -96,32 +121,55 @@ class HttpTarget:
             async with self._http.post(
                 self._url, data=body, headers={"Content-Type": "application/json"}, timeout=self._timeout
             ) as response:
-                if response.status != 200:
+                if response.status == 200:
+                    await self._read_stream(response, reply)
+                else:
                     reply.fail(f"http_{response.status}", error_message(await response.read()))
-                    return
-                buffer = bytearray()
-                async for data in response.content.iter_any():
-                    now_s = clock()
-                    buffer += data
-                    for payload in _take_events(buffer):
-                        if payload == _DONE:
-                            return
-                        self._read(payload, reply, now_s)
-                        if reply.error is not None:
-                            return
-                if reply.finish_reason is None:
-                    reply.fail("disconnected", "the stream ended before the answer did")
+        except aiohttp.ConnectionTimeoutError as error:
+            reply.fail("connect", str(error) or "no connection in time")
         except TimeoutError:
             reply.fail("timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)")
         except aiohttp.ClientConnectorError as error:
             reply.fail("connect", str(error))
         except (aiohttp.ClientError, OSError) as error:
             reply.fail("disconnected", str(error) or type(error).__name__)
-        except (msgspec.DecodeError, _EventTooLongError) as error:
-            reply.fail("bad_response", str(error))
-        finally:
-            if reply.error is None and reply.finish_reason is not None and reply.first_s is None:
-                reply.fail("empty", "the server answered without any content")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _EventTooLongError) as error:
+            reply.fail("bad_response", str(error) or type(error).__name__)
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, reply: Reply) -> None:
+        """Read to the end of the stream, so that the connection can be used again."""
+        loop = asyncio.get_running_loop()
+        buffer = bytearray()
+        is_done = False
+        try:
+            async with asyncio.timeout(None) as patience:
+                async for data in response.content.iter_any():
+                    now_s = loop.time()
+                    buffer += data
+                    has_content = False
+                    for payload in _take_events(buffer):
+                        if payload == _DONE:
+                            is_done = True
+                            # Only the end of the body can follow; a server that never sends it must not hold us.
+                            patience.reschedule(now_s + _END_OF_BODY_S)
+                        elif not is_done:
+                            has_content = self._read(payload, reply, now_s) or has_content
+                    if has_content:
+                        # Several events in one read came together: one arrival of several tokens.
+                        reply.saw_content(now_s)
+        except TimeoutError:
+            if not is_done:
+                raise
+        if reply.error is not None:
+            return
+        if reply.finish_reason is None:
+            rest = bytes(buffer[:200]).decode(errors="replace").strip()
+            if reply.first_s is None and rest:
+                reply.fail("bad_response", f"not a stream of events: {error_message(bytes(buffer)) or rest}")
+            else:
+                reply.fail("disconnected", "the stream ended before the answer did")
+        elif reply.first_s is None:
+            reply.fail("empty", "the server answered without any content")
 
     async def calibrate(self) -> PromptSizer:
         """Find out how the server counts tokens, and whether it lets a client fix the output's length.
@@ -130,16 +178,23 @@ class HttpTarget:
             TargetError: it refuses even a plain one-token request.
         """
 
-        async def count(text: str) -> int | None:
+        async def ask(text: str) -> Reply:
             reply = Reply()
-            message = ChatMessage(role="user", content=text)
-            await self.send(Call([message], 1, "calibration", ignore_eos=self.takes_ignore_eos), reply)
+            await self.send(Call([ChatMessage(role="user", content=text)], 1, "calibration"), reply)
+            return reply
+
+        async def count(text: str) -> int | None:
+            reply = await ask(text)
             if reply.error in ("http_400", "http_422") and self.takes_ignore_eos:
                 self.takes_ignore_eos = False
-                self.warnings.append("the server refuses ignore_eos: outputs may be shorter than the workload asks for")
-                return await count(text)
+                second = await ask(text)
+                if second.error in (None, "empty"):
+                    self.warnings.append("the server refuses ignore_eos: outputs may be shorter than asked for")
+                    reply = second
+                else:
+                    self.takes_ignore_eos = True
             if reply.error not in (None, "empty"):  # one token may well have no text
-                raise TargetError(f"{self.base_url} fails a one-token request: {reply.error}: {reply.error_message}")
+                raise TargetError(f"{self.shown_url} fails a one-token request: {reply.error}: {reply.error_message}")
             return reply.prompt_tokens
 
         sizer = await PromptSizer.measure(count)
@@ -161,19 +216,19 @@ class HttpTarget:
             body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
         return body
 
-    def _read(self, payload: bytes, reply: Reply, now_s: float) -> None:
+    def _read(self, payload: bytes, reply: Reply, now_s: float) -> bool:
+        """Take in one event; whether it had content."""
         event = _event_decoder.decode(payload)
         if event.error is not None:
             reply.fail("server_error", error_message(payload))
-            return
-        for choice in event.choices:
+        has_content = False
+        for choice in event.choices or ():
             delta = choice.delta
-            text = delta.content or delta.reasoning_content or delta.reasoning
-            if text or delta.tool_calls:
-                reply.saw_content(now_s)
+            if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls):
+                has_content = True
                 if delta.content:
                     reply.text.append(delta.content)
-            if choice.finish_reason is not None:
+            if choice.finish_reason:
                 reply.finish_reason = choice.finish_reason
                 reply.finished_s = now_s
         if event.usage is not None:
@@ -181,11 +236,14 @@ class HttpTarget:
             reply.output_tokens = event.usage.completion_tokens
             if event.usage.prompt_tokens_details is not None:
                 reply.cached_tokens = event.usage.prompt_tokens_details.cached_tokens
+        return has_content
 
     async def _first_model(self) -> str:
-        url = f"{self.base_url}/v1/models"
+        url = f"{self.shown_url}/v1/models"
         try:
-            async with self._http.get(url, timeout=aiohttp.ClientTimeout(total=30)) as response:
+            async with self._http.get(
+                f"{self.base_url}/v1/models", timeout=aiohttp.ClientTimeout(total=30)
+            ) as response:
                 body = await response.read()
                 if response.status != 200:
                     raise TargetError(
@@ -194,8 +252,8 @@ class HttpTarget:
                     )
                 models = msgspec.json.decode(body, type=ModelList)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise TargetError(f"cannot reach {self.base_url}: {error or type(error).__name__}") from error
-        except msgspec.DecodeError as error:
+            raise TargetError(f"cannot reach {self.shown_url}: {error or type(error).__name__}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TargetError(f"{url} is not an OpenAI-compatible list of models: {error}") from error
         if not models.data:
             raise TargetError(f"{url} lists no model; name one with --model")
@@ -207,7 +265,10 @@ class _EventTooLongError(Exception):
 
 
 def _take_events(buffer: bytearray) -> Iterator[bytes]:
-    """Remove the complete lines from `buffer` and yield the payload of each `data:` line among them."""
+    """Remove the complete lines from `buffer` and yield the payload of each `data:` line among them.
+
+    Every server writes an event's JSON on one line, so an event is not assembled from several.
+    """
     end = buffer.rfind(b"\n")
     if end < 0:
         if len(buffer) > _MAX_EVENT_BYTES:
@@ -224,7 +285,7 @@ def error_message(body: bytes) -> str:
     """The message in an error body, of OpenAI's shape or any other."""
     try:
         return msgspec.json.decode(body, type=ErrorBody).error.message
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body[:200].decode(errors="replace").strip() or "(no text)"
 
 
@@ -235,5 +296,16 @@ def normalise_url(url: str) -> str:
         ConfigurationError: it is no HTTP URL.
     """
     if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"--url must begin with http:// or https://, not {url!r}")
+        raise ConfigurationError(f"--url must begin with http:// or https://, not {hide_credentials(url)!r}")
+    try:
+        host = URL(url).host
+    except ValueError as error:
+        raise ConfigurationError(f"--url {hide_credentials(url)!r}: {error}") from error
+    if not host:
+        raise ConfigurationError(f"--url {hide_credentials(url)!r} names no host")
     return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1")
+
+
+def hide_credentials(url: str) -> str:
+    """The URL without user, password and query: fit for people and for files."""
+    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -18,6 +19,7 @@ from .result import Result
 from .session import ClosedLoop, OpenLoop, Session, Stream, Turn, Workload
 from .target import Call, Reply, Target
 
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
 _CLOSED_LOOP_RAMP_S = 1.0
 """Closed-loop sessions start spread over this time: all at once would measure a burst no user makes."""
 
@@ -30,7 +32,7 @@ class RunLimits:
         duration_s: No turn that is due later is sent. Includes the warm-up. None: until `num_sessions` have ended.
         num_sessions: Sessions started over all streams. None: no limit.
         warmup_s: Turns due before this are sent and recorded but do not count.
-        drain_s: How long turns in flight at the end may take before they are cut off as lower bounds.
+        drain_s: How long turns that were due by the end may take before they are cut off as lower bounds.
         max_in_flight: Requests at once; a turn that waits for its place is late, and counted as such.
     """
 
@@ -44,10 +46,10 @@ class RunLimits:
         if self.duration_s is None and self.num_sessions is None:
             raise ConfigurationError("give --duration or --num-sessions, or the run would never end")
         for name, value in (("--duration", self.duration_s), ("--num-sessions", self.num_sessions)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} must be above 0, not {value:g}")
-        if self.warmup_s < 0 or self.drain_s < 0:
-            raise ConfigurationError("--warmup and --drain must not be negative")
+        if not (0 <= self.warmup_s < math.inf and 0 <= self.drain_s < math.inf):
+            raise ConfigurationError("--warmup and --drain must be seconds, not negative")
         if self.duration_s is not None and self.warmup_s >= self.duration_s:
             raise ConfigurationError(
                 f"--warmup {self.warmup_s:g} leaves nothing to measure of --duration {self.duration_s:g}"
@@ -65,7 +67,7 @@ class RunCounts:
     sessions_started: int = 0
     sessions_ended: int = 0
     turns_abandoned: int = 0
-    """Turns never due, because their session had failed."""
+    """Turns that never became due, because their session had failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,14 @@ class LoadGenerator:
             itertools.repeat(None) if limits.num_sessions is None else iter(range(limits.num_sessions))
         )
         self._prefixes: dict[tuple[str, int], str] = {}
-        self._sessions: set[asyncio.Task[None]] = set()
+        self._sessions: set[asyncio.Task[bool]] = set()
         self._stopping = asyncio.Event()
+        """Nothing more becomes due."""
+        self._cutting = asyncio.Event()
+        """What is in flight is not waited for either."""
+        self._sending_s = math.inf
         self._origin_s = 0.0
         self._bug: BaseException | None = None
-        self._drain_s = limits.drain_s
 
     @property
     def elapsed_s(self) -> float:
@@ -114,7 +119,7 @@ class LoadGenerator:
         return asyncio.get_running_loop().time() - self._origin_s
 
     async def run(self) -> RunOutcome:
-        """Replay until a limit is reached or `stop` is called, then drain. Every turn sent ends in a result.
+        """Replay until a limit is reached or `stop` is called, then drain. Every turn that was due ends in a result.
 
         Failures of the target are results. Anything else that goes wrong in a session is a bug: it ends the run and
         is raised.
@@ -122,37 +127,36 @@ class LoadGenerator:
         self._origin_s = asyncio.get_running_loop().time()
         starters = [asyncio.create_task(self._start_sessions(stream)) for stream in self._workload.streams]
         try:
-            await self._until_over(starters)
-            sending_s = self.elapsed_s
-            if self._limits.duration_s is not None:
-                sending_s = min(sending_s, self._limits.duration_s)
-            self._stopping.set()
-            await _cancel(starters)
-            if self._sessions:
-                await asyncio.wait(self._sessions, timeout=self._drain_s)
+            await self._first_of(self._limits.duration_s, self._stopping.wait(), self._until_all_ended(starters))
+            self._end_sending()
+            await self._first_of(self._limits.drain_s, self._cutting.wait(), self._until_all_ended(starters))
         finally:
-            self._stopping.set()
+            self._end_sending()
             await _cancel([*starters, *self._sessions])
+        for starter in starters:
+            if not starter.cancelled() and (error := starter.exception()) is not None:
+                raise error
         if self._bug is not None:
             raise self._bug
-        return RunOutcome(sending_s, self.elapsed_s)
+        return RunOutcome(self._sending_s, self.elapsed_s)
 
     def stop(self) -> None:
-        """End the run early: nothing more is sent, and what is in flight is cut off."""
-        self._drain_s = 0.0
+        """End the run now, also while it drains: nothing more is sent, and what is in flight is cut off."""
+        self._end_sending()
+        self._cutting.set()
+
+    def _end_sending(self) -> None:
+        if self._sending_s == math.inf:
+            self._sending_s = min(self.elapsed_s, self._limits.duration_s or math.inf)
         self._stopping.set()
 
-    async def _until_over(self, starters: list[asyncio.Task[None]]) -> None:
-        """Until the duration is over, all sessions that may start have ended, or the run is stopped."""
-        stop = asyncio.create_task(self._stopping.wait())
-        all_sessions = asyncio.create_task(self._wait_for_sessions(starters))
-        await asyncio.wait({stop, all_sessions}, timeout=self._limits.duration_s, return_when=asyncio.FIRST_COMPLETED)
-        if all_sessions.done():
-            all_sessions.result()  # an exception in there is a bug and must surface
-        await _cancel([stop, all_sessions])
+    async def _first_of(self, timeout_s: float | None, *conditions: Coroutine[Any, Any, Any]) -> None:
+        tasks = [asyncio.create_task(condition) for condition in conditions]
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(tasks)
 
-    async def _wait_for_sessions(self, starters: list[asyncio.Task[None]]) -> None:
-        await asyncio.gather(*starters)
+    async def _until_all_ended(self, starters: list[asyncio.Task[None]]) -> None:
+        await asyncio.wait(starters, return_when=asyncio.FIRST_EXCEPTION)
         while self._sessions:
             await asyncio.wait(self._sessions)
 
@@ -161,9 +165,15 @@ class LoadGenerator:
             case OpenLoop(rate, arrival):
                 times = arrival_times(arrival, rate, Random(f"{self._seed}/{stream.name}/arrivals"))
                 for index, due_s in enumerate(times):
-                    if not await self._wait_until_due(due_s) or not self._take_session():
+                    if not self._take_session():
                         return
-                    self._spawn(self._play(stream.session(self._seed, index), due_s))
+                    session = stream.session(self._seed, index)
+                    if await self._wait_until_due(due_s):
+                        self._spawn(self._play(session, due_s))
+                    elif due_s < self._sending_s:
+                        self._drop(session, 0, due_s)
+                    else:
+                        return
             case ClosedLoop(concurrency):
                 indices = itertools.count()
                 slots = [
@@ -172,47 +182,59 @@ class LoadGenerator:
                 ]
                 await asyncio.gather(*slots)
 
-    async def _keep_busy(self, stream: Stream, indices: itertools.count[int], first_due_s: float) -> None:
-        """One slot of a closed loop: a session at a time, the next due the moment the last one ended."""
-        due_s = first_due_s
+    async def _keep_busy(self, stream: Stream, indices: itertools.count[int], due_s: float) -> None:
+        """One slot of a closed loop: a session at a time, the next due the moment the last one ended.
+
+        After a failure it waits a little, longer each time: a slot that retries at once would bury a server that is
+        coming back, and the results of the ones that work.
+        """
+        backoff_s = 0.0
         while await self._wait_until_due(due_s) and self._take_session():
-            await asyncio.wait({self._spawn(self._play(stream.session(self._seed, next(indices)), due_s))})
-            due_s = self.elapsed_s
+            playing = self._spawn(self._play(stream.session(self._seed, next(indices)), due_s))
+            await asyncio.wait({playing})
+            has_succeeded = not playing.cancelled() and playing.exception() is None and playing.result()
+            backoff_s = 0.0 if has_succeeded else min(max(2 * backoff_s, _FIRST_BACKOFF_S), _LONGEST_BACKOFF_S)
+            due_s = self.elapsed_s + backoff_s
 
     def _take_session(self) -> bool:
         return next(self._sessions_left, False) is not False
 
-    def _spawn(self, playing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(self, playing: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
         task = asyncio.create_task(playing)
         self._sessions.add(task)
         task.add_done_callback(self._session_ended)
         return task
 
-    def _session_ended(self, task: asyncio.Task[None]) -> None:
+    def _session_ended(self, task: asyncio.Task[bool]) -> None:
         self._sessions.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bug = self._bug or error
             self.stop()
 
-    async def _play(self, session: Session, due_s: float) -> None:
-        """A session's turns, one after the other, for as long as they succeed and fall into the run."""
+    async def _play(self, session: Session, due_s: float) -> bool:
+        """A session's turns, one after the other, for as long as they fall into the run; False once one fails."""
         self.counts.sessions_started += 1
         self.counts.live_sessions += 1
         random = Random(f"{self._seed}/{session.session_id}/text")
         messages: list[ChatMessage] = []
         try:
             for index, turn in enumerate(session.turns):
-                if not await self._wait_until_due(due_s):
-                    return
+                # Written before the turn is due: it takes milliseconds for long prompts, and would count as latency.
                 messages.append(ChatMessage(role="user", content=self._text(random, session, turn, index)))
-                call = Call(messages, turn.output_tokens, session.session_id)
-                result, text = await self._send(call, session, index, due_s)
+                if index and not await self._wait_until_due(due_s):
+                    if due_s < self._sending_s:
+                        self._drop(session, index, due_s)
+                    return True
+                result, text = await self._send(
+                    Call(messages, turn.output_tokens, session.session_id), session, index, due_s
+                )
                 if result.error is not None or result.censored:
                     self.counts.turns_abandoned += len(session.turns) - index - 1
-                    return
+                    return False
                 messages.append(ChatMessage(role="assistant", content=text))
                 if index + 1 < len(session.turns):
                     due_s = result.end_s + session.turns[index + 1].pause_s
+            return True
         finally:
             self.counts.live_sessions -= 1
             self.counts.sessions_ended += 1
@@ -221,24 +243,29 @@ class LoadGenerator:
         """Sleep until then; False if the run stops sending before, or right then."""
         if self._limits.duration_s is not None and due_s >= self._limits.duration_s:
             await self._stopping.wait()
+            return False
         delay_s = due_s - self.elapsed_s
-        if delay_s > 0 and not self._stopping.is_set():
+        if delay_s <= 0:
+            await asyncio.sleep(0)  # a generator that has fallen behind must still let others run
+        elif not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._stopping.wait()
         return not self._stopping.is_set()
 
     async def _send(self, call: Call, session: Session, index: int, due_s: float) -> tuple[Result, str]:
-        """One turn, to its result. Cut off at the end of the drain, it is a lower bound, or was dropped unsent."""
+        """One turn, to its result. Cut off at the end of the drain it is a lower bound, even if it was never sent."""
         reply = Reply()
         is_cut = False
         self.counts.in_flight += 1
         try:
             async with self._places or contextlib.nullcontext():
-                if not (self._places and self._stopping.is_set()):
-                    await self._target.send(call, reply)
+                await self._target.send(call, reply)
         except asyncio.CancelledError:
             is_cut = True
+            raise
+        except Exception as error:
+            reply.fail("internal", f"{type(error).__name__}: {error}")
             raise
         finally:
             self.counts.in_flight -= 1
@@ -246,14 +273,17 @@ class LoadGenerator:
             self._on_result(result)
         return result, "".join(reply.text)
 
+    def _drop(self, session: Session, index: int, due_s: float) -> None:
+        """A turn was due and the generator did not get round to it before the end."""
+        self._on_result(self._result(session, index, due_s, Reply(), is_cut=True))
+
     def _result(self, session: Session, index: int, due_s: float, reply: Reply, *, is_cut: bool) -> Result:
         turn = session.turns[index]
 
         def since_origin(at_s: float | None) -> float | None:
             return None if at_s is None else round(at_s - self._origin_s, 6)
 
-        has_ended = reply.error is None and not is_cut and reply.finished_s is not None
-
+        has_ended = reply.error is None and reply.finished_s is not None
         return Result(
             session_id=session.session_id,
             turn_index=index,
@@ -265,6 +295,7 @@ class LoadGenerator:
             gaps_us=reply.gaps_us,
             pause=turn.pause,
             pause_s=turn.pause_s,
+            pause_was_capped=turn.pause_was_capped,
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
             output_tokens=reply.output_tokens,
@@ -272,26 +303,27 @@ class LoadGenerator:
             finish_reason=reply.finish_reason,
             error=reply.error,
             error_message=reply.error_message,
-            censored=is_cut and reply.sent_s is not None,
+            censored=is_cut and not has_ended,
             warmup=due_s < self._limits.warmup_s,
         )
 
     def _text(self, random: Random, session: Session, turn: Turn, index: int) -> str:
         """What the turn adds, behind the shared prefix if it is the first."""
-        text = self._sizer.text(random, turn.new_tokens, is_first=index == 0)
-        if index or session.prefix is None:
-            return text
+        if index:
+            return self._sizer.text(random, turn.new_tokens)
+        overhead = self._sizer.overhead_tokens
+        if session.prefix is None:
+            return self._sizer.text(random, turn.new_tokens - overhead)
         key = (session.prefix.name, session.prefix.tokens)
         if key not in self._prefixes:
             prefix_random = Random(f"{self._seed}/prefix/{session.prefix.name}")
-            self._prefixes[key] = self._sizer.text(prefix_random, session.prefix.tokens, is_first=True)
-        return f"{self._prefixes[key]}\n\n{text}"
+            self._prefixes[key] = self._sizer.text(prefix_random, session.prefix.tokens - overhead)
+        return f"{self._prefixes[key]}\n\n{self._sizer.text(random, turn.new_tokens)}"
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they are gone; a bug that one of them died of surfaces here."""
+    """Cancel tasks and wait until they are gone. What a session died of is kept elsewhere, and raised at the end."""
+    tasks = list(tasks)
     for task in tasks:
         task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
+    await asyncio.gather(*tasks, return_exceptions=True)

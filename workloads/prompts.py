@@ -18,7 +18,7 @@ came take used himself few house use place during high without again home around
 every part once general upon always war until water number set next
 """.split()
 
-_PROBE_WORDS = (32, 288)
+_PROBE_WORDS = (16, 96)
 
 
 def words(random: Random, count: int) -> str:
@@ -40,10 +40,9 @@ class PromptSizer:
     overhead_tokens: float = 0.0
     is_measured: bool = False
 
-    def text(self, random: Random, tokens: int, *, is_first: bool) -> str:
-        """Noise of about `tokens` tokens as the server will count them."""
-        wanted = tokens - (self.overhead_tokens if is_first else 0.0)
-        return words(random, round(wanted / self.tokens_per_word))
+    def text(self, random: Random, tokens: float) -> str:
+        """Noise of about `tokens` tokens as the server will count them, the chat template not included."""
+        return words(random, round(tokens / self.tokens_per_word))
 
     @classmethod
     async def measure(cls, count_tokens: Callable[[str], Awaitable[int | None]]) -> PromptSizer:

@@ -12,7 +12,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         due_s: When it should have been sent. All latencies count from here.
-        sent_s: When its bytes were handed to the connection; None if it never was (`dropped`).
+        sent_s: When its bytes were handed to the connection; None if it never was (it was dropped).
         first_s: When the first chunk with content came.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
@@ -31,6 +31,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     gaps_us: list[int] = []
     pause: Pause = Pause.NONE
     pause_s: float = 0.0
+    pause_was_capped: bool = False
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
@@ -49,7 +50,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def has_latency(self) -> bool:
         """It belongs in the latency histograms, exactly or as a lower bound."""
-        return self.error is None and not self.warmup and not self.is_dropped
+        return self.error is None and not self.warmup
 
     @property
     def start_delay_us(self) -> int:
@@ -66,18 +67,11 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Due to end."""
         return _us(self.end_s - self.due_s)
 
-    @property
-    def max_gap_us(self) -> int | None:
-        """The longest silence within the stream; None with fewer than two chunks.
-
-        In a censored stream the silence it was left in counts.
-        """
-        if self.first_s is None:
-            return None
-        gaps = list(self.gaps_us)
-        if self.censored:
-            gaps.append(_us(self.end_s - self.first_s) - sum(self.gaps_us))
-        return max(gaps, default=None)
+    def all_gaps_us(self) -> list[int]:
+        """Silences within the stream; in a censored one also the silence it was left in, a lower bound."""
+        if self.first_s is None or not self.censored:
+            return self.gaps_us
+        return [*self.gaps_us, max(0, _us(self.end_s - self.first_s) - sum(self.gaps_us))]
 
     @property
     def tpot_us(self) -> float | None:

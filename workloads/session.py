@@ -29,12 +29,14 @@ class Turn:
         output_tokens: Tokens the server is to generate.
         pause: What happened since the previous turn ended.
         pause_s: How long that took. The turn is due then, however late the generator is.
+        pause_was_capped: It would have taken longer, but for the cap on pauses.
     """
 
     new_tokens: int
     output_tokens: int
     pause: Pause = Pause.NONE
     pause_s: float = 0.0
+    pause_was_capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ class Scales:
         input_tokens: Instead of each turn's own new tokens.
         output_tokens: Instead of each turn's own output.
         turns: Instead of each session's own number of turns.
+        tool_pause_s: Instead of each tool's own latency; neither scaled nor capped.
     """
 
     context: float = 1.0
@@ -177,5 +180,5 @@ class Scales:
         for name, value in (("--context-scale", self.context), ("--time-scale", self.time)):
             if not 0 < value <= 1000:
                 raise ConfigurationError(f"{name} must be above 0, not {value:g}")
-        if self.pause_cap_s < 0:
+        if not self.pause_cap_s >= 0:
             raise ConfigurationError(f"--pause-cap must not be negative, not {self.pause_cap_s:g}")

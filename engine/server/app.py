@@ -71,7 +71,7 @@ def _auth_middleware(api_key: str) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if request.path.startswith("/v1/") and not hmac.compare_digest(given, expected):
             raise RequestError(
                 "missing or wrong API key: send it as 'Authorization: Bearer KEY'", status=401, code="invalid_api_key"

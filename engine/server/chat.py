@@ -44,7 +44,8 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     state = request.app[STATE]
     body = await read_body(request, _decoder)
     state.check_request(body)
-    answer = _ChatAnswer(body, _choices(body, state), state)
+    specs = await state.tokenize([sum(map(_length, body.messages))], lambda: _choices(body, state))
+    answer = _ChatAnswer(body, specs, state)
     return await (answer.stream(request) if body.stream else answer.whole())
 
 
@@ -68,10 +69,17 @@ def _choices(body: ChatCompletionRequest, state: ServerState) -> list[ChoiceSpec
         max_tokens=body.max_completion_tokens or body.max_tokens,
         num_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         num_prompt=len(prompt_ids),
-        max_model_len=generator.engine.ready.max_model_len,
+        ready=generator.engine.ready,
         eos_token_ids=generator.eos_token_ids,
     )
     return choice_specs(0, prompt_ids, sampling, body.stop, body.n or 1)
+
+
+def _length(message: ChatMessage) -> int:
+    """Characters that a message certainly puts into the prompt."""
+    if isinstance(message.content, list):
+        return sum(len(part.text or "") for part in message.content)
+    return len(message.content or "")
 
 
 def _template_message(message: ChatMessage) -> dict[str, Any]:

@@ -30,7 +30,10 @@ async def completions(request: web.Request) -> web.StreamResponse:
     state = request.app[STATE]
     body = await read_body(request, _decoder)
     state.check_request(body)
-    answer = _CompletionAnswer(body, _choices(body, state), state)
+    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+    lengths = [len(prompt) for prompt in prompts if isinstance(prompt, str)]
+    specs = await state.tokenize(lengths, lambda: _choices(body, state))
+    answer = _CompletionAnswer(body, specs, state)
     return await (answer.stream(request) if body.stream else answer.whole())
 
 
@@ -48,7 +51,7 @@ def _choices(body: CompletionRequest, state: ServerState) -> list[ChoiceSpec]:
             max_tokens=body.max_tokens or _DEFAULT_MAX_TOKENS,
             num_logprobs=body.logprobs,
             num_prompt=len(prompt_ids),
-            max_model_len=generator.engine.ready.max_model_len,
+            ready=generator.engine.ready,
             eos_token_ids=generator.eos_token_ids,
         )
         specs += choice_specs(len(specs), prompt_ids, sampling, body.stop, body.n or 1)
@@ -111,7 +114,7 @@ class _CompletionAnswer:
                 logprobs=self._logprobs([delta], offset=offsets[spec.index]),
                 finish_reason=delta.finish_reason,
             )
-            offsets[spec.index] += len(delta.text)
+            offsets[spec.index] += sum(len(token.text) for token in delta.logprobs)
             if delta.text or delta.finish_reason or delta.logprobs:
                 yield server_sent_event(self._completion([choice], no_usage))
         if self._include_usage:

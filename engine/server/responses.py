@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
-from ..errors import EngineDeadError, QueueFullError, RequestError
+from ..errors import AbatchError, EngineDeadError, QueueFullError, RequestError
 from ..protocol import DONE, ErrorBody, ErrorDetail, encode
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+_log = logging.getLogger("abatch.server")
+_STALLED_CLIENT_S = 60.0
+"""A client that takes nothing for this long is cut off: it holds a place that others wait for."""
 _CONNECTION_LOST = (ConnectionResetError, BrokenPipeError)
 
 
@@ -49,7 +54,10 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[_Body]) 
         RequestError: it is no JSON, or not what the endpoint takes (400).
         web.HTTPRequestEntityTooLarge: it is over the size limit (the error middleware makes that 413).
     """
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except web.RequestPayloadError as error:
+        raise RequestError(f"the body cannot be read: {error}", code="invalid_body") from error
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
@@ -58,6 +66,8 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[_Body]) 
         raise RequestError(f"{message} at {param}" if param else message, param=param) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json") from error
+    except RecursionError as error:
+        raise RequestError("the body is nested too deeply", code="invalid_json") from error
 
 
 async def stream_response(request: web.Request, events: AsyncIterator[bytes]) -> web.StreamResponse:
@@ -71,18 +81,30 @@ async def stream_response(request: web.Request, events: AsyncIterator[bytes]) ->
         headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
     )
     response.headers["X-Accel-Buffering"] = "no"
+    loop = asyncio.get_running_loop()
     try:
-        await response.prepare(request)
-        await response.write(first)
-        try:
-            async for event in events:
+        async with asyncio.timeout(None) as stalled:
+
+            async def write(event: bytes) -> None:
+                stalled.reschedule(loop.time() + _STALLED_CLIENT_S)
                 await response.write(event)
-            await response.write(DONE)
-        except EngineDeadError as error:
-            body, _ = error_body(error)
-            await response.write(b"data: " + encode(body) + b"\n\n")
-        await response.write_eof()
-    except _CONNECTION_LOST:
-        # The client left. Closing `events` (our caller does) cancels the request in the engine.
-        pass
+                stalled.reschedule(None)
+
+            await response.prepare(request)
+            await write(first)
+            try:
+                async for event in events:
+                    await write(event)
+                await write(DONE)
+            except (AbatchError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                # The status is long gone. A second response in the middle of the stream would only confuse.
+                if not isinstance(error, AbatchError):
+                    _log.exception("a stream failed")
+                body, _ = error_body(error)
+                await write(b"data: " + encode(body) + b"\n\n")
+            await response.write_eof()
+    except (*_CONNECTION_LOST, TimeoutError):
+        # The client left, or stopped reading. Closing `events` (our caller does) cancels the request in the engine.
+        if request.transport is not None:
+            request.transport.abort()
     return response

@@ -11,19 +11,21 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from ..config import EngineConfig
 from ..engine_client import EngineClient
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, EngineDeadError
 from ..generation import TextGenerator
 from ..messages import Ready
 from ..metrics import ServerMetrics
-from ..tokenizer import load_tokenizer
 from .app import make_app
 from .state import ServerState
+
+if TYPE_CHECKING:
+    from ..tokenizer import ChatTokenizer
 
 _log = logging.getLogger("abatch.server")
 _BACKLOG = 2048
@@ -59,7 +61,8 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
 
     Raises:
         ConfigurationError: the model or the address cannot be used.
-        EngineDeadError: the engine died; everything pending on it has been answered with an error.
+        EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
+            /health had been red, until somebody stopped the server.
     """
     listener = _listen(config)
     stop = asyncio.Event()
@@ -68,13 +71,13 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         loop.add_signal_handler(number, stop.set)
     if config.exit_on_eof:
         loop.add_reader(sys.stdin.fileno(), _on_stdin, stop)
+    # In a thread, while the engine's process imports torch and loads the model.
+    loading = asyncio.create_task(asyncio.to_thread(_load_tokenizer, engine_config))
     engine = await _start_unless(stop, EngineClient.start(engine_config))
     if engine is None:
         return
     try:
-        tokenizer = await asyncio.to_thread(
-            load_tokenizer, engine_config.model, engine_config.tokenizer, load_format=engine_config.load_format
-        )
+        tokenizer = await loading
         metrics = ServerMetrics(engine.ready, lambda: engine.stats, lambda: engine.is_alive)
         name = config.served_model_name or engine_config.model
         state = ServerState(TextGenerator(engine, tokenizer), name, metrics)
@@ -87,13 +90,22 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
             host, port = listener.getsockname()[:2]
             on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", engine.ready)
             await stop.wait()
+            engine_died = not engine.is_alive
             await _drain(state, config.drain_timeout_s, stop)
             # Before the connections go: what is still pending is answered with an error, not with silence.
             await engine.close()
         finally:
             await runner.cleanup()
+        if engine_died:
+            raise EngineDeadError("stopped, after the engine process had died")
     finally:
         await engine.close()
+
+
+def _load_tokenizer(config: EngineConfig) -> ChatTokenizer:
+    from ..tokenizer import load_tokenizer  # transformers: a second or two, of which nothing else here needs any
+
+    return load_tokenizer(config.model, config.tokenizer, load_format=config.load_format)
 
 
 async def _start_unless(stop: asyncio.Event, starting: Coroutine[Any, Any, EngineClient]) -> EngineClient | None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from aiohttp import web
 
-from ..errors import DrainingError, RequestError
+from ..errors import ContextLengthError, DrainingError, RequestError
 from ..generation import TextGenerator
 from ..metrics import ServerMetrics
 from ..protocol import SamplingFields
+
+_T = TypeVar("_T")
+_QUICK_CHARACTERS = 8192
+"""Up to this size tokenizing takes a millisecond or two, less than a thread is worth."""
 
 
 class ServerState:
@@ -32,6 +39,20 @@ class ServerState:
         if self.is_draining:
             raise DrainingError("the server is shutting down and takes no new requests")
         self.check_model(body.model)
+
+    async def tokenize(self, num_characters: Sequence[int], encode: Callable[[], _T]) -> _T:
+        """Call `encode` for prompts of these lengths: where it takes long, in a thread, so that no stream stands still.
+
+        Raises:
+            ContextLengthError: so much text cannot fit the context, which is known without tokenizing it.
+        """
+        ready = self.generator.engine.ready
+        least = self.generator.tokenizer.least_tokens(max(num_characters, default=0))
+        if least > ready.max_model_len:
+            raise ContextLengthError(
+                f"the request has at least {least} tokens, but the context is {ready.max_model_len} tokens"
+            )
+        return encode() if sum(num_characters) <= _QUICK_CHARACTERS else await asyncio.to_thread(encode)
 
     def check_model(self, name: str | None) -> None:
         """Raise `RequestError` (404) unless `name` is the served model or left out."""

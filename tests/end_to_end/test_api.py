@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,13 @@ _BAD_CHATS: list[tuple[dict[str, Any] | bytes, int, str]] = [
     ({"messages": _HI, "stop": ["x"] * 100}, 400, "stop"),
     ({"messages": _HI, "top_logprobs": 3}, 400, "logprobs"),
     ({"messages": _HI, "max_tokens": 10_000_000}, 400, "context"),
+    ({"messages": _HI, "top_k": 2**70}, 400, "top_k"),
+    ({"messages": _HI, "seed": 2**70}, 400, "seed"),
+    ({"messages": _HI, "min_tokens": 1, "max_tokens": 2, "stop_token_ids": [999_999]}, 400, "vocabulary"),
+    ({"messages": _HI, "stop_token_ids": [-1]}, 400, "stop_token_ids"),
+    ({"messages": _HI, "stop_token_ids": [2**70]}, 400, "stop_token_ids"),
+    ({"messages": [{"role": "user", "content": "x" * 1_000_000}]}, 400, "context"),
+    (b'{"x":' + b"[" * 100_000, 400, "nested"),
     ({"messages": _HI, "model": "gpt-4"}, 404, "gpt-4"),
     ({"messages": _HI, "logit_bias": {"5": 1}}, 422, "logit_bias"),
     ({"messages": _HI, "response_format": {"type": "json_object"}}, 422, "response_format"),
@@ -237,6 +245,26 @@ def test_the_key_is_wanted_for_the_api_and_not_for_health(small_server: RunningS
     assert "secret" not in small_server.log.read_text()
 
 
+def test_a_key_that_is_no_text_is_a_wrong_key(small_server: RunningServer) -> None:
+    address = urlsplit(small_server.url)
+    with socket.create_connection((address.hostname, address.port or 0), timeout=10) as connection:
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_long_prompts_do_not_hold_up_others(tiny_server: str) -> None:
+    """Tokenizing a quarter of a million characters takes a while; /health must not wait for it."""
+    body = {"messages": [{"role": "user", "content": "x" * 250_000}]}
+    threads = [threading.Thread(target=post, args=(f"{tiny_server}/v1/chat/completions", body)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        assert get(f"{tiny_server}/health")[0] == 200
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
 def test_bodies_and_contexts_over_the_limit(small_server: RunningServer) -> None:
     url = f"{small_server.url}/v1/completions"
     status, body, _ = post(url, {"prompt": "x" * 30_000}, _KEY)
@@ -282,8 +310,9 @@ def test_a_full_queue_answers_429_with_retry_after_and_a_hang_up_frees_everythin
             assert time.monotonic() < deadline, "three streams are open, and a fourth request was taken"
         assert body["error"]["type"] == "rate_limit_error"
         assert int(headers["Retry-After"]) >= 1
+        assert post(f"{small_server.url}/v1/completions", {"prompt": "x", "n": 3}, _KEY)[0] == 429
         status, body, _ = post(f"{small_server.url}/v1/completions", {"prompt": "x", "n": 16}, _KEY)
-        assert status == 429
+        assert status == 400, "sixteen can never be served here, so trying again would not help"
     finally:
         for connection in connections:
             connection.close()

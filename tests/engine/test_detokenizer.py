@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from abatch.engine.detokenizer import IncrementalDetokenizer, StopStrings
-from abatch.engine.tiny import tiny_tokenizer
+from abatch.engine.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.tokenizer import ChatTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,8 +43,13 @@ def test_real_tokens_of_several_characters(smollm2: object) -> None:
 def test_bytes_that_never_become_a_character_do_not_silence_the_stream() -> None:
     (lead,) = {token for text, token in _TOKENIZER.hf.get_vocab().items() if text == "Ã"}  # byte 0xC3: needs another
     parts = pieces([lead] * 40)
-    assert max(len(part) for part in parts) <= 4
+    assert max(len(part) for part in parts[:-1]) == 1
     assert "".join(parts) == "\ufffd" * 40
+
+
+def test_a_stray_byte_does_not_break_the_character_behind_it() -> None:
+    (stray,) = {token for text, token in _TOKENIZER.hf.get_vocab().items() if text == "â"}  # byte 0xE2: needs two more
+    assert "".join(pieces([stray, *_TOKENIZER.encode("😀!")])) == "\ufffd😀!"
 
 
 @given(

@@ -76,6 +76,19 @@ def test_a_seed_fixes_the_draw_whatever_else_is_in_the_batch() -> None:
     assert len(set(alone)) == 1
 
 
+def test_a_tiny_temperature_is_greedy_not_a_division_by_zero() -> None:
+    assert set(draw(make_request(temperature=1e-40))) == {0}
+
+
+def test_a_neighbour_that_restricts_does_not_change_a_seeded_draw() -> None:
+    rows = torch.randn((2, 5000), generator=torch.Generator().manual_seed(1)) * 3
+    for seed in range(20):
+        request = make_request(seed=seed)
+        alone = Sampler(torch.device("cpu"), seed=0).sample(rows[:1], [request])[0][0].item()
+        beside = Sampler(torch.device("cpu"), seed=0).sample(rows, [request, make_request(top_p=0.3)])[0][0].item()
+        assert alone == beside
+
+
 def test_a_seed_draws_differently_at_each_position() -> None:
     sampler = Sampler(torch.device("cpu"), seed=0)
     rows = torch.zeros((1, 1000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from abatch.engine.tool_calls import ParsedToolCall, ToolCallParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,15 @@ def test_a_call_cut_off_before_its_closing_tag_counts_if_it_is_whole() -> None:
     assert parse([_CALL.removesuffix("</tool_call>")]) == ("", [_PARSED])
 
 
+@pytest.mark.parametrize("rest", ["<", "</tool", "</tool_call"])
+def test_a_call_cut_off_within_its_closing_tag_counts_too(rest: str) -> None:
+    assert parse([_CALL.removesuffix("</tool_call>") + rest]) == ("", [_PARSED])
+
+
+def test_text_behind_a_call_keeps_its_spaces() -> None:
+    assert parse([_CALL, "\n\n", "Hello", " ", "world", "\n", "!"]) == ("Hello world\n!", [_PARSED])
+
+
 def test_what_is_not_json_stays_text() -> None:
     broken = '<tool_call>{"name": "weather", </tool_call>'
     assert parse([broken, " then"]) == (broken + " then", [])
@@ -48,3 +58,4 @@ def test_arguments_may_be_a_string_of_json_or_missing() -> None:
         ParsedToolCall("f", '{"x": 1}')
     ]
     assert parse(['<tool_call>{"name": "f"}</tool_call>'])[1] == [ParsedToolCall("f", "{}")]
+    assert parse(['<tool_call>{"name": "f", "arguments": null}</tool_call>'])[1] == [ParsedToolCall("f", "{}")]

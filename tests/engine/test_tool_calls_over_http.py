@@ -14,7 +14,7 @@ from abatch.engine.metrics import ServerMetrics
 from abatch.engine.request import FinishReason
 from abatch.engine.server.app import make_app
 from abatch.engine.server.state import ServerState
-from abatch.engine.tiny import tiny_tokenizer
+from abatch.engine.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.tokenizer import ChatTokenizer
 from aiohttp.test_utils import TestClient, TestServer
 

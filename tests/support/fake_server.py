@@ -28,6 +28,8 @@ class Behaviour:
     hangs_up_after: int | None = None
     bodies: list[dict[str, Any]] = field(default_factory=list)
     """Every request's body, in order."""
+    peers: list[object] = field(default_factory=list)
+    """Every request's client address and port."""
     headers: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -59,6 +61,8 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
     body = await request.json()
     behaviour.bodies.append(body)
     behaviour.headers.append(dict(request.headers))
+    assert request.transport is not None
+    behaviour.peers.append(request.transport.get_extra_info("peername"))
     if behaviour.refuses in body:
         return web.json_response({"error": {"message": f"unknown field {behaviour.refuses}", "type": "x"}}, status=400)
     if behaviour.status != 200:
@@ -75,7 +79,6 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
     gaps = behaviour.gaps_s or [0.0] * (-(-body["max_tokens"] // behaviour.tokens_per_chunk) - 1)
     for number, gap_s in enumerate([0.0, *gaps]):
         if number == behaviour.hangs_up_after:
-            assert request.transport is not None
             request.transport.abort()
             return response
         if gap_s:

@@ -96,7 +96,17 @@ def test_scales() -> None:
         for turn, small_turn in zip(session.turns, small.turns, strict=True):
             assert small_turn.output_tokens == turn.output_tokens
             assert small_turn.pause_s == pytest.approx(min(turn.pause_s * 0.5, 0.2))
-    assert all(len(session.turns) == 3 for session in sessions("agent-tools", 9, Scales(turns=Constant(3))))
+    for name in ("agent-tools", "mixed", "chat-short"):
+        assert all(len(session.turns) == 3 for session in sessions(name, 40, Scales(turns=Constant(3))))
+
+
+def test_a_pause_that_was_cut_short_says_so_and_one_that_was_asked_for_is_not_cut() -> None:
+    capped = [turn for session in sessions("chat-short", 300, Scales()) for turn in session.turns]
+    assert all(turn.pause_s == 10 for turn in capped if turn.pause_was_capped)
+    assert sum(turn.pause_was_capped for turn in capped) > 100
+    asked = sessions("agent-tools", 20, Scales(tool_pause_s=Constant(60), time=0.1))
+    pauses = {turn.pause_s for session in asked for turn in session.turns if turn.pause is Pause.TOOL}
+    assert pauses == {60}
 
 
 def test_a_session_depends_on_seed_and_index_only() -> None:

@@ -53,9 +53,18 @@ async def test_neither_the_role_nor_usage_nor_the_end_count_as_content() -> None
 
 
 async def test_chunks_of_several_tokens_are_chunks() -> None:
-    reply = await call(Behaviour(tokens_per_chunk=4), max_tokens=12)
+    reply = await call(Behaviour(tokens_per_chunk=4, gaps_s=[0.02, 0.02]))
     assert len(reply.gaps_us) == 2
     assert reply.output_tokens == 12
+
+
+async def test_events_that_come_together_are_one_arrival() -> None:
+    """A server that writes four tokens at once has no gaps of a microsecond between them."""
+    event = _CONTENT + b"\n\n"
+    reply = await call(Behaviour(raw=[event * 4, event * 4, _END + b"\n\n"]))
+    assert len(reply.gaps_us) == 1
+    assert reply.gaps_us[0] > 1000
+    assert len(reply.text) == 8
 
 
 _CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}'
@@ -68,16 +77,17 @@ _END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
         ([_CONTENT[:9], _CONTENT[9:30], _CONTENT[30:] + b"\n\n" + _END + b"\n\n"], 1),  # cut anywhere
         ([_CONTENT + b"\r\n\r\n", _END + b"\r\n\r\n"], 1),
         ([b": keep-alive\n\nevent: message\nid: 3\n" + _CONTENT + b"\n\n", _END + b"\n\n"], 1),
-        ([_CONTENT.replace(b"data: ", b"data:") + b"\n\n" + _CONTENT + b"\n\n", _END + b"\n\ndata: [DONE]\n\n"], 2),
+        ([_CONTENT.replace(b"data: ", b"data:") + b"\n\n" + _CONTENT + b"\n\n", _END + b"\n\ndata: [DONE]\n\n"], 1),
         ([b'data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}\n\n', _END + b"\n\n"], 1),
         (
             [
-                b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,'
-                b'"function":{"name":"f","arguments":"{}"}}]}}]}\n\n',
+                b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}\n\n',
                 _END + b"\n\n",
             ],
             1,
         ),
+        ([b'data: {"choices":null,"usage":{"completion_tokens":null}}\n\n', _CONTENT + b"\n\n", _END + b"\n\n"], 1),
+        ([b'data: {"choices":[{"delta":null,"finish_reason":""}]}\n\n', _CONTENT + b"\n\n", _END + b"\n\n"], 1),
     ],
 )
 async def test_streams_as_servers_write_them(raw: list[bytes], num_chunks: int) -> None:
@@ -96,6 +106,10 @@ async def test_streams_as_servers_write_them(raw: list[bytes], num_chunks: int) 
         (Behaviour(raw=[_CONTENT + b"\n\n"]), "disconnected", "ended before"),
         (Behaviour(raw=[_END + b"\n\n"]), "empty", "without any content"),
         (Behaviour(raw=[b"data: {oops\n\n"]), "bad_response", ""),
+        (Behaviour(raw=[b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n']), "bad_response", ""),
+        (Behaviour(raw=[b'{"error":{"message":"not today","type":"x"}}']), "bad_response", "not today"),
+        (Behaviour(raw=[b"data: [DONE]\n\n"]), "disconnected", "ended before"),
+        (Behaviour(raw=[_CONTENT + b"\n\ndata: [DONE]\n\n"]), "disconnected", "ended before"),
         (Behaviour(raw=[b'data: {"error":{"message":"boom","type":"x"}}\n\n']), "server_error", "boom"),
     ],
 )
@@ -103,6 +117,15 @@ async def test_failures_have_a_class_and_are_never_raised(behaviour: Behaviour, 
     reply = await call(behaviour)
     assert reply.error == error
     assert message in (reply.error_message or "")
+
+
+async def test_connections_are_used_again() -> None:
+    """Leaving a stream at [DONE] would close its connection, and the next turn's TTFT would include a new one."""
+    behaviour = Behaviour()
+    async with connected(behaviour) as target:
+        for _ in range(20):
+            await target.send(Call([ChatMessage(role="user", content="hi")], 2, "s"), Reply())
+    assert len(set(behaviour.peers)) == 1
 
 
 async def test_a_request_that_takes_too_long() -> None:
@@ -164,8 +187,7 @@ async def test_prompts_get_the_length_that_the_server_counts() -> None:
         sizer = await target.calibrate()
     assert sizer.tokens_per_word == pytest.approx(2.0)
     assert sizer.overhead_tokens == pytest.approx(10.0)
-    assert len(sizer.text(Random(0), 210, is_first=True).split()) == 100
-    assert len(sizer.text(Random(0), 200, is_first=False).split()) == 100
+    assert len(sizer.text(Random(0), 200).split()) == 100
 
 
 async def test_without_usage_lengths_are_guesses_and_that_is_said() -> None:
@@ -202,7 +224,9 @@ def test_urls_as_people_write_them(url: str) -> None:
     assert normalise_url(url) == "http://h:1"
 
 
-@pytest.mark.parametrize("url", ["h:1", "ftp://h", ""])
+@pytest.mark.parametrize("url", ["h:1", "ftp://h", "", "http://", "http://u:s3cret@h:99999", "http://[::1"])
 def test_what_is_no_url(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="http://"):
+    with pytest.raises(ConfigurationError) as caught:
         normalise_url(url)
+    assert "--url" in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -1,0 +1,30 @@
+"""What a model's name means: a hub id, a folder, or a .gguf file. No torch, so that mistakes are found at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from .errors import ConfigurationError
+
+
+def pretrained_arguments(model: str) -> tuple[str, dict[str, str]]:
+    """What `from_pretrained` is called with for a hub id, a folder or a .gguf file.
+
+    Raises:
+        ConfigurationError: the name is of a local file or folder that is not there, or needs packages that are not.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ConfigurationError(f"there is no file {path}")
+        if any(importlib.util.find_spec(package) is None for package in ("gguf", "accelerate")):
+            raise ConfigurationError("reading .gguf files needs: pip install 'abatch[gguf]'")
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigurationError(f"the folder {path} has no config.json, so it is not a model")
+        return str(path), {}
+    if path.exists() or model.startswith(("/", "./", "../", "~")):
+        raise ConfigurationError(f"{model} is not a model folder or a .gguf file")
+    return model, {}

@@ -1,0 +1,107 @@
+"""Mistakes are one line that says what to change; help says what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from abatch import __version__
+from abatch.cli.options import ENGINE_OPTIONS, engine_arguments
+from support.cli import abatch
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mentions"),
+    [
+        (["bench", "--workload", "nope"], "hol-probe"),
+        (["bench", "--url", "localhost:1"], "http://"),
+        (["bench", "tiny", "--url", "http://127.0.0.1:1"], "not both"),
+        (["bench", "--duration", "0"], "--duration"),
+        (["bench", "--warmup", "50", "--duration", "50"], "--warmup"),
+        (["bench", "--concurrency", "0"], "--concurrency"),
+        (["bench", "--request-rate", "-1"], "--request-rate"),
+        (["bench", "--arrival", "constant"], "--arrival"),
+        (["bench", "--arrival", "sometimes", "--request-rate", "1"], "--arrival"),
+        (["bench", "--context-scale", "0"], "--context-scale"),
+        (["bench", "--header", "nocolon"], "--header"),
+        (["bench", "--require", "ttft.p99 < fast"], "column 12"),
+        (["bench", "--batching", "sometimes"], "--batching"),
+        (["bench", "--kv-memory", "lots"], "2GiB"),
+        (["bench", "--max-num-seqs", "500", "--max-num-batched-tokens", "100"], "--max-num-batched-tokens"),
+        (["serve", "/no/such/folder"], "not a model folder"),
+        (["serve", "no-such.gguf"], "no file"),
+        (["serve", "--device", "quantum"], "--device"),
+        (["serve", "--dtype", "int3"], "--dtype"),
+        (["serve", "--max-model-len", "99999999"], "--max-model-len"),
+        (["serve", "--kv-memory", "1"], "--kv-memory"),
+        (["serve", "--fd", "77"], "--fd"),
+        (["serve", "--host", "256.256.256.256"], "256.256.256.256"),
+        (["serve", "--max-body", "big"], "2GiB"),
+        (["serve", "--max-body", "0"], "--max-body"),
+        (["bench", "--duration", "nan"], "--duration"),
+        (["bench", "--url", "http://127.0.0.1:1", "--max-num-seqs", "4"], "--max-num-seqs"),
+        (["bench", "--url", "http://"], "--url"),
+        (["report", "/no/such/run"], "run folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], mentions: str, tmp_path: Path) -> None:
+    result = abatch(*arguments, cwd=tmp_path)
+    lines = [line for line in result.stderr.splitlines() if line and not line.startswith("abatch: loading")]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1
+    assert lines[0].startswith("abatch: ")
+    assert mentions in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["bench", "--duration", "long"], ["nonsense"], ["bench", "--no-such-option"]])
+def test_what_the_parser_refuses_is_exit_2_too(arguments: list[str], tmp_path: Path) -> None:
+    result = abatch(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Usage:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_target_that_is_not_there_is_exit_1_and_leaves_no_folder(tmp_path: Path) -> None:
+    result = abatch("bench", "--url", "http://me:s3cret@127.0.0.1:9", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "cannot reach http://127.0.0.1:9" in result.stderr
+    assert "s3cret" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in result.stderr
+
+
+def test_a_server_that_does_not_start_is_exit_1_with_its_own_words(tmp_path: Path) -> None:
+    result = abatch("bench", "--num-blocks", "4", "--max-model-len", "100", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "--max-model-len" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["serve", "--help"], ["bench", "-h"], ["report", "--help"]])
+def test_help(arguments: list[str]) -> None:
+    result = abatch(*arguments)
+    assert result.returncode == 0
+    assert "Usage:" in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+
+
+def test_version() -> None:
+    result = abatch("--version")
+    assert (result.returncode, result.stdout.strip()) == (0, f"abatch {__version__}")
+
+
+def test_engine_options_survive_the_way_from_bench_to_serve() -> None:
+    """`bench` hands its engine options to the `serve` it starts as words; none may be lost or changed."""
+    changed = {
+        option.field: {bool: not option.default, int: 7, float: 0.25}.get(type(option.default), "7")
+        for option in ENGINE_OPTIONS
+    }
+    words = engine_arguments(changed)
+    for option in ENGINE_OPTIONS:
+        flag, _, negative = option.flag.partition("/")
+        if negative:
+            assert negative in words
+        else:
+            assert words[words.index(flag) + 1] == str(changed[option.field])
+    assert engine_arguments({option.field: option.default for option in ENGINE_OPTIONS}) == []

@@ -1,0 +1,228 @@
+"""`abatch bench` from the command line to the run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli import abatch, command
+from support.servers import RunningServer, running_server
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    return summary
+
+
+def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = abatch(
+        *("bench", "--duration", "4", "--warmup", "0.5", "--workload", "agent-tools", "--time-scale", "0.1"),
+        *("--seed", "5", "--output", run, "--require", "errors == 0", "--max-num-seqs", "16"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "PASS         errors == 0" in result.stdout
+    summary = summary_of(run)
+    assert summary["is_complete"] is True
+    assert summary["succeeded"] > 10
+    assert summary["seed"] == 5
+    assert summary["target"] == "abatch serve"
+    assert summary["workload"] == "agent-tools"
+    assert summary["metrics"]["resume_ttft"]["agent"]["count"] > 0
+    assert 0.95 <= summary["tokens_per_chunk"] <= 1.2
+    config = json.loads((run / "config.json").read_text())
+    assert config["provenance"]["torch"]
+    assert config["options"]["max_num_seqs"] == 16
+    assert "context 32768" in (run / "server.log").read_text()
+    again = abatch("report", run)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[0] == result.stdout.splitlines()[0]
+
+
+def test_a_server_given_by_url_and_secrets_that_stay_out_of_the_folder(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with running_server("tiny", "--api-key", "s3cret", log=tmp_path / "log") as server:
+        result = abatch(
+            *("bench", "--url", server.url + "/v1", "--api-key", "s3cret", "--header", "X-Token: t0ken"),
+            *("--workload", "chat-short", "--request-rate", "20", "--arrival", "constant", "--turns", "1"),
+            *("--osl", "8", "--num-sessions", "40", "--output", run),
+        )
+        refused = abatch("bench", "--url", server.url, "--duration", "1", "--output", tmp_path / "refused")
+    assert result.returncode == 0, result.stderr
+    summary = summary_of(run)
+    assert summary["succeeded"] == 40
+    assert summary["offered_rate"] == pytest.approx(20, rel=0.1)
+    assert summary["output_tokens"] == 8 * 40
+    for path in run.iterdir():
+        assert "s3cret" not in path.read_text()
+        assert "t0ken" not in path.read_text()
+    assert refused.returncode == 1
+    assert "--api-key" in refused.stderr
+
+
+def test_exit_codes_of_rules(tiny_server: str, tmp_path: Path) -> None:
+    def bench(*arguments: str) -> int:
+        return abatch(
+            *("bench", "--url", tiny_server.replace("//", "//user:passw0rd@"), "--workload", "chat-short"),
+            *("--turns", "1", "--osl", "2", "--isl", "5"),
+            *("--request-rate", "100", "--num-sessions", "350", *arguments),
+            cwd=tmp_path,
+        ).returncode
+
+    assert bench("--require", "ttft.p99 < 60s", "--output", "a") == 0
+    assert bench("--require", "ttft.p50 < 1us", "--require", "resume_ttft.p99 < 1s", "--output", "b") == 3
+    assert bench("--require", "resume_ttft.p99 < 1s", "--output", "c") == 4
+    for path in (tmp_path / "a").iterdir():
+        assert "passw0rd" not in path.read_text()
+
+
+class _Failing(BaseHTTPRequestHandler):
+    """Answers the two requests of the calibration, then nothing but 500."""
+
+    num_requests = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).num_requests += 1
+        if self.num_requests > 2:
+            self.send_error(500)
+            return
+        events = [
+            b'{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}',
+            b'{"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":1}}' % (100 * self.num_requests),
+        ]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"".join(b"data: " + event + b"\n\n" for event in events))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_run_in_which_nothing_succeeds_is_exit_1(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Failing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        result = abatch("bench", "--url", url, "-m", "x", "--num-sessions", "5", "--output", tmp_path / "run")
+        server.shutdown()
+    assert result.returncode == 1
+    assert "NO VERDICT" in result.stdout
+    assert "5 x http_500" in result.stdout
+    assert summary_of(tmp_path / "run")["errors"] == {"http_500": 5}
+
+
+def _start_bench(run: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A bench of a minute, of which some results are on disk."""
+    process = subprocess.Popen(
+        command("bench", "--duration", "60", "--output", run, "--osl", "20", "--time-scale", "0.05", *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    results = run / "results.jsonl"
+    while not (results.exists() and results.stat().st_size > 5000):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def test_ctrl_c_saves_what_there_is_and_is_exit_130(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = _start_bench(run, "--warmup", "0")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130, stderr
+    assert stdout.startswith("INTERRUPTED")
+    assert "Traceback" not in stderr
+    summary = summary_of(run)
+    assert summary["is_complete"] is False
+    assert summary["succeeded"] > 5
+    assert abatch("report", run).returncode == 0
+
+
+def test_kill_9_leaves_a_run_that_can_be_reported_and_no_server(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = _start_bench(run, "--warmup", "0")
+    url = re.search(r"http://127.0.0.1:(\d+)", (run / "server.log").read_text())
+    assert url is not None
+    process.kill()
+    process.communicate(timeout=20)
+    assert not (run / "summary.json").exists()
+    report = abatch("report", run)
+    assert report.returncode == 0, report.stderr
+    assert report.stdout.startswith("INTERRUPTED")
+    assert "ttft" in report.stdout
+    deadline = time.monotonic() + 20
+    while _listens(int(url[1])):
+        assert time.monotonic() < deadline, "the server outlived the bench"
+        time.sleep(0.1)
+
+
+def _listens(port: int) -> bool:
+    tables = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in tables)
+
+
+def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with running_server("tiny", log=tmp_path / "log") as server:
+        process = _start_bench_against(server, run)
+        os.kill(server.engine_pid(), signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    summary = summary_of(run)
+    assert summary["is_complete"] is True
+    assert summary["succeeded"] > 0
+    assert set(summary["errors"]) <= {"http_503", "server_error"}
+    assert sum(summary["errors"].values()) > 0
+    assert "the engine process ended" in stdout
+    assert "Traceback" not in stderr
+
+
+def _start_bench_against(server: RunningServer, run: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command(
+            *("bench", "--url", server.url, "--output", run, "--workload", "chat-short", "--request-rate", "20"),
+            *("--duration", "6", "--warmup", "0", "--osl", "50"),
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    results = run / "results.jsonl"
+    while not (results.exists() and results.stat().st_size > 1000):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_better(tmp_path: Path) -> None:
+    """Short requests beside a long prefill: in a static batch they wait for the whole batch before them."""
+    runs = {}
+    for batching in ("window", "continuous"):
+        run = tmp_path / batching
+        result = abatch(
+            *("bench", "--workload", "hol-probe", "--osl", "64", "--duration", "10", "--warmup", "2"),
+            *("--batching", batching, "--output", run),
+        )
+        assert result.returncode == 0, result.stderr
+        runs[batching] = summary_of(run)["metrics"]
+    assert [
+        metric
+        for metric, by_class in runs["window"].items()
+        if by_class.get("decode", {}).get("verdict") == "FLAGGED"
+        and by_class["decode"]["p99_ms"] > 2 * runs["continuous"][metric]["decode"]["p99_ms"]
+    ], runs

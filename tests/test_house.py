@@ -1,0 +1,71 @@
+"""The house rules of the code: what is packaged, what may import what, and what stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ("engine", "workloads", "reports", "cli")
+"""From the ground up: a floor imports from itself and from those below."""
+
+
+def _folders() -> list[Path]:
+    found = [folder for floor in FLOORS for folder in [ROOT / floor, *(ROOT / floor).rglob("*")]]
+    return sorted(path for path in found if path.is_dir() and path.name != "__pycache__")
+
+
+def test_every_folder_of_code_is_packaged() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    expected = {"abatch", *(".".join(["abatch", *folder.relative_to(ROOT).parts]) for folder in _folders())}
+    assert set(settings["packages"]) == expected
+    assert all((folder / "__init__.py").is_file() for folder in _folders())
+
+
+def test_the_root_holds_one_python_file_and_no_other_code() -> None:
+    assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert folders <= {*FLOORS, "tests", "docs", "build", "dist", "runs", "abatch.egg-info", "__pycache__"}
+    (docstring, version) = ast.parse((ROOT / "__init__.py").read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    assert isinstance(version, ast.Assign), "imports here would load twice under pytest"
+
+
+def _modules() -> list[Path]:
+    return sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_are_relative_and_run_downward(path: Path) -> None:
+    place = path.relative_to(ROOT).parent.parts
+    allowed = FLOORS[: FLOORS.index(place[0]) + 1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert all(name.name.partition(".")[0] != "abatch" for name in node.names), "imports inside are relative"
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = place[: len(place) - node.level + 1]
+            target = (*base, *(node.module or "").split("."))
+            if target != ("",):  # `from .. import __version__`
+                assert target[0] in allowed, f"{place[0]} imports from {target[0]}"
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            assert node.module.partition(".")[0] != "abatch", "imports inside are relative"
+
+
+@pytest.mark.parametrize("module", ["abatch.cli.main", "abatch.workloads.load_generator", "abatch.reports.console"])
+def test_the_client_loads_neither_torch_nor_transformers(module: str) -> None:
+    code = f"import {module}, sys; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), "a sentence says what lives here"
+    assert len(text.splitlines()) <= 360, "one noun a file, about 300 lines"
