@@ -53,9 +53,9 @@ _REFUSED: dict[str, tuple[Callable[[], PreTrainedConfig], str]] = {
         lambda: LlamaConfig(**_SMALL, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
         "rotary",
     ),
-    "quantised": (lambda: LlamaConfig(**_SMALL, quantization_config={"quant_method": "gptq"}), "quantised"),
-    "chunked attention": (lambda: LlamaConfig(**_SMALL, attention_chunk_size=8), "chunked"),
-    "hidden window": (lambda: LlamaConfig(**_SMALL, sliding_window=8), "sliding window"),
+    "quantised": (lambda: LlamaConfig(**(_SMALL | {"quantization_config": {"quant_method": "gptq"}})), "quantised"),
+    "chunked attention": (lambda: LlamaConfig(**(_SMALL | {"attention_chunk_size": 8})), "chunked"),
+    "hidden window": (lambda: LlamaConfig(**(_SMALL | {"sliding_window": 8})), "sliding window"),
 }
 
 

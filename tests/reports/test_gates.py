@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
@@ -65,7 +66,9 @@ def test_a_tail_that_was_cut_off_is_never_a_pass() -> None:
     """2% were cut off after 1 s: p50 is known, p99 may be anything above."""
     recorder = Recorder()
     for index in range(1000):
-        fields = {"first_s": None, "end_s": 1.0, "censored": True, "gaps_ms": ()} if index % 50 == 0 else {}
+        fields: dict[str, Any] = (
+            {"first_s": None, "end_s": 1.0, "censored": True, "gaps_ms": ()} if index % 50 == 0 else {}
+        )
         recorder.add(make_result(10.0, **fields))
     cut = fill_summary(Summary(), recorder, 100.0)
     assert parse_rule("ttft.p50 < 100ms").judge(cut).outcome is Outcome.PASS
@@ -77,7 +80,7 @@ def test_a_tail_that_was_cut_off_is_never_a_pass() -> None:
 @pytest.mark.parametrize(
     "fields", [{"error": "http_500"}, {"sent_s": 0.5}], ids=["mostly failures", "a client that was late"]
 )
-def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, object]) -> None:
+def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, Any]) -> None:
     recorder = Recorder()
     for index in range(1000):
         recorder.add(make_result(10.0, **(fields if index % 10 == 0 else {})))

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from abatch.engine.attention.kv_cache import KVCache
@@ -31,7 +32,7 @@ from transformers import (
 )
 
 VOCAB_SIZE = 96
-_SHAPE = {
+_SHAPE: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -49,7 +50,12 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedConfig]] = {
     "qwen3": lambda: Qwen3Config(**_SHAPE, head_dim=16),
     "mistral-sliding": lambda: MistralConfig(**_SHAPE, sliding_window=11),
     "gemma": lambda: GemmaConfig(**_SHAPE, head_dim=8),
-    "gemma3-sliding": lambda: Gemma3TextConfig(**_SHAPE, head_dim=8, sliding_window=7, sliding_window_pattern=2),
+    "gemma3-sliding": lambda: Gemma3TextConfig(
+        **_SHAPE,
+        head_dim=8,
+        sliding_window=7,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
     "phi3": lambda: Phi3Config(**_SHAPE),
     "olmo2": lambda: Olmo2Config(**_SHAPE),
     "qwen2-moe": lambda: Qwen2MoeConfig(
@@ -66,7 +72,7 @@ def make_model(name: str, folder: Path) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(ARCHITECTURES[name](), dtype=torch.float32)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(ARCHITECTURES[name](), dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -74,12 +80,13 @@ def make_model(name: str, folder: Path) -> PreTrainedModel:
                 parameter.normal_(std=0.35)
     model.generation_config.eos_token_id = None
     model.save_pretrained(folder)
-    return model.eval()
+    model.eval()
+    return model
 
 
-def load(folder: Path | str) -> LoadedModel:
+def load(folder: Path | str, *, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
     """The same model as the engine runs it."""
-    return load_model(EngineConfig(model=str(folder), device="cpu"))
+    return load_model(EngineConfig(model=str(folder), device=device, dtype=dtype))
 
 
 @dataclass(slots=True)
@@ -102,8 +109,8 @@ class TestEngine:
         for request in requests[: len(requests) // 2]:
             self.engine.submit(request)
         for _ in itertools.count():
-            if (request := next(late, None)) is not None:
-                self.engine.submit(request)
+            if (latecomer := next(late, None)) is not None:
+                self.engine.submit(latecomer)
             elif not self.engine.has_work:
                 break
             for output in self.engine.step():
@@ -127,10 +134,11 @@ def generate_one_by_one(
     model: PreTrainedModel, prompts: Sequence[list[int]], max_tokens: Sequence[int]
 ) -> list[list[int]]:
     """The reference: `model.generate` on each prompt alone."""
+    generate: Any = model.generate  # transformers types it as a tensor
     outputs = []
     for prompt, limit in zip(prompts, max_tokens, strict=True):
-        ids = torch.tensor([prompt])
-        output = model.generate(
+        ids = torch.tensor([prompt], device=model.device)
+        output = generate(
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=limit,

@@ -54,7 +54,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
     config = loaded.config.to_dict()
     config.pop("quantization_config", None)
-    model = LlamaForCausalLM(LlamaConfig(**config)).to(torch.float32)
+    model = LlamaForCausalLM(LlamaConfig(**config)).float()
     model.load_state_dict(loaded.state_dict())
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)

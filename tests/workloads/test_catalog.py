@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from random import Random
 from statistics import median
 
@@ -23,7 +24,7 @@ def sessions(name: str, count: int, scales: Scales = _UNSCALED, stream: int = 0)
     return [workload.streams[stream].session(0, index) for index in range(count)]
 
 
-def of_median(values: list[float], expected: float, *, within: float) -> None:
+def of_median(values: Sequence[float], expected: float, *, within: float) -> None:
     assert median(values) == pytest.approx(expected, rel=within)
 
 
