@@ -30,7 +30,7 @@ from .options import engine_arguments, engine_config, with_engine_options
 from .progress import Progress
 from .serve import require_engine
 
-_DEFAULT_DURATION_S = 45.0
+_DEFAULT_DURATION_S = 60.0
 _SECRET_OPTIONS = ("api_key", "header")
 
 _TRAFFIC, _TARGET = "Traffic", "Target"

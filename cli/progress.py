@@ -16,7 +16,7 @@ from ..reports.recorder import ALL
 from ..reports.run_file import RunWriter
 from ..workloads.load_generator import LoadGenerator, RunLimits
 
-_TERMINAL_EVERY_S = 0.25
+_TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 15.0
 
 

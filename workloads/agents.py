@@ -145,13 +145,3 @@ def single_turn(traffic_class: str, scales: Scales, *, input_tokens: int, output
         return Session(session_id, traffic_class, (draw.first_turn(Constant(input_tokens), Constant(output_tokens)),))
 
     return make
-
-
-def one_of(parts: list[tuple[float, SessionFactory]]) -> SessionFactory:
-    """Sessions of several kinds, by weight."""
-
-    def make(random: Random, session_id: str) -> Session:
-        (chosen,) = random.choices([factory for _, factory in parts], [weight for weight, _ in parts])
-        return chosen(random, session_id)
-
-    return make

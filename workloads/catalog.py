@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..engine.errors import ConfigurationError
-from .agents import always_on, chat, coding_agent, one_of, single_turn, tool_agent
-from .session import ClosedLoop, OpenLoop, Pacing, Scales, SessionFactory, Stream, Workload
+from .agents import always_on, chat, coding_agent, single_turn, tool_agent
+from .session import ClosedLoop, OpenLoop, Pacing, Scales, SessionFactory, Stream, Workload, mix
 
 DEFAULT_WORKLOAD = "mixed"
 
@@ -36,10 +36,15 @@ def _hol_probe(scales: Scales) -> Workload:
 
 
 def _mixed(scales: Scales) -> Workload:
-    """Half short chats, the rest coding and always-on agents with a tenth of their context."""
-    small = replace(scales, context=scales.context * 0.1)
-    parts = [(0.50, chat(scales)), (0.35, coding_agent(small)), (0.15, always_on(small))]
-    return replace(_single("mixed", one_of(parts), ClosedLoop(16)), verdict_class="chat")
+    """Half short chats, the rest coding and always-on agents; pauses at a twentieth, agents' context at a tenth."""
+    quick = replace(scales, time=scales.time * 0.05)
+    small = replace(quick, context=scales.context * 0.1)
+    parts = [
+        (0.50, "chat", chat(quick)),
+        (0.35, "agent", coding_agent(small)),
+        (0.15, "always-on", always_on(small)),
+    ]
+    return Workload("mixed", "", mix(ClosedLoop(56), parts), verdict_class="chat")
 
 
 def _single(name: str, factory: SessionFactory, pacing: Pacing) -> Workload:

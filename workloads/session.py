@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
@@ -82,11 +82,15 @@ SessionFactory = Callable[[Random, str], Session]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An endless supply of sessions and the pace they start at."""
+    """An endless supply of sessions and the pace they start at.
+
+    `share` is its part of the live sessions (closed loop) or of the arrivals (open loop), in a workload that is a mix.
+    """
 
     name: str
     make_session: SessionFactory
     pacing: Pacing
+    share: float | None = None
 
     def session(self, seed: int, index: int) -> Session:
         """Session number `index`: a function of seed and index only, so every run and every shard agrees on it."""
@@ -112,8 +116,8 @@ class Workload:
     ) -> Workload:
         """The same traffic at another pace.
 
-        `concurrency` is for the closed-loop streams and `request_rate` for the open-loop ones. A workload of one
-        stream changes its kind when the other one is given.
+        A mix changes all of its streams, each by its share. Otherwise `concurrency` is for the closed-loop streams and
+        `request_rate` for the open-loop ones, and a workload of one stream changes its kind when the other is given.
 
         Raises:
             ConfigurationError: a value is out of range, or the workload has no such stream.
@@ -122,8 +126,9 @@ class Workload:
             raise ConfigurationError(f"--concurrency must be at least 1, not {concurrency}")
         if request_rate is not None and not 0 < request_rate < 1e6:
             raise ConfigurationError(f"--request-rate must be above 0, not {request_rate:g}")
-        if len(self.streams) == 1 and concurrency is not None and request_rate is not None:
-            raise ConfigurationError("give --concurrency or --request-rate, not both: one stream has one pace")
+        is_uniform = len(self.streams) == 1 or self._is_mix
+        if is_uniform and concurrency is not None and request_rate is not None:
+            raise ConfigurationError("give --concurrency or --request-rate, not both: this workload has one pace")
         workload = self
         if concurrency is not None:
             workload = workload._paced(ClosedLoop, ClosedLoop(concurrency), "--concurrency")
@@ -141,7 +146,13 @@ class Workload:
             workload = replace(workload, streams=streams)
         return workload
 
+    @property
+    def _is_mix(self) -> bool:
+        return all(stream.share is not None for stream in self.streams)
+
     def _paced(self, kind: type[ClosedLoop] | type[OpenLoop], pacing: Pacing, option: str) -> Workload:
+        if self._is_mix:
+            return replace(self, streams=mix(pacing, [(s.share or 0.0, s.name, s.make_session) for s in self.streams]))
         if len(self.streams) == 1:
             return replace(self, streams=(replace(self.streams[0], pacing=pacing),))
         if not any(isinstance(stream.pacing, kind) for stream in self.streams):
@@ -152,6 +163,34 @@ class Workload:
                 replace(stream, pacing=pacing) if isinstance(stream.pacing, kind) else stream for stream in self.streams
             ),
         )
+
+
+def mix(pacing: Pacing, parts: Sequence[tuple[float, str, SessionFactory]]) -> tuple[Stream, ...]:
+    """Streams that share a pace: (share, name, factory) of each.
+
+    The shares are of the sessions that are alive, not of those that start: long sessions would otherwise crowd out
+    the short ones, and the mix would drift while it is measured. A part too small for one live session is left out.
+    """
+    shares = [share for share, _, _ in parts]
+    if isinstance(pacing, OpenLoop):
+        paces: list[Pacing] = [replace(pacing, rate=pacing.rate * share) for share in shares]
+    else:
+        paces = [ClosedLoop(count) for count in _apportion(pacing.concurrency, shares)]
+    return tuple(
+        Stream(name, make_session, pace, share)
+        for (share, name, make_session), pace in zip(parts, paces, strict=True)
+        if pace != ClosedLoop(0)
+    )
+
+
+def _apportion(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers that add up to `total`, by the largest remainders."""
+    exact = [total * share / sum(shares) for share in shares]
+    counts = [int(value) for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda index: counts[index] - exact[index])
+    for index in by_remainder[: total - sum(counts)]:
+        counts[index] += 1
+    return counts
 
 
 @dataclass(frozen=True, slots=True)

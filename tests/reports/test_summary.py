@@ -129,6 +129,15 @@ def test_tokens_per_chunk_and_tpot() -> None:
     assert summarise([make_result(gaps_ms=(10.0,), output_tokens=2), unknown]).tokens_per_chunk == 1.0
 
 
+def test_the_mean_is_the_librarys() -> None:
+    from abatch.reports.recorder import new_histogram
+
+    histogram = new_histogram()
+    for value in (3, 999, 1_234_567, 1_234_567, 99_000_000):
+        histogram.record_value(value)
+    assert summarise_metric(histogram).mean_ms == pytest.approx(histogram.get_mean_value() / 1e3, rel=1e-3)
+
+
 def test_an_empty_histogram_has_no_verdict() -> None:
     from abatch.reports.recorder import new_histogram
 

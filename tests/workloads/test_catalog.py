@@ -60,15 +60,23 @@ def test_agent_tools_follows_its_table() -> None:
 
 
 def test_mixed_follows_its_weights() -> None:
-    drawn = sessions("mixed", 4000)
-    share = {name: sum(s.traffic_class == name for s in drawn) / 4000 for name in ("chat", "agent", "always-on")}
-    assert share == pytest.approx({"chat": 0.5, "agent": 0.35, "always-on": 0.15}, abs=0.025)
-    agents = [session for session in drawn if session.traffic_class == "agent"]
+    workload = make_workload("mixed", _UNSCALED)
+    assert {stream.name: stream.pacing for stream in workload.streams} == {
+        "chat": ClosedLoop(28),
+        "agent": ClosedLoop(20),
+        "always-on": ClosedLoop(8),
+    }
+    chats = sessions("mixed", 2000, stream=0)
+    of_median([session.turns[0].new_tokens for session in chats], 400, within=0.1)
+    pauses = [turn.pause_s for session in chats for turn in session.turns if turn.pause is Pause.HUMAN]
+    of_median(pauses, 2.25, within=0.1)
+    agents = sessions("mixed", 1500, stream=1)
     assert {session.prefix.tokens for session in agents if session.prefix} == {1500}
     of_median([session.turns[0].new_tokens for session in agents], 900, within=0.1)
     of_median([len(session.turns) for session in agents], 45, within=0.25)
-    chats = [session.turns[0].new_tokens for session in drawn if session.traffic_class == "chat"]
-    of_median(chats, 400, within=0.1)
+    always_on = sessions("mixed", 2000, stream=2)
+    assert sum(len(session.turns) == 1 for session in always_on) / 2000 == pytest.approx(0.8, abs=0.03)
+    of_median([session.turns[0].new_tokens for session in always_on], 1000, within=0.1)
 
 
 def test_hol_probe_keeps_its_prefill_whatever_is_overridden() -> None:
@@ -118,9 +126,13 @@ def test_a_session_depends_on_seed_and_index_only() -> None:
 
 def test_pacing_overrides() -> None:
     mixed = make_workload("mixed", Scales())
-    assert mixed.with_pacing(concurrency=3).streams[0].pacing == ClosedLoop(3)
-    assert mixed.with_pacing(request_rate=2).streams[0].pacing == OpenLoop(2, "poisson")
-    assert mixed.with_pacing(request_rate=2, arrival="constant").streams[0].pacing == OpenLoop(2, "constant")
+    assert [stream.pacing for stream in mixed.with_pacing(concurrency=10).streams] == [*map(ClosedLoop, (5, 4, 1))]
+    assert [stream.name for stream in mixed.with_pacing(concurrency=1).streams] == ["chat"]
+    rates = [stream.pacing for stream in mixed.with_pacing(request_rate=20, arrival="constant").streams]
+    assert rates == [OpenLoop(10, "constant"), OpenLoop(7, "constant"), OpenLoop(3, "constant")]
+    tools = make_workload("agent-tools", Scales())
+    assert tools.with_pacing(concurrency=3).streams[0].pacing == ClosedLoop(3)
+    assert tools.with_pacing(request_rate=2).streams[0].pacing == OpenLoop(2, "poisson")
     probe = make_workload("hol-probe", Scales()).with_pacing(concurrency=4, request_rate=1)
     assert [stream.pacing for stream in probe.streams] == [ClosedLoop(4), OpenLoop(1, "poisson")]
 
