@@ -68,7 +68,7 @@ class _Plan:
 def bench(
     model: Annotated[
         str | None,
-        typer.Argument(help="Model to serve and measure, as in abatch serve. Not with --url. [default: tiny]"),
+        typer.Argument(help="Model to serve and measure, as in abatch serve. Not with --url. Default: tiny."),
     ] = None,
     url: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def bench(
     ] = None,
     model_name: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Model to ask for. [default: the first]", rich_help_panel=_TARGET),
+        typer.Option("--model", "-m", help="Model to ask for. Default: the first.", rich_help_panel=_TARGET),
     ] = None,
     api_key: Annotated[
         str | None,
@@ -111,7 +111,7 @@ def bench(
     duration: Annotated[
         float | None,
         typer.Option(
-            "--duration", "-d", help=f"Seconds of sending. [default: {_DEFAULT_DURATION_S:g}]", rich_help_panel=_TRAFFIC
+            "--duration", "-d", help=f"Seconds of sending. Default: {_DEFAULT_DURATION_S:g}.", rich_help_panel=_TRAFFIC
         ),
     ] = None,
     num_sessions: Annotated[
@@ -120,7 +120,7 @@ def bench(
     warmup: Annotated[
         float | None,
         typer.Option(
-            help="Seconds at the start that do not count. [default: 5, at most a tenth]", rich_help_panel=_TRAFFIC
+            help="Seconds at the start that do not count. Default: 5, at most a tenth.", rich_help_panel=_TRAFFIC
         ),
     ] = None,
     drain: Annotated[
@@ -145,7 +145,7 @@ def bench(
         typer.Option(help="Rule that must hold, as 'ttft.p99/p50 <= 3'; exit 3 if not, 4 if unknown. Repeatable."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Run folder. [default: runs/DATE-WORKLOAD]")
+        Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/DATE-WORKLOAD.")
     ] = None,
     *,
     engine: dict[str, Any],

@@ -42,7 +42,7 @@ def serve(
     api_key: Annotated[
         str | None, typer.Option(envvar="ABATCH_API_KEY", help="Key that clients must send.", show_envvar=True)
     ] = None,
-    served_model_name: Annotated[str | None, typer.Option(help="Name in the API. [default: MODEL]")] = None,
+    served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: MODEL.")] = None,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "16MiB",
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,

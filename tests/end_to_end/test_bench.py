@@ -25,9 +25,13 @@ def summary_of(run: Path) -> dict[str, Any]:
 
 def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     run = tmp_path / "run"
+    # Neither a key for some other server nor what lies about in the user's folder gets in the way.
+    (tmp_path / "queue.py").write_text("raise RuntimeError('not the module you wanted')")
     result = abatch(
         *("bench", "--duration", "4", "--warmup", "0.5", "--workload", "agent-tools", "--time-scale", "0.1"),
         *("--seed", "5", "--output", run, "--require", "errors == 0", "--max-num-seqs", "16"),
+        cwd=tmp_path,
+        ABATCH_API_KEY="for another server",
     )
     assert result.returncode == 0, result.stderr
     assert "PASS         errors == 0" in result.stdout

@@ -44,6 +44,7 @@ def test_the_same_tokens_after_other_tokens_are_another_block() -> None:
     cached(manager, [1, 2, 3, 4])
     assert manager.match(hashes_of(manager, [9, 9, 3, 4])) == []
     assert len(manager.match(hashes_of(manager, [1, 2, 9, 9]))) == 1
+    assert manager.match(hashes_of(manager, [3, 4])) == [], "the same tokens at another place"
 
 
 def test_the_least_recently_used_prefix_goes_first() -> None:

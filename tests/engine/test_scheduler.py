@@ -105,6 +105,20 @@ def test_results_of_a_step_launched_before_a_preemption_are_dropped() -> None:
     assert old.token_ids[-1] == 9
 
 
+def test_they_are_dropped_even_if_the_request_runs_again_by_then() -> None:
+    scheduler = make_scheduler()
+    one = request("one", 3)
+    scheduler.submit(one)
+    in_flight = scheduler.schedule(0.0)
+    assert in_flight is not None
+    scheduler._preempt(one)  # as a step planned ahead would, for want of blocks
+    again = scheduler.schedule(0.0)
+    assert again is not None
+    assert scheduler.commit(in_flight, [9]) == []
+    assert one.num_output == 0
+    assert [token.token_id for token in scheduler.commit(again, [8])] == [8]
+
+
 def test_no_step_is_planned_for_a_request_certain_to_end() -> None:
     scheduler = make_scheduler()
     scheduler.submit(request("one", 3, max_tokens=1))
@@ -162,13 +176,15 @@ def test_a_window_waits_for_its_size_or_its_timeout_and_lets_nobody_in_before_it
     assert step(scheduler, 10.5) == {}
     assert scheduler.next_step_at_s() == 11.0
     scheduler.submit(request("b", 3, max_tokens=4, arrival_s=10.6))
-    scheduler.submit(request("c", 3, max_tokens=1, arrival_s=10.6))
+    for name in ("c", "d", "e"):
+        scheduler.submit(request(name, 3, max_tokens=1, arrival_s=10.6))
     assert set(step(scheduler, 10.6)) == {"a", "b"}
     assert set(step(scheduler, 10.7)) == {"a", "b"}
     assert set(step(scheduler, 10.8)) == {"b"}, "a has ended; its place stays empty"
     assert set(step(scheduler, 10.9)) == {"b"}
-    assert step(scheduler, 11.0) == {}, "one waits, which is no window"
-    assert set(step(scheduler, 11.6)) == {"c"}
+    assert set(step(scheduler, 11.0)) == {"c", "d"}
+    assert step(scheduler, 11.1) == {}, "one waits, which is no window"
+    assert set(step(scheduler, 11.6)) == {"e"}
 
 
 def test_continuous_batching_replaces_a_finished_request_in_the_next_step() -> None:
