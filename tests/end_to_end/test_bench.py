@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
 from support.cli import abatch, command
 from support.servers import RunningServer, running_server
 
@@ -28,7 +27,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     # Neither a key for some other server nor what lies about in the user's folder gets in the way.
     (tmp_path / "queue.py").write_text("raise RuntimeError('not the module you wanted')")
     result = abatch(
-        *("bench", "--duration", "4", "--warmup", "0.5", "--workload", "agent-tools", "--time-scale", "0.1"),
+        *("bench", "--num-sessions", "8", "--turns", "4", "--workload", "agent-tools", "--time-scale", "0.1"),
         *("--seed", "5", "--output", run, "--require", "errors == 0", "--max-num-seqs", "16"),
         cwd=tmp_path,
         ABATCH_API_KEY="for another server",
@@ -37,7 +36,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     assert "PASS         errors == 0" in result.stdout
     summary = summary_of(run)
     assert summary["is_complete"] is True
-    assert summary["succeeded"] > 10
+    assert summary["succeeded"] == 32
     assert summary["seed"] == 5
     assert summary["target"] == "abatch serve"
     assert summary["workload"] == "agent-tools"
@@ -64,7 +63,7 @@ def test_a_server_given_by_url_and_secrets_that_stay_out_of_the_folder(tmp_path:
     assert result.returncode == 0, result.stderr
     summary = summary_of(run)
     assert summary["succeeded"] == 40
-    assert summary["offered_rate"] == pytest.approx(20, rel=0.1)
+    assert 0 < summary["achieved_rate"] <= summary["offered_rate"] <= 20.5
     assert summary["output_tokens"] == 8 * 40
     for path in run.iterdir():
         assert "s3cret" not in path.read_text()
