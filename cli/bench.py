@@ -145,7 +145,7 @@ def bench(
         typer.Option(help="Rule that must hold, as 'ttft.p99/p50 <= 3'; exit 3 if not, 4 if unknown. Repeatable."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/DATE-WORKLOAD.")
+        Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/DATE-TIME-WORKLOAD.")
     ] = None,
     *,
     engine: dict[str, Any],
@@ -238,17 +238,17 @@ async def _run(plan: _Plan) -> int:
     console = Console(highlight=False, markup=False, emoji=False)
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     async with AsyncExitStack() as stack:
-        if plan.url is None:
-            writer = _new_writer(plan)
-            progress.say(f"loading {plan.served}")
-            server = launched_server(
-                plan.serve_command, writer.folder / SERVER_LOG, startup_timeout_s=plan.startup_timeout_s
-            )
-            target = await _connect(plan, await stack.enter_async_context(server), stack)
-        else:
-            target = await _connect(plan, plan.url, stack)
-            writer = _new_writer(plan)  # not before the server is known to be there
-        sizer = await target.calibrate()
+        if plan.url is not None:
+            target = await _connect(plan, plan.url, stack)  # before there is a folder
+        writer = _new_writer(plan)
+        with _abandoned_on_error(writer):
+            if plan.url is None:
+                progress.say(f"loading {plan.served}")
+                server = launched_server(
+                    plan.serve_command, writer.folder / SERVER_LOG, startup_timeout_s=plan.startup_timeout_s
+                )
+                target = await _connect(plan, await stack.enter_async_context(server), stack)
+            sizer = await target.calibrate()
         writer.config.model, writer.config.warnings = target.model, target.warnings
         writer.config.target = "abatch serve" if plan.url is None else target.shown_url
         writer.start()
@@ -268,6 +268,16 @@ async def _run(plan: _Plan) -> int:
     print_summary(console, summary, judgements)
     console.print(f"saved in {writer.folder}", soft_wrap=True)
     return _exit_code(summary, judgements)
+
+
+@contextmanager
+def _abandoned_on_error(writer: RunWriter) -> Iterator[None]:
+    """Leave no run behind where none began."""
+    try:
+        yield
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 async def _connect(plan: _Plan, url: str, stack: AsyncExitStack) -> HttpTarget:

@@ -54,11 +54,11 @@ ENGINE_OPTIONS = (
         parse_bytes,
     ),
     EngineOption("num_blocks", "--num-blocks", int | None, "KV blocks, instead of --kv-memory."),
-    EngineOption("prefix_cache", "--prefix-cache/--no-prefix-cache", bool, "Keep and find KV blocks by content."),
+    EngineOption("prefix_cache", " /--no-prefix-cache", bool, "Do not find KV blocks by content."),
     EngineOption("max_queue", "--max-queue", int, "Requests that may wait; more are answered 429."),
     EngineOption("window_size", "--window-size", int, "window: a batch starts with this many requests ..."),
     EngineOption("window_timeout_s", "--window-timeout", float, "... or when the oldest has waited this long (s)."),
-    EngineOption("num_threads", "--num-threads", int | None, "CPU threads of the model."),
+    EngineOption("num_threads", "--num-threads", int | None, "CPU threads of the model. Default: all; 1 for tiny."),
 )
 
 

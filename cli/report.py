@@ -9,11 +9,16 @@ import typer
 from rich.console import Console
 
 from ..reports.console import print_summary
+from ..reports.gates import parse_rule
 from ..reports.run_file import RunReader
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder, whole or interrupted.", show_default=False)],
 ) -> None:
-    """Show a saved run again."""
-    print_summary(Console(highlight=False, markup=False, emoji=False), RunReader(run).summary())
+    """Show a saved run again, with what became of the rules it was run with."""
+    reader = RunReader(run)
+    summary = reader.summary()
+    rules = [parse_rule(text) for text in reader.config.options.get("require") or []]
+    console = Console(highlight=False, markup=False, emoji=False)
+    print_summary(console, summary, [rule.judge(summary) for rule in rules])

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import aiohttp
 
-from .errors import AbatchError
+from .errors import AbatchError, ConfigurationError
 
 _STOP_GRACE_S = 10.0
+_REFUSED = 2
+"""Exit code of commands that cannot do what they are asked for."""
 
 
 class LaunchError(AbatchError):
@@ -37,7 +39,9 @@ async def launched_server(
     the end of it and stops (`--exit-on-eof`). A key for remote servers (ABATCH_API_KEY) is none of its business.
 
     Raises:
-        LaunchError: the process ended, or did not become healthy in time. Its text ends with what the server said.
+        ConfigurationError: the server refused its options.
+        LaunchError: the process ended otherwise, or did not become healthy in time. Its text ends with what the server
+            said.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -77,17 +81,23 @@ async def _until_healthy(url: str, process: asyncio.subprocess.Process, log: Pat
         healthy.cancel()
         with contextlib.suppress(asyncio.CancelledError, aiohttp.ClientError, OSError, TimeoutError):
             await healthy
-        raise LaunchError(f"the server did not start (exit code {process.returncode}): {_last_words(log)}")
+        raise _failure(process, log, f"the server did not start (exit code {process.returncode})")
     ended.cancel()
     try:
         status = healthy.result()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), 1.0)  # dying servers drop connections first
-        detail = _last_words(log) or error or type(error).__name__
-        raise LaunchError(f"the server did not become healthy: {detail}") from error
+        raise _failure(process, log, "the server did not become healthy") from error
     if status != 200:
         raise LaunchError(f"the server answers {status} to /health: {_last_words(log)}")
+
+
+def _failure(process: asyncio.subprocess.Process, log: Path, what: str) -> AbatchError:
+    """The server's own error if it refused what it was asked for, else that it failed and what it said last."""
+    if process.returncode == _REFUSED:
+        return ConfigurationError(_last_words(log))
+    return LaunchError(f"{what}: {_last_words(log)}")
 
 
 async def _get_health(url: str, timeout_s: float) -> int:

@@ -110,6 +110,10 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
+    # Known, so that they are refused and not silently ignored.
+    functions: Any = None
+    prediction: Any = None
+    audio: Any = None
 
 
 class CompletionRequest(SamplingFields, kw_only=True):

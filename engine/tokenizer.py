@@ -30,6 +30,11 @@ class ChatTokenizer:
         eos = self.hf.eos_token_id
         return frozenset() if eos is None else frozenset([int(eos)])
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the chat template has a place for tools."""
+        return "tools" in str(self.hf.chat_template or "")
+
     def encode(self, text: str) -> list[int]:
         """Tokens of a bare prompt, with the special tokens the model wants around it."""
         return self._encode(text, add_special_tokens=True)

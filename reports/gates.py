@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -30,6 +31,9 @@ _STATISTICS = {
 }
 _MIN_SAMPLES = {"p50": 10, "mean": 10, "p90": 30, "p99": MIN_SAMPLES, "p99.9": 10 * MIN_SAMPLES, "max": 1}
 """Fewer samples than this cannot carry the statistic, so a rule about it is not judged."""
+
+_RULE_OF_THREE = 3
+"""No failure among n requests bounds the true share by 3/n, at 95% confidence."""
 
 _TAIL_SHARES = {"p50": 0.5, "mean": 0.0, "p90": 0.1, "p99": 0.01, "p99.9": 0.001, "max": 0.0}
 """With a larger share than this cut off before their end, the true value may be anything above the one measured."""
@@ -91,7 +95,8 @@ class Rule:
         if self.run_value is not None:
             unit, read = _RUN_VALUES[self.run_value]
             value = read(summary)
-            return self._compare(value, f"{value:.3%}" if unit == "%" else f"{value:g}")
+            judgement = self._compare(value, f"{value:.3%}" if unit == "%" else f"{value:g}")
+            return self._doubt_share(judgement, value, summary) if unit == "%" else judgement
         measured = summary.metrics.get(self.metric, {}).get(self.traffic_class)
         if measured is None:
             return Judgement(
@@ -113,6 +118,19 @@ class Rule:
         unknown = share_unknown(summary)
         if judgement.outcome is Outcome.PASS and unknown > _TAIL_SHARES[self.statistic]:
             reason = f"of {unknown:.1%} of the requests only a lower bound is known: {judgement.reason} or more"
+            return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
+        return judgement
+
+    def _doubt_share(self, judgement: Judgement, value: float, summary: Summary) -> Judgement:
+        """A share that holds only because too few requests were made, or because some never ended, is no pass."""
+        if judgement.outcome is not Outcome.PASS or self.comparison not in ("<", "<=") or self.bound == 0:
+            return judgement
+        if summary.requests * self.bound < _RULE_OF_THREE:
+            needed = math.ceil(_RULE_OF_THREE / self.bound)
+            reason = f"{judgement.reason}, but {summary.requests} requests cannot show that; {needed} could"
+            return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
+        if (unknown := share_unknown(summary)) + value > self.bound:
+            reason = f"{judgement.reason}, but {unknown:.1%} of the requests never ended"
             return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
         return judgement
 

@@ -8,6 +8,7 @@ summary.json      last, and atomically: a folder without it was interrupted
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -136,6 +137,12 @@ class RunWriter:
     def _write_config(self) -> None:
         _write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
 
+    def abandon(self) -> None:
+        """The run never started: leave nothing that looks like one. A server's log stays, it says why."""
+        (self.folder / CONFIG).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
     def close(self) -> None:
         """Write nothing more. Without `finish`, the run counts as interrupted."""
         if self._results is not None:
@@ -165,6 +172,8 @@ class RunReader:
         try:
             raw = (folder / CONFIG).read_bytes()
         except OSError:
+            if not folder.exists():
+                raise ConfigurationError(f"there is no folder {folder}") from None
             raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it") from None
         self.config = _decode(raw, RunConfig, folder / CONFIG)
 
@@ -186,7 +195,7 @@ class RunReader:
                     except _UNREADABLE as error:
                         raise ConfigurationError(f"{path}, line {number}: {error}") from error
         except FileNotFoundError:
-            return  # it ended before it had any
+            raise ConfigurationError(f"the run in {self.folder} never started: there are no results") from None
         except OSError as error:
             raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
 

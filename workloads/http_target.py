@@ -130,7 +130,7 @@ class HttpTarget:
         except TimeoutError:
             reply.fail("timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)")
         except aiohttp.ClientConnectorError as error:
-            reply.fail("connect", str(error))
+            reply.fail("connect", error.os_error.strerror or str(error))
         except (aiohttp.ClientError, OSError) as error:
             reply.fail("disconnected", str(error) or type(error).__name__)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _EventTooLongError) as error:
@@ -194,7 +194,10 @@ class HttpTarget:
                 else:
                     self.takes_ignore_eos = True
             if reply.error not in (None, "empty"):  # one token may well have no text
-                raise TargetError(f"{self.shown_url} fails a one-token request: {reply.error}: {reply.error_message}")
+                raise TargetError(
+                    f"{self.shown_url} fails a probe of one output token: {reply.error}: {reply.error_message}; "
+                    "is it an OpenAI-compatible chat server?"
+                )
             return reply.prompt_tokens
 
         sizer = await PromptSizer.measure(count)
@@ -252,7 +255,8 @@ class HttpTarget:
                     )
                 models = msgspec.json.decode(body, type=ModelList)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise TargetError(f"cannot reach {self.shown_url}: {error or type(error).__name__}") from error
+            detail = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+            raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TargetError(f"{url} is not an OpenAI-compatible list of models: {error}") from error
         if not models.data:
@@ -286,7 +290,8 @@ def error_message(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=ErrorBody).error.message
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body[:200].decode(errors="replace").strip() or "(no text)"
+        text = " ".join(body[:300].decode(errors="replace").split())
+        return "(an HTML page)" if text.startswith("<") else text or "(no text)"
 
 
 def normalise_url(url: str) -> str:

@@ -53,7 +53,8 @@ async def _errors_middleware(request: web.Request, handler: _Handler) -> web.Str
         if error.status < 400:
             raise
         message = f"{request.method} {request.path}: {error.reason}"
-        response = error_response(RequestError(message, status=error.status, code="no_such_route"))
+        code = "method_not_allowed" if error.status == 405 else "no_such_route"
+        response = error_response(RequestError(message, status=error.status, code=code))
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response

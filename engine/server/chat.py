@@ -59,6 +59,13 @@ def _choices(body: ChatCompletionRequest, state: ServerState) -> list[ChoiceSpec
         raise RequestError(
             "tool_choice other than auto and none is not supported", param="tool_choice", status=422, code="unsupported"
         )
+    if body.tools and body.tool_choice != "none" and not state.generator.tokenizer.takes_tools:
+        raise RequestError(
+            "this model's chat template has no place for tools", param="tools", status=422, code="unsupported"
+        )
+    for name in ("functions", "prediction", "audio"):
+        if getattr(body, name) is not None:
+            raise RequestError(f"{name} is not supported", param=name, status=422, code="unsupported")
     if body.top_logprobs and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     generator = state.generator

@@ -73,6 +73,8 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         loop.add_reader(sys.stdin.fileno(), _on_stdin, stop)
     # In a thread, while the engine's process imports torch and loads the model.
     loading = asyncio.create_task(asyncio.to_thread(_load_tokenizer, engine_config))
+    # Where the engine cannot start either, its reason is the one to tell; this one must count as looked at.
+    loading.add_done_callback(lambda task: task.cancelled() or task.exception())
     engine = await _start_unless(stop, EngineClient.start(engine_config))
     if engine is None:
         return

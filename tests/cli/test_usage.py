@@ -41,7 +41,7 @@ from support.cli import abatch
         (["bench", "--duration", "nan"], "--duration"),
         (["bench", "--url", "http://127.0.0.1:1", "--max-num-seqs", "4"], "--max-num-seqs"),
         (["bench", "--url", "http://"], "--url"),
-        (["report", "/no/such/run"], "run folder"),
+        (["report", "/no/such/run"], "no folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], mentions: str, tmp_path: Path) -> None:
@@ -71,9 +71,10 @@ def test_a_target_that_is_not_there_is_exit_1_and_leaves_no_folder(tmp_path: Pat
     assert "Traceback" not in result.stderr
 
 
-def test_a_server_that_does_not_start_is_exit_1_with_its_own_words(tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_as_asked_is_exit_2_with_its_own_words(tmp_path: Path) -> None:
     result = abatch("bench", "--num-blocks", "4", "--max-model-len", "100", cwd=tmp_path)
-    assert result.returncode == 1
+    assert result.returncode == 2
+    assert "engine.errors" not in result.stderr
     assert "--max-model-len" in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -170,6 +170,7 @@ _BAD_CHATS: list[tuple[dict[str, Any] | bytes, int, str]] = [
     ({"messages": _HI, "logit_bias": {"5": 1}}, 422, "logit_bias"),
     ({"messages": _HI, "response_format": {"type": "json_object"}}, 422, "response_format"),
     ({"messages": _HI, "tool_choice": "required"}, 422, "tool_choice"),
+    ({"messages": _HI, "functions": [{"name": "f"}]}, 422, "functions"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "image_url"),
 ]
 

@@ -49,6 +49,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     again = abatch("report", run)
     assert again.returncode == 0
     assert again.stdout.splitlines()[0] == result.stdout.splitlines()[0]
+    assert "PASS         errors == 0" in again.stdout
 
 
 def test_a_server_given_by_url_and_secrets_that_stay_out_of_the_folder(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from abatch.engine.messages import EngineStats, Ready
 from abatch.engine.metrics import ServerMetrics
 from abatch.engine.request import FinishReason
 from abatch.engine.server.app import make_app
-from abatch.engine.server.state import ServerState
+from abatch.engine.server.state import STATE, ServerState
 from abatch.engine.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.tokenizer import ChatTokenizer
 from aiohttp.test_utils import TestClient, TestServer
@@ -68,6 +68,14 @@ async def test_a_call_in_a_stream(client: TestClient[Any, Any]) -> None:
     calls = [call for choice in choices for call in choice["delta"].get("tool_calls") or []]
     assert [(call["index"], call["function"]["name"]) for call in calls] == [(0, "weather")]
     assert choices[-1]["finish_reason"] == "tool_calls"
+
+
+async def test_tools_that_the_template_has_no_place_for_are_refused(client: TestClient[Any, Any]) -> None:
+    assert client.app is not None
+    client.app[STATE].generator.tokenizer.hf.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    response = await client.post("/v1/chat/completions", json=_body(tools=_TOOLS))
+    assert response.status == 422
+    assert (await response.json())["error"]["param"] == "tools"
 
 
 async def test_without_tools_the_markup_is_text(client: TestClient[Any, Any]) -> None:

@@ -89,8 +89,10 @@ def test_damage_is_named_by_file_and_line(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="not a run folder"):
+    with pytest.raises(ConfigurationError, match="no folder"):
         RunReader(tmp_path / "nothing")
+    with pytest.raises(ConfigurationError, match="not a run folder"):
+        RunReader(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigurationError, match="damaged"):
         RunReader(tmp_path)
@@ -107,8 +109,18 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
 def test_a_folder_in_which_a_run_failed_to_start_is_taken_over(tmp_path: Path) -> None:
     RunWriter(tmp_path / "run", RunConfig(workload="failed"))
     (tmp_path / "run" / "server.log").write_text("no such model")
-    assert RunReader(tmp_path / "run").summary().requests == 0
+    with pytest.raises(ConfigurationError, match="never started"):
+        RunReader(tmp_path / "run").summary()
     assert write_run(tmp_path / "run") is not None
+
+
+def test_a_run_that_is_abandoned_leaves_at_most_the_servers_log(tmp_path: Path) -> None:
+    RunWriter(tmp_path / "gone", RunConfig()).abandon()
+    assert not (tmp_path / "gone").exists()
+    writer = RunWriter(tmp_path / "run", RunConfig())
+    (tmp_path / "run" / "server.log").touch()
+    writer.abandon()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["server.log"]
 
 
 def test_a_result_is_on_disk_as_soon_as_it_is_recorded(tmp_path: Path) -> None:
