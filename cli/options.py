@@ -58,7 +58,7 @@ ENGINE_OPTIONS = (
     EngineOption("max_queue", "--max-queue", int, "Requests that may wait; more are answered 429."),
     EngineOption("window_size", "--window-size", int, "window: a batch starts with this many requests ..."),
     EngineOption("window_timeout_s", "--window-timeout", float, "... or when the oldest has waited this long (s)."),
-    EngineOption("num_threads", "--num-threads", int | None, "CPU threads of the model. Default: all; 1 for tiny."),
+    EngineOption("num_threads", "--num-threads", int | None, "CPU threads of the model. Default: all."),
 )
 
 

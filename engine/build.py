@@ -29,11 +29,8 @@ def build_engine(config: EngineConfig) -> tuple[Engine, Ready]:
     Raises:
         ConfigurationError: the model, the device or the limits do not go together.
     """
-    # The products of `tiny` are too small to split: a second thread gains nothing, and where the client and the server
-    # want the cores too, the two wait for each other at every operation.
-    num_threads = 1 if config.num_threads is None and config.model == "tiny" else config.num_threads
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
     model = load_model(config)
     num_blocks = _num_blocks(config, model)
     capacity = num_blocks * config.block_size

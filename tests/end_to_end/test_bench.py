@@ -220,7 +220,7 @@ def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_bette
         run = tmp_path / batching
         result = abatch(
             *("bench", "--workload", "hol-probe", "--osl", "64", "--duration", "10", "--warmup", "2"),
-            *("--batching", batching, "--output", run),
+            *("--batching", batching, "--num-threads", "1", "--output", run),
         )
         assert result.returncode == 0, result.stderr
         runs[batching] = summary_of(run)["metrics"]

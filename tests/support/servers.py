@@ -52,7 +52,8 @@ class RunningServer:
 @contextmanager
 def running_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
     """`abatch serve` with these arguments on a free port, until the context is left."""
-    command = [sys.executable, "-m", "abatch.cli", "serve", "--port", "0", *arguments]
+    # One thread: on a busy machine two of them spend their time waiting for each other at every small operation.
+    command = [sys.executable, "-P", "-m", "abatch.cli", "serve", "--port", "0", "--num-threads", "1", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
