@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from ..engine.errors import ConfigurationError
 from .recorder import ALL, METRICS
-from .summary import MIN_SAMPLES, MetricSummary, Summary, doubts, share_unknown
+from .summary import MIN_SAMPLES, MetricSummary, Summary, doubts, share_failed, share_unknown
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -39,7 +39,7 @@ _TAIL_SHARES = {"p50": 0.5, "mean": 0.0, "p90": 0.1, "p99": 0.01, "p99.9": 0.001
 """With a larger share than this cut off before their end, the true value may be anything above the one measured."""
 
 _RUN_VALUES: dict[str, tuple[str, Callable[[Summary], float]]] = {
-    "errors": ("%", lambda summary: sum(summary.errors.values()) / max(summary.requests, 1)),
+    "errors": ("%", share_failed),
     "achieved_rate": ("", lambda summary: summary.achieved_rate),
     "offered_rate": ("", lambda summary: summary.offered_rate),
     "output_tokens_per_s": ("", lambda summary: summary.output_tokens_per_s),

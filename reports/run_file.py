@@ -58,6 +58,11 @@ class RunConfig(msgspec.Struct, kw_only=True):
     provenance: dict[str, str] = {}
     warnings: list[str] = []
 
+    @property
+    def measured(self) -> tuple[float, float]:
+        """From when to when throughput counts, in seconds since the run began."""
+        return self.warmup_s, math.inf if self.duration_s is None else self.duration_s
+
     def new_summary(self) -> Summary:
         """A summary with this run's labels and nothing recorded."""
         return Summary(
@@ -125,8 +130,7 @@ class RunWriter:
         self._write_config()
         # Unbuffered: a result that ended is on its way to disk, however this process ends. One write each, no more.
         self._results = (self.folder / RESULTS).open("wb", buffering=0)
-        until_s = self.config.duration_s
-        self.recorder = Recorder((self.config.warmup_s, math.inf if until_s is None else until_s))
+        self.recorder = Recorder(self.config.measured)
 
     def add(self, result: Result) -> None:
         """Record a result and append it to the folder."""
@@ -213,12 +217,11 @@ class RunReader:
         return _decode(raw, Summary, path)
 
     def _summary_from_results(self) -> Summary:
-        until_s = math.inf if self.config.duration_s is None else self.config.duration_s
-        recorder = Recorder((self.config.warmup_s, until_s))
+        recorder = Recorder(self.config.measured)
         last_s = 0.0
         for result in self.results():
             recorder.add(result)
-            last_s = min(max(last_s, result.end_s), until_s)
+            last_s = min(max(last_s, result.end_s), self.config.measured[1])
         summary = fill_summary(self.config.new_summary(), recorder, max(0.0, last_s - self.config.warmup_s))
         summary.is_complete = False
         return summary

@@ -157,16 +157,17 @@ MAX_LATE_SHARE = 0.05
 
 def doubts(summary: Summary) -> list[str]:
     """Why this run's latencies must not be read as the server's; empty if nothing speaks against it."""
-    requests = max(summary.requests, 1)
     found = []
-    failed = sum(summary.errors.values())
-    if failed / requests > MAX_ERROR_SHARE:
-        found.append(f"{failed / requests:.1%} of the requests failed, and failures are often the slow ones")
-    if summary.late_arrivals / requests > MAX_LATE_SHARE:
-        found.append(
-            f"{summary.late_arrivals / requests:.1%} were sent late: the client or --max-in-flight was the bottleneck"
-        )
+    if (failed := share_failed(summary)) > MAX_ERROR_SHARE:
+        found.append(f"{failed:.1%} of the requests failed, and failures are often the slow ones")
+    if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
+        found.append(f"{late:.1%} were sent late: the client or --max-in-flight was the bottleneck")
     return found
+
+
+def share_failed(summary: Summary) -> float:
+    """Share of requests that failed."""
+    return sum(summary.errors.values()) / max(summary.requests, 1)
 
 
 def share_unknown(summary: Summary) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from support.cli import abatch, command
-from support.servers import RunningServer, running_server
+from support.servers import running_server
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -124,26 +124,26 @@ def test_a_run_in_which_nothing_succeeds_is_exit_1(tmp_path: Path) -> None:
     assert summary_of(tmp_path / "run")["errors"] == {"http_500": 5}
 
 
-def _start_bench(run: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A bench of a minute, of which some results are on disk."""
+def _start_bench(run: Path, *arguments: str, least_bytes: int = 5000) -> subprocess.Popen[str]:
+    """A bench of which some results are on disk."""
     process = subprocess.Popen(
-        command("bench", "--duration", "60", "--output", run, "--osl", "20", "--time-scale", "0.05", *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command("bench", "--output", run, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
     results = run / "results.jsonl"
-    while not (results.exists() and results.stat().st_size > 5000):
+    while not (results.exists() and results.stat().st_size > least_bytes):
         assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
     return process
+
+
+_A_MINUTE = ("--duration", "60", "--osl", "20", "--time-scale", "0.05", "--warmup", "0")
 
 
 def test_ctrl_c_saves_what_there_is_and_is_exit_130(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = _start_bench(run, "--warmup", "0")
+    process = _start_bench(run, *_A_MINUTE)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == 130, stderr
@@ -157,7 +157,7 @@ def test_ctrl_c_saves_what_there_is_and_is_exit_130(tmp_path: Path) -> None:
 
 def test_kill_9_leaves_a_run_that_can_be_reported_and_no_server(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = _start_bench(run, "--warmup", "0")
+    process = _start_bench(run, *_A_MINUTE)
     url = re.search(r"http://127.0.0.1:(\d+)", (run / "server.log").read_text())
     assert url is not None
     process.kill()
@@ -181,7 +181,12 @@ def _listens(port: int) -> bool:
 def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with running_server("tiny", log=tmp_path / "log") as server:
-        process = _start_bench_against(server, run)
+        process = _start_bench(
+            run,
+            *("--url", server.url, "--workload", "chat-short", "--request-rate", "20"),
+            *("--duration", "6", "--warmup", "0", "--osl", "50"),
+            least_bytes=1000,
+        )
         os.kill(server.engine_pid(), signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
@@ -192,25 +197,6 @@ def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_pa
     assert sum(summary["errors"].values()) > 0
     assert "the engine process ended" in stdout
     assert "Traceback" not in stderr
-
-
-def _start_bench_against(server: RunningServer, run: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        command(
-            *("bench", "--url", server.url, "--output", run, "--workload", "chat-short", "--request-rate", "20"),
-            *("--duration", "6", "--warmup", "0", "--osl", "50"),
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 30
-    results = run / "results.jsonl"
-    while not (results.exists() and results.stat().st_size > 1000):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return process
 
 
 def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_better(tmp_path: Path) -> None:
