@@ -5,6 +5,7 @@ AbatchError
 │   └── UnsupportedModelError   the model is real, but this engine cannot run it exactly
 ├── RequestError                this request cannot be served; carries its HTTP status and OpenAI error code
 │   ├── ContextLengthError      prompt and output do not fit the model's context
+│   ├── UnsupportedError        understood, but nothing this server can do
 │   ├── QueueFullError          more is pending than the queue limit allows
 │   └── DrainingError           the server is shutting down and accepts nothing new
 └── EngineDeadError             the engine process ended; what was pending on it is over
@@ -55,6 +56,13 @@ class ContextLengthError(RequestError):
     """Prompt plus requested output exceed the model's context."""
 
     code = "context_length_exceeded"
+
+
+class UnsupportedError(RequestError):
+    """The request is understood, but asks for something this server has not."""
+
+    status = 422
+    code = "unsupported"
 
 
 class QueueFullError(RequestError):

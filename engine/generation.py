@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .detokenizer import IncrementalDetokenizer, StopStrings
 from .engine import TokenOutput
 from .engine_client import EngineClient
-from .errors import RequestError
+from .errors import RequestError, UnsupportedError
 from .messages import Ready
 from .protocol import SamplingFields
 from .request import FinishReason, SamplingParams
@@ -81,7 +81,7 @@ def sampling_params(
 def refuse_unsupported(fields: SamplingFields) -> None:
     """Refuse, with 422, what OpenAI's API has and this engine has not."""
     if fields.logit_bias:
-        raise RequestError("logit_bias is not supported", param="logit_bias", status=422, code="unsupported")
+        raise UnsupportedError("logit_bias is not supported", param="logit_bias")
 
 
 class TextGenerator:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ..errors import RequestError
+from ..errors import RequestError, UnsupportedError
 from ..generation import TextDelta, TokenText, refuse_unsupported, sampling_params
 from ..protocol import (
     AssistantMessage,
@@ -52,20 +52,14 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
 def _choices(body: ChatCompletionRequest, state: ServerState) -> list[ChoiceSpec]:
     refuse_unsupported(body)
     if body.response_format is not None and body.response_format.type != "text":
-        raise RequestError(
-            "response_format other than text is not supported", param="response_format", status=422, code="unsupported"
-        )
+        raise UnsupportedError("response_format other than text is not supported", param="response_format")
     if body.tool_choice not in (None, "auto", "none"):
-        raise RequestError(
-            "tool_choice other than auto and none is not supported", param="tool_choice", status=422, code="unsupported"
-        )
+        raise UnsupportedError("tool_choice other than auto and none is not supported", param="tool_choice")
     if body.tools and body.tool_choice != "none" and not state.generator.tokenizer.takes_tools:
-        raise RequestError(
-            "this model's chat template has no place for tools", param="tools", status=422, code="unsupported"
-        )
+        raise UnsupportedError("this model's chat template has no place for tools", param="tools")
     for name in ("functions", "prediction", "audio"):
         if getattr(body, name) is not None:
-            raise RequestError(f"{name} is not supported", param=name, status=422, code="unsupported")
+            raise UnsupportedError(f"{name} is not supported", param=name)
     if body.top_logprobs and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     generator = state.generator
@@ -95,12 +89,7 @@ def _template_message(message: ChatMessage) -> dict[str, Any]:
     if isinstance(content, list):
         for part in content:
             if part.type != "text" or part.text is None:
-                raise RequestError(
-                    f"content parts of type {part.type!r} are not supported",
-                    param="messages",
-                    status=422,
-                    code="unsupported",
-                )
+                raise UnsupportedError(f"content parts of type {part.type!r} are not supported", param="messages")
         content = "".join(part.text or "" for part in content)
     result: dict[str, Any] = {"role": message.role, "content": content or ""}
     if message.name is not None:

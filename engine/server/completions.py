@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from ..errors import RequestError
+from ..errors import RequestError, UnsupportedError
 from ..generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
 from ..protocol import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Usage, server_sent_event
 from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave
@@ -42,7 +42,7 @@ def _choices(body: CompletionRequest, state: ServerState) -> list[ChoiceSpec]:
     refuse_unsupported(body)
     is_used = {"echo": body.echo, "suffix": body.suffix, "best_of": body.best_of not in (None, 1)}
     for name in (name for name, used in is_used.items() if used):
-        raise RequestError(f"{name} is not supported", param=name, status=422, code="unsupported")
+        raise UnsupportedError(f"{name} is not supported", param=name)
     generator = state.generator
     specs: list[ChoiceSpec] = []
     for prompt_ids in _prompts(body, generator):
