@@ -32,7 +32,13 @@ class EngineOption:
 
 
 ENGINE_OPTIONS = (
-    EngineOption("batching", "--batching", str, "continuous: join and leave at every step; window: static batches."),
+    EngineOption(
+        "batching",
+        "--batching",
+        str,
+        "async: each step is planned and launched while the one before it runs; continuous: the device waits for the "
+        "scheduler; window: static batches.",
+    ),
     EngineOption("device", "--device", str, "auto, cpu, cuda, cuda:1, ..."),
     EngineOption("dtype", "--dtype", str, "auto, float32, bfloat16 or float16. auto: float32 on CPU."),
     EngineOption("tokenizer", "--tokenizer", str | None, "Hub id or folder, if not with the model."),

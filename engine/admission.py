@@ -1,4 +1,4 @@
-"""When a waiting request may join the running ones: the one difference between static and continuous batching."""
+"""When a waiting request may join the running ones: what makes batching static or continuous."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ def build_engine(config: EngineConfig) -> tuple[Engine, Ready]:
         BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache),
     )
     cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
-    engine = Engine(scheduler, TorchRunner(model, cache, seed=config.seed), time.monotonic)
+    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=time.monotonic, seed=config.seed)
+    engine = Engine(scheduler, runner, time.monotonic)
     ready = Ready(
         max_model_len=max_model_len,
         vocab_size=model.vocab_size,

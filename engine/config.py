@@ -8,8 +8,8 @@ from typing import Literal
 
 from .errors import ConfigurationError
 
-Batching = Literal["window", "continuous"]
-BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous")
+Batching = Literal["window", "continuous", "async"]
+BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous", "async")
 LoadFormat = Literal["auto", "dummy"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -21,7 +21,8 @@ class SchedulerConfig:
     """The limits a step is planned under.
 
     Attributes:
-        batching: `continuous` admits and evicts at every step; `window` collects requests, then runs them to the end.
+        batching: `continuous` admits and evicts at every step; `async` also plans and launches each step while the one
+            before it runs; `window` collects requests, then runs them to the end.
         max_num_seqs: Sequences that may run at once.
         max_num_batched_tokens: Token budget of a step. Decodes are served first; prefill chunks get the rest.
         max_model_len: Most tokens (prompt and output) a request may have.
@@ -29,7 +30,7 @@ class SchedulerConfig:
         window_timeout_s: ... or when the oldest has waited this long.
     """
 
-    batching: Batching = "continuous"
+    batching: Batching = "async"
     max_num_seqs: int = 64
     max_num_batched_tokens: int = 512
     max_model_len: int = 8192
@@ -49,6 +50,11 @@ class SchedulerConfig:
                 f"--max-num-batched-tokens ({self.max_num_batched_tokens}) must be at least --max-num-seqs "
                 f"({self.max_num_seqs}), or running sequences could not each decode one token a step"
             )
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps that may be planned and launched before the result of an earlier one is known."""
+        return 1 if self.batching == "async" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ class EngineConfig:
     load_format: LoadFormat = "auto"
     device: str = "auto"
     dtype: str = "auto"
-    batching: Batching = "continuous"
+    batching: Batching = "async"
     block_size: int = 16
     kv_memory_bytes: int | None = None
     num_blocks: int | None = None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
 
 from .errors import RequestError
 from .request import Batch, FinishReason, Request
-from .runner import ModelRunner, StepResult, TokenLogprobs
+from .runner import LaunchedStep, ModelRunner, StepResult, TokenLogprobs
 from .scheduler import Scheduler
+from .step_log import StepRecord
 
 
-@dataclass(frozen=True, slots=True)
-class TokenOutput:
+class TokenOutput(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One more token of a request, or its end. `token_id` is None when a request ended without a token."""
 
     request_id: str
@@ -24,15 +28,29 @@ class TokenOutput:
 
 @dataclass(slots=True)
 class EngineTotals:
-    """Running totals over the engine's life."""
+    """Running totals over the engine's life.
+
+    Attributes:
+        host_s: Time in which the loop did anything but wait: for the device, or for requests.
+        device_busy_s: Time in which the device worked on a step.
+        device_idle_s: Time in which it did not, though a request that had been accepted was waiting for tokens.
+    """
 
     num_steps: int = 0
     num_prefill_tokens: int = 0
     num_decode_tokens: int = 0
-    step_s: float = 0.0
-    """Duration of all steps, planning to commit."""
-    runner_s: float = 0.0
-    """Of that, inside the runner: the model, sampling and (on an accelerator) waiting for it."""
+    host_s: float = 0.0
+    device_busy_s: float = 0.0
+    device_idle_s: float = 0.0
+
+
+class _Flight(NamedTuple):
+    """A step on its way: planned, launched, not collected."""
+
+    batch: Batch
+    launched: LaunchedStep
+    planned_s: float
+    launched_s: float
 
 
 class Engine:
@@ -42,17 +60,31 @@ class Engine:
     no thread and no queue of its own: whoever owns it calls `step` while `has_work`.
     """
 
-    def __init__(self, scheduler: Scheduler, runner: ModelRunner, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        runner: ModelRunner,
+        clock: Callable[[], float],
+        *,
+        on_step: Callable[[StepRecord], None] | None = None,
+    ) -> None:
         self.scheduler = scheduler
+        self.totals = EngineTotals()
         self._runner = runner
         self._clock = clock
+        self._on_step = on_step
         self._requests: dict[str, Request] = {}
-        self.totals = EngineTotals()
+        self._steps_ahead = scheduler.config.steps_ahead
+        self._in_flight: deque[_Flight] = deque()
+        self._host_since_s: float | None = None
+        """Since when the loop has not been waiting; None while it waits for requests."""
+        self._idle_since_s = 0.0
+        """Since when the device stands still, unless it works, with somebody waiting for it."""
 
     @property
     def has_work(self) -> bool:
-        """True while any accepted request has not ended."""
-        return self.scheduler.has_work
+        """True while any accepted request has not ended, or a step is in flight."""
+        return self.scheduler.has_work or bool(self._in_flight)
 
     def submit(self, request: Request) -> None:
         """Accept a request; its tokens come out of later calls of `step`.
@@ -63,11 +95,13 @@ class Engine:
         if request.request_id in self._requests:
             raise RequestError(f"the request id {request.request_id!r} is in use")
         request.arrival_s = self._clock()
+        if not self.scheduler.has_work:
+            self._idle_since_s = max(self._idle_since_s, request.arrival_s)
         self.scheduler.submit(request)
         self._requests[request.request_id] = request
 
     def cancel(self, request_id: str) -> TokenOutput | None:
-        """Stop a request and free its KV blocks at once. None if it has ended or never was."""
+        """Stop a request and free what it holds. None if it has ended or never was."""
         request = self._requests.pop(request_id, None)
         if request is None:
             return None
@@ -75,47 +109,92 @@ class Engine:
         return TokenOutput(request_id, None, finish_reason=FinishReason.CANCELLED)
 
     def step(self) -> list[TokenOutput]:
-        """Plan, launch, wait, commit: the device stands still while the host plans and commits.
+        """Plan, launch, wait, commit. What is waited for is the step just launched, or the one before it.
 
-            host    | plan T | launch T |        wait       | commit T | plan T+1 | ...
-            device  |        idle       |######## T ########|        idle         | ...
+        Synchronous (`window`, `continuous`): the device stands still while the host commits, plans and launches.
+
+            host    | plan T | launch T |    wait T    | commit T | plan T+1 | launch T+1 |   wait T+1   | ...
+            device                      |##### T ######|              idle                |#### T+1 #####| ...
+
+        Asynchronous (`async`): step T+1 is planned and launched while T runs, T's tokens count one step late.
+
+            host    | plan T+1 | launch T+1 |   wait T   | commit T | plan T+2 | launch T+2 |  wait T+1  | ...
+            device  |############## T ###################|################# T+1 ####################|### T+2 ...
 
         Returns:
-            The step's tokens; nothing when no request could run (see `idle_s`).
+            The tokens of the step that was waited for. Nothing when none was: the first step ahead is just launched,
+            or no request could run (see `idle_s`).
         """
-        started_s = self._clock()
-        batch = self.scheduler.schedule(started_s)
-        if batch is None:
-            return []
         planned_s = self._clock()
-        result = self._runner.launch(batch).collect()
-        collected_s = self._clock()
-        outputs = self._commit(batch, result)
-        self.totals.runner_s += collected_s - planned_s
-        self.totals.step_s += self._clock() - started_s
-        return outputs
+        if self._host_since_s is None:
+            self._host_since_s = planned_s
+        batch = self.scheduler.schedule(planned_s)
+        if batch is not None:
+            launched = self._runner.launch(batch)
+            self._in_flight.append(_Flight(batch, launched, planned_s, self._clock()))
+        if len(self._in_flight) > (0 if batch is None else self._steps_ahead):
+            return self._collect(self._in_flight.popleft())
+        return []
 
     def idle_s(self) -> float | None:
         """Seconds until `step` has something to do: 0 now, None not before a request arrives."""
+        if self._in_flight:
+            return 0.0
         at_s = self.scheduler.next_step_at_s()
-        return None if at_s is None else max(0.0, at_s - self._clock())
+        idle_s = None if at_s is None else max(0.0, at_s - self._clock())
+        if idle_s != 0.0:
+            self._pause_host_time()
+        return idle_s
 
-    def _commit(self, batch: Batch, result: StepResult) -> list[TokenOutput]:
-        self.totals.num_steps += 1
-        self.totals.num_prefill_tokens += batch.num_prefill_tokens
-        self.totals.num_decode_tokens += batch.num_decode_tokens
+    def _collect(self, flight: _Flight) -> list[TokenOutput]:
+        """Wait for a step and take in what it sampled."""
+        batch = flight.batch
+        self._pause_host_time()
+        result = flight.launched.collect()
+        collected_s = self._host_since_s = self._clock()
+        requests, logprobs = self._requests, result.logprobs
         outputs = []
-        for token in self.scheduler.commit(batch, result.token_ids):
-            request = token.request
-            if request.finish_reason is not None:
-                del self._requests[request.request_id]
-            outputs.append(
-                TokenOutput(
-                    request.request_id,
-                    token.token_id,
-                    result.logprobs[token.sample_index],
-                    request.finish_reason,
-                    request.num_cached_tokens,
+        for request, token_id, index in self.scheduler.commit(batch, result.token_ids):
+            name, reason = request.request_id, request.finish_reason
+            if reason is not None:
+                del requests[name]
+            top = logprobs[index] if logprobs else None
+            outputs.append(TokenOutput(name, token_id, top, reason, request.num_cached_tokens))
+        self._account(flight, result, collected_s)
+        return outputs
+
+    def _pause_host_time(self) -> None:
+        """The loop is about to wait."""
+        if self._host_since_s is not None:
+            self.totals.host_s += self._clock() - self._host_since_s
+            self._host_since_s = None
+
+    def _account(self, flight: _Flight, result: StepResult, collected_s: float) -> None:
+        batch, totals = flight.batch, self.totals
+        start_s, end_s = result.device_start_s, result.device_end_s
+        totals.num_steps += 1
+        totals.num_prefill_tokens += batch.num_prefill_tokens
+        totals.num_decode_tokens += batch.num_decode_tokens
+        totals.device_busy_s += end_s - start_s
+        totals.device_idle_s += max(0.0, start_s - self._idle_since_s)
+        self._idle_since_s = max(self._idle_since_s, end_s)
+        # Where launching *is* the device's work, as on a CPU, it is not the host's.
+        totals.host_s -= max(0.0, min(end_s, flight.launched_s) - max(start_s, flight.planned_s))
+        if self._on_step is not None:
+            self._on_step(
+                StepRecord(
+                    batch.step,
+                    flight.planned_s,
+                    flight.launched_s,
+                    start_s,
+                    end_s,
+                    collected_s,
+                    self._clock(),
+                    batch.num_decode_tokens,
+                    batch.num_prefill_tokens,
+                    len(batch.chunks),
+                    batch.num_waiting,
+                    batch.num_preempted,
+                    batch.num_blocks_held,
                 )
             )
-        return outputs

@@ -107,8 +107,9 @@ class _EngineCollector(Collector):
         }
         counters: dict[str, tuple[str, float]] = {
             "steps": ("Steps the engine ran.", totals.num_steps),
-            "step_seconds": ("Time in steps, planning to commit.", totals.step_s),
-            "runner_seconds": ("Of that, model and sampling; the rest is host work.", totals.runner_s),
+            "host_seconds": ("Time the step loop did not wait: planning, launching, committing.", totals.host_s),
+            "device_busy_seconds": ("Time the device worked on a step.", totals.device_busy_s),
+            "device_idle_seconds": ("Time it stood still although a request was waiting.", totals.device_idle_s),
             "prefill_tokens": ("Tokens computed for prompts and after preemption.", totals.num_prefill_tokens),
             "decode_tokens": ("Tokens computed one at a time.", totals.num_decode_tokens),
             "preemptions": ("Requests preempted for want of KV blocks.", stats.num_preemptions),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from .errors import ContextLengthError, RequestError
 
@@ -95,6 +96,10 @@ class Request:
     """Leading blocks whose content has been offered to the prefix cache."""
     num_computed: int = 0
     num_in_flight: int = 0
+    last_step: int = -1
+    """Number of the last step the request was part of."""
+    slot: int = -1
+    """Row of the runner's per-sequence state (its last token, its page table) while the request runs; else -1."""
     epoch: int = 0
     """Raised when the request is preempted: results of steps launched before that no longer count."""
     num_cached_tokens: int = 0
@@ -103,19 +108,20 @@ class Request:
     finish_reason: FinishReason | None = None
     sampler_state: object | None = None
     """Belongs to the runner's sampler (a random generator); nobody else looks at it."""
+    num_prompt: int = field(init=False)
+    """Tokens of the prompt."""
+    max_num_tokens: int = field(init=False)
+    """Tokens at which the request ends by its max_tokens."""
 
     def __post_init__(self) -> None:
         self.token_ids = list(self.prompt_ids)
-
-    @property
-    def num_prompt(self) -> int:
-        """Tokens of the prompt."""
-        return len(self.prompt_ids)
+        self.num_prompt = len(self.prompt_ids)
+        self.max_num_tokens = self.num_prompt + self.sampling.max_tokens
 
     @property
     def num_output(self) -> int:
         """Committed output tokens."""
-        return len(self.token_ids) - len(self.prompt_ids)
+        return len(self.token_ids) - self.num_prompt
 
     @property
     def num_tokens(self) -> int:
@@ -127,51 +133,44 @@ class Request:
         """Tokens that still have to go through the model. 1 for a request in decode."""
         return self.num_tokens - self.num_computed
 
-    @property
-    def can_decode(self) -> bool:
-        """True when all but the last token are in pages."""
-        return self.num_uncomputed == 1
 
-    @property
-    def is_certain_to_end(self) -> bool:
-        """True when the tokens in flight reach max_tokens: another step would be thrown away."""
-        return self.num_output + self.num_in_flight >= self.sampling.max_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledChunk:
-    """Tokens `[start, start + num_tokens)` of one request, computed in one step.
+class ScheduledChunk(NamedTuple):
+    """Tokens `[start, end)` of one request, computed in one step.
 
     `samples` is true when the chunk reaches the end of the sequence, so that its last position yields a new token.
+    A named tuple, because one is made for every token of every step and a frozen dataclass takes five times as long.
     """
 
     request: Request
     start: int
-    num_tokens: int
+    end: int
     samples: bool
     epoch: int
 
     @property
-    def end(self) -> int:
-        """One past the last position of the chunk."""
-        return self.start + self.num_tokens
+    def num_tokens(self) -> int:
+        """Positions in the chunk."""
+        return self.end - self.start
+
+    @property
+    def num_output(self) -> int:
+        """Output tokens before the one that a sampling chunk yields, those in flight included."""
+        return self.end - self.request.num_prompt
 
 
 @dataclass(slots=True)
 class Batch:
-    """The work of one step."""
+    """The work of one step. Steps are numbered in the order they are planned, launched and committed."""
 
+    step: int = 0
     chunks: list[ScheduledChunk] = field(default_factory=list)
     num_tokens: int = 0
     num_decode_tokens: int = 0
     num_preempted: int = 0
-
-    def add(self, chunk: ScheduledChunk, *, is_decode: bool) -> None:
-        """Append a chunk and count its tokens."""
-        self.chunks.append(chunk)
-        self.num_tokens += chunk.num_tokens
-        if is_decode:
-            self.num_decode_tokens += chunk.num_tokens
+    num_waiting: int = 0
+    """Requests left waiting."""
+    num_blocks_held: int = 0
+    """KV blocks held once the step is planned."""
 
     @property
     def num_prefill_tokens(self) -> int:

@@ -21,10 +21,16 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step sampled: one entry for each chunk of its batch that samples, in order."""
+    """What a step sampled: one entry for each chunk of its batch that samples, in order.
+
+    `logprobs` is empty when no request of the step asked for any. `device_start_s` and `device_end_s` are when the
+    device worked on the step, by the clock of the engine.
+    """
 
     token_ids: list[int]
     logprobs: list[TokenLogprobs | None]
+    device_start_s: float
+    device_end_s: float
 
 
 class LaunchedStep(Protocol):
@@ -35,9 +41,11 @@ class LaunchedStep(Protocol):
 
 
 class ModelRunner(Protocol):
-    """A device with a model on it.
+    """A device with a model on it. Steps run in the order of their launch, one after the other.
 
-    Launching a step and collecting its result are two calls, so that a loop may plan the next step in between.
+    Launching a step and collecting its result are two calls, and one more step may be launched in between. A chunk
+    of that one may begin with a token that the first has yet to sample: its value is not in the request's `token_ids`
+    when the step is launched. The runner relays it on the device, by the request's `slot`.
     """
 
     def launch(self, batch: Batch) -> LaunchedStep:

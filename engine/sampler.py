@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from .request import Request, SamplingParams
+from .request import SamplingParams, ScheduledChunk
 from .runner import TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class _RowLogprobs:
+    """Log-probabilities of the rows that asked for them: `[wanted]` chosen, `[wanted, most]` values and ids."""
+
+    wanted: list[int]
+    counts: list[int]
+    chosen: torch.Tensor
+    values: torch.Tensor
+    ids: torch.Tensor
+
+    def to_host(self, num_rows: int) -> list[TokenLogprobs | None]:
+        result: list[TokenLogprobs | None] = [None] * num_rows
+        chosen, values, ids = self.chosen.tolist(), self.values.tolist(), self.ids.tolist()
+        for row, (index, count) in enumerate(zip(self.wanted, self.counts, strict=True)):
+            pairs = list(zip(ids[row][:count], values[row][:count], strict=True))
+            result[index] = TokenLogprobs(chosen[row], pairs)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRows:
+    """What was sampled, still on the device: reading it there would make the host wait."""
+
+    token_ids: torch.Tensor
+    logprobs: _RowLogprobs | None
+
+    def to_host(self) -> tuple[list[int], list[TokenLogprobs | None]]:
+        """Token ids, and the log-probabilities by row (empty if no row asked for any). Waits for the device."""
+        token_ids: list[int] = self.token_ids.tolist()
+        return token_ids, self.logprobs.to_host(len(token_ids)) if self.logprobs is not None else []
 
 
 class Sampler:
@@ -18,76 +50,75 @@ class Sampler:
         self._device = device
         self._generator = torch.Generator(device=device).manual_seed(seed)
 
-    def sample(
-        self, logits: torch.Tensor, requests: Sequence[Request]
-    ) -> tuple[torch.Tensor, list[TokenLogprobs | None]]:
+    def sample(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk], last_tokens: torch.Tensor) -> SampledRows:
         """Choose a token for each row.
 
         Args:
             logits: `[rows, vocabulary]`.
-            requests: The request of each row.
-
-        Returns:
-            Token ids `[rows]`, on the device, and for each row its log-probabilities if it asked for them.
+            chunks: The chunk that each row ends.
+            last_tokens: `[rows]`, on the device: the token before, for requests that have it in flight.
         """
         logits = logits.float()
         raw = logits
-        if any(_bends_logits(request) for request in requests):
+        bent = [index for index, chunk in enumerate(chunks) if _bends_logits(chunk)]
+        if bent:
             logits = logits.clone()
-            for row, request in zip(logits, requests, strict=True):
-                _bend_logits(row, request)
+            for index in bent:
+                _bend_logits(logits[index], chunks[index], last_tokens[index : index + 1])
         token_ids = logits.argmax(dim=-1)
-        random_rows = [index for index, request in enumerate(requests) if not request.sampling.is_greedy]
+        random_rows = [index for index, chunk in enumerate(chunks) if not chunk.request.sampling.is_greedy]
         if random_rows:
             rows = torch.tensor(random_rows, device=self._device)
-            token_ids[rows] = self._draw(logits[rows], [requests[index] for index in random_rows])
-        return token_ids, _logprobs(raw, token_ids, requests)
+            token_ids[rows] = self._draw(logits[rows], [chunks[index] for index in random_rows])
+        return SampledRows(token_ids, _logprobs(raw, token_ids, chunks))
 
-    def _draw(self, logits: torch.Tensor, requests: Sequence[Request]) -> torch.Tensor:
+    def _draw(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
         """Random tokens `[rows]` by the exponential race, which equals drawing from the softmax."""
-        temperatures = torch.tensor([request.sampling.temperature for request in requests], device=self._device)
+        params = [chunk.request.sampling for chunk in chunks]
+        temperatures = torch.tensor([param.temperature for param in params], device=self._device)
         logits = logits / temperatures.unsqueeze(1)
-        if any(request.sampling.top_k > 0 or request.sampling.top_p < 1.0 for request in requests):
-            logits = _restrict(logits, [request.sampling for request in requests])
+        if any(param.top_k > 0 or param.top_p < 1.0 for param in params):
+            logits = _restrict(logits, params)
         probabilities = logits.softmax(dim=-1)
         race = torch.empty_like(probabilities)
-        unseeded = [index for index, request in enumerate(requests) if request.sampling.seed is None]
+        unseeded = [index for index, param in enumerate(params) if param.seed is None]
         if unseeded:
             shape = (len(unseeded), race.shape[1])
             race[unseeded] = torch.empty(shape, device=self._device).exponential_(generator=self._generator)
-        for index, request in enumerate(requests):
-            if request.sampling.seed is not None:
-                race[index].exponential_(generator=self._own_generator(request))
+        for index, chunk in enumerate(chunks):
+            if chunk.request.sampling.seed is not None:
+                race[index].exponential_(generator=self._own_generator(chunk))
         return (probabilities / race.clamp_min(1e-30)).argmax(dim=-1)
 
-    def _own_generator(self, request: Request) -> torch.Generator:
+    def _own_generator(self, chunk: ScheduledChunk) -> torch.Generator:
         """A generator that depends on the seed and the position only, so that recomputing a token redraws it."""
+        request = chunk.request
         assert request.sampling.seed is not None
         generator = request.sampler_state
         if not isinstance(generator, torch.Generator):
             generator = torch.Generator(device=self._device)
             request.sampler_state = generator
-        position = request.num_output
-        return generator.manual_seed((request.sampling.seed * 1_000_003 + position) % (1 << 63))
+        return generator.manual_seed((request.sampling.seed * 1_000_003 + chunk.num_output) % (1 << 63))
 
 
-def _bends_logits(request: Request) -> bool:
-    sampling = request.sampling
-    return sampling.has_penalties or request.num_output < sampling.min_tokens
+def _bends_logits(chunk: ScheduledChunk) -> bool:
+    sampling = chunk.request.sampling
+    return sampling.has_penalties or chunk.num_output < sampling.min_tokens
 
 
-def _bend_logits(row: torch.Tensor, request: Request) -> None:
+def _bend_logits(row: torch.Tensor, chunk: ScheduledChunk, last_token: torch.Tensor) -> None:
     """Apply penalties and the minimum length to one row, in place.
 
     Penalties as in OpenAI's API: for tokens of the output so far, `presence + count * frequency` off the logit.
     """
-    sampling = request.sampling
-    if sampling.has_penalties and request.num_output > 0:
-        counts = Counter(request.token_ids[request.num_prompt :])
-        ids = torch.tensor(list(counts), device=row.device)
-        amounts = torch.tensor(list(counts.values()), device=row.device, dtype=row.dtype)
-        row[ids] -= sampling.presence_penalty + sampling.frequency_penalty * amounts
-    if request.num_output < sampling.min_tokens and sampling.suppressed_token_ids:
+    sampling = chunk.request.sampling
+    if sampling.has_penalties and chunk.num_output > 0:
+        written = torch.tensor(chunk.request.token_ids[chunk.request.num_prompt :], device=row.device)
+        if written.numel() < chunk.num_output:  # the token before this one is in flight: only the device knows it
+            written = torch.cat([written.to(last_token.dtype), last_token])
+        counts = torch.zeros_like(row).index_add_(0, written, torch.ones_like(written, dtype=row.dtype))
+        row -= sampling.presence_penalty * (counts > 0) + sampling.frequency_penalty * counts
+    if chunk.num_output < sampling.min_tokens and sampling.suppressed_token_ids:
         row[list(sampling.suppressed_token_ids)] = float("-inf")
 
 
@@ -110,17 +141,12 @@ def _restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.T
     return logits.masked_fill(torch.zeros_like(outside).scatter(1, indices, outside), float("-inf"))
 
 
-def _logprobs(logits: torch.Tensor, token_ids: torch.Tensor, requests: Sequence[Request]) -> list[TokenLogprobs | None]:
-    wanted = [index for index, request in enumerate(requests) if request.sampling.logprobs is not None]
-    result: list[TokenLogprobs | None] = [None] * len(requests)
-    if wanted:
-        distribution = logits[wanted].log_softmax(dim=-1)
-        most = min(max(requests[index].sampling.logprobs or 0 for index in wanted), distribution.shape[1])
-        top = distribution.topk(most, dim=-1)
-        chosen = distribution.gather(1, token_ids[wanted].unsqueeze(1)).squeeze(1).tolist()
-        values, ids = top.values.tolist(), top.indices.tolist()
-        for row, index in enumerate(wanted):
-            count = requests[index].sampling.logprobs or 0
-            pairs = list(zip(ids[row][:count], values[row][:count], strict=True))
-            result[index] = TokenLogprobs(chosen[row], pairs)
-    return result
+def _logprobs(logits: torch.Tensor, token_ids: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> _RowLogprobs | None:
+    wanted = [index for index, chunk in enumerate(chunks) if chunk.request.sampling.logprobs is not None]
+    if not wanted:
+        return None
+    counts = [chunks[index].request.sampling.logprobs or 0 for index in wanted]
+    distribution = logits[wanted].log_softmax(dim=-1)
+    top = distribution.topk(min(max(counts), distribution.shape[1]), dim=-1)
+    chosen = distribution.gather(1, token_ids[wanted].unsqueeze(1)).squeeze(1)
+    return _RowLogprobs(wanted, counts, chosen, top.values, top.indices)

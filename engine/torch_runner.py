@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,30 +12,42 @@ from .attention.kv_cache import KVCache
 from .attention.sdpa import SdpaBackend
 from .model_loader import LoadedModel
 from .request import Batch
-from .runner import StepResult, TokenLogprobs
-from .sampler import Sampler
+from .runner import StepResult
+from .sampler import SampledRows, Sampler
+
+_UNKNOWN_TOKEN = -1
+"""Stands for a token in flight until the device puts its value in. One left behind fails in the embedding, loudly."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TorchStep:
-    """A launched step: the sampled ids, still on the device."""
+    """A launched step: what it sampled, still on the device."""
 
-    token_ids: torch.Tensor
-    logprobs: list[TokenLogprobs | None]
+    sampled: SampledRows
+    device_start_s: float
+    device_end_s: float
 
     def collect(self) -> StepResult:
         """Copy the sampled ids to the host, waiting for the device."""
-        return StepResult(self.token_ids.tolist(), self.logprobs)
+        token_ids, logprobs = self.sampled.to_host()
+        return StepResult(token_ids, logprobs, self.device_start_s, self.device_end_s)
 
 
 class TorchRunner:
-    """See `ModelRunner`. All chunks of a step are packed into one row of tokens, with no padding."""
+    """See `ModelRunner`. All chunks of a step are packed into one row of tokens, with no padding.
 
-    def __init__(self, model: LoadedModel, cache: KVCache, *, seed: int = 0) -> None:
+    `_last_tokens` `[slots]` holds the token each sequence sampled last. The next step reads it there, so it can be
+    launched before the host has seen it.
+    """
+
+    def __init__(
+        self, model: LoadedModel, cache: KVCache, *, num_slots: int, clock: Callable[[], float], seed: int = 0
+    ) -> None:
         self._model = model
         self._attention = SdpaBackend(cache)
         self._sampler = Sampler(model.device, seed)
-        self._nothing_sampled = torch.empty(0, dtype=torch.long)
+        self._clock = clock
+        self._last_tokens = torch.full((num_slots,), _UNKNOWN_TOKEN, device=model.device)
 
     @torch.inference_mode()
     def launch(self, batch: Batch) -> _TorchStep:
@@ -43,23 +56,39 @@ class TorchRunner:
         ids: list[int] = []
         positions: list[int] = []
         sample_rows: list[int] = []
+        relayed: list[tuple[int, int]] = []
         for chunk in batch.chunks:
             request = chunk.request
             layouts.append(ChunkLayout(len(ids), chunk.num_tokens, chunk.start, request.block_ids))
             ids += request.token_ids[chunk.start : chunk.end]
             positions += range(chunk.start, chunk.end)
+            if len(ids) < len(positions):
+                relayed.append((len(ids), request.slot))
+                ids.append(_UNKNOWN_TOKEN)
             if chunk.samples:
                 sample_rows.append(len(ids) - 1)
         device = self._model.device
+        input_ids = torch.tensor([ids], device=device)
+        if relayed:
+            rows, slots = torch.tensor(relayed, device=device).T
+            input_ids[0, rows] = self._last_tokens[slots]
+        plan = self._attention.plan(layouts)
+        started_s = self._clock()
         output = self._model.module(
-            input_ids=torch.tensor([ids], device=device),
+            input_ids=input_ids,
             position_ids=torch.tensor([positions], device=device),
             use_cache=False,
             # A step that only advances prefills samples nothing; transformers still wants a row.
             logits_to_keep=torch.tensor(sample_rows or [0], device=device),
-            step_attention=self._attention.plan(layouts),
+            step_attention=plan,
         )
-        if not sample_rows:
-            return _TorchStep(self._nothing_sampled, [])
-        requests = [chunk.request for chunk in batch.chunks if chunk.samples]
-        return _TorchStep(*self._sampler.sample(output.logits[0], requests))
+        sampled = self._sample(batch, output.logits[0])
+        return _TorchStep(sampled, started_s, self._clock())
+
+    def _sample(self, batch: Batch, logits: torch.Tensor) -> SampledRows:
+        """Sample the chunks that end their sequence, and leave the tokens where the next step finds them."""
+        chunks = [chunk for chunk in batch.chunks if chunk.samples]
+        slots = torch.tensor([chunk.request.slot for chunk in chunks], dtype=torch.long, device=logits.device)
+        sampled = self._sampler.sample(logits[: len(chunks)], chunks, self._last_tokens[slots])
+        self._last_tokens[slots] = sampled.token_ids
+        return sampled

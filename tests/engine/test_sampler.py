@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from abatch.engine.request import Request, SamplingParams
+from abatch.engine.request import Request, SamplingParams, ScheduledChunk
+from abatch.engine.runner import TokenLogprobs
 from abatch.engine.sampler import Sampler, _restrict
 
 _LOGITS = [2.0, 1.0, 0.5, 0.0, -1.0]
@@ -20,13 +21,26 @@ def make_request(*, output: tuple[int, ...] = (), **sampling: Any) -> Request:
     return request
 
 
-def draw(request: Request, count: int = 4000) -> dict[int, float]:
+def sample(
+    sampler: Sampler, rows: torch.Tensor, requests: list[Request], in_flight: int | None = None
+) -> tuple[list[int], list[TokenLogprobs | None]]:
+    """A token for each row; with `in_flight`, each request's last token is known to the device only."""
+    num_in_flight = 0 if in_flight is None else 1
+    chunks = []
+    for request in requests:
+        end = len(request.token_ids) + num_in_flight
+        chunks.append(ScheduledChunk(request, end - 1, end, True, 0))
+    last_tokens = torch.full((len(requests),), -1 if in_flight is None else in_flight)
+    return sampler.sample(rows, chunks, last_tokens).to_host()
+
+
+def draw(request: Request, count: int = 4000, in_flight: int | None = None) -> dict[int, float]:
     """Share of each token over many draws."""
     sampler = Sampler(torch.device("cpu"), seed=0)
     rows = torch.tensor([_LOGITS] * 500)
     counts: Counter[int] = Counter()
     for _ in range(count // 500):
-        counts.update(sampler.sample(rows, [request] * 500)[0].tolist())
+        counts.update(sample(sampler, rows, [request] * 500, in_flight)[0])
     return {token: number / count for token, number in counts.items()}
 
 
@@ -63,13 +77,14 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p() -> None:
 def test_a_seed_fixes_the_draw_whatever_else_is_in_the_batch() -> None:
     rows = torch.tensor([_LOGITS] * 3)
     alone = [
-        Sampler(torch.device("cpu"), seed=index).sample(rows[:1], [make_request(seed=42)])[0].item()
-        for index in range(20)
+        sample(Sampler(torch.device("cpu"), seed=index), rows[:1], [make_request(seed=42)])[0][0] for index in range(20)
     ]
     together = [
-        Sampler(torch.device("cpu"), seed=index)
-        .sample(rows, [make_request(), make_request(seed=42), make_request(seed=index)])[0][1]
-        .item()
+        sample(
+            Sampler(torch.device("cpu"), seed=index),
+            rows,
+            [make_request(), make_request(seed=42), make_request(seed=index)],
+        )[0][1]
         for index in range(20)
     ]
     assert alone == together
@@ -92,7 +107,7 @@ def test_a_neighbour_that_restricts_leaves_the_whole_tail_of_one_that_does_not()
 def test_a_seed_draws_differently_at_each_position() -> None:
     sampler = Sampler(torch.device("cpu"), seed=0)
     rows = torch.zeros((1, 1000))
-    drawn = {sampler.sample(rows, [make_request(seed=1, output=(0,) * n)])[0].item() for n in range(10)}
+    drawn = {sample(sampler, rows, [make_request(seed=1, output=(0,) * n)])[0][0] for n in range(10)}
     assert len(drawn) > 7
 
 
@@ -100,6 +115,17 @@ def test_penalties_count_what_was_written() -> None:
     assert set(draw(make_request(temperature=0.0, presence_penalty=1.5, output=(0,)))) == {1}
     assert set(draw(make_request(temperature=0.0, frequency_penalty=0.6, output=(0,)))) == {0}
     assert set(draw(make_request(temperature=0.0, frequency_penalty=0.6, output=(0, 0)))) == {1}
+
+
+def test_a_token_in_flight_counts_as_written() -> None:
+    """A step launched ahead samples before the host has seen the token before it."""
+    assert set(draw(make_request(temperature=0.0, presence_penalty=1.5), in_flight=0)) == {1}
+    assert set(draw(make_request(temperature=0.0, frequency_penalty=0.6, output=(0,)), in_flight=0)) == {1}
+    assert set(draw(make_request(temperature=0.0, frequency_penalty=0.6, output=(0,)), in_flight=3)) == {0}
+    waits = make_request(temperature=0.0, min_tokens=2, suppressed_token_ids=frozenset([0]), output=(3,))
+    assert set(draw(waits, in_flight=3)) == {0}, "two tokens are written, one of them in flight"
+    seeded = {name: draw(make_request(seed=7, output=name), 500, token) for name, token in (((1, 2), None), ((1,), 2))}
+    assert seeded[1, 2] == seeded[1,], "the draw goes by the position, known or in flight"
 
 
 def test_before_min_tokens_nothing_that_ends_the_text_is_sampled() -> None:
@@ -112,7 +138,7 @@ def test_before_min_tokens_nothing_that_ends_the_text_is_sampled() -> None:
 def test_logprobs_are_of_the_unmodified_distribution() -> None:
     sampler = Sampler(torch.device("cpu"), seed=0)
     requests = [make_request(temperature=0.0, presence_penalty=2.0, output=(0,), logprobs=2), make_request()]
-    _, (first, second) = sampler.sample(torch.tensor([_LOGITS] * 2), requests)
+    _, (first, second) = sample(sampler, torch.tensor([_LOGITS] * 2), requests)
     assert second is None
     assert first is not None
     probabilities = softmax(_LOGITS)

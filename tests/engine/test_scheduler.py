@@ -92,17 +92,93 @@ def test_the_last_to_join_is_preempted_and_comes_back_first() -> None:
 
 def test_results_of_a_step_launched_before_a_preemption_are_dropped() -> None:
     """A loop that runs ahead preempts while a step is in flight; the step's token must not be appended."""
-    scheduler = make_scheduler(num_blocks=4, block_size=2, budget=16)
+    scheduler = make_scheduler(num_blocks=5, block_size=2, budget=16, batching="async")
     old, young = request("old", 3, max_tokens=5), request("young", 2, max_tokens=5)
     scheduler.submit(old)
     scheduler.submit(young)
     in_flight = scheduler.schedule(0.0)
     assert in_flight is not None
-    while not scheduler.num_preemptions:
-        assert scheduler.schedule(0.0) is not None
-    scheduler.commit(in_flight, [9, 9])
-    assert young.num_output == 0
-    assert old.token_ids[-1] == 9
+    while True:
+        ahead = scheduler.schedule(0.0)
+        if scheduler.num_preemptions:
+            break
+        scheduler.commit(in_flight, [9] * len(in_flight.chunks))
+        assert ahead is not None
+        in_flight = ahead
+    num_output = old.num_output, young.num_output
+    assert {chunk.request.request_id for chunk in in_flight.chunks} == {"old", "young"}
+    scheduler.commit(in_flight, [9] * 2)
+    assert (old.num_output, young.num_output) == (num_output[0] + 1, num_output[1])
+
+
+def test_pages_of_a_preempted_request_come_back_when_the_step_in_flight_is_committed() -> None:
+    """And until then nobody else is thrown out for want of them: the one who needs a page waits a step."""
+    scheduler = make_scheduler(num_blocks=8, block_size=2, budget=16, batching="async")
+    for name in ("a", "b", "c"):
+        scheduler.submit(request(name, 3, max_tokens=6))
+    first = scheduler.schedule(0.0)  # computes 3 tokens of each: 2 pages, 1 place free
+    second = scheduler.schedule(0.0)
+    assert first is not None
+    assert second is not None
+    scheduler.blocks.allocate(2)  # the rest is gone
+    scheduler.commit(first, [9] * 3)
+    assert scheduler.schedule(0.0) is None, "a needs a page: c loses its own, which the step in flight may write to"
+    assert [waiting.request_id for waiting in scheduler.waiting] == ["c"]
+    assert (scheduler.blocks.num_free, scheduler.num_fenced_blocks) == (0, 2)
+    scheduler.commit(second, [9] * 3)
+    assert (scheduler.blocks.num_free, scheduler.num_fenced_blocks) == (2, 0)
+    assert set(step(scheduler)) == {"a", "b"}
+    assert scheduler.num_preemptions == 1
+
+
+def test_pages_about_to_come_back_are_waited_for() -> None:
+    """A request whose last token is in flight ends when it is committed: nobody is preempted for its pages."""
+    scheduler = make_scheduler(num_blocks=5, block_size=2, budget=16, batching="async")
+    scheduler.submit(request("stays", 3, max_tokens=5))
+    scheduler.submit(request("ends", 3, max_tokens=2))
+    first = scheduler.schedule(0.0)
+    second = scheduler.schedule(0.0)
+    assert first is not None
+    assert second is not None
+    scheduler.blocks.allocate(1)  # the rest is gone
+    scheduler.commit(first, [9] * 2)
+    assert scheduler.schedule(0.0) is None
+    assert scheduler.num_preemptions == 0
+    scheduler.commit(second, [9] * 2)
+    assert set(step(scheduler)) == {"stays"}
+
+
+def test_a_place_is_free_as_soon_as_its_owner_is_certain_to_end() -> None:
+    """The step after the last one of a request has its successor in it, though its last token is yet to come."""
+    scheduler = make_scheduler(max_num_seqs=2, batching="async")
+    for name, max_tokens in (("a", 1), ("b", 4), ("c", 1)):
+        scheduler.submit(request(name, 3, max_tokens=max_tokens))
+    first = scheduler.schedule(0.0)
+    second = scheduler.schedule(0.0)
+    assert first is not None
+    assert second is not None
+    names = [sorted(chunk.request.request_id for chunk in batch.chunks) for batch in (first, second)]
+    assert names == [["a", "b"], ["b", "c"]]
+    slots = {chunk.request.slot for batch in (first, second) for chunk in batch.chunks}
+    assert len(slots) == 3, "a and c, both in flight, have different slots"
+
+
+def test_the_end_by_a_stop_token_is_noticed_a_step_late_and_the_extra_token_dropped() -> None:
+    scheduler = make_scheduler(batching="async", max_num_seqs=1)
+    sampling = SamplingParams(max_tokens=9, stop_token_ids=frozenset([7]))
+    scheduler.submit(Request("stops", [1, 2, 3], sampling))
+    scheduler.submit(request("next", 3))
+    first = scheduler.schedule(0.0)
+    second = scheduler.schedule(0.0)
+    assert first is not None
+    assert second is not None
+    (token,) = scheduler.commit(first, [7])
+    assert token.request.finish_reason == "stop"
+    third = scheduler.schedule(0.0)
+    assert third is not None
+    assert [chunk.request.request_id for chunk in third.chunks] == ["next"], "replaced in the very next step planned"
+    assert scheduler.commit(second, [8]) == []
+    assert token.request.token_ids == [1, 2, 3, 7]
 
 
 def test_they_are_dropped_even_if_the_request_runs_again_by_then() -> None:
@@ -126,15 +202,26 @@ def test_no_step_is_planned_for_a_request_certain_to_end() -> None:
     assert scheduler.schedule(0.0) is None, "its only token is in flight"
 
 
-def test_a_cancelled_request_gives_its_pages_back_at_once() -> None:
-    scheduler = make_scheduler(num_blocks=100)
+@pytest.mark.parametrize("batching", ["continuous", "async"])
+def test_a_cancelled_request_gives_its_pages_back_once(batching: Batching) -> None:
+    scheduler = make_scheduler(num_blocks=100, batching=batching)
     victim = request("victim", 30)
     scheduler.submit(victim)
     batch = scheduler.schedule(0.0)
     assert batch is not None
     scheduler.cancel(victim)
-    assert scheduler.blocks.num_free == 100
+    assert scheduler.blocks.num_free < 100, "the step in flight still writes to them"
     assert scheduler.commit(batch, [1]) == []
+    assert scheduler.blocks.num_free == 100
+    scheduler.cancel(victim)
+    assert scheduler.blocks.num_free == 100
+
+
+def test_a_request_cancelled_while_no_step_of_it_is_in_flight_gives_its_pages_back_at_once() -> None:
+    scheduler = make_scheduler(num_blocks=100)
+    victim = request("victim", 30)
+    scheduler.submit(victim)
+    step(scheduler)
     scheduler.cancel(victim)
     assert scheduler.blocks.num_free == 100
 

@@ -126,8 +126,13 @@ def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int,
     cache = KVCache(model.kv_shape, num_blocks, block_size, dtype=model.dtype, device=model.device)
     # Positions behind a sequence's end must never matter, whatever is in them.
     cache.data.fill_(1e4)
-    clock = itertools.count().__next__
-    return TestEngine(Engine(scheduler, TorchRunner(model, cache), lambda: clock() / 1000), scheduler)
+    ticks = itertools.count()
+
+    def clock() -> float:
+        return next(ticks) / 1000
+
+    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=clock)
+    return TestEngine(Engine(scheduler, runner, clock), scheduler)
 
 
 def generate_one_by_one(
