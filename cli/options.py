@@ -39,11 +39,22 @@ ENGINE_OPTIONS = (
         "async: each step is planned and launched while the one before it runs; continuous: the device waits for the "
         "scheduler; window: static batches.",
     ),
-    EngineOption("device", "--device", str, "auto, cpu, cuda, cuda:1, ..."),
+    EngineOption(
+        "device",
+        "--device",
+        str,
+        "auto, cpu, cuda, cuda:1; simulated:h100 (a100, h200, b200, l4, a JSON file, or a step time as 5ms) computes "
+        "nothing and costs the time of that device.",
+    ),
+    EngineOption(
+        "host_overhead", "--host-overhead", str | None, "Simulated host time of a step, as 2ms or 0.4ms+8us a sequence."
+    ),
     EngineOption("dtype", "--dtype", str, "auto, float32, bfloat16 or float16. auto: float32 on CPU."),
     EngineOption("tokenizer", "--tokenizer", str | None, "Hub id or folder, if not with the model."),
     EngineOption("load_format", "--load-format", str, "dummy: the shape of config.json with random weights."),
-    EngineOption("max_num_seqs", "--max-num-seqs", int, "Sequences that run at once."),
+    EngineOption(
+        "max_num_seqs", "--max-num-seqs", int | None, "Sequences that run at once. Default: 64 on CPU, else 256."
+    ),
     EngineOption(
         "max_num_batched_tokens",
         "--max-num-batched-tokens",
@@ -62,7 +73,12 @@ ENGINE_OPTIONS = (
     EngineOption("num_blocks", "--num-blocks", int | None, "KV blocks, instead of --kv-memory."),
     EngineOption("prefix_cache", " /--no-prefix-cache", bool, "Do not find KV blocks by content."),
     EngineOption("max_queue", "--max-queue", int, "Requests that may wait; more are answered 429."),
-    EngineOption("window_size", "--window-size", int, "window: a batch starts with this many requests ..."),
+    EngineOption(
+        "window_size",
+        "--window-size",
+        int | None,
+        "window: a batch starts with this many requests (default: a quarter of --max-num-seqs) ...",
+    ),
     EngineOption("window_timeout_s", "--window-timeout", float, "... or when the oldest has waited this long (s)."),
     EngineOption("num_threads", "--num-threads", int | None, "CPU threads of the model. Default: all."),
 )

@@ -2,79 +2,89 @@
 
 from __future__ import annotations
 
-import time
-
-import torch
-
-from .attention.kv_cache import KVCache
 from .block_manager import BlockManager
+from .clock import Clock, RealClock
 from .config import EngineConfig
+from .device_profile import DeviceProfile, HostOverhead, load_device, parse_host_overhead
 from .engine import Engine
 from .errors import ConfigurationError
 from .messages import Ready
-from .model_loader import LoadedModel, load_model
+from .model_shape import ModelShape, load_shape
+from .roofline import Roofline
 from .scheduler import Scheduler
-from .torch_runner import TorchRunner
+from .simulated_runner import SimulatedRunner
+from .step_log import OnStep
 
-_DEFAULT_KV_BYTES_ON_CPU = 1 << 30
-_SHARE_OF_FREE_DEVICE_MEMORY = 0.85
-"""The rest is for activations, which grow with the token budget."""
-_DEFAULT_BATCHED_TOKENS = {"cpu": 256}
-_DEFAULT_BATCHED_TOKENS_ON_ACCELERATORS = 2048
+_LEAST_VOCABULARY = 512
+"""Room for the tokens of the `tiny` tokenizer, which simulated models speak with."""
 
 
-def build_engine(config: EngineConfig) -> tuple[Engine, Ready]:
-    """Load the model, size the KV cache, wire scheduler, runner and loop.
+def build_engine(config: EngineConfig, *, on_step: OnStep | None = None) -> tuple[Engine, Ready]:
+    """Load the model, size the KV cache, wire scheduler, runner and loop, on the machine's clock.
 
     Raises:
         ConfigurationError: the model, the device or the limits do not go together.
     """
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
-    model = load_model(config)
-    num_blocks = _num_blocks(config, model)
-    capacity = num_blocks * config.block_size
-    max_model_len = config.max_model_len or min(model.max_position or capacity, capacity)
-    if model.max_position is not None and max_model_len > model.max_position:
-        raise ConfigurationError(
-            f"--max-model-len {max_model_len} is over the {model.max_position} positions this model knows"
-        )
+    if config.is_simulated:
+        host = HostOverhead() if config.host_overhead is None else parse_host_overhead(config.host_overhead)
+        return build_simulated_engine(config, RealClock(), host, on_step=on_step)
+    from .torch_build import build_torch_engine  # torch and transformers: only where there is something to compute
+
+    return build_torch_engine(config, on_step=on_step)
+
+
+def simulated_host(config: EngineConfig) -> HostOverhead:
+    """What a host that is simulated too needs for a step: as configured, else as the device's profile says."""
+    if config.host_overhead is not None:
+        return parse_host_overhead(config.host_overhead)
+    return load_device(config.device).host
+
+
+def build_simulated_engine(
+    config: EngineConfig, clock: Clock, host: HostOverhead, *, on_step: OnStep | None = None
+) -> tuple[Engine, Ready]:
+    """An engine on a simulated device. Nothing is loaded; the model is a shape.
+
+    Raises:
+        ConfigurationError: there is no such device or shape, or the one does not fit the other.
+    """
+    shape, device = load_shape(config.model), load_device(config.device)
+    dtype_bytes = 4 if config.dtype == "float32" else 2
+    roofline = Roofline(shape, device, dtype_bytes)
+    num_blocks = _num_blocks(config, shape, device, dtype_bytes, roofline.weight_bytes)
+    max_model_len = config.max_model_len or min(shape.max_position, num_blocks * config.block_size)
+    scheduler_config = config.scheduler_config(max_model_len=max_model_len, on_cpu=False)
     scheduler = Scheduler(
-        config.scheduler_config(
-            max_model_len=max_model_len,
-            max_num_batched_tokens=_DEFAULT_BATCHED_TOKENS.get(
-                model.device.type, _DEFAULT_BATCHED_TOKENS_ON_ACCELERATORS
-            ),
-        ),
-        BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache),
+        scheduler_config, BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
     )
-    cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
-    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=time.monotonic, seed=config.seed)
-    engine = Engine(scheduler, runner, time.monotonic)
+    engine = Engine(scheduler, SimulatedRunner(roofline, clock, host), clock.time, on_step=on_step)
     ready = Ready(
         max_model_len=max_model_len,
-        vocab_size=model.vocab_size,
-        eos_token_ids=sorted(model.eos_token_ids),
+        max_num_seqs=scheduler_config.max_num_seqs,
+        vocab_size=max(shape.vocab_size, _LEAST_VOCABULARY),
+        eos_token_ids=[],
         num_blocks=num_blocks,
         block_size=config.block_size,
-        kv_bytes=cache.data.nbytes,
-        device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch."),
+        kv_bytes=num_blocks * config.block_size * shape.kv_bytes_per_token(dtype_bytes),
+        device=f"simulated {device.name}",
+        dtype="float32" if dtype_bytes == 4 else "bfloat16",
+        simulated=True,
     )
     return engine, ready
 
 
-def _num_blocks(config: EngineConfig, model: LoadedModel) -> int:
+def _num_blocks(
+    config: EngineConfig, shape: ModelShape, device: DeviceProfile, dtype_bytes: int, weight_bytes: int
+) -> int:
     if config.num_blocks is not None:
         return config.num_blocks
-    block_bytes = model.kv_shape.bytes_per_token(model.dtype) * config.block_size
-    if config.kv_memory_bytes is not None:
-        budget = config.kv_memory_bytes
-    elif model.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(model.device)
-        budget = int(free * _SHARE_OF_FREE_DEVICE_MEMORY)
-    else:
-        budget = _DEFAULT_KV_BYTES_ON_CPU
-    if budget < block_bytes:
-        raise ConfigurationError(f"KV memory of {budget} bytes holds no block ({block_bytes} bytes); raise --kv-memory")
-    return budget // block_bytes
+    budget = config.kv_memory_bytes
+    if budget is None:
+        budget = int(device.usable_bytes) - weight_bytes
+    num_blocks = budget // (shape.kv_bytes_per_token(dtype_bytes) * config.block_size)
+    if num_blocks < 1:
+        raise ConfigurationError(
+            f"{shape.name} has {weight_bytes / 1e9:.0f} GB of weights, and a simulated {device.name} has "
+            f"{device.usable_bytes / 1e9:.0f} GB for weights and KV; take a larger device, or describe one as JSON"
+        )
+    return num_blocks

@@ -6,12 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from .device_profile import SIMULATED, parse_host_overhead
 from .errors import ConfigurationError
 
 Batching = Literal["window", "continuous", "async"]
 BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous", "async")
 LoadFormat = Literal["auto", "dummy"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+_DEFAULT_SEQS = {True: 64, False: 256}
+_DEFAULT_BATCHED_TOKENS = {True: 256, False: 2048}
+"""By whether the device is a CPU."""
 
 _BYTE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -65,12 +70,17 @@ class EngineConfig:
         model: `tiny`, a Hugging Face id, a folder, or a .gguf file.
         tokenizer: Where the tokenizer is, if not with the model.
         load_format: `dummy` takes the shape from config.json and random weights.
-        device: A torch device (`cpu`, `cuda`, `cuda:1`), or `auto`.
+        device: A torch device (`cpu`, `cuda`, `cuda:1`), `auto`, or a simulated one (see `device_profile`).
+        host_overhead: With a simulated device: what the host needs for a step (see `parse_host_overhead`).
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (float32 on CPU, the model's own elsewhere).
         block_size: Tokens a KV block holds.
         kv_memory_bytes: Memory for KV blocks; `num_blocks` overrides it with a count.
+        max_num_seqs: As in SchedulerConfig. By default 64 on CPU, else 256.
+        max_num_batched_tokens: As in SchedulerConfig. By default 256 on CPU, else 2048.
+        window_size: As in SchedulerConfig. By default a quarter of `max_num_seqs`.
         max_queue: Requests that may wait beyond those running, before new ones are refused.
         num_threads: CPU threads of the device's work.
+        step_log: File to which every step is logged.
     """
 
     model: str = "tiny"
@@ -83,14 +93,16 @@ class EngineConfig:
     kv_memory_bytes: int | None = None
     num_blocks: int | None = None
     prefix_cache: bool = True
-    max_num_seqs: int = 64
+    max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
     max_queue: int = 1024
-    window_size: int = 16
+    window_size: int | None = None
     window_timeout_s: float = 0.05
     seed: int = 0
     num_threads: int | None = None
+    host_overhead: str | None = None
+    step_log: str | None = None
 
     def __post_init__(self) -> None:
         if self.load_format not in ("auto", "dummy"):
@@ -103,16 +115,29 @@ class EngineConfig:
             raise ConfigurationError(f"--dtype must be {', '.join(DTYPES)}; not {self.dtype!r}")
         if self.max_queue < 0:
             raise ConfigurationError(f"--max-queue must not be negative, not {self.max_queue}")
-        self.scheduler_config(max_model_len=self.max_model_len or 1, max_num_batched_tokens=1 << 30)
+        if self.host_overhead is not None:
+            parse_host_overhead(self.host_overhead)
+            if not self.is_simulated:
+                raise ConfigurationError("--host-overhead is for simulated devices; a real host takes what it takes")
+        self.scheduler_config(max_model_len=self.max_model_len or 1, on_cpu=True)
 
-    def scheduler_config(self, *, max_model_len: int, max_num_batched_tokens: int) -> SchedulerConfig:
+    @property
+    def is_simulated(self) -> bool:
+        """True when no real device is to run."""
+        return self.device.startswith(SIMULATED)
+
+    def scheduler_config(self, *, max_model_len: int, on_cpu: bool) -> SchedulerConfig:
         """The scheduler's part, with what only the loaded model and its device could decide filled in."""
+        max_num_seqs = _DEFAULT_SEQS[on_cpu] if self.max_num_seqs is None else self.max_num_seqs
+        max_num_batched_tokens = self.max_num_batched_tokens
+        if max_num_batched_tokens is None:
+            max_num_batched_tokens = max(_DEFAULT_BATCHED_TOKENS[on_cpu], max_num_seqs)
         return SchedulerConfig(
             batching=self.batching,
-            max_num_seqs=self.max_num_seqs,
-            max_num_batched_tokens=self.max_num_batched_tokens or max(max_num_batched_tokens, self.max_num_seqs),
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens,
             max_model_len=max_model_len,
-            window_size=self.window_size,
+            window_size=max(1, max_num_seqs // 4) if self.window_size is None else self.window_size,
             window_timeout_s=self.window_timeout_s,
         )
 

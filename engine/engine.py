@@ -10,10 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from .errors import RequestError
+from .forecast import StepForecast
 from .request import Batch, FinishReason, Request
 from .runner import LaunchedStep, ModelRunner, StepResult, TokenLogprobs
 from .scheduler import Scheduler
-from .step_log import StepRecord
+from .step_log import OnStep, StepRecord
 
 
 class TokenOutput(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -45,12 +46,13 @@ class EngineTotals:
 
 
 class _Flight(NamedTuple):
-    """A step on its way: planned, launched, not collected."""
+    """A step on its way: planned, launched, not collected. `step_s` is what the device is expected to take."""
 
     batch: Batch
     launched: LaunchedStep
     planned_s: float
     launched_s: float
+    step_s: float
 
 
 class Engine:
@@ -66,7 +68,7 @@ class Engine:
         runner: ModelRunner,
         clock: Callable[[], float],
         *,
-        on_step: Callable[[StepRecord], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.totals = EngineTotals()
@@ -76,6 +78,8 @@ class Engine:
         self._requests: dict[str, Request] = {}
         self._steps_ahead = scheduler.config.steps_ahead
         self._in_flight: deque[_Flight] = deque()
+        self._forecast = StepForecast()
+        self._device_end_s = 0.0
         self._host_since_s: float | None = None
         """Since when the loop has not been waiting; None while it waits for requests."""
         self._idle_since_s = 0.0
@@ -118,8 +122,10 @@ class Engine:
 
         Asynchronous (`async`): step T+1 is planned and launched while T runs, T's tokens count one step late.
 
-            host    | plan T+1 | launch T+1 |   wait T   | commit T | plan T+2 | launch T+2 |  wait T+1  | ...
-            device  |############## T ###################|################# T+1 ####################|### T+2 ...
+            host    |    (arrivals)    | plan T+1 | launch T+1 | wait T | commit T |    (arrivals)   | plan T+2 ...
+            device  |###################### T #########################|################# T+1 #################...
+
+        Planned as late as the forecast of T's end allows (`idle_s`): what arrives while T runs is still part of T+1.
 
         Returns:
             The tokens of the step that was waited for. Nothing when none was: the first step ahead is just launched,
@@ -131,16 +137,20 @@ class Engine:
         batch = self.scheduler.schedule(planned_s)
         if batch is not None:
             launched = self._runner.launch(batch)
-            self._in_flight.append(_Flight(batch, launched, planned_s, self._clock()))
+            step_s = self._forecast.step_s(batch)
+            self._in_flight.append(_Flight(batch, launched, planned_s, self._clock(), step_s))
         if len(self._in_flight) > (0 if batch is None else self._steps_ahead):
             return self._collect(self._in_flight.popleft())
         return []
 
     def idle_s(self) -> float | None:
-        """Seconds until `step` has something to do: 0 now, None not before a request arrives."""
+        """Seconds until `step` should be called: 0 now, None not before a request arrives."""
         if self._in_flight:
-            return 0.0
-        at_s = self.scheduler.next_step_at_s()
+            flight = self._in_flight[-1]
+            starts_s = max(flight.launched_s, self._device_end_s)
+            at_s: float | None = starts_s + flight.step_s - self._forecast.lead_s
+        else:
+            at_s = self.scheduler.next_step_at_s()
         idle_s = None if at_s is None else max(0.0, at_s - self._clock())
         if idle_s != 0.0:
             self._pause_host_time()
@@ -172,6 +182,8 @@ class Engine:
     def _account(self, flight: _Flight, result: StepResult, collected_s: float) -> None:
         batch, totals = flight.batch, self.totals
         start_s, end_s = result.device_start_s, result.device_end_s
+        self._device_end_s = end_s
+        self._forecast.learn(batch, device_s=end_s - start_s, launch_s=flight.launched_s - flight.planned_s)
         totals.num_steps += 1
         totals.num_prefill_tokens += batch.num_prefill_tokens
         totals.num_decode_tokens += batch.num_decode_tokens

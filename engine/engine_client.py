@@ -55,7 +55,7 @@ class EngineClient:
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._max_pending = config.max_num_seqs + config.max_queue
+        self._max_pending = ready.max_num_seqs + config.max_queue
         self._pending: dict[str, asyncio.Queue[_Event]] = {}
         self._numbers = itertools.count()
         self._death: EngineDeadError | None = None

@@ -11,8 +11,11 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from .build import build_engine
 from .engine import Engine, TokenOutput
 from .errors import AbatchError, RequestError
 from .messages import (
@@ -30,6 +33,7 @@ from .messages import (
     to_engine_decoder,
 )
 from .request import Request
+from .step_log import StepLog
 
 _ORPHANED = None
 """Put on the command queue when the server's end of the socket is closed."""
@@ -102,7 +106,8 @@ class _StepLoop:
                 return
             outputs = [output for command in commands if command and (output := self._apply(command))]
             num_steps = self._engine.totals.num_steps
-            outputs += self._engine.step()
+            if self._engine.idle_s() == 0.0:
+                outputs += self._engine.step()
             if commands or self._engine.totals.num_steps > num_steps:
                 self._channel.send(Outputs(outputs, self._stats()))
 
@@ -152,16 +157,18 @@ def main() -> None:
     if not isinstance(start, Start):
         return
     channel.start_threads()
+    path = start.config.step_log
     try:
-        from .build import build_engine  # torch and transformers: seconds, so only once it is certain to be needed
-
-        engine, ready = build_engine(start.config)
+        with StepLog(Path(path)) if path else nullcontext() as step_log:
+            engine, ready = build_engine(start.config, on_step=step_log.add if step_log else None)
+            channel.is_loading = False
+            channel.send(ready)
+            _StepLoop(engine, channel).run()
     except AbatchError as error:
+        if not channel.is_loading:
+            raise
         channel.send_now(Failed(str(error)))
         sys.exit(1)
-    channel.is_loading = False
-    channel.send(ready)
-    _StepLoop(engine, channel).run()
 
 
 if __name__ == "__main__":

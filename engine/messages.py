@@ -37,6 +37,7 @@ class Ready(msgspec.Struct, tag=True):
     """First message from an engine that can take requests. None bounds of the model are already resolved."""
 
     max_model_len: int
+    max_num_seqs: int
     vocab_size: int
     eos_token_ids: list[int]
     num_blocks: int
@@ -44,6 +45,7 @@ class Ready(msgspec.Struct, tag=True):
     kv_bytes: int
     device: str
     dtype: str
+    simulated: bool = False
 
 
 class Failed(msgspec.Struct, tag=True):

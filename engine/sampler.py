@@ -113,9 +113,10 @@ def _bend_logits(row: torch.Tensor, chunk: ScheduledChunk, last_token: torch.Ten
     """
     sampling = chunk.request.sampling
     if sampling.has_penalties and chunk.num_output > 0:
-        written = torch.tensor(chunk.request.token_ids[chunk.request.num_prompt :], device=row.device)
+        request = chunk.request
+        written = torch.tensor(request.token_ids[request.num_prompt : chunk.end], dtype=torch.long, device=row.device)
         if written.numel() < chunk.num_output:  # the token before this one is in flight: only the device knows it
-            written = torch.cat([written.to(last_token.dtype), last_token])
+            written = torch.cat([written, last_token])
         counts = torch.zeros_like(row).index_add_(0, written, torch.ones_like(written, dtype=row.dtype))
         row -= sampling.presence_penalty * (counts > 0) + sampling.frequency_penalty * counts
     if chunk.num_output < sampling.min_tokens and sampling.suppressed_token_ids:

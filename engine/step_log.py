@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -39,6 +40,9 @@ class StepRecord(msgspec.Struct, gc=False):
     num_waiting: int
     num_preempted: int
     num_blocks_held: int
+
+
+OnStep = Callable[[StepRecord], None]
 
 
 class StepLog:

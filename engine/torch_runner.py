@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 
-from .attention.base import ChunkLayout
+from .attention.base import ChunkLayout, StepAttention
 from .attention.kv_cache import KVCache
 from .attention.sdpa import SdpaBackend
 from .model_loader import LoadedModel
-from .request import Batch
+from .request import Batch, ScheduledChunk
 from .runner import StepResult
 from .sampler import SampledRows, Sampler
 
@@ -20,17 +21,52 @@ _UNKNOWN_TOKEN = -1
 
 
 @dataclass(frozen=True, slots=True)
-class _TorchStep:
-    """A launched step: what it sampled, still on the device."""
+class _StepInputs:
+    """All that the device needs for a step, so that the host's view may move on while it runs.
+
+    Attributes:
+        input_ids: `[1, T]`, with `_UNKNOWN_TOKEN` where a token is in flight.
+        position_ids: `[1, T]`.
+        relay_rows: `[relayed]`: the rows of tokens in flight.
+        relay_slots: `[relayed]`: where the step before left them.
+        sampling: The chunks that sample, in order.
+        sample_rows: `[samples]`: their last rows.
+        sample_slots: `[samples]`: where their tokens go.
+    """
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    relay_rows: torch.Tensor
+    relay_slots: torch.Tensor
+    sampling: list[ScheduledChunk]
+    sample_rows: torch.Tensor
+    sample_slots: torch.Tensor
+    attention: StepAttention
+
+
+@dataclass(frozen=True, slots=True)
+class _DeviceStep:
+    """What the device made of a step."""
 
     sampled: SampledRows
-    device_start_s: float
-    device_end_s: float
+    start_s: float
+    end_s: float
 
     def collect(self) -> StepResult:
         """Copy the sampled ids to the host, waiting for the device."""
         token_ids, logprobs = self.sampled.to_host()
-        return StepResult(token_ids, logprobs, self.device_start_s, self.device_end_s)
+        return StepResult(token_ids, logprobs, self.start_s, self.end_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _QueuedStep:
+    """A step that a thread runs, behind those launched before it."""
+
+    running: Future[_DeviceStep]
+
+    def collect(self) -> StepResult:
+        """Wait for the thread. Raises what went wrong in it."""
+        return self.running.result().collect()
 
 
 class TorchRunner:
@@ -38,57 +74,89 @@ class TorchRunner:
 
     `_last_tokens` `[slots]` holds the token each sequence sampled last. The next step reads it there, so it can be
     launched before the host has seen it.
+
+    An accelerator runs steps in the order of its stream. A CPU has none, so where steps are to be launched ahead a
+    thread takes its place: launching returns at once, and the steps run one after the other.
     """
 
     def __init__(
-        self, model: LoadedModel, cache: KVCache, *, num_slots: int, clock: Callable[[], float], seed: int = 0
+        self,
+        model: LoadedModel,
+        cache: KVCache,
+        *,
+        num_slots: int,
+        runs_ahead: bool,
+        clock: Callable[[], float],
+        seed: int = 0,
     ) -> None:
         self._model = model
         self._attention = SdpaBackend(cache)
         self._sampler = Sampler(model.device, seed)
         self._clock = clock
         self._last_tokens = torch.full((num_slots,), _UNKNOWN_TOKEN, device=model.device)
+        self._stream: Executor | None = None
+        if runs_ahead and model.device.type == "cpu":
+            self._stream = ThreadPoolExecutor(1, thread_name_prefix="device")
+
+    def launch(self, batch: Batch) -> _DeviceStep | _QueuedStep:
+        """Run the model over the batch and sample."""
+        inputs = self._inputs(batch)
+        if self._stream is None:
+            return self._run(inputs)
+        return _QueuedStep(self._stream.submit(self._run, inputs))
 
     @torch.inference_mode()
-    def launch(self, batch: Batch) -> _TorchStep:
-        """Run the model over the batch and sample. On CPU the work is done when this returns."""
+    def _run(self, inputs: _StepInputs) -> _DeviceStep:
+        started_s = self._clock()
+        if inputs.relay_rows.numel():
+            inputs.input_ids[0, inputs.relay_rows] = self._last_tokens[inputs.relay_slots]
+        num_samples = len(inputs.sampling)
+        output = self._model.module(
+            input_ids=inputs.input_ids,
+            position_ids=inputs.position_ids,
+            use_cache=False,
+            # A step that only advances prefills samples nothing; transformers still wants a row.
+            logits_to_keep=inputs.sample_rows if num_samples else inputs.position_ids.new_zeros(1),
+            step_attention=inputs.attention,
+        )
+        last_tokens = self._last_tokens[inputs.sample_slots]
+        sampled = self._sampler.sample(output.logits[0, :num_samples], inputs.sampling, last_tokens)
+        self._last_tokens[inputs.sample_slots] = sampled.token_ids
+        return _DeviceStep(sampled, started_s, self._clock())
+
+    @torch.inference_mode()
+    def _inputs(self, batch: Batch) -> _StepInputs:
+        """The batch as tensors. From here on nothing of a step is read from its requests that may still change."""
         layouts: list[ChunkLayout] = []
         ids: list[int] = []
         positions: list[int] = []
+        relay_rows: list[int] = []
+        relay_slots: list[int] = []
+        sampling: list[ScheduledChunk] = []
         sample_rows: list[int] = []
-        relayed: list[tuple[int, int]] = []
         for chunk in batch.chunks:
             request = chunk.request
             layouts.append(ChunkLayout(len(ids), chunk.num_tokens, chunk.start, request.block_ids))
             ids += request.token_ids[chunk.start : chunk.end]
             positions += range(chunk.start, chunk.end)
             if len(ids) < len(positions):
-                relayed.append((len(ids), request.slot))
+                relay_rows.append(len(ids))
+                relay_slots.append(request.slot)
                 ids.append(_UNKNOWN_TOKEN)
             if chunk.samples:
+                sampling.append(chunk)
                 sample_rows.append(len(ids) - 1)
-        device = self._model.device
-        input_ids = torch.tensor([ids], device=device)
-        if relayed:
-            rows, slots = torch.tensor(relayed, device=device).T
-            input_ids[0, rows] = self._last_tokens[slots]
-        plan = self._attention.plan(layouts)
-        started_s = self._clock()
-        output = self._model.module(
-            input_ids=input_ids,
-            position_ids=torch.tensor([positions], device=device),
-            use_cache=False,
-            # A step that only advances prefills samples nothing; transformers still wants a row.
-            logits_to_keep=torch.tensor(sample_rows or [0], device=device),
-            step_attention=plan,
-        )
-        sampled = self._sample(batch, output.logits[0])
-        return _TorchStep(sampled, started_s, self._clock())
 
-    def _sample(self, batch: Batch, logits: torch.Tensor) -> SampledRows:
-        """Sample the chunks that end their sequence, and leave the tokens where the next step finds them."""
-        chunks = [chunk for chunk in batch.chunks if chunk.samples]
-        slots = torch.tensor([chunk.request.slot for chunk in chunks], dtype=torch.long, device=logits.device)
-        sampled = self._sampler.sample(logits[: len(chunks)], chunks, self._last_tokens[slots])
-        self._last_tokens[slots] = sampled.token_ids
-        return sampled
+        def tensor(values: list[int]) -> torch.Tensor:
+            return torch.tensor(values, dtype=torch.long, device=self._model.device)
+
+        return _StepInputs(
+            input_ids=tensor(ids).unsqueeze(0),
+            position_ids=tensor(positions).unsqueeze(0),
+            relay_rows=tensor(relay_rows),
+            relay_slots=tensor(relay_slots),
+            sampling=sampling,
+            sample_rows=tensor(sample_rows),
+            sample_slots=tensor([chunk.request.slot for chunk in sampling]),
+            attention=self._attention.plan(layouts),
+        )

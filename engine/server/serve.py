@@ -107,7 +107,8 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
 def _load_tokenizer(config: EngineConfig) -> ChatTokenizer:
     from ..tokenizer import load_tokenizer  # transformers: a second or two, of which nothing else here needs any
 
-    return load_tokenizer(config.model, config.tokenizer, load_format=config.load_format)
+    model = "tiny" if config.is_simulated else config.model  # a shape has no tokenizer, and letters are all it says
+    return load_tokenizer(model, config.tokenizer, load_format=config.load_format)
 
 
 async def _start_unless(stop: asyncio.Event, starting: Coroutine[Any, Any, EngineClient]) -> EngineClient | None:

@@ -131,7 +131,7 @@ def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int,
     def clock() -> float:
         return next(ticks) / 1000
 
-    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=clock)
+    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, runs_ahead=config.steps_ahead > 0, clock=clock)
     return TestEngine(Engine(scheduler, runner, clock), scheduler)
 
 

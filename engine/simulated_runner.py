@@ -1,0 +1,54 @@
+"""A device that costs time and computes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .clock import Clock
+from .device_profile import HostOverhead
+from .request import Batch
+from .roofline import Roofline
+from .runner import StepResult
+
+FIRST_TOKEN, NUM_TOKENS = 64, 26
+"""What it samples, by position: in the `tiny` tokenizer, and most byte-level ones, the letters a to z."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SimulatedStep:
+    """A step that ends at a known time."""
+
+    token_ids: list[int]
+    start_s: float
+    end_s: float
+    clock: Clock
+
+    def collect(self) -> StepResult:
+        """Sleep until the step ends."""
+        self.clock.sleep_until(self.end_s)
+        return StepResult(self.token_ids, [], self.start_s, self.end_s)
+
+
+class SimulatedRunner:
+    """See `ModelRunner`. Launching returns at once, as on an accelerator; steps queue up behind each other.
+
+    On a real clock this emulates a device beside the real host. On a `SteppedClock` the host is simulated too, and
+    `host` is what it needs for a step; on a real clock it comes on top of what the host really needs.
+    """
+
+    def __init__(self, roofline: Roofline, clock: Clock, host: HostOverhead) -> None:
+        self._roofline = roofline
+        self._clock = clock
+        self._host = host
+        self._free_at_s = 0.0
+
+    def launch(self, batch: Batch) -> _SimulatedStep:
+        """Queue a step behind those launched before."""
+        clock = self._clock
+        host_s = self._host.of(len(batch.chunks))
+        if host_s:
+            clock.sleep_until(clock.time() + host_s)
+        start_s = max(clock.time(), self._free_at_s)
+        self._free_at_s = end_s = start_s + self._roofline.step_s(batch)
+        token_ids = [FIRST_TOKEN + end % NUM_TOKENS for _, _, end, samples, _ in batch.chunks if samples]
+        return _SimulatedStep(token_ids, start_s, end_s, clock)

@@ -1,0 +1,125 @@
+"""An engine on an event loop of virtual time: no process, no thread, no waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from .clock import SteppedClock
+from .engine import Engine, EngineTotals, TokenOutput
+from .errors import QueueFullError
+from .messages import Ready
+from .request import Request, SamplingParams, check_length
+
+OnOutput = Callable[[TokenOutput, float], None]
+"""Called with each output of a request and the time it came out."""
+
+
+class VirtualEngine:
+    """Runs an engine the way its own process would, in the time of the event loop.
+
+    A step is computed the moment it begins, with the engine's clock ahead of the loop's, and its outcome held back
+    until the loop gets there. What arrives meanwhile is seen by the next step, as it is where the step loop is busy.
+    """
+
+    def __init__(self, engine: Engine, clock: SteppedClock, ready: Ready, *, max_queue: int) -> None:
+        """`clock` is the one that `engine` and its runner were made with."""
+        self.ready = ready
+        self._engine = engine
+        self._clock = clock
+        self._max_pending = ready.max_num_seqs + max_queue
+        self._arrivals: list[Request] = []
+        self._cancelled: list[str] = []
+        self._sinks: dict[str, OnOutput] = {}
+        self._num_requests = 0
+        self._wake: asyncio.Future[None] | None = None
+
+    @property
+    def totals(self) -> EngineTotals:
+        """The engine's totals."""
+        return self._engine.totals
+
+    @property
+    def num_preemptions(self) -> int:
+        """Requests preempted so far."""
+        return self._engine.scheduler.num_preemptions
+
+    def submit(self, prompt_ids: Sequence[int], sampling: SamplingParams, on_output: OnOutput) -> str:
+        """Hand in a request and return its id. `on_output` is called until an output has a finish reason.
+
+        Raises:
+            ContextLengthError: it does not fit the context.
+            QueueFullError: too many requests are pending.
+        """
+        check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
+        if len(self._sinks) >= self._max_pending:
+            raise QueueFullError(f"{len(self._sinks)} requests are pending, which is the limit; try again later")
+        self._num_requests += 1
+        request_id = str(self._num_requests)
+        self._sinks[request_id] = on_output
+        self._arrivals.append(Request(request_id, list(prompt_ids), sampling))
+        self._wake_up()
+        return request_id
+
+    def cancel(self, request_id: str) -> None:
+        """Stop a request. Nothing more comes out of it."""
+        if self._sinks.pop(request_id, None) is not None:
+            self._cancelled.append(request_id)
+            self._wake_up()
+
+    async def run(self) -> None:
+        """Step until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._clock.now_s = max(self._clock.now_s, loop.time())
+            self._take_commands()
+            idle_s = self._engine.idle_s()
+            if idle_s != 0.0:
+                await self._wait_until(None if idle_s is None else loop.time() + idle_s)
+                continue
+            outputs = self._engine.step()
+            if self._clock.now_s > loop.time():
+                await self._hold_until(self._clock.now_s)
+            self._deliver(outputs)
+
+    def _take_commands(self) -> None:
+        for request in self._arrivals:
+            self._engine.submit(request)
+        for request_id in self._cancelled:
+            self._engine.cancel(request_id)
+        self._arrivals.clear()
+        self._cancelled.clear()
+
+    def _deliver(self, outputs: list[TokenOutput]) -> None:
+        now_s, sinks = self._clock.now_s, self._sinks
+        for output in outputs:
+            sink = sinks.get(output.request_id)
+            if sink is not None:
+                if output.finish_reason is not None:
+                    del sinks[output.request_id]
+                sink(output, now_s)
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _wait_until(self, at_s: float | None) -> None:
+        """Until a command comes, or that time."""
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        timer = None if at_s is None else loop.call_at(at_s, self._wake_up)
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _hold_until(self, at_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        reached = loop.create_future()
+        timer = loop.call_at(at_s, reached.set_result, None)
+        try:
+            await reached
+        finally:
+            timer.cancel()

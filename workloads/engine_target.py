@@ -1,0 +1,81 @@
+"""The built-in engine on a simulated device, in this process and in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from itertools import count
+
+from ..engine.engine import EngineTotals, TokenOutput
+from ..engine.errors import ContextLengthError, QueueFullError
+from ..engine.request import SamplingParams
+from ..engine.virtual_engine import VirtualEngine
+from .prompts import PromptSizer
+from .target import Call, Reply
+
+_FIRST_WORD_ID = 1000
+"""Ids of the words of prompts begin here, above those that a simulated model says."""
+
+
+class EngineTarget:
+    """See `Target`. Every word is a token; text costs nothing."""
+
+    def __init__(self, engine: VirtualEngine, model: str) -> None:
+        self.model = model
+        self.warnings: list[str] = []
+        self._engine = engine
+        ids = count(_FIRST_WORD_ID)
+        self._id_of: defaultdict[str, int] = defaultdict(ids.__next__)
+        self._word_of: dict[int, str] = {}
+
+    async def send(self, call: Call, reply: Reply) -> None:
+        """See `Target.send`."""
+        loop = asyncio.get_running_loop()
+        reply.sent_s = loop.time()
+        prompt_ids = self._prompt_ids(call)
+        said: list[int] = []
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def on_output(output: TokenOutput, now_s: float) -> None:
+            if output.token_id is not None:
+                said.append(output.token_id)
+                reply.saw_content(now_s)
+            if output.finish_reason is not None:
+                reply.cached_tokens = output.num_cached_tokens
+                reply.finish_reason = output.finish_reason
+                reply.finished_s = now_s
+                ended.set_result(None)
+
+        sampling = SamplingParams(max_tokens=call.max_tokens, temperature=0.0)
+        try:
+            request_id = self._engine.submit(prompt_ids, sampling, on_output)
+        except ContextLengthError as error:
+            return reply.fail("context_length", str(error))
+        except QueueFullError as error:
+            return reply.fail("queue_full", str(error))
+        try:
+            await ended
+        finally:
+            self._engine.cancel(request_id)
+        reply.prompt_tokens, reply.output_tokens = len(prompt_ids), len(said)
+        reply.text.append(self._text(said))
+        return None
+
+    async def calibrate(self) -> PromptSizer:
+        """There is nothing to find out: a word is a token, and no template adds any."""
+        return PromptSizer(is_measured=True)
+
+    async def engine_totals(self) -> EngineTotals:
+        """See `Target.engine_totals`."""
+        return self._engine.totals
+
+    def _prompt_ids(self, call: Call) -> list[int]:
+        id_of = self._id_of
+        return [id_of[word] for message in call.messages for word in str(message.content).split()]
+
+    def _text(self, token_ids: list[int]) -> str:
+        """What was said, in words that become the same tokens when the next turn repeats them."""
+        for token_id in set(token_ids) - self._word_of.keys():
+            word = self._word_of[token_id] = f"t{token_id}"
+            self._id_of[word] = token_id
+        return " ".join([self._word_of[token_id] for token_id in token_ids])
