@@ -12,6 +12,7 @@ from rich.text import Text
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
 from .bench import bench
+from .compare import compare
 from .exit_codes import ExitCode
 from .report import report
 from .serve import serve
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(bench)
+app.command()(compare)
 app.command()(report)
 
 

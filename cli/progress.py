@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -15,9 +16,37 @@ from ..reports.console import milliseconds
 from ..reports.recorder import ALL
 from ..reports.run_file import RunWriter
 from ..workloads.load_generator import LoadGenerator, RunLimits
+from ..workloads.result import Result
 
 _TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 15.0
+
+
+class ShownRun:
+    """A run on display. `generator` is to be set when there is one."""
+
+    def __init__(
+        self, writer: RunWriter, limits: RunLimits, show: Callable[[Text], None], every_s: float, *, is_virtual: bool
+    ) -> None:
+        self.generator: LoadGenerator | None = None
+        self._writer = writer
+        self._limits = limits
+        self._show = show
+        self._every_s = every_s
+        self._is_virtual = is_virtual
+        self._next_s = time.monotonic() + every_s
+
+    def add(self, result: Result) -> None:
+        """Record a result. In virtual time this is when to look at the real clock: no timer knows of it."""
+        self._writer.add(result)
+        if self._is_virtual and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + self._every_s
+            self.draw()
+
+    def draw(self) -> None:
+        """Show how far the run is."""
+        if self.generator is not None:
+            self._show(_line(self.generator, self._writer, self._limits))
 
 
 class Progress:
@@ -31,21 +60,25 @@ class Progress:
         self._console.print(f"abatch: {text}", soft_wrap=True)
 
     @contextmanager
-    def showing(self, generator: LoadGenerator, writer: RunWriter, limits: RunLimits) -> Iterator[None]:
+    def showing(self, writer: RunWriter, limits: RunLimits, *, is_virtual: bool) -> Iterator[ShownRun]:
         """Keep showing the state of a run until the context is left."""
-        if self._console.is_terminal:
-            with Live(console=self._console, auto_refresh=False, transient=True) as live:
+        with ExitStack() as stack:
+            if self._console.is_terminal:
+                live = stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
+                every_s = _TERMINAL_EVERY_S
 
                 def show(line: Text) -> None:
                     live.update(line, refresh=True)
+            else:
+                every_s = _LOG_EVERY_S
 
-                with _repeating(lambda: show(_line(generator, writer, limits)), _TERMINAL_EVERY_S):
-                    yield
-        else:
-            with _repeating(
-                lambda: self._console.print(_line(generator, writer, limits), soft_wrap=True), _LOG_EVERY_S
-            ):
-                yield
+                def show(line: Text) -> None:
+                    self._console.print(line, soft_wrap=True)
+
+            run = ShownRun(writer, limits, show, every_s, is_virtual=is_virtual)
+            if not is_virtual:
+                stack.enter_context(_repeating(run.draw, every_s))
+            yield run
 
 
 @contextmanager

@@ -11,10 +11,14 @@ from rich.console import Console
 from ..reports.console import print_summary
 from ..reports.gates import parse_rule
 from ..reports.run_file import RunReader
+from ..reports.timeline import write_timeline
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder, whole or interrupted.", show_default=False)],
+    timeline: Annotated[
+        Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto; steps only with --step-log.")
+    ] = None,
 ) -> None:
     """Show a saved run again, with what became of the rules it was run with."""
     reader = RunReader(run)
@@ -22,3 +26,6 @@ def report(
     rules = [parse_rule(text) for text in reader.config.options.get("require") or []]
     console = Console(highlight=False, markup=False, emoji=False)
     print_summary(console, summary, [rule.judge(summary) for rule in rules])
+    if timeline is not None:
+        write_timeline(reader, timeline)
+        console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)

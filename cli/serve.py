@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,29 +13,22 @@ from rich.console import Console
 from ..engine.config import parse_bytes
 from ..engine.errors import ConfigurationError
 from ..engine.model_source import pretrained_arguments
-from .options import engine_config, with_engine_options
+from .options import ENGINE_OPTIONS, engine_config, with_options
+from .own_engine import default_model, require_engine
 
 if TYPE_CHECKING:
     from ..engine.messages import Ready
 
-_ENGINE_PACKAGES = ("torch", "transformers", "jinja2", "prometheus_client")
 
-
-def require_engine() -> None:
-    """Raise `ConfigurationError` unless the packages of the engine are installed."""
-    missing = [package for package in _ENGINE_PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
-        raise ConfigurationError(
-            f"the engine needs {', '.join(missing)}, not installed here: pip install 'abatch[engine]' "
-            "(a remote server can be measured without: abatch bench --url URL)"
-        )
-
-
-@with_engine_options
+@with_options(engine=ENGINE_OPTIONS)
 def serve(
     model: Annotated[
-        str, typer.Argument(help="tiny (made in code, no download), a Hugging Face id, a folder, or a .gguf file.")
-    ] = "tiny",
+        str | None,
+        typer.Argument(
+            help="tiny (made in code, no download), a Hugging Face id, a folder, or a .gguf file; for a simulated "
+            "device a shape: llama-3.1-8b, llama-3.1-70b, qwen3-30b-a3b, smollm2-135m, or a config.json."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     fd: Annotated[int | None, typer.Option(help="Listening socket inherited from the parent, instead.")] = None,
@@ -45,6 +38,7 @@ def serve(
     served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: MODEL.")] = None,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "16MiB",
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
+    step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,
     seed: Annotated[int, typer.Option(help="Of random weights and of sampling without a seed.")] = 0,
     *,
@@ -61,8 +55,9 @@ def serve(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    config = engine_config(model, seed, engine)
-    if model != "tiny":
+    model = model or default_model(engine["device"])
+    config = engine_config(model, seed, engine, step_log=str(step_log) if step_log else None)
+    if model != "tiny" and not config.is_simulated:
         pretrained_arguments(model)  # a name that means nothing is found before torch is loaded
     max_body_bytes = parse_bytes(max_body)
     if max_body_bytes < 1:

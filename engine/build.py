@@ -68,6 +68,8 @@ def build_simulated_engine(
         kv_bytes=num_blocks * config.block_size * shape.kv_bytes_per_token(dtype_bytes),
         device=f"simulated {device.name}",
         dtype="float32" if dtype_bytes == 4 else "bfloat16",
+        batching=config.batching,
+        steps_ahead=engine.steps_ahead,
         simulated=True,
     )
     return engine, ready

@@ -40,6 +40,7 @@ class EngineTotals:
     num_steps: int = 0
     num_prefill_tokens: int = 0
     num_decode_tokens: int = 0
+    num_preemptions: int = 0
     host_s: float = 0.0
     device_busy_s: float = 0.0
     device_idle_s: float = 0.0
@@ -76,7 +77,8 @@ class Engine:
         self._clock = clock
         self._on_step = on_step
         self._requests: dict[str, Request] = {}
-        self._steps_ahead = scheduler.config.steps_ahead
+        self.steps_ahead = 0 if runner.is_synchronous else scheduler.config.steps_ahead
+        """Steps launched before the one that is waited for."""
         self._in_flight: deque[_Flight] = deque()
         self._forecast = StepForecast()
         self._device_end_s = 0.0
@@ -139,7 +141,7 @@ class Engine:
             launched = self._runner.launch(batch)
             step_s = self._forecast.step_s(batch)
             self._in_flight.append(_Flight(batch, launched, planned_s, self._clock(), step_s))
-        if len(self._in_flight) > (0 if batch is None else self._steps_ahead):
+        if len(self._in_flight) > (0 if batch is None else self.steps_ahead):
             return self._collect(self._in_flight.popleft())
         return []
 
@@ -187,6 +189,7 @@ class Engine:
         totals.num_steps += 1
         totals.num_prefill_tokens += batch.num_prefill_tokens
         totals.num_decode_tokens += batch.num_decode_tokens
+        totals.num_preemptions = self.scheduler.num_preemptions
         totals.device_busy_s += end_s - start_s
         totals.device_idle_s += max(0.0, start_s - self._idle_since_s)
         self._idle_since_s = max(self._idle_since_s, end_s)

@@ -140,7 +140,6 @@ class _StepLoop:
             num_running=len(scheduler.running),
             num_blocks_held=scheduler.blocks.num_held,
             num_blocks_cached=scheduler.blocks.num_cached,
-            num_preemptions=scheduler.num_preemptions,
             num_cached_tokens=scheduler.num_cached_tokens,
             totals=engine.totals,
         )

@@ -33,7 +33,7 @@ class Cancel(msgspec.Struct, tag=True):
     request_id: str
 
 
-class Ready(msgspec.Struct, tag=True):
+class Ready(msgspec.Struct, tag=True, kw_only=True):
     """First message from an engine that can take requests. None bounds of the model are already resolved."""
 
     max_model_len: int
@@ -45,6 +45,8 @@ class Ready(msgspec.Struct, tag=True):
     kv_bytes: int
     device: str
     dtype: str
+    batching: str
+    steps_ahead: int
     simulated: bool = False
 
 
@@ -61,7 +63,6 @@ class EngineStats(msgspec.Struct, frozen=True):
     num_running: int = 0
     num_blocks_held: int = 0
     num_blocks_cached: int = 0
-    num_preemptions: int = 0
     num_cached_tokens: int = 0
     totals: EngineTotals = EngineTotals()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from .generation import TextDelta
@@ -98,6 +98,8 @@ class _EngineCollector(Collector):
         stats = self._stats()
         totals = stats.totals
         gauges = {
+            "steps_ahead": ("Steps launched before an earlier one has ended.", self._ready.steps_ahead),
+            "simulated": ("1 if no real device runs.", int(self._ready.simulated)),
             "engine_alive": ("1 while the engine process lives.", int(self._is_alive())),
             "requests_running": ("Requests in the running batch.", stats.num_running),
             "requests_waiting": ("Requests waiting to join.", stats.num_waiting),
@@ -112,9 +114,11 @@ class _EngineCollector(Collector):
             "device_idle_seconds": ("Time it stood still although a request was waiting.", totals.device_idle_s),
             "prefill_tokens": ("Tokens computed for prompts and after preemption.", totals.num_prefill_tokens),
             "decode_tokens": ("Tokens computed one at a time.", totals.num_decode_tokens),
-            "preemptions": ("Requests preempted for want of KV blocks.", stats.num_preemptions),
+            "preemptions": ("Requests preempted for want of KV blocks.", totals.num_preemptions),
             "prefix_cache_hit_tokens": ("Tokens the prefix cache saved computing.", stats.num_cached_tokens),
         }
+        about = {"device": self._ready.device, "dtype": self._ready.dtype, "batching": self._ready.batching}
+        yield InfoMetricFamily("abatch_engine", "What the engine runs on, and how.", value=about)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"abatch_{name}", text, value=value)
         for name, (text, total) in counters.items():

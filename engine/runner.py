@@ -46,7 +46,13 @@ class ModelRunner(Protocol):
     Launching a step and collecting its result are two calls, and one more step may be launched in between. A chunk
     of that one may begin with a token that the first has yet to sample: its value is not in the request's `token_ids`
     when the step is launched. The runner relays it on the device, by the request's `slot`.
+
+    Attributes:
+        is_synchronous: Launching a step is the work itself, as on a CPU. There is nothing to overlap then: launching
+            ahead would only hold back the tokens of the step before.
     """
+
+    is_synchronous: bool
 
     def launch(self, batch: Batch) -> LaunchedStep:
         """Start a step. May return before the device is done."""

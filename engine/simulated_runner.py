@@ -36,6 +36,8 @@ class SimulatedRunner:
     `host` is what it needs for a step; on a real clock it comes on top of what the host really needs.
     """
 
+    is_synchronous = False
+
     def __init__(self, roofline: Roofline, clock: Clock, host: HostOverhead) -> None:
         self._roofline = roofline
         self._clock = clock

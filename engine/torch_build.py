@@ -43,14 +43,7 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
     )
     cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
     clock = RealClock().time
-    runner = TorchRunner(
-        model,
-        cache,
-        num_slots=scheduler.num_slots,
-        runs_ahead=scheduler_config.steps_ahead > 0,
-        clock=clock,
-        seed=config.seed,
-    )
+    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=clock, seed=config.seed)
     engine = Engine(scheduler, runner, clock, on_step=on_step)
     ready = Ready(
         max_model_len=max_model_len,
@@ -62,6 +55,8 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
         kv_bytes=cache.data.nbytes,
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
+        batching=config.batching,
+        steps_ahead=engine.steps_ahead,
     )
     return engine, ready
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +12,9 @@ from .attention.kv_cache import KVCache
 from .attention.sdpa import SdpaBackend
 from .model_loader import LoadedModel
 from .request import Batch, ScheduledChunk
-from .runner import StepResult
+from .runner import LaunchedStep, StepResult
 from .sampler import SampledRows, Sampler
+from .stopwatch import Stopwatch, stopwatches
 
 _UNKNOWN_TOKEN = -1
 """Stands for a token in flight until the device puts its value in. One left behind fails in the embedding, loudly."""
@@ -45,28 +45,16 @@ class _StepInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class _DeviceStep:
-    """What the device made of a step."""
+class _TorchStep:
+    """A launched step: what it sampled, still on the device."""
 
     sampled: SampledRows
-    start_s: float
-    end_s: float
+    stopwatch: Stopwatch
 
     def collect(self) -> StepResult:
         """Copy the sampled ids to the host, waiting for the device."""
         token_ids, logprobs = self.sampled.to_host()
-        return StepResult(token_ids, logprobs, self.start_s, self.end_s)
-
-
-@dataclass(frozen=True, slots=True)
-class _QueuedStep:
-    """A step that a thread runs, behind those launched before it."""
-
-    running: Future[_DeviceStep]
-
-    def collect(self) -> StepResult:
-        """Wait for the thread. Raises what went wrong in it."""
-        return self.running.result().collect()
+        return StepResult(token_ids, logprobs, *self.stopwatch.read())
 
 
 class TorchRunner:
@@ -74,40 +62,25 @@ class TorchRunner:
 
     `_last_tokens` `[slots]` holds the token each sequence sampled last. The next step reads it there, so it can be
     launched before the host has seen it.
-
-    An accelerator runs steps in the order of its stream. A CPU has none, so where steps are to be launched ahead a
-    thread takes its place: launching returns at once, and the steps run one after the other.
     """
 
     def __init__(
-        self,
-        model: LoadedModel,
-        cache: KVCache,
-        *,
-        num_slots: int,
-        runs_ahead: bool,
-        clock: Callable[[], float],
-        seed: int = 0,
+        self, model: LoadedModel, cache: KVCache, *, num_slots: int, clock: Callable[[], float], seed: int = 0
     ) -> None:
+        self.is_synchronous = model.device.type == "cpu"
         self._model = model
         self._attention = SdpaBackend(cache)
         self._sampler = Sampler(model.device, seed)
-        self._clock = clock
+        self._new_stopwatch = stopwatches(model.device, clock)
         self._last_tokens = torch.full((num_slots,), _UNKNOWN_TOKEN, device=model.device)
-        self._stream: Executor | None = None
-        if runs_ahead and model.device.type == "cpu":
-            self._stream = ThreadPoolExecutor(1, thread_name_prefix="device")
 
-    def launch(self, batch: Batch) -> _DeviceStep | _QueuedStep:
-        """Run the model over the batch and sample."""
-        inputs = self._inputs(batch)
-        if self._stream is None:
-            return self._run(inputs)
-        return _QueuedStep(self._stream.submit(self._run, inputs))
+    def launch(self, batch: Batch) -> LaunchedStep:
+        """Run the model over the batch and sample. On CPU the work is done when this returns."""
+        return self._run(self._inputs(batch))
 
     @torch.inference_mode()
-    def _run(self, inputs: _StepInputs) -> _DeviceStep:
-        started_s = self._clock()
+    def _run(self, inputs: _StepInputs) -> _TorchStep:
+        stopwatch = self._new_stopwatch()
         if inputs.relay_rows.numel():
             inputs.input_ids[0, inputs.relay_rows] = self._last_tokens[inputs.relay_slots]
         num_samples = len(inputs.sampling)
@@ -122,7 +95,8 @@ class TorchRunner:
         last_tokens = self._last_tokens[inputs.sample_slots]
         sampled = self._sampler.sample(output.logits[0, :num_samples], inputs.sampling, last_tokens)
         self._last_tokens[inputs.sample_slots] = sampled.token_ids
-        return _DeviceStep(sampled, started_s, self._clock())
+        stopwatch.stop()
+        return _TorchStep(sampled, stopwatch)
 
     @torch.inference_mode()
     def _inputs(self, batch: Batch) -> _StepInputs:

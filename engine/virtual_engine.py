@@ -39,11 +39,6 @@ class VirtualEngine:
         """The engine's totals."""
         return self._engine.totals
 
-    @property
-    def num_preemptions(self) -> int:
-        """Requests preempted so far."""
-        return self._engine.scheduler.num_preemptions
-
     def submit(self, prompt_ids: Sequence[int], sampling: SamplingParams, on_output: OnOutput) -> str:
         """Hand in a request and return its id. `on_output` is called until an output has a finish reason.
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from .gates import Judgement, Outcome
 from .recorder import ALL
-from .summary import FLAG_RATIO, MIN_SAMPLES, MetricSummary, Summary, Verdict, doubts
+from .summary import FLAG_RATIO, MIN_SAMPLES, EngineSummary, MetricSummary, Summary, Verdict, doubts
 
 _SHOWN_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
 _VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
@@ -111,6 +111,15 @@ def _cells(value: MetricSummary) -> list[str | Text]:
     ]
 
 
+def engine_facts(engine: EngineSummary) -> str:
+    """Steps and who waited for whom, in one line."""
+    return (
+        f"{engine.num_steps} steps of {milliseconds(engine.device_step_ms)} ms on the device and "
+        f"{milliseconds(engine.host_step_ms)} ms on the host, device idle {engine.device_idle:.2%}, "
+        f"{engine.num_preemptions} preemptions"
+    )
+
+
 def _facts(summary: Summary) -> Text:
     """Rates, errors, and how far the client itself can be trusted."""
     lines = [
@@ -127,6 +136,8 @@ def _facts(summary: Summary) -> Text:
         f"client: {client}late {summary.late_arrivals}, dropped {summary.dropped_arrivals}, "
         f"censored {summary.censored} (lower bounds), warm-up {summary.warmup_requests}"
     )
+    if summary.engine is not None:
+        lines.append(f"engine: {engine_facts(summary.engine)}")
     if summary.capped_pauses:
         share = summary.capped_pauses / summary.paused_turns
         lines.append(f"pauses: {share:.0%} of {summary.paused_turns} were cut short (--pause-cap)")

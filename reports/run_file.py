@@ -3,6 +3,7 @@
 config.json       first: what was asked for, and of which software on which machine
 results.jsonl     one result a line, appended as they end
 histograms.hlog   standard HdrHistogram log, one tagged histogram for each metric and class
+steps.jsonl       on request: what each step of our own engine did (`StepRecord`)
 summary.json      last, and atomically: a folder without it was interrupted
 """
 
@@ -24,13 +25,16 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from .. import __version__
+from ..engine.engine import EngineTotals
 from ..engine.errors import ConfigurationError
+from ..engine.step_log import StepRecord
 from ..workloads.result import Result
 from .recorder import Recorder, new_histogram
-from .summary import SCHEMA_VERSION, Summary, fill_summary
+from .summary import SCHEMA_VERSION, Summary, fill_summary, summarise_engine
 
 CONFIG, RESULTS, HISTOGRAMS, SUMMARY = "config.json", "results.jsonl", "histograms.hlog", "summary.json"
 
+STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"
 """What the server said, where `bench` started it."""
 
@@ -52,6 +56,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     model: str = ""
     simulated: bool = False
     seed: int = 0
+    origin_s: float = 0.0
+    """When the run began, by the clock that the engine's step log is in (if on the same machine)."""
     warmup_s: float = 0.0
     duration_s: float | None = None
     options: dict[str, Any] = {}
@@ -81,6 +87,7 @@ class _Version(msgspec.Struct):
 
 
 _Versioned = TypeVar("_Versioned", RunConfig, Summary)
+_Line = TypeVar("_Line", Result, StepRecord)
 
 
 def provenance() -> dict[str, str]:
@@ -117,7 +124,7 @@ class RunWriter:
         self.config = config
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if any(path.name not in (CONFIG, SERVER_LOG) for path in folder.iterdir()):
+            if any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir()):
                 raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
             self._write_config()
         except OSError as error:
@@ -144,6 +151,7 @@ class RunWriter:
     def abandon(self) -> None:
         """The run never started: leave nothing that looks like one. A server's log stays, it says why."""
         (self.folder / CONFIG).unlink(missing_ok=True)
+        (self.folder / STEPS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -152,12 +160,20 @@ class RunWriter:
         if self._results is not None:
             self._results.close()
 
-    def finish(self, measured_s: float, *, is_complete: bool, abandoned_turns: int = 0) -> Summary:
+    def finish(
+        self,
+        measured_s: float,
+        *,
+        is_complete: bool,
+        abandoned_turns: int = 0,
+        engine: EngineTotals | None = None,
+    ) -> Summary:
         """Write histograms, then the summary."""
         self.close()
         summary = fill_summary(self.config.new_summary(), self.recorder, measured_s)
         summary.is_complete = is_complete
         summary.abandoned_turns = abandoned_turns
+        summary.engine = None if engine is None else summarise_engine(engine)
         write_histograms(self.folder / HISTOGRAMS, self.recorder, measured_s)
         _write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
         return summary
@@ -187,8 +203,11 @@ class RunReader:
         Raises:
             ConfigurationError: any other line is damaged.
         """
-        decoder = msgspec.json.Decoder(Result)
-        path = self.folder / RESULTS
+        yield from self._lines(RESULTS, Result)
+
+    def _lines(self, name: str, kind: type[_Line]) -> Iterator[_Line]:
+        decoder = msgspec.json.Decoder(kind)
+        path = self.folder / name
         try:
             with path.open("rb") as lines:
                 for number, line in enumerate(lines, 1):
@@ -202,6 +221,11 @@ class RunReader:
             raise ConfigurationError(f"the run in {self.folder} never started: there are no results") from None
         except OSError as error:
             raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+
+    def steps(self) -> Iterator[StepRecord]:
+        """The engine's step log, one step at a time; nothing if the run has none."""
+        if (self.folder / STEPS).exists():
+            yield from self._lines(STEPS, StepRecord)
 
     def summary(self) -> Summary:
         """The saved summary; made from the results if the run never got to write one.

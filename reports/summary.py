@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 from hdrh.histogram import HdrHistogram
 
+from ..engine.engine import EngineTotals
 from .recorder import Recorder
 
 SCHEMA_VERSION = 1
@@ -38,6 +39,39 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     verdict: Verdict
 
 
+class EngineSummary(msgspec.Struct, kw_only=True):
+    """What our own engine says of the measured part.
+
+    Attributes:
+        host_step_ms: Mean time a step in which the step loop did not wait: planning, launching, committing.
+        device_step_ms: Mean time a step on the device.
+        device_idle: Share of the time in which the device stood still while a request was waiting for tokens.
+    """
+
+    num_steps: int
+    host_step_ms: float
+    device_step_ms: float
+    device_idle: float
+    num_prefill_tokens: int
+    num_decode_tokens: int
+    num_preemptions: int
+
+
+def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
+    """Means and shares of the engine's totals; None if it ran no step."""
+    if totals.num_steps == 0:
+        return None
+    return EngineSummary(
+        num_steps=totals.num_steps,
+        host_step_ms=round(totals.host_s / totals.num_steps * 1e3, 4),
+        device_step_ms=round(totals.device_busy_s / totals.num_steps * 1e3, 4),
+        device_idle=round(totals.device_idle_s / (totals.device_idle_s + totals.device_busy_s), 6),
+        num_prefill_tokens=totals.num_prefill_tokens,
+        num_decode_tokens=totals.num_decode_tokens,
+        num_preemptions=totals.num_preemptions,
+    )
+
+
 class Summary(msgspec.Struct, kw_only=True):
     """A whole run. Rates are per second of the measured part.
 
@@ -54,6 +88,7 @@ class Summary(msgspec.Struct, kw_only=True):
         errors: Failed requests by class; they are in no latency histogram.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
+        engine: What the server says of itself, where it is an `abatch serve`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -85,6 +120,7 @@ class Summary(msgspec.Struct, kw_only=True):
     verdict_class: str = "all"
     warnings: list[str] = []
     metrics: dict[str, dict[str, MetricSummary]] = {}
+    engine: EngineSummary | None = None
 
 
 def summarise_metric(histogram: HdrHistogram) -> MetricSummary:

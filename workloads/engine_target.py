@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from itertools import count
 
 from ..engine.engine import EngineTotals, TokenOutput
@@ -67,7 +68,7 @@ class EngineTarget:
 
     async def engine_totals(self) -> EngineTotals:
         """See `Target.engine_totals`."""
-        return self._engine.totals
+        return replace(self._engine.totals)
 
     def _prompt_ids(self, call: Call) -> list[int]:
         id_of = self._id_of

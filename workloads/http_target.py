@@ -11,8 +11,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from ..engine.engine import EngineTotals
 from ..engine.errors import AbatchError, ConfigurationError
 from ..engine.protocol import ChatMessage, ErrorBody, ModelList
+from .engine_metrics import read_engine_metrics
 from .prompts import PromptSizer
 from .target import Call, Reply
 
@@ -73,6 +75,7 @@ class HttpTarget:
         self.shown_url = hide_credentials(base_url)
         self.model = model
         self.takes_ignore_eos = True
+        self.is_simulated = False
         self.warnings: list[str] = []
 
     @classmethod
@@ -204,6 +207,14 @@ class HttpTarget:
         if not sizer.is_measured:
             self.warnings.append("the server reports no token counts: prompt lengths are guesses, one token a word")
         return sizer
+
+    async def engine_totals(self) -> EngineTotals | None:
+        """See `Target.engine_totals`."""
+        metrics = await read_engine_metrics(self._http, self.base_url)
+        if metrics is None:
+            return None
+        self.is_simulated = metrics.is_simulated
+        return metrics.totals
 
     def _body(self, call: Call) -> dict[str, Any]:
         body: dict[str, Any] = {

@@ -104,7 +104,8 @@ class LoadGenerator:
             itertools.repeat(None) if limits.num_sessions is None else iter(range(limits.num_sessions))
         )
         self._prefixes: dict[tuple[str, int], str] = {}
-        self._sessions: set[asyncio.Task[bool]] = set()
+        self._sessions: dict[asyncio.Task[bool], None] = {}
+        """Those that are alive. Not a set: the order in which they are cut off is part of a repeatable run."""
         self._stopping = asyncio.Event()
         """Nothing more becomes due."""
         self._cutting = asyncio.Event()
@@ -118,13 +119,17 @@ class LoadGenerator:
         """Seconds since the run began."""
         return asyncio.get_running_loop().time() - self._origin_s
 
-    async def run(self) -> RunOutcome:
+    async def run(self, origin_s: float | None = None) -> RunOutcome:
         """Replay until a limit is reached or `stop` is called, then drain. Every turn that was due ends in a result.
+
+        The run begins at `origin_s` of the loop's clock, by default at once.
 
         Failures of the target are results. Anything else that goes wrong in a session is a bug: it ends the run and
         is raised.
         """
-        self._origin_s = asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
+        self._origin_s = now_s if origin_s is None else origin_s
+        await asyncio.sleep(self._origin_s - now_s)
         starters = [asyncio.create_task(self._start_sessions(stream)) for stream in self._workload.streams]
         try:
             await self._first_of(self._limits.duration_s, self._stopping.wait(), self._until_all_ended(starters))
@@ -201,12 +206,12 @@ class LoadGenerator:
 
     def _spawn(self, playing: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
         task = asyncio.create_task(playing)
-        self._sessions.add(task)
+        self._sessions[task] = None
         task.add_done_callback(self._session_ended)
         return task
 
     def _session_ended(self, task: asyncio.Task[bool]) -> None:
-        self._sessions.discard(task)
+        del self._sessions[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bug = self._bug or error
             self.stop()

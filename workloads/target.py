@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..engine.engine import EngineTotals
 from ..engine.protocol import ChatMessage
+from .prompts import PromptSizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,24 @@ class Reply:
 
 
 class Target(Protocol):
-    """A server under test."""
+    """What turns are sent to."""
 
     async def send(self, call: Call, reply: Reply) -> None:
         """Do the call and fill in the reply. Failures go into the reply: nothing is raised but cancellation."""
+
+
+class BenchTarget(Target, Protocol):
+    """A target that a whole run can be made of.
+
+    Attributes:
+        warnings: What should be said of it beside the numbers.
+    """
+
+    model: str
+    warnings: list[str]
+
+    async def calibrate(self) -> PromptSizer:
+        """Find out how the target counts tokens."""
+
+    async def engine_totals(self) -> EngineTotals | None:
+        """Running totals of our own engine behind it, as of now; None if it is another."""

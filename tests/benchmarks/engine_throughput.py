@@ -56,7 +56,11 @@ class EngineContender:
         while engine.has_work:
             if idle_s := engine.idle_s():
                 time.sleep(idle_s)
-            before_s, host_s, num_prefill = time.perf_counter() - (idle_s or 0), totals.host_s, totals.num_prefill_tokens
+            before_s, host_s, num_prefill = (
+                time.perf_counter() - (idle_s or 0),
+                totals.host_s,
+                totals.num_prefill_tokens,
+            )
             engine.step()
             if totals.num_prefill_tokens == num_prefill:
                 steps.append((time.perf_counter() - before_s, totals.host_s - host_s))

@@ -95,14 +95,14 @@ def test_version() -> None:
 def test_engine_options_survive_the_way_from_bench_to_serve() -> None:
     """`bench` hands its engine options to the `serve` it starts as words; none may be lost or changed."""
     changed = {
-        option.field: {bool: not option.default, int: 7, float: 0.25}.get(type(option.default), "7")
+        option.name: {bool: not option.default, int: 7, float: 0.25}.get(type(option.default), "7")
         for option in ENGINE_OPTIONS
     }
     words = engine_arguments(changed)
     for option in ENGINE_OPTIONS:
-        flag, _, negative = option.flag.partition("/")
+        flag, _, negative = option.flags[0].partition("/")
         if negative:
             assert negative in words
         else:
-            assert words[words.index(flag) + 1] == str(changed[option.field])
-    assert engine_arguments({option.field: option.default for option in ENGINE_OPTIONS}) == []
+            assert words[words.index(flag) + 1] == str(changed[option.name])
+    assert engine_arguments({option.name: option.default for option in ENGINE_OPTIONS}) == []

@@ -62,6 +62,8 @@ class CheckingRunner:
     given to anybody else.
     """
 
+    is_synchronous = False
+
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self._block_size = block_size
         self._memory: list[tuple[int, ...] | None] = [None] * (num_blocks * block_size)
@@ -274,7 +276,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 def test_scheduler(batching: Batching) -> None:
     seen: Counter[str] = Counter()
     machine = type("Machine", (SchedulerMachine,), {"batching": batching, "seen": seen})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=400,

@@ -19,7 +19,19 @@ from abatch.engine.tokenizer import ChatTokenizer
 from aiohttp.test_utils import TestClient, TestServer
 
 _SAID = 'One moment.<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
-_READY = Ready(1000, 259, [258], 10, 16, 0, "cpu", "float32")
+_READY = Ready(
+    max_model_len=1000,
+    max_num_seqs=8,
+    vocab_size=259,
+    eos_token_ids=[258],
+    num_blocks=10,
+    block_size=16,
+    kv_bytes=0,
+    device="cpu",
+    dtype="float32",
+    batching="async",
+    steps_ahead=0,
+)
 _TOOLS = [{"type": "function", "function": {"name": "weather"}}]
 
 

@@ -14,7 +14,8 @@ from abatch.engine.block_manager import BlockManager
 from abatch.engine.config import EngineConfig, SchedulerConfig
 from abatch.engine.engine import Engine
 from abatch.engine.model_loader import LoadedModel, load_model
-from abatch.engine.request import Request, SamplingParams
+from abatch.engine.request import Batch, Request, SamplingParams
+from abatch.engine.runner import StepResult
 from abatch.engine.scheduler import Scheduler
 from abatch.engine.torch_runner import TorchRunner
 from transformers import (
@@ -119,6 +120,28 @@ class TestEngine:
         return list(outputs.values())
 
 
+class LateRunner(TorchRunner):
+    """Runs a step when it is collected: what an asynchronous device might see of the host's later doings, this does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.is_synchronous = False
+
+    def launch(self, batch: Batch) -> LateStep:
+        return LateStep(self, self._inputs(batch))
+
+
+class LateStep:
+    """A step that has not begun."""
+
+    def __init__(self, runner: LateRunner, inputs: Any) -> None:
+        self._runner = runner
+        self._inputs = inputs
+
+    def collect(self) -> StepResult:
+        return self._runner._run(self._inputs).collect()
+
+
 def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int, block_size: int) -> TestEngine:
     """An engine over a loaded model. Time advances by a millisecond a look at the clock."""
     blocks = BlockManager(num_blocks, block_size)
@@ -131,7 +154,8 @@ def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int,
     def clock() -> float:
         return next(ticks) / 1000
 
-    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, runs_ahead=config.steps_ahead > 0, clock=clock)
+    kind = LateRunner if config.steps_ahead and model.device.type == "cpu" else TorchRunner
+    runner = kind(model, cache, num_slots=scheduler.num_slots, clock=clock)
     return TestEngine(Engine(scheduler, runner, clock), scheduler)
 
 

@@ -1,0 +1,41 @@
+"""What our own engine says of itself over the measured part of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+
+from ..engine.engine import EngineTotals
+from .load_generator import RunLimits
+from .target import BenchTarget
+
+
+class EngineWatch:
+    """Reads a target's running totals when the measured part begins and when it ends."""
+
+    def __init__(self, target: BenchTarget, limits: RunLimits) -> None:
+        self._target = target
+        self._limits = limits
+        self._first: EngineTotals | None = None
+        self._last: EngineTotals | None = None
+
+    async def run(self, origin_s: float) -> None:
+        """Read both, at the times that the limits say. `origin_s`: when the run begins, by the loop's clock."""
+        await self._until(origin_s + self._limits.warmup_s)
+        self._first = await self._target.engine_totals()
+        if self._first is not None and self._limits.duration_s is not None:
+            await self._until(origin_s + self._limits.duration_s)
+            self._last = await self._target.engine_totals()
+
+    async def totals(self) -> EngineTotals | None:
+        """What happened in between; up to now if the end has not come. None where the target has no engine of ours."""
+        first, last = self._first, self._last
+        if first is not None and last is None:
+            last = await self._target.engine_totals()
+        if first is None or last is None:
+            return None
+        names = [field.name for field in fields(EngineTotals)]
+        return EngineTotals(**{name: getattr(last, name) - getattr(first, name) for name in names})
+
+    async def _until(self, at_s: float) -> None:
+        await asyncio.sleep(at_s - asyncio.get_running_loop().time())
