@@ -9,6 +9,12 @@ _DEVIATION_GAIN = 0.125
 _FULL_GAIN_TOKENS = 256
 """Prefill tokens from which on a step says something about what each of them takes."""
 
+_TRUSTED_AFTER = 5
+"""Steps of a kind before its forecast is used. Of these the shortest counts: first steps load, compile, fault in."""
+
+_LARGEST_GROWTH = 2.0
+"""A step counts as at most so many times what was expected: one stall must not make the loop sleep through others."""
+
 _CAUTION = 0.02
 _SLACK_S = 2e-4
 """What waking up from a sleep may take."""
@@ -29,6 +35,27 @@ class _Average:
             self.mean += _GAIN * (value - self.mean)
 
 
+class _Kind:
+    """Steps with prefill, or steps without: one value learnt of them, and how far off the forecasts were."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.error_s = 0.0
+        self._num_steps = 0
+
+    @property
+    def is_trusted(self) -> bool:
+        return self._num_steps >= _TRUSTED_AFTER
+
+    def learn(self, value: float, *, gain: float, error_s: float) -> None:
+        if self.is_trusted:
+            self.value += gain * (value - self.value)
+            self.error_s += _DEVIATION_GAIN * (error_s - self.error_s)
+        else:
+            self.value = min(self.value, value) if self._num_steps else value
+        self._num_steps += 1
+
+
 class StepForecast:
     """Learns how long steps take on the device, and the host to plan and launch one.
 
@@ -40,16 +67,18 @@ class StepForecast:
     """
 
     def __init__(self) -> None:
-        self._base_s = 0.0
-        self._token_s = 0.0
-        self._error_s = {False: 0.0, True: 0.0}
-        """Mean error, of steps without and with prefill."""
+        self._decode = _Kind()
+        """Its value: seconds a step."""
+        self._prefill = _Kind()
+        """Its value: seconds a token, beyond what the step takes anyway."""
         self._launch = _Average()
 
     def step_s(self, batch: Batch) -> float:
         """What a step will take at least; 0 while too little is known."""
-        error_s = self._error_s[batch.num_prefill_tokens > 0]
-        return max(0.0, (1 - _CAUTION) * self._expected_s(batch) - error_s)
+        kind = self._prefill if batch.num_prefill_tokens else self._decode
+        if not kind.is_trusted:
+            return 0.0
+        return max(0.0, (1 - _CAUTION) * self._expected_s(batch) - kind.error_s)
 
     @property
     def lead_s(self) -> float:
@@ -59,15 +88,16 @@ class StepForecast:
     def learn(self, batch: Batch, *, device_s: float, launch_s: float) -> None:
         """Take in what a step took on the device, and the host to plan and launch it."""
         self._launch.add(launch_s)
-        num_prefill = batch.num_prefill_tokens
-        has_prefill = num_prefill > 0
-        error_s = abs(device_s - self._expected_s(batch))
-        self._error_s[has_prefill] += _DEVIATION_GAIN * (error_s - self._error_s[has_prefill])
-        if has_prefill:
+        expected_s, num_prefill = self._expected_s(batch), batch.num_prefill_tokens
+        kind = self._prefill if num_prefill else self._decode
+        error_s = abs(device_s - expected_s)
+        if kind.is_trusted:
+            device_s = min(device_s, _LARGEST_GROWTH * expected_s)
+        if num_prefill:
             gain = _GAIN * min(1.0, num_prefill / _FULL_GAIN_TOKENS)
-            self._token_s += gain * (max(0.0, device_s - self._base_s) / num_prefill - self._token_s)
+            kind.learn(max(0.0, device_s - self._decode.value) / num_prefill, gain=gain, error_s=error_s)
         else:
-            self._base_s += _GAIN * (device_s - self._base_s)
+            kind.learn(device_s, gain=_GAIN, error_s=error_s)
 
     def _expected_s(self, batch: Batch) -> float:
-        return self._base_s + self._token_s * batch.num_prefill_tokens
+        return self._decode.value + self._prefill.value * batch.num_prefill_tokens

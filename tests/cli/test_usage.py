@@ -42,6 +42,17 @@ from support.cli import abatch
         (["bench", "--url", "http://127.0.0.1:1", "--max-num-seqs", "4"], "--max-num-seqs"),
         (["bench", "--url", "http://"], "--url"),
         (["report", "/no/such/run"], "no folder"),
+        (["bench", "--device", "simulated:h9000"], "choose l4, a100, h100"),
+        (["bench", "tiny", "--device", "simulated:h100"], "llama-3.1-8b"),
+        (["bench", "llama-3.1-70b", "--device", "simulated:h100", "-o", "run"], "141 GB of weights"),
+        (["bench", "--device", "simulated:h100", "--host-overhead", "fast"], "--host-overhead"),
+        (["bench", "--host-overhead", "2ms"], "--host-overhead is for simulated"),
+        (["bench", "--real-time"], "--real-time"),
+        (["bench", "--url", "http://127.0.0.1:1", "--step-log"], "--step-log"),
+        (["bench", "--model", "tiny"], "MODEL"),
+        (["serve", "--step-log", "/no/such/folder/steps"], "--step-log"),
+        (["compare", "--batching", "async,batchy"], "--batching"),
+        (["compare", "--batching", "async,async"], "--batching"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], mentions: str, tmp_path: Path) -> None:
@@ -79,7 +90,9 @@ def test_a_server_that_cannot_be_as_asked_is_exit_2_with_its_own_words(tmp_path:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["serve", "--help"], ["bench", "-h"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["serve", "--help"], ["bench", "-h"], ["report", "--help"], ["compare", "-h"]]
+)
 def test_help(arguments: list[str]) -> None:
     result = abatch(*arguments)
     assert result.returncode == 0

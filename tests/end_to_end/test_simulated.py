@@ -1,0 +1,119 @@
+"""Simulated devices from the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from support.cli import abatch, command
+from support.servers import get, running_server
+
+_BENCH = ("bench", "--device", "simulated:h100", "--workload", "agent-tools")
+
+
+def test_an_hour_in_virtual_time_says_what_it_is_and_is_the_same_each_time(tmp_path: Path) -> None:
+    runs = []
+    for name, columns in (("a", "80"), ("b", "200")):
+        started_s = time.monotonic()
+        result = abatch(
+            *(*_BENCH, "-c", "1", "--duration", "3600", "--seed", "5", "--output", tmp_path / name), COLUMNS=columns
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("SIMULATED"), "before anything else"
+        assert time.monotonic() - started_s < 100
+        runs.append(tmp_path / name)
+    for file in ("summary.json", "results.jsonl", "histograms.hlog"):
+        assert (runs[0] / file).read_bytes() == (runs[1] / file).read_bytes()
+    summary = json.loads((runs[0] / "summary.json").read_text())
+    assert summary["simulated"] is True
+    assert "simulated h100" in summary["target"]
+    assert "host 0.4 ms + 8 us a sequence" in summary["target"]
+    assert summary["measured_s"] == 3595.0
+    assert summary["engine"]["num_steps"] > 100_000
+    config = json.loads((runs[0] / "config.json").read_text())
+    assert config["simulated"] is True
+
+
+def test_compare_puts_the_three_modes_side_by_side(tmp_path: Path) -> None:
+    result = abatch(
+        *("compare", "llama-3.1-8b", "--batching", "window,continuous,async", "--workload", "hol-probe"),
+        *("--device", "simulated:h100", "-d", "30", "--osl", "64", "--output", tmp_path / "runs"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("SIMULATED")
+    rows = {line[:16].strip(): line[16:].split() for line in result.stdout.splitlines() if line[16:].split()}
+    assert rows["ms"] == ["window", "continuous", "async"]
+    window, continuous, ahead = (float(value.rstrip("%")) for value in rows["device idle"])
+    assert window > 1
+    assert continuous > 5
+    assert ahead < 1
+    assert float(rows["ttft p99"][0]) > 2 * float(rows["ttft p99"][2])
+    for mode in ("window", "continuous", "async"):
+        again = abatch("report", tmp_path / "runs" / mode)
+        assert again.returncode == 0
+        assert f"{mode} batching" in again.stdout
+
+
+def test_an_emulated_device_behind_http_with_step_log_and_timeline(tmp_path: Path) -> None:
+    result = abatch(
+        *("bench", "--device", "simulated:20ms", "--real-time", "--workload", "hol-probe", "-d", "6"),
+        *("--timeline", tmp_path / "trace.json", "--output", tmp_path / "run"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("SIMULATED")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 19.9 < summary["engine"]["device_step_ms"] < 20.1
+    assert 19 < summary["metrics"]["itl"]["decode"]["p50_ms"] < 22
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    device = [span for span in spans if (span["pid"], span["tid"]) == (1, 2)]
+    requests = [span for span in spans if span["pid"] == 2]
+    assert len(device) > 200
+    # One clock for both processes: every first token came right behind the end of a step.
+    ends = [span["ts"] + span["dur"] for span in device]
+    firsts = [span["ts"] + span["dur"] for span in requests if span["name"].endswith("first token")]
+    assert len(firsts) > 15
+    assert all(min(abs(first - end) for end in ends) < 15_000 for first in firsts)
+    again = abatch("report", tmp_path / "run", "--timeline", tmp_path / "again.json")
+    assert again.returncode == 0
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "trace.json").read_bytes()
+
+
+def test_a_server_on_a_simulated_device_says_so_to_whoever_measures_it(tmp_path: Path) -> None:
+    steps = tmp_path / "steps.jsonl"
+    with running_server("--device", "simulated:2ms", "--step-log", str(steps), log=tmp_path / "log") as server:
+        assert "simulated 2ms" in (tmp_path / "log").read_text()
+        assert server.metric("abatch_simulated") == 1
+        _, models, _ = get(f"{server.url}/v1/models")
+        assert models["data"][0]["id"] == "llama-3.1-8b"
+        result = abatch(
+            *("bench", "--url", server.url, "--workload", "agent-tools", "--num-sessions", "3", "--time-scale", "0.1"),
+            *("--output", tmp_path / "run"),
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("SIMULATED")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["simulated"] is True
+    logged = [json.loads(line) for line in steps.read_text().splitlines()]
+    assert len(logged) >= summary["engine"]["num_steps"] > 0
+    assert [line["step"] for line in logged] == list(range(len(logged)))
+
+
+def test_ctrl_c_saves_the_part_that_was_simulated(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(command(*_BENCH, "-c", "20", "--duration", "1000000", "--output", run))
+    try:
+        deadline = time.monotonic() + 30
+        while not (run / "results.jsonl").exists() or (run / "results.jsonl").stat().st_size < 10_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["is_complete"] is False
+    assert summary["succeeded"] > 0

@@ -1,0 +1,185 @@
+"""What simulated steps cost, and what shapes and devices there are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from abatch.engine.build import build_simulated_engine
+from abatch.engine.clock import SteppedClock
+from abatch.engine.config import EngineConfig
+from abatch.engine.device_profile import DEVICES, HostOverhead, load_device, parse_host_overhead
+from abatch.engine.errors import ConfigurationError, UnsupportedModelError
+from abatch.engine.model_shape import SHAPES, load_shape, shape_of
+from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
+from abatch.engine.roofline import Roofline
+from support.models import ARCHITECTURES
+from transformers import (
+    AutoModelForCausalLM,
+    GptOssConfig,
+    LlamaConfig,
+    MixtralConfig,
+    PreTrainedConfig,
+    Qwen3MoeConfig,
+)
+
+H100 = DEVICES["h100"]
+
+
+def batch(*chunks: tuple[int, int], samples: bool = True) -> Batch:
+    """(start, end) of each chunk."""
+    request = Request("r", [0], SamplingParams(max_tokens=1))
+    made = [ScheduledChunk(request, start, end, samples, 0) for start, end in chunks]
+    return Batch(chunks=made, num_tokens=sum(end - start for start, end in chunks))
+
+
+def test_decoding_costs_its_bytes() -> None:
+    """One sequence at 1,000 tokens: all weights but the embedding, and the KV of 1,000 tokens and one more."""
+    shape = SHAPES["llama-3.1-8b"]
+    moved = 2 * shape.num_active_params + 131072 * (1000 + 1)
+    expected_s = moved / (3.35e12 * 0.85) + H100.launch_s
+    assert Roofline(shape, H100).step_s(batch((999, 1000))) == pytest.approx(expected_s)
+    assert expected_s == pytest.approx(5.5e-3, rel=0.02)
+
+
+def test_prefill_costs_its_operations() -> None:
+    shape = SHAPES["llama-3.1-8b"]
+    pairs = 4096 * 4097 / 2
+    flops = 2 * shape.dense_params * 4096 + 2 * shape.head_params + 4 * 32 * 32 * 128 * pairs
+    expected_s = flops / (989.4e12 * 0.6) + H100.launch_s
+    assert Roofline(shape, H100).step_s(batch((0, 4096))) == pytest.approx(expected_s)
+
+
+def test_a_step_that_samples_nothing_skips_the_output_head() -> None:
+    shape = SHAPES["llama-3.1-8b"]
+    roofline = Roofline(shape, H100)
+    saved_s = roofline.step_s(batch((0, 16))) - roofline.step_s(batch((0, 16), samples=False))
+    assert saved_s == pytest.approx(2 * shape.head_params / (3.35e12 * 0.85))
+
+
+def test_of_a_mixture_of_experts_only_what_is_touched_is_moved() -> None:
+    shape = SHAPES["qwen3-30b-a3b"]
+    roofline = Roofline(shape, H100)
+    one_s = roofline.step_s(batch((0, 1))) - H100.launch_s
+    assert one_s * 3.35e12 * 0.85 == pytest.approx(2 * shape.num_active_params, rel=1e-3)
+    many_s = roofline.seconds(num_tokens=500, num_samples=500, num_context_tokens=0, num_pairs=0) - H100.launch_s
+    assert many_s * 3.35e12 * 0.85 > 0.98 * 2 * (shape.num_params - shape.head_params)
+    assert shape.num_active_params == pytest.approx(3.0e9, rel=0.05)
+
+
+def test_a_sliding_window_bounds_what_is_read() -> None:
+    whole = SHAPES["llama-3.1-8b"]
+    half = msgspec.structs.replace(whole, sliding_window=1024, num_sliding_layers=16)
+
+    def kv_tokens(shape: Any, end: int) -> float:
+        roofline = Roofline(shape, H100)
+        return (roofline.step_s(batch((end - 1, end))) - roofline.step_s(batch((0, 1)))) * 3.35e12 * 0.85 / 131072
+
+    assert kv_tokens(whole, 10_000) == pytest.approx(9_999)
+    assert kv_tokens(half, 10_000) == pytest.approx(5_000 + 512, rel=0.001)
+
+
+_FAMILIES: dict[str, PreTrainedConfig] = {
+    "llama": LlamaConfig(),
+    "mixtral": MixtralConfig(),
+    "qwen3-moe": Qwen3MoeConfig(),
+    "gpt-oss": GptOssConfig(),
+    **{name: make() for name, make in ARCHITECTURES.items()},
+}
+
+
+@pytest.mark.parametrize("family", _FAMILIES)
+def test_shapes_have_as_many_weights_as_the_models_of_transformers(family: str) -> None:
+    config = _FAMILIES[family]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    # Norms and biases are left out, and learnt positions, which only the oldest models have.
+    weights = [weight for name, weight in model.named_parameters() if weight.dim() > 1 and "wpe" not in name]
+    expected = sum(weight.numel() for weight in weights)
+    assert shape_of(config.to_dict(), name=family).num_params == pytest.approx(expected, rel=0.02)
+
+
+def test_a_shape_is_read_from_a_folder_a_file_or_by_name(tmp_path: Path) -> None:
+    LlamaConfig(num_hidden_layers=3).save_pretrained(tmp_path)
+    assert load_shape(str(tmp_path)).num_layers == load_shape(str(tmp_path / "config.json")).num_layers == 3
+    nested = {"model_type": "some_vlm", "text_config": json.loads((tmp_path / "config.json").read_text())}
+    (tmp_path / "vlm.json").write_text(json.dumps(nested))
+    assert load_shape(str(tmp_path / "vlm.json")).num_layers == 3
+    assert load_shape("smollm2-135m").num_params == pytest.approx(134.5e6, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("{", ConfigurationError, "cannot read"),
+        ("{}", UnsupportedModelError, "not a decoder's configuration: .*num_hidden_layers"),
+        ('{"num_hidden_layers": 2, "hidden_size": 8, "kv_lora_rank": 4}', UnsupportedModelError, "MLA"),
+    ],
+)
+def test_what_is_no_shape_is_one_line(tmp_path: Path, content: str, error: type[Exception], message: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(error, match=message):
+        load_shape(str(tmp_path))
+
+
+def test_devices_by_name_by_step_time_and_by_file(tmp_path: Path) -> None:
+    assert load_device("simulated:h100") is H100
+    assert load_device("simulated:7.5ms").step_s == 0.0075
+    assert Roofline(SHAPES["llama-3.1-8b"], load_device("simulated:7.5ms")).step_s(batch((0, 9))) == 0.0075
+    mine = tmp_path / "mine.json"
+    mine.write_bytes(msgspec.json.encode(msgspec.structs.replace(H100, name="mine", flops_per_s=1e12)))
+    assert load_device(f"simulated:{mine}").flops_per_s == 1e12
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"name": "x"}', "missing required field `bandwidth_bytes_per_s`"),
+        (
+            '{"name": "x", "bandwidth_bytes_per_s": 1, "flops_per_s": 0, "memory_bytes": 1}',
+            "flops_per_s must be above 0",
+        ),
+        ('{"name": "x", "bandwidth_bytes_per_s": 1, "flops_per_s": 1, "memory_bytes": 1, "gpus": 8}', "gpus"),
+        ("[", "not a device profile"),
+    ],
+)
+def test_what_is_no_device_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=message):
+        load_device(f"simulated:{path}")
+    with pytest.raises(ConfigurationError, match="choose l4, a100, h100"):
+        load_device("simulated:h9000")
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load_device("simulated:none.json")
+
+
+def test_host_overheads() -> None:
+    assert parse_host_overhead("2ms") == HostOverhead(0.002, 0.0)
+    assert parse_host_overhead(" 0.4ms + 8us ").of(100) == pytest.approx(0.0012)
+    for text in ("2", "ms", "2ms+", "2ms+1"):
+        with pytest.raises(ConfigurationError, match="must be as 2ms"):
+            parse_host_overhead(text)
+    with pytest.raises(ConfigurationError, match="--host-overhead is for simulated devices"):
+        EngineConfig(host_overhead="2ms")
+
+
+def build(**fields: Any) -> Any:
+    config = EngineConfig(**{"model": "llama-3.1-8b", "device": "simulated:h100", **fields})
+    return build_simulated_engine(config, SteppedClock(), HostOverhead())[1]
+
+
+def test_memory_is_what_the_weights_leave() -> None:
+    ready = build()
+    assert ready.kv_bytes == pytest.approx(0.9 * 80e9 - 2 * 8.03e9, rel=0.001)
+    assert (ready.max_num_seqs, ready.max_model_len) == (256, 131072)
+    assert ready.simulated
+    assert "simulated" in ready.device
+    assert build(kv_memory_bytes=2**30).num_blocks == 2**30 // (131072 * 16)
+    with pytest.raises(ConfigurationError, match="141 GB of weights, and a simulated h100 has 72 GB"):
+        build(model="llama-3.1-70b")
+    assert build(model="llama-3.1-70b", device="simulated:b200").num_blocks > 0

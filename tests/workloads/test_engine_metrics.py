@@ -1,0 +1,50 @@
+"""The engine's totals, there and back through /metrics."""
+
+from __future__ import annotations
+
+from abatch.engine.engine import EngineTotals
+from abatch.engine.messages import EngineStats, Ready
+from abatch.engine.metrics import ServerMetrics
+from abatch.workloads.engine_metrics import parse_engine_metrics
+
+_TOTALS = EngineTotals(
+    num_steps=12,
+    num_prefill_tokens=3000,
+    num_decode_tokens=90,
+    num_preemptions=2,
+    host_s=1.5e-05,
+    device_busy_s=12.25,
+    device_idle_s=0.5,
+)
+
+
+def page(*, simulated: bool) -> bytes:
+    ready = Ready(
+        max_model_len=1000,
+        max_num_seqs=8,
+        vocab_size=259,
+        eos_token_ids=[],
+        num_blocks=10,
+        block_size=16,
+        kv_bytes=0,
+        device='a "device"',
+        dtype="float32",
+        batching="async",
+        steps_ahead=1,
+        simulated=simulated,
+    )
+    return ServerMetrics(ready, lambda: EngineStats(totals=_TOTALS), lambda: True).render()
+
+
+def test_what_the_server_shows_is_what_the_client_reads() -> None:
+    for simulated in (False, True):
+        metrics = parse_engine_metrics(page(simulated=simulated))
+        assert metrics is not None
+        assert metrics.totals == _TOTALS
+        assert metrics.is_simulated is simulated
+        assert metrics.steps_ahead == 1
+
+
+def test_pages_of_other_servers_are_none_of_ours() -> None:
+    for body in (b"", b"<html>", b"vllm:num_requests_running 3\n", b"\xff\xfe abatch_steps_total 1\n"):
+        assert parse_engine_metrics(body) is None

@@ -1,0 +1,195 @@
+"""The engine on a simulated device as a target, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from abatch.engine.build import build_simulated_engine, simulated_host
+from abatch.engine.clock import SteppedClock
+from abatch.engine.config import EngineConfig
+from abatch.engine.protocol import ChatMessage
+from abatch.engine.virtual_engine import VirtualEngine
+from abatch.engine.virtual_time import VirtualTimeLoop
+from abatch.reports.recorder import Recorder
+from abatch.reports.summary import Summary, fill_summary
+from abatch.workloads.catalog import make_workload
+from abatch.workloads.distributions import Constant
+from abatch.workloads.engine_target import EngineTarget
+from abatch.workloads.engine_watch import EngineWatch
+from abatch.workloads.load_generator import LoadGenerator, RunLimits
+from abatch.workloads.result import Result
+from abatch.workloads.session import Scales
+from abatch.workloads.target import Call, Reply
+
+_T = TypeVar("_T")
+
+
+def with_target(use: Callable[[EngineTarget, VirtualEngine], Awaitable[_T]], **fields: Any) -> _T:
+    """Run something against an engine on a simulated H100."""
+
+    async def main() -> _T:
+        config = EngineConfig(**{"model": "llama-3.1-8b", "device": "simulated:h100", **fields})
+        clock = SteppedClock()
+        engine, ready = build_simulated_engine(config, clock, simulated_host(config))
+        virtual = VirtualEngine(engine, clock, ready, max_queue=config.max_queue)
+        async with asyncio.TaskGroup() as tasks:
+            stepping = tasks.create_task(virtual.run())
+            try:
+                return await use(EngineTarget(virtual, config.model), virtual)
+            finally:
+                stepping.cancel()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(main())
+
+
+def call(text: str, max_tokens: int = 5, session_id: str = "s") -> Call:
+    return Call([ChatMessage(role="user", content=text)], max_tokens, session_id)
+
+
+def replay(
+    *,
+    concurrency: int,
+    limits: RunLimits,
+    on_result: Callable[[Result], None],
+    workload: str = "mixed",
+    scales: Scales | None = None,
+    **fields: Any,
+) -> Any:
+    """A run; the engine's totals over its measured part."""
+
+    async def use(target: EngineTarget, _: VirtualEngine) -> Any:
+        generator = LoadGenerator(
+            make_workload(workload, scales or Scales()).with_pacing(concurrency=concurrency),
+            target,
+            limits,
+            seed=3,
+            sizer=await target.calibrate(),
+            on_result=on_result,
+        )
+        watch = EngineWatch(target, limits)
+        watching = asyncio.create_task(watch.run(0.0))
+        await generator.run(0.0)
+        watching.cancel()
+        return await watch.totals()
+
+    return with_target(use, **fields)
+
+
+def test_a_reply_has_times_counts_and_text_that_the_next_turn_repeats() -> None:
+    async def use(target: EngineTarget, _: VirtualEngine) -> tuple[Reply, Reply]:
+        first, second = Reply(), Reply()
+        question = call("one two three " * 40, max_tokens=20)
+        await target.send(question, first)
+        answer = ChatMessage(role="assistant", content="".join(first.text))
+        again = [*question.messages, answer, ChatMessage(role="user", content="four")]
+        await target.send(Call(again, 5, "s"), second)
+        return first, second
+
+    first, second = with_target(use)
+    assert (first.prompt_tokens, first.output_tokens, first.cached_tokens) == (120, 20, 0)
+    assert first.finish_reason == "length"
+    assert len(first.gaps_us) == 19
+    assert first.sent_s == 0.0
+    assert 0.005 < (first.first_s or 0) < 0.01
+    assert second.prompt_tokens == 141
+    assert second.cached_tokens == 128, "question and answer are in the prefix cache, but for the part of a block"
+
+
+def test_what_cannot_be_served_is_a_failed_reply() -> None:
+    async def use(target: EngineTarget, _: VirtualEngine) -> tuple[Reply, list[Reply]]:
+        long, many = Reply(), [Reply() for _ in range(4)]
+        await target.send(call("word " * 200), long)
+        await asyncio.gather(*(target.send(call("word"), reply) for reply in many))
+        return long, many
+
+    long, many = with_target(use, max_model_len=100, max_num_seqs=1, max_queue=2)
+    assert long.error == "context_length"
+    assert [reply.error for reply in many] == [None, None, None, "queue_full"]
+
+
+def test_a_call_that_is_cut_off_frees_what_it_held() -> None:
+    async def use(target: EngineTarget, virtual: VirtualEngine) -> int:
+        reply = Reply()
+        try:
+            async with asyncio.timeout(1.0):
+                await target.send(call("word " * 100, max_tokens=10_000), reply)
+        except TimeoutError:
+            pass
+        assert len(reply.gaps_us) > 50, "what came before still counts"
+        await asyncio.sleep(1.0)
+        assert not virtual._engine.has_work
+        return virtual._engine.scheduler.blocks.num_held
+
+    assert with_target(use) == 0
+
+
+def test_the_same_seed_is_the_same_run_byte_for_byte() -> None:
+    def run() -> tuple[bytes, bytes]:
+        results: list[Result] = []
+        recorder = Recorder((2.0, 20.0))
+        limits = RunLimits(duration_s=20, warmup_s=2, drain_s=3)
+        totals = replay(concurrency=40, limits=limits, on_result=lambda r: (results.append(r), recorder.add(r))[0])
+        summary = fill_summary(Summary(), recorder, 18.0)
+        return msgspec.json.encode(results), msgspec.json.encode(summary) + msgspec.json.encode(totals)
+
+    assert run() == run()
+
+
+def test_the_batching_modes_differ_as_theory_says() -> None:
+    """Static batches wait for each other; synchronous steps are longer by what the host needs; nothing else differs."""
+    runs = {}
+    for batching in ("window", "continuous", "async"):
+        recorder = Recorder((5.0, 60.0))
+        limits = RunLimits(duration_s=60, warmup_s=5, drain_s=10)
+        totals = replay(
+            concurrency=40,
+            limits=limits,
+            on_result=recorder.add,
+            batching=batching,
+            host_overhead="2ms",
+            workload="agent-tools",
+        )
+        metrics = fill_summary(Summary(), recorder, 55.0).metrics
+        runs[batching] = totals, metrics["ttft"]["all"], metrics["itl"]["all"]
+    (_, window_ttft, _), (sync, sync_ttft, sync_itl), (ahead, ahead_ttft, ahead_itl) = runs.values()
+    assert window_ttft.p50_ms > 10 * sync_ttft.p50_ms
+    assert sync.device_idle_s / (sync.device_idle_s + sync.device_busy_s) > 0.15
+    assert ahead.device_idle_s / (ahead.device_idle_s + ahead.device_busy_s) < 0.01
+    assert 1.5 < sync_itl.p50_ms - ahead_itl.p50_ms < 2.5
+    assert ahead_ttft.p50_ms < sync_ttft.p50_ms
+
+
+def test_memory_does_not_grow_with_the_length_of_a_run() -> None:
+    sizes = []
+    num_results = 0
+
+    def on_result(_: Result) -> None:
+        nonlocal num_results
+        num_results += 1
+        if num_results % 500 == 0:
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
+
+    scales = Scales(output_tokens=Constant(4), context=0.2, time=0.1)
+    tracemalloc.start()
+    try:
+        limits = RunLimits(duration_s=200, drain_s=1)
+        replay(
+            concurrency=4,
+            limits=limits,
+            on_result=on_result,
+            num_blocks=500,
+            max_model_len=8000,
+            scales=scales,
+            workload="agent-tools",
+        )
+    finally:
+        tracemalloc.stop()
+    assert len(sizes) >= 6
+    assert max(sizes[-3:]) < 1.1 * max(sizes[1:4]), sizes
