@@ -38,7 +38,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         compute_efficiency: Share of the operations that real matrix products reach.
         launch_s: What each step takes beyond that: gaps between kernels, sampling.
         step_s: Every step takes exactly this, whatever it computes (for showing overlap). None: the roofline.
-        host: What the host is assumed to need, where it is simulated too.
+        host: What the host is assumed to need, where it is simulated too. By default what our own engine was measured
+            to need with a torch model (docs/benchmarks.md), rounded up.
     """
 
     name: str

@@ -122,7 +122,7 @@ def test_the_place_of_a_finished_request_is_taken_in_the_next_step() -> None:
 
 def test_a_device_without_requests_is_not_idle() -> None:
     for batching in ("continuous", "async"):
-        loop = Loop(batching)  # type: ignore[arg-type]
+        loop = Loop(batching)
         loop.submit("a", max_tokens=3)
         loop.drain()
         idle_s, host_s = loop.engine.totals.device_idle_s, loop.engine.totals.host_s

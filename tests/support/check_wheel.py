@@ -25,7 +25,7 @@ def main() -> None:
         abatch = Path(folder) / "bin" / "abatch"
         subprocess.run([abatch, "--version"], check=True, cwd=folder)
         subprocess.run([abatch, "bench", "--help"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
-        simulated = [abatch, "bench", "--device", "simulated:h100", "--duration", "10", "--output", "run"]
+        simulated = [str(abatch), "bench", "--device", "simulated:h100", "--duration", "10", "--output", "run"]
         output = subprocess.run(simulated, check=True, cwd=folder, capture_output=True, text=True).stdout
         assert output.startswith("SIMULATED"), output
         serve = subprocess.run([abatch, "serve"], check=False, cwd=folder, capture_output=True, text=True)

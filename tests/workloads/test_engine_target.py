@@ -134,7 +134,12 @@ def test_the_same_seed_is_the_same_run_byte_for_byte() -> None:
         results: list[Result] = []
         recorder = Recorder((2.0, 20.0))
         limits = RunLimits(duration_s=20, warmup_s=2, drain_s=3)
-        totals = replay(concurrency=40, limits=limits, on_result=lambda r: (results.append(r), recorder.add(r))[0])
+
+        def on_result(result: Result) -> None:
+            results.append(result)
+            recorder.add(result)
+
+        totals = replay(concurrency=40, limits=limits, on_result=on_result)
         summary = fill_summary(Summary(), recorder, 18.0)
         return msgspec.json.encode(results), msgspec.json.encode(summary) + msgspec.json.encode(totals)
 
