@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from .request import Batch
 
 _GAIN = 0.25
 _DEVIATION_GAIN = 0.125
-_FULL_GAIN_TOKENS = 256
-"""Prefill tokens from which on a step says something about what each of them takes."""
-
 _TRUSTED_AFTER = 5
 """Steps of a kind before its forecast is used. Of these the shortest counts: first steps load, compile, fault in."""
 
@@ -36,7 +35,7 @@ class _Average:
 
 
 class _Kind:
-    """Steps with prefill, or steps without: one value learnt of them, and how far off the forecasts were."""
+    """Steps of a kind: one value learnt of them, and how far off their forecasts were."""
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -47,9 +46,9 @@ class _Kind:
     def is_trusted(self) -> bool:
         return self._num_steps >= _TRUSTED_AFTER
 
-    def learn(self, value: float, *, gain: float, error_s: float) -> None:
+    def learn(self, value: float, error_s: float) -> None:
         if self.is_trusted:
-            self.value += gain * (value - self.value)
+            self.value += _GAIN * (value - self.value)
             self.error_s += _DEVIATION_GAIN * (error_s - self.error_s)
         else:
             self.value = min(self.value, value) if self._num_steps else value
@@ -59,23 +58,24 @@ class _Kind:
 class StepForecast:
     """Learns how long steps take on the device, and the host to plan and launch one.
 
-    A step takes a base, learnt from steps that only decode, and a time for each prefill token. Running averages: loads
-    drift over seconds, and steps are milliseconds. A step planned too late leaves the device idle, one planned early
-    merely misses what arrives in between, so the forecast is the expectation less its mean error and 2%. (On simulated
-    `mixed` traffic this idles 0.1% and is early by 8% of a step. A least-squares fit with a common error idles 1% at
-    the same earliness: steps with and without prefill are predictable to very different degrees.)
+    A step takes a base, learnt from steps that only decode, and a time for each prefill token, learnt by powers of two
+    of their number: few of them ride along for nothing while weights and KV are read, many cost what they compute.
+    Running averages: loads drift over seconds, and steps are milliseconds. A step planned too late leaves the device
+    idle, one planned early merely misses what arrives in between, so the forecast is the expectation less its mean
+    error and 2%. (A least-squares fit with a common error idles ten times as much: steps with and without prefill are
+    predictable to very different degrees.)
     """
 
     def __init__(self) -> None:
         self._decode = _Kind()
         """Its value: seconds a step."""
-        self._prefill = _Kind()
-        """Its value: seconds a token, beyond what the step takes anyway."""
+        self._prefill: defaultdict[int, _Kind] = defaultdict(_Kind)
+        """By bits in the number of prefill tokens. Its value: seconds a token, beyond what the step takes anyway."""
         self._launch = _Average()
 
     def step_s(self, batch: Batch) -> float:
         """What a step will take at least; 0 while too little is known."""
-        kind = self._prefill if batch.num_prefill_tokens else self._decode
+        kind = self._kind(batch)
         if not kind.is_trusted:
             return 0.0
         return max(0.0, (1 - _CAUTION) * self._expected_s(batch) - kind.error_s)
@@ -88,16 +88,19 @@ class StepForecast:
     def learn(self, batch: Batch, *, device_s: float, launch_s: float) -> None:
         """Take in what a step took on the device, and the host to plan and launch it."""
         self._launch.add(launch_s)
-        expected_s, num_prefill = self._expected_s(batch), batch.num_prefill_tokens
-        kind = self._prefill if num_prefill else self._decode
+        kind, expected_s, num_prefill = self._kind(batch), self._expected_s(batch), batch.num_prefill_tokens
         error_s = abs(device_s - expected_s)
         if kind.is_trusted:
             device_s = min(device_s, _LARGEST_GROWTH * expected_s)
         if num_prefill:
-            gain = _GAIN * min(1.0, num_prefill / _FULL_GAIN_TOKENS)
-            kind.learn(max(0.0, device_s - self._decode.value) / num_prefill, gain=gain, error_s=error_s)
+            kind.learn(max(0.0, device_s - self._decode.value) / num_prefill, error_s)
         else:
-            kind.learn(device_s, gain=_GAIN, error_s=error_s)
+            kind.learn(device_s, error_s)
+
+    def _kind(self, batch: Batch) -> _Kind:
+        num_prefill = batch.num_prefill_tokens
+        return self._prefill[num_prefill.bit_length()] if num_prefill else self._decode
 
     def _expected_s(self, batch: Batch) -> float:
-        return self._decode.value + self._prefill.value * batch.num_prefill_tokens
+        num_prefill = batch.num_prefill_tokens
+        return self._decode.value + (self._kind(batch).value * num_prefill if num_prefill else 0.0)

@@ -81,10 +81,14 @@ def _request_events(run: RunReader) -> Iterator[dict[str, Any]]:
     requests = sorted((_Request(result) for result in run.results()), key=lambda request: request.due_s)
     free: list[int] = []
     busy: list[tuple[float, int]] = []
+    num_rows = 0
     for request in requests:
         while busy and busy[0][0] <= request.due_s:
             heapq.heappush(free, heapq.heappop(busy)[1])
         row = heapq.heappop(free) if free else len(busy) + 1
+        if row > num_rows:
+            num_rows = row
+            yield _name("thread_name", _REQUESTS, row, f"requests, row {row}")
         heapq.heappush(busy, (request.end_s, row))
         first_s = request.end_s if request.first_s is None else request.first_s
         yield _span(_REQUESTS, row, f"{request.name} first token", request.due_s, first_s, request.facts)

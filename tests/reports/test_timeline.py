@@ -62,7 +62,7 @@ def rows(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     for event in events:
         if event["ph"] == "X":
             key = event["pid"], event["tid"]
-            found[names.get(key, f"request row {event['tid']}")].append(event)
+            found[names[key]].append(event)
     return {name: sorted(spans, key=lambda span: float(span["ts"])) for name, spans in found.items()}
 
 
