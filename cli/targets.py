@@ -51,7 +51,7 @@ class RemoteServer:
         )
         try:
             await target.engine_totals()
-            yield Opened(target, target.shown_url, target.is_simulated)
+            yield Opened(target, target.shown_url, target.engine is not None and target.engine.is_simulated)
         finally:
             await target.close()
 
@@ -82,7 +82,10 @@ class OwnServer:
         async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url:
             target = await HttpTarget.connect(url, model=None, api_key=None, headers={}, timeout_s=self.timeout_s)
             try:
+                await target.engine_totals()
                 label = f"abatch serve, {self.config.batching} batching"
+                if self.config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
+                    label += " (on a CPU as continuous)"
                 is_simulated = self.config.is_simulated
                 yield Opened(target, f"{label}, {self.config.device}" if is_simulated else label, is_simulated)
             finally:

@@ -55,6 +55,8 @@ def print_comparison(console: Console, runs: Mapping[str, Summary]) -> None:
     for name, summary in runs.items():
         for problem in doubts(summary):
             console.print(Text("NOT TRUSTED", style="bold yellow") + Text(f": {name}: {problem}", style="default"))
+        for warning in summary.warnings:
+            console.print(Text(f"note: {name}: {warning}", style="yellow"))
         if not summary.is_complete:
             console.print(Text(f"INTERRUPTED: {name} did not finish", style="bold yellow"))
 

@@ -14,7 +14,7 @@ from yarl import URL
 from ..engine.engine import EngineTotals
 from ..engine.errors import AbatchError, ConfigurationError
 from ..engine.protocol import ChatMessage, ErrorBody, ModelList
-from .engine_metrics import read_engine_metrics
+from .engine_metrics import EngineMetrics, read_engine_metrics
 from .prompts import PromptSizer
 from .target import Call, Reply
 
@@ -75,7 +75,8 @@ class HttpTarget:
         self.shown_url = hide_credentials(base_url)
         self.model = model
         self.takes_ignore_eos = True
-        self.is_simulated = False
+        self.engine: EngineMetrics | None = None
+        """What the engine behind it said of itself last, if it is one of ours."""
         self.warnings: list[str] = []
 
     @classmethod
@@ -210,11 +211,8 @@ class HttpTarget:
 
     async def engine_totals(self) -> EngineTotals | None:
         """See `Target.engine_totals`."""
-        metrics = await read_engine_metrics(self._http, self.base_url)
-        if metrics is None:
-            return None
-        self.is_simulated = metrics.is_simulated
-        return metrics.totals
+        self.engine = await read_engine_metrics(self._http, self.base_url)
+        return None if self.engine is None else self.engine.totals
 
     def _body(self, call: Call) -> dict[str, Any]:
         body: dict[str, Any] = {

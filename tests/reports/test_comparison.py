@@ -48,12 +48,14 @@ def test_metrics_idle_time_and_throughput_stand_side_by_side() -> None:
 def test_it_says_what_is_simulated_unfinished_or_not_to_be_trusted() -> None:
     broken = run(10.0, is_complete=False)
     broken.errors = {"http_503": 100}
+    broken.warnings = ["half of it is made up"]
     text = shown({"continuous": run(10.0, count=20, simulated=True), "async": broken})
     assert text.startswith("SIMULATED")
     assert "(n=20)" in text
     assert cells(text, "failed") == ["0", "100"]
     assert "NOT TRUSTED: async: 25.0% of the requests failed" in text
     assert "INTERRUPTED: async" in text
+    assert "note: async: half of it is made up" in text
 
 
 def test_a_target_without_an_engine_of_ours_has_no_engine_figures() -> None:
