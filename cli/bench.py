@@ -13,7 +13,7 @@ from ..reports.console import print_summary
 from ..reports.gates import Judgement, Outcome, parse_rule
 from ..reports.run_file import RunReader
 from ..reports.summary import Summary
-from ..reports.timeline import write_timeline
+from ..reports.timeline import check_writable, write_timeline
 from ..workloads.http_target import hide_credentials, normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run
@@ -105,6 +105,8 @@ def bench(
         _refuse_with_url(model, engine, real_time=real_time, step_log=step_log)
         source = RemoteServer(url=url, model=model_name, api_key=_api_key(api_key), headers=headers, timeout_s=timeout)
         options |= {"url": hide_credentials(url), "model_name": model_name}
+    if timeline is not None:
+        check_writable(timeline)
     rules = [parse_rule(text) for text in require or []]
     plan = Plan(traffic=make_traffic(traffic), source=source, folder=output, options=options)
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))

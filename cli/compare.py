@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,6 +74,9 @@ def compare(
                 break
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # empty, if the first run did not begin
     print_comparison(console, runs)
     console.print(f"saved in {folder}", soft_wrap=True)
     if not all(summary.is_complete for summary in runs.values()):

@@ -97,6 +97,7 @@ class SimulatedEngine:
     """The engine on a simulated device, in this process and in virtual time."""
 
     config: EngineConfig
+    timeout_s: float
     has_step_log: bool
     is_virtual: ClassVar[bool] = True
 
@@ -111,7 +112,8 @@ class SimulatedEngine:
             label = f"abatch, {config.batching} batching, {ready.device}, host {host} a step"
             async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback
                 stepping = tasks.create_task(virtual.run())
-                yield Opened(EngineTarget(virtual, config.model), label, is_simulated=True)
+                target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s)
+                yield Opened(target, label, is_simulated=True)
                 stepping.cancel()
 
 

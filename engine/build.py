@@ -53,6 +53,10 @@ def build_simulated_engine(
     roofline = Roofline(shape, device, dtype_bytes)
     num_blocks = _num_blocks(config, shape, device, dtype_bytes, roofline.weight_bytes)
     max_model_len = config.max_model_len or min(shape.max_position, num_blocks * config.block_size)
+    if max_model_len > shape.max_position:
+        raise ConfigurationError(
+            f"--max-model-len {max_model_len} is over the {shape.max_position} positions of {shape.name}"
+        )
     scheduler_config = config.scheduler_config(max_model_len=max_model_len, on_cpu=False)
     scheduler = Scheduler(
         scheduler_config, BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
@@ -67,7 +71,7 @@ def build_simulated_engine(
         block_size=config.block_size,
         kv_bytes=num_blocks * config.block_size * shape.kv_bytes_per_token(dtype_bytes),
         device=f"simulated {device.name}",
-        dtype="float32" if dtype_bytes == 4 else "bfloat16",
+        dtype="bfloat16" if config.dtype == "auto" else config.dtype,
         batching=config.batching,
         steps_ahead=engine.steps_ahead,
         simulated=True,
@@ -78,15 +82,20 @@ def build_simulated_engine(
 def _num_blocks(
     config: EngineConfig, shape: ModelShape, device: DeviceProfile, dtype_bytes: int, weight_bytes: int
 ) -> int:
+    block_bytes = shape.kv_bytes_per_token(dtype_bytes) * config.block_size
+    free_bytes = int(device.usable_bytes) - weight_bytes
+    what_is_there = (
+        f"{shape.name} has {weight_bytes / 1e9:.1f} GB of weights, and a simulated {device.name} has "
+        f"{device.usable_bytes / 1e9:.0f} GB for weights and KV"
+    )
+    if free_bytes < block_bytes:
+        raise ConfigurationError(f"{what_is_there}; take a larger device, or describe one as JSON")
     if config.num_blocks is not None:
-        return config.num_blocks
-    budget = config.kv_memory_bytes
-    if budget is None:
-        budget = int(device.usable_bytes) - weight_bytes
-    num_blocks = budget // (shape.kv_bytes_per_token(dtype_bytes) * config.block_size)
+        num_blocks = config.num_blocks
+    else:
+        num_blocks = (free_bytes if config.kv_memory_bytes is None else config.kv_memory_bytes) // block_bytes
     if num_blocks < 1:
-        raise ConfigurationError(
-            f"{shape.name} has {weight_bytes / 1e9:.0f} GB of weights, and a simulated {device.name} has "
-            f"{device.usable_bytes / 1e9:.0f} GB for weights and KV; take a larger device, or describe one as JSON"
-        )
+        raise ConfigurationError(f"--kv-memory holds no KV block, which has {block_bytes} bytes; raise it")
+    if num_blocks * block_bytes > free_bytes:
+        raise ConfigurationError(f"{what_is_there}; {num_blocks} KV blocks of {block_bytes} bytes are too many")
     return num_blocks

@@ -14,6 +14,7 @@ BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous", "async")
 LoadFormat = Literal["auto", "dummy"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+_LONGEST_WINDOW_S = 3600.0
 _DEFAULT_SEQS = {True: 64, False: 256}
 _DEFAULT_BATCHED_TOKENS = {True: 256, False: 2048}
 """By whether the device is a CPU."""
@@ -48,8 +49,10 @@ class SchedulerConfig:
         for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "window_size"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if self.window_timeout_s < 0:
-            raise ConfigurationError(f"--window-timeout must not be negative, not {self.window_timeout_s}")
+        if not 0 <= self.window_timeout_s <= _LONGEST_WINDOW_S:
+            raise ConfigurationError(
+                f"--window-timeout must be 0 to {_LONGEST_WINDOW_S:g} seconds, not {self.window_timeout_s:g}"
+            )
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise ConfigurationError(
                 f"--max-num-batched-tokens ({self.max_num_batched_tokens}) must be at least --max-num-seqs "

@@ -59,8 +59,10 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for field in ("bandwidth_efficiency", "compute_efficiency"):
             if not 0 < getattr(self, field) <= 1:
                 raise ValueError(f"{field} must be above 0 and at most 1")
-        if min(self.launch_s, self.host.step_s, self.host.sequence_s, self.step_s or 0.0) < 0:
+        if min(self.launch_s, self.host.step_s, self.host.sequence_s) < 0:
             raise ValueError("times must not be negative")
+        if self.step_s is not None and not 1e-6 <= self.step_s <= 3600:
+            raise ValueError("step_s must be between a microsecond and an hour")
 
     @property
     def usable_bytes(self) -> float:
@@ -91,7 +93,10 @@ def load_device(device: str) -> DeviceProfile:
     if name in DEVICES:
         return DEVICES[name]
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)ms", name):
-        return msgspec.structs.replace(DEVICES["h200"], name=name, step_s=float(match[1]) / 1e3)
+        try:
+            return msgspec.structs.replace(DEVICES["h200"], name=name, step_s=float(match[1]) / 1e3)
+        except ValueError as error:
+            raise ConfigurationError(f"--device {device}: {error}") from error
     if not name.endswith(".json"):
         raise ConfigurationError(
             f"there is no simulated device {name!r}; choose {', '.join(DEVICES)}, a step time as in simulated:5ms, "

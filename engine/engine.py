@@ -16,6 +16,9 @@ from .runner import LaunchedStep, ModelRunner, StepResult, TokenLogprobs
 from .scheduler import Scheduler
 from .step_log import OnStep, StepRecord
 
+_LOOK_EVERY_S = 0.002
+"""How often the loop looks at a step that may have ended before its forecast."""
+
 
 class TokenOutput(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One more token of a request, or its end. `token_id` is None when a request ended without a token."""
@@ -148,15 +151,26 @@ class Engine:
     def idle_s(self) -> float | None:
         """Seconds until `step` should be called: 0 now, None not before a request arrives."""
         if self._in_flight:
-            flight = self._in_flight[-1]
-            starts_s = max(flight.launched_s, self._device_end_s)
-            at_s: float | None = starts_s + flight.step_s - self._forecast.lead_s
+            idle_s: float | None = self._until_planning_s(self._in_flight[-1])
         else:
             at_s = self.scheduler.next_step_at_s()
-        idle_s = None if at_s is None else max(0.0, at_s - self._clock())
+            idle_s = None if at_s is None else max(0.0, at_s - self._clock())
         if idle_s != 0.0:
             self._pause_host_time()
         return idle_s
+
+    def _until_planning_s(self, flight: _Flight) -> float:
+        """Until shortly before the step in flight is expected to end, but no longer than until the next look at it.
+
+        Looking bounds what a wrong forecast can cost. Up to the length of a step without prefill nobody needs to look.
+        """
+        now_s, lead_s = self._clock(), self._forecast.lead_s
+        starts_s = max(flight.launched_s, self._device_end_s)
+        idle_s = starts_s + flight.step_s - lead_s - now_s
+        if idle_s <= 0 or flight.launched.is_done():
+            return 0.0
+        look_s = max(_LOOK_EVERY_S, starts_s + min(flight.step_s, self._forecast.least_s) - lead_s - now_s)
+        return min(idle_s, look_s)
 
     def _collect(self, flight: _Flight) -> list[TokenOutput]:
         """Wait for a step and take in what it sampled."""
@@ -193,8 +207,9 @@ class Engine:
         totals.device_busy_s += end_s - start_s
         totals.device_idle_s += max(0.0, start_s - self._idle_since_s)
         self._idle_since_s = max(self._idle_since_s, end_s)
-        # Where launching *is* the device's work, as on a CPU, it is not the host's.
-        totals.host_s -= max(0.0, min(end_s, flight.launched_s) - max(start_s, flight.planned_s))
+        if self._runner.is_synchronous:
+            # Launching is the device's work then, and not the host's.
+            totals.host_s -= max(0.0, min(end_s, flight.launched_s) - max(start_s, flight.planned_s))
         if self._on_step is not None:
             self._on_step(
                 StepRecord(

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -51,11 +51,14 @@ class _Channel:
 
     def receive(self) -> ToEngine | None:
         """The next message; None when the other end is gone."""
-        header = self._reader.read(LENGTH.size)
-        if len(header) < LENGTH.size:
+        try:
+            header = self._reader.read(LENGTH.size)
+            if len(header) < LENGTH.size:
+                return None
+            (length,) = LENGTH.unpack(header)
+            body = self._reader.read(length)
+        except ConnectionError:  # it went without reading all we had said
             return None
-        (length,) = LENGTH.unpack(header)
-        body = self._reader.read(length)
         return to_engine_decoder.decode(body) if len(body) == length else None
 
     def send_now(self, message: FromEngine) -> None:
@@ -156,9 +159,11 @@ def main() -> None:
     if not isinstance(start, Start):
         return
     channel.start_threads()
-    path = start.config.step_log
+    step_log: StepLog | None = None
     try:
-        with StepLog(Path(path)) if path else nullcontext() as step_log:
+        with ExitStack() as files:
+            if start.config.step_log is not None:
+                step_log = files.enter_context(StepLog(Path(start.config.step_log)))
             engine, ready = build_engine(start.config, on_step=step_log.add if step_log else None)
             channel.is_loading = False
             channel.send(ready)
@@ -166,6 +171,8 @@ def main() -> None:
     except AbatchError as error:
         if not channel.is_loading:
             raise
+        if step_log is not None:
+            step_log.discard()
         channel.send_now(Failed(str(error)))
         sys.exit(1)
 

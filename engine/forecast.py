@@ -81,6 +81,11 @@ class StepForecast:
         return max(0.0, (1 - _CAUTION) * self._expected_s(batch) - kind.error_s)
 
     @property
+    def least_s(self) -> float:
+        """What a step takes that only decodes; 0 while too little is known."""
+        return self._decode.value if self._decode.is_trusted else 0.0
+
+    @property
     def lead_s(self) -> float:
         """How long before a step's end the next one must be planned to be there in time."""
         return self._launch.mean + 4 * self._launch.deviation + _SLACK_S

@@ -56,7 +56,10 @@ def sampling_params(
 
     Raises:
         RequestError: the values contradict each other.
+        UnsupportedError: log-probabilities, of a device that computes none.
     """
+    if num_logprobs is not None and ready.simulated:
+        raise UnsupportedError("a simulated device computes no log-probabilities", param="logprobs")
     wanted = frozenset(fields.stop_token_ids or ())
     if wanted and max(wanted) >= ready.vocab_size:
         raise RequestError(

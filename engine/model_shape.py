@@ -9,14 +9,24 @@ import msgspec
 
 from .errors import ConfigurationError, UnsupportedModelError
 
-_WITHOUT_GATE = frozenset({"gpt2", "gpt_neox", "gptj", "gpt_bigcode", "opt", "phi", "starcoder2", "falcon", "bloom"})
+_WITHOUT_GATE = frozenset(
+    "apertus arcee bloom codegen falcon gpt2 gpt_bigcode gpt_neo gpt_neox gptj mpt nemotron opt phi starcoder2".split()
+)
 """Model types whose MLP is two matrices. The others have a third, the gate."""
+
+_SLIDING_PATTERNS = {"gemma2": 2, "gemma3_text": 6, "cohere2": 4}
 
 _OTHER_KINDS = {
     "kv_lora_rank": "latent attention (MLA)",
     "ssm_cfg": "state space layers",
     "mamba_d_state": "state space layers",
+    "state_size": "state space layers",
     "linear_num_key_heads": "linear attention layers",
+    "attn_type_list": "linear attention layers",
+    "lru_width": "recurrent layers",
+    "conv_L_cache": "convolution layers",
+    "moe_num_experts": "experts under names of its own",
+    "quantization_config": "quantised weights",
 }
 
 
@@ -50,6 +60,11 @@ class ModelShape(msgspec.Struct, frozen=True, kw_only=True):
     num_expert_layers: int = 0
     sliding_window: int = 0
     num_sliding_layers: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = (self.num_layers, self.hidden_size, self.num_heads, self.num_kv_heads, self.head_size, self.vocab_size)
+        if min(*sizes, self.max_position) < 1 or self.num_active_experts > self.num_experts:
+            raise ValueError("a size is below 1, or more experts are active than there are")
 
     @property
     def attention_params(self) -> int:
@@ -177,7 +192,7 @@ def load_shape(model: str) -> ModelShape:
         raise ConfigurationError(f"cannot read {path}: {error}") from error
     try:
         return shape_of(config.get("text_config", config), name=_name(path))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise UnsupportedModelError(f"{path} is not a decoder's configuration: {error!r}") from error
 
 
@@ -201,7 +216,9 @@ def shape_of(config: dict[str, Any], *, name: str) -> ModelShape:
 
     for key, kind in _OTHER_KINDS.items():
         if config.get(key) is not None:
-            raise UnsupportedModelError(f"{name} has {kind}, which the cost model does not know")
+            raise UnsupportedModelError(f"{name} has {kind} ({key}), which the cost model does not know")
+    if config.get("interleave_moe_layer_step", 1) > 1:
+        raise UnsupportedModelError(f"{name} has experts in some layers only, which the cost model does not know")
     num_layers, hidden_size = int(first("num_hidden_layers", "n_layer")), int(first("hidden_size", "n_embd"))
     num_heads = int(first("num_attention_heads", "n_head"))
     num_experts = int(first("num_experts", "num_local_experts", "n_routed_experts", default=0))
@@ -219,7 +236,7 @@ def shape_of(config: dict[str, Any], *, name: str) -> ModelShape:
         num_layers=num_layers,
         hidden_size=hidden_size,
         num_heads=num_heads,
-        num_kv_heads=int(first("num_key_value_heads", default=num_heads)),
+        num_kv_heads=_num_kv_heads(config, num_heads),
         head_size=int(first("head_dim", default=hidden_size // num_heads)),
         vocab_size=int(first("vocab_size")),
         # transformers' default is to tie; configurations that do not say so say it.
@@ -236,10 +253,21 @@ def shape_of(config: dict[str, Any], *, name: str) -> ModelShape:
     )
 
 
+def _num_kv_heads(config: dict[str, Any], num_heads: int) -> int:
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        return 1
+    return int(config.get("num_key_value_heads") or config.get("num_kv_heads") or num_heads)
+
+
 def _sliding(config: dict[str, Any], num_layers: int) -> dict[str, int]:
     window = config.get("sliding_window")
     if not window or config.get("use_sliding_window") is False:
         return {}
     kinds = config.get("layer_types")
-    num_sliding = sum(kind == "sliding_attention" for kind in kinds) if kinds else num_layers
+    # Every n-th layer sees everything; files older than `layer_types` say n, or leave it to the model's code.
+    pattern = config.get("sliding_window_pattern") or _SLIDING_PATTERNS.get(str(config.get("model_type")))
+    if kinds:
+        num_sliding = sum(kind == "sliding_attention" for kind in kinds)
+    else:
+        num_sliding = num_layers - num_layers // int(pattern) if pattern else num_layers
     return {"sliding_window": int(window), "num_sliding_layers": num_sliding}

@@ -18,7 +18,8 @@ class Roofline:
         operations = 2 * weights a token goes through * tokens + 2 * output head * samples
                      + 4 * layers * query heads * head size * (query, key) pairs
 
-    Of E experts a layer with k active, T tokens with independent choices touch E * (1 - (1 - k / E) ** T).
+    32-bit weights are multiplied at half the rate. Of E experts a layer with k active, T tokens with independent
+    choices touch E * (1 - (1 - k / E) ** T).
     """
 
     def __init__(self, shape: ModelShape, device: DeviceProfile, dtype_bytes: int = 2) -> None:
@@ -26,7 +27,7 @@ class Roofline:
         self._device = device
         self._dtype_bytes = dtype_bytes
         self._bytes_per_s = device.bandwidth_bytes_per_s * device.bandwidth_efficiency
-        self._flops_per_s = device.flops_per_s * device.compute_efficiency
+        self._flops_per_s = device.flops_per_s * device.compute_efficiency * 2 / dtype_bytes
         self._kv_bytes = shape.kv_bytes_per_token(dtype_bytes)
         self._flops_per_token = 2 * (shape.dense_params + shape.num_active_experts * shape.expert_params)
         self._flops_per_pair = 4 * shape.num_layers * shape.num_heads * shape.head_size

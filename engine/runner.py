@@ -36,6 +36,9 @@ class StepResult:
 class LaunchedStep(Protocol):
     """A step under way on the device."""
 
+    def is_done(self) -> bool:
+        """Whether the device is done with it, without waiting."""
+
     def collect(self) -> StepResult:
         """Wait for the step's result."""
 

@@ -9,6 +9,7 @@ import torch
 
 from .request import SamplingParams, ScheduledChunk
 from .runner import TokenLogprobs
+from .transfer import HostCopy, to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,13 @@ class _RowLogprobs:
 
     wanted: list[int]
     counts: list[int]
-    chosen: torch.Tensor
-    values: torch.Tensor
-    ids: torch.Tensor
+    chosen: HostCopy
+    values: HostCopy
+    ids: HostCopy
 
     def to_host(self, num_rows: int) -> list[TokenLogprobs | None]:
         result: list[TokenLogprobs | None] = [None] * num_rows
-        chosen, values, ids = self.chosen.tolist(), self.values.tolist(), self.ids.tolist()
+        chosen, values, ids = (copy.wait().tolist() for copy in (self.chosen, self.values, self.ids))
         for row, (index, count) in enumerate(zip(self.wanted, self.counts, strict=True)):
             pairs = list(zip(ids[row][:count], values[row][:count], strict=True))
             result[index] = TokenLogprobs(chosen[row], pairs)
@@ -32,14 +33,19 @@ class _RowLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class SampledRows:
-    """What was sampled, still on the device: reading it there would make the host wait."""
+    """What was sampled: on the device as `device_ids` `[rows]`, and on its way to the host."""
 
-    token_ids: torch.Tensor
+    device_ids: torch.Tensor
+    host_ids: HostCopy
     logprobs: _RowLogprobs | None
+
+    def is_done(self) -> bool:
+        """Whether it is on the host."""
+        return self.host_ids.is_done()
 
     def to_host(self) -> tuple[list[int], list[TokenLogprobs | None]]:
         """Token ids, and the log-probabilities by row (empty if no row asked for any). Waits for the device."""
-        token_ids: list[int] = self.token_ids.tolist()
+        token_ids: list[int] = self.host_ids.wait().tolist()
         return token_ids, self.logprobs.to_host(len(token_ids)) if self.logprobs is not None else []
 
 
@@ -68,14 +74,18 @@ class Sampler:
         token_ids = logits.argmax(dim=-1)
         random_rows = [index for index, chunk in enumerate(chunks) if not chunk.request.sampling.is_greedy]
         if random_rows:
-            rows = torch.tensor(random_rows, device=self._device)
+            rows = self._tensor(random_rows, torch.long)
             token_ids[rows] = self._draw(logits[rows], [chunks[index] for index in random_rows])
-        return SampledRows(token_ids, _logprobs(raw, token_ids, chunks))
+        logprobs = self._logprobs(raw, token_ids, chunks)
+        return SampledRows(token_ids, HostCopy(token_ids), logprobs)
+
+    def _tensor(self, values: Sequence[int] | Sequence[float], dtype: torch.dtype) -> torch.Tensor:
+        return to_device(values, self._device, dtype)
 
     def _draw(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
         """Random tokens `[rows]` by the exponential race, which equals drawing from the softmax."""
         params = [chunk.request.sampling for chunk in chunks]
-        temperatures = torch.tensor([param.temperature for param in params], device=self._device)
+        temperatures = self._tensor([param.temperature for param in params], torch.float32)
         logits = logits / temperatures.unsqueeze(1)
         if any(param.top_k > 0 or param.top_p < 1.0 for param in params):
             logits = _restrict(logits, params)
@@ -84,11 +94,25 @@ class Sampler:
         unseeded = [index for index, param in enumerate(params) if param.seed is None]
         if unseeded:
             shape = (len(unseeded), race.shape[1])
-            race[unseeded] = torch.empty(shape, device=self._device).exponential_(generator=self._generator)
+            rows = self._tensor(unseeded, torch.long)
+            race[rows] = torch.empty(shape, device=self._device).exponential_(generator=self._generator)
         for index, chunk in enumerate(chunks):
             if chunk.request.sampling.seed is not None:
                 race[index].exponential_(generator=self._own_generator(chunk))
         return (probabilities / race.clamp_min(1e-30)).argmax(dim=-1)
+
+    def _logprobs(
+        self, logits: torch.Tensor, token_ids: torch.Tensor, chunks: Sequence[ScheduledChunk]
+    ) -> _RowLogprobs | None:
+        wanted = [index for index, chunk in enumerate(chunks) if chunk.request.sampling.logprobs is not None]
+        if not wanted:
+            return None
+        rows = self._tensor(wanted, torch.long)
+        counts = [chunks[index].request.sampling.logprobs or 0 for index in wanted]
+        distribution = logits[rows].log_softmax(dim=-1)
+        top = distribution.topk(min(max(counts), distribution.shape[1]), dim=-1)
+        chosen = distribution.gather(1, token_ids[rows].unsqueeze(1)).squeeze(1)
+        return _RowLogprobs(wanted, counts, HostCopy(chosen), HostCopy(top.values), HostCopy(top.indices))
 
     def _own_generator(self, chunk: ScheduledChunk) -> torch.Generator:
         """A generator that depends on the seed and the position only, so that recomputing a token redraws it."""
@@ -114,13 +138,13 @@ def _bend_logits(row: torch.Tensor, chunk: ScheduledChunk, last_token: torch.Ten
     sampling = chunk.request.sampling
     if sampling.has_penalties and chunk.num_output > 0:
         request = chunk.request
-        written = torch.tensor(request.token_ids[request.num_prompt : chunk.end], dtype=torch.long, device=row.device)
+        written = to_device(request.token_ids[request.num_prompt : chunk.end], row.device, torch.long)
         if written.numel() < chunk.num_output:  # the token before this one is in flight: only the device knows it
             written = torch.cat([written, last_token])
         counts = torch.zeros_like(row).index_add_(0, written, torch.ones_like(written, dtype=row.dtype))
         row -= sampling.presence_penalty * (counts > 0) + sampling.frequency_penalty * counts
     if chunk.num_output < sampling.min_tokens and sampling.suppressed_token_ids:
-        row[list(sampling.suppressed_token_ids)] = float("-inf")
+        row[to_device(list(sampling.suppressed_token_ids), row.device, torch.long)] = float("-inf")
 
 
 def _restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor:
@@ -129,25 +153,13 @@ def _restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.T
     ordered, indices = logits.sort(dim=-1, descending=True)
     top_k = [param.top_k if param.top_k > 0 else vocab_size for param in params]
     ranks = torch.arange(vocab_size, device=logits.device)
-    outside = ranks >= torch.tensor(top_k, device=logits.device).unsqueeze(1)
+    outside = ranks >= to_device(top_k, logits.device, torch.long).unsqueeze(1)
     ordered = ordered.masked_fill(outside, float("-inf"))
     probabilities = ordered.softmax(dim=-1)
     # Rounding must not cut the tail of a row that keeps everything, just because its neighbour does not.
-    top_p = torch.tensor(
-        [param.top_p if param.top_p < 1.0 else 2.0 for param in params], device=logits.device
-    ).unsqueeze(1)
+    kept = [param.top_p if param.top_p < 1.0 else 2.0 for param in params]
+    top_p = to_device(kept, logits.device, torch.float32).unsqueeze(1)
     # A token stays if those before it fall short of top_p; the most likely one always stays.
     outside |= (probabilities.cumsum(dim=-1) - probabilities) >= top_p
     outside[:, 0] = False
     return logits.masked_fill(torch.zeros_like(outside).scatter(1, indices, outside), float("-inf"))
-
-
-def _logprobs(logits: torch.Tensor, token_ids: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> _RowLogprobs | None:
-    wanted = [index for index, chunk in enumerate(chunks) if chunk.request.sampling.logprobs is not None]
-    if not wanted:
-        return None
-    counts = [chunks[index].request.sampling.logprobs or 0 for index in wanted]
-    distribution = logits[wanted].log_softmax(dim=-1)
-    top = distribution.topk(min(max(counts), distribution.shape[1]), dim=-1)
-    chosen = distribution.gather(1, token_ids[wanted].unsqueeze(1)).squeeze(1)
-    return _RowLogprobs(wanted, counts, chosen, top.values, top.indices)

@@ -23,6 +23,9 @@ class _SimulatedStep:
     end_s: float
     clock: Clock
 
+    def is_done(self) -> bool:
+        return self.clock.time() >= self.end_s
+
     def collect(self) -> StepResult:
         """Sleep until the step ends."""
         self.clock.sleep_until(self.end_s)

@@ -54,6 +54,7 @@ class StepLog:
         Raises:
             ConfigurationError: it exists already, or cannot be made.
         """
+        self._path = path
         try:
             self._file = path.open("xb")
         except FileExistsError:
@@ -69,6 +70,11 @@ class StepLog:
     def close(self) -> None:
         """Write what is left."""
         self._file.close()
+
+    def discard(self) -> None:
+        """Leave no file behind: there will be no steps."""
+        self.close()
+        self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> StepLog:
         return self

@@ -15,23 +15,21 @@ class Stopwatch(Protocol):
         """The work launched so far is what was timed."""
 
     def read(self) -> tuple[float, float]:
-        """When the work began and ended. Waits for the end."""
+        """When the work began and ended. Waits for the end. Stopwatches are read in the order they were made."""
 
 
-def stopwatches(device: torch.device, clock: Callable[[], float]) -> Callable[[], Stopwatch]:
-    """A maker of stopwatches for a device, in the time of `clock`."""
-    if device.type != "cuda":
-        return lambda: _HostStopwatch(clock)
-    origin = torch.cuda.Event(enable_timing=True)
-    origin.record()
-    origin.synchronize()
-    origin_s = clock()
-    return lambda: _CudaStopwatch(origin, origin_s)
+class HostStopwatches:
+    """For devices where launching is the work."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+
+    def start(self) -> Stopwatch:
+        """A running stopwatch."""
+        return _HostStopwatch(self.clock)
 
 
 class _HostStopwatch:
-    """Launching is the work."""
-
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._start_s = self._end_s = clock()
@@ -43,12 +41,29 @@ class _HostStopwatch:
         return self._start_s, self._end_s
 
 
-class _CudaStopwatch:
-    """Events in the current stream, placed on the host's clock by one that both saw."""
+class CudaStopwatches:
+    """Events in the current stream, each placed on the host's clock by the one before it.
 
-    def __init__(self, origin: torch.cuda.Event, origin_s: float) -> None:
-        self._origin = origin
-        self._origin_s = origin_s
+    Only differences between neighbours are taken from the events: those from a distant origin are single-precision
+    milliseconds, a quarter of a millisecond coarse after an hour, and the two clocks drift. Whenever the host has had
+    to wait for an end, that end is when it returned.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.anchor = torch.cuda.Event(enable_timing=True)
+        self.anchor.record()
+        self.anchor.synchronize()
+        self.anchor_s = clock()
+
+    def start(self) -> Stopwatch:
+        """A running stopwatch."""
+        return _CudaStopwatch(self)
+
+
+class _CudaStopwatch:
+    def __init__(self, owner: CudaStopwatches) -> None:
+        self._owner = owner
         self._start = torch.cuda.Event(enable_timing=True)
         self._end = torch.cuda.Event(enable_timing=True)
         self._start.record()
@@ -57,6 +72,13 @@ class _CudaStopwatch:
         self._end.record()
 
     def read(self) -> tuple[float, float]:
+        owner = self._owner
+        was_done = self._end.query()
         self._end.synchronize()
-        start_ms, end_ms = self._origin.elapsed_time(self._start), self._origin.elapsed_time(self._end)
-        return self._origin_s + start_ms / 1e3, self._origin_s + end_ms / 1e3
+        now_s = owner.clock()
+        end_s = now_s
+        if was_done:
+            end_s = min(now_s, owner.anchor_s + owner.anchor.elapsed_time(self._end) / 1e3)
+        start_s = end_s - self._start.elapsed_time(self._end) / 1e3
+        owner.anchor, owner.anchor_s = self._end, end_s
+        return start_s, end_s

@@ -30,6 +30,8 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     model = load_model(config)
+    if model.device.type == "cuda":
+        torch.cuda.set_device(model.device)  # events and streams are of the current device
     num_blocks = _num_blocks(config, model)
     capacity = num_blocks * config.block_size
     max_model_len = config.max_model_len or min(model.max_position or capacity, capacity)

@@ -14,7 +14,8 @@ from .model_loader import LoadedModel
 from .request import Batch, ScheduledChunk
 from .runner import LaunchedStep, StepResult
 from .sampler import SampledRows, Sampler
-from .stopwatch import Stopwatch, stopwatches
+from .stopwatch import CudaStopwatches, HostStopwatches, Stopwatch
+from .transfer import to_device
 
 _UNKNOWN_TOKEN = -1
 """Stands for a token in flight until the device puts its value in. One left behind fails in the embedding, loudly."""
@@ -46,13 +47,16 @@ class _StepInputs:
 
 @dataclass(frozen=True, slots=True)
 class _TorchStep:
-    """A launched step: what it sampled, still on the device."""
+    """A launched step: what it sampled, on its way to the host."""
 
     sampled: SampledRows
     stopwatch: Stopwatch
 
+    def is_done(self) -> bool:
+        return self.sampled.is_done()
+
     def collect(self) -> StepResult:
-        """Copy the sampled ids to the host, waiting for the device."""
+        """Wait for what was sampled."""
         token_ids, logprobs = self.sampled.to_host()
         return StepResult(token_ids, logprobs, *self.stopwatch.read())
 
@@ -67,20 +71,23 @@ class TorchRunner:
     def __init__(
         self, model: LoadedModel, cache: KVCache, *, num_slots: int, clock: Callable[[], float], seed: int = 0
     ) -> None:
-        self.is_synchronous = model.device.type == "cpu"
+        self.is_synchronous = model.device.type != "cuda"
         self._model = model
         self._attention = SdpaBackend(cache)
         self._sampler = Sampler(model.device, seed)
-        self._new_stopwatch = stopwatches(model.device, clock)
+        self._stopwatches = HostStopwatches(clock) if self.is_synchronous else CudaStopwatches(clock)
         self._last_tokens = torch.full((num_slots,), _UNKNOWN_TOKEN, device=model.device)
 
     def launch(self, batch: Batch) -> LaunchedStep:
-        """Run the model over the batch and sample. On CPU the work is done when this returns."""
+        """Run the model over the batch and sample. On CPU the work is done when this returns.
+
+        On an accelerator nothing in here may wait for it, or the steps launched before would be waited for as well.
+        """
         return self._run(self._inputs(batch))
 
     @torch.inference_mode()
     def _run(self, inputs: _StepInputs) -> _TorchStep:
-        stopwatch = self._new_stopwatch()
+        stopwatch = self._stopwatches.start()
         if inputs.relay_rows.numel():
             inputs.input_ids[0, inputs.relay_rows] = self._last_tokens[inputs.relay_slots]
         num_samples = len(inputs.sampling)
@@ -94,7 +101,7 @@ class TorchRunner:
         )
         last_tokens = self._last_tokens[inputs.sample_slots]
         sampled = self._sampler.sample(output.logits[0, :num_samples], inputs.sampling, last_tokens)
-        self._last_tokens[inputs.sample_slots] = sampled.token_ids
+        self._last_tokens[inputs.sample_slots] = sampled.device_ids
         stopwatch.stop()
         return _TorchStep(sampled, stopwatch)
 
@@ -122,7 +129,7 @@ class TorchRunner:
                 sample_rows.append(len(ids) - 1)
 
         def tensor(values: list[int]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.long, device=self._model.device)
+            return to_device(values, self._model.device, torch.long)
 
         return _StepInputs(
             input_ids=tensor(ids).unsqueeze(0),

@@ -126,6 +126,7 @@ class RunWriter:
             folder.mkdir(parents=True, exist_ok=True)
             if any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir()):
                 raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
+            (folder / STEPS).unlink(missing_ok=True)  # of the run that failed to start here
             self._write_config()
         except OSError as error:
             raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error

@@ -58,8 +58,8 @@ class EngineSummary(msgspec.Struct, kw_only=True):
 
 
 def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
-    """Means and shares of the engine's totals; None if it ran no step."""
-    if totals.num_steps == 0:
+    """Means and shares of the engine's totals; None if it ran no step, or was started anew in between."""
+    if totals.num_steps <= 0 or totals.device_busy_s <= 0:
         return None
     return EngineSummary(
         num_steps=totals.num_steps,

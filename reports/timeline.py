@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from .run_file import RunReader
 
 _ENGINE, _REQUESTS = 1, 2
 _SCHEDULER, _DEVICE = 1, 2
+
+
+def check_writable(path: Path) -> None:
+    """Raise `ConfigurationError` if a trace could not be written there: better before the run than behind it."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise ConfigurationError(f"cannot write --timeline {path}: name a file in a folder that is there")
 
 
 def write_timeline(run: RunReader, path: Path) -> None:

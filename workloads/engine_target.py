@@ -21,8 +21,9 @@ _FIRST_WORD_ID = 1000
 class EngineTarget:
     """See `Target`. Every word is a token; text costs nothing."""
 
-    def __init__(self, engine: VirtualEngine, model: str) -> None:
+    def __init__(self, engine: VirtualEngine, model: str, *, timeout_s: float = 600.0) -> None:
         self.model = model
+        self._timeout_s = timeout_s
         self.warnings: list[str] = []
         self._engine = engine
         ids = count(_FIRST_WORD_ID)
@@ -45,7 +46,8 @@ class EngineTarget:
                 reply.cached_tokens = output.num_cached_tokens
                 reply.finish_reason = output.finish_reason
                 reply.finished_s = now_s
-                ended.set_result(None)
+                if not ended.done():  # as it is when the call is cut off at this very moment
+                    ended.set_result(None)
 
         sampling = SamplingParams(max_tokens=call.max_tokens, temperature=0.0)
         try:
@@ -55,7 +57,10 @@ class EngineTarget:
         except QueueFullError as error:
             return reply.fail("queue_full", str(error))
         try:
-            await ended
+            async with asyncio.timeout(self._timeout_s):
+                await ended
+        except TimeoutError:
+            return reply.fail("timeout", f"no complete answer within {self._timeout_s:g} s (--timeout)")
         finally:
             self._engine.cancel(request_id)
         reply.prompt_tokens, reply.output_tokens = len(prompt_ids), len(said)

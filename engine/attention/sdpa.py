@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..transfer import to_device
 from .base import ChunkLayout
 from .kv_cache import KVCache
 
@@ -99,7 +100,7 @@ class SdpaBackend:
             for chunk in chunks
             for position in range(chunk.start, chunk.end)
         ]
-        slot_ids = torch.tensor(slots, device=device)
+        slot_ids = to_device(slots, device, torch.long)
         return SdpaStep(
             backend=self,
             slot_blocks=slot_ids // block_size,
@@ -115,10 +116,10 @@ class SdpaBackend:
         for chunk in chunks:
             pages = chunk.block_ids[:num_pages]
             table += [*pages, *[0] * (num_pages - len(pages))]
-        last_positions = torch.tensor([chunk.start for chunk in chunks], device=device)
+        last_positions = to_device([chunk.start for chunk in chunks], device, torch.long)
         return _DecodeGroup(
-            rows=torch.tensor([chunk.offset for chunk in chunks], device=device),
-            page_table=torch.tensor(table, device=device),
+            rows=to_device([chunk.offset for chunk in chunks], device, torch.long),
+            page_table=to_device(table, device, torch.long),
             masks=_Masks(last_positions.view(-1, 1, 1, 1), num_pages * self.cache.block_size, self.cache.data.dtype),
         )
 
@@ -128,7 +129,7 @@ class SdpaBackend:
         positions = torch.arange(chunk.start, chunk.end, device=device).view(-1, 1)
         return _PrefillChunk(
             rows=slice(chunk.offset, chunk.offset + chunk.num_tokens),
-            page_table=torch.tensor(chunk.block_ids[:num_pages], device=device),
+            page_table=to_device(chunk.block_ids[:num_pages], device, torch.long),
             start=chunk.start,
             end=chunk.end,
             masks=_Masks(positions, chunk.end, self.cache.data.dtype),

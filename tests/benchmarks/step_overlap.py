@@ -35,8 +35,8 @@ async def measure(batching: Batching, num_running: int, step_ms: float, seconds:
         device=f"simulated:{step_ms:g}ms",
         batching=batching,
         max_num_seqs=max(RUNNING),
-        num_blocks=200_000,
-        max_model_len=32_768,
+        num_blocks=20_000,
+        max_model_len=8_192,
     )
     engine = await EngineClient.start(config)
     try:
@@ -61,7 +61,7 @@ async def measure(batching: Batching, num_running: int, step_ms: float, seconds:
 
 
 async def _read(engine: EngineClient, index: int) -> None:
-    async for _ in engine.generate([index % 1000] * 32, SamplingParams(max_tokens=32_000, temperature=0.0)):
+    async for _ in engine.generate([index % 1000] * 32, SamplingParams(max_tokens=8_000, temperature=0.0)):
         pass
 
 

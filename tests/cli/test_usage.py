@@ -44,10 +44,15 @@ from support.cli import abatch
         (["report", "/no/such/run"], "no folder"),
         (["bench", "--device", "simulated:h9000"], "choose l4, a100, h100"),
         (["bench", "tiny", "--device", "simulated:h100"], "llama-3.1-8b"),
-        (["bench", "llama-3.1-70b", "--device", "simulated:h100", "-o", "run"], "141 GB of weights"),
+        (["bench", "llama-3.1-70b", "--device", "simulated:h100", "-o", "run"], "141.1 GB of weights"),
         (["bench", "--device", "simulated:h100", "--host-overhead", "fast"], "--host-overhead"),
         (["bench", "--host-overhead", "2ms"], "--host-overhead is for simulated"),
         (["bench", "--real-time"], "--real-time"),
+        (["bench", "--window-timeout", "nan"], "--window-timeout"),
+        (["bench", "--window-timeout", "1e10"], "--window-timeout"),
+        (["bench", "--device", "simulated:h100", "--num-threads", "2"], "--num-threads means nothing in virtual time"),
+        (["bench", "--device", "simulated:h100", "--timeline", "no/such/folder/t.json"], "--timeline"),
+        (["compare", "--device", "simulated:h100", "--kv-memory", "1KiB"], "--kv-memory holds no KV block"),
         (["bench", "--url", "http://127.0.0.1:1", "--step-log"], "--step-log"),
         (["bench", "--model", "tiny"], "MODEL"),
         (["serve", "--step-log", "/no/such/folder/steps"], "--step-log"),
@@ -57,12 +62,14 @@ from support.cli import abatch
 )
 def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], mentions: str, tmp_path: Path) -> None:
     result = abatch(*arguments, cwd=tmp_path)
-    lines = [line for line in result.stderr.splitlines() if line and not line.startswith("abatch: loading")]
+    said = ("abatch: loading", "abatch: window batching")
+    lines = [line for line in result.stderr.splitlines() if line and not line.startswith(said)]
     assert result.returncode == 2, result.stderr
     assert len(lines) == 1
     assert lines[0].startswith("abatch: ")
     assert mentions in lines[0]
     assert "Traceback" not in result.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.name != "runs"], "nothing is left behind"
 
 
 @pytest.mark.parametrize("arguments", [["bench", "--duration", "long"], ["nonsense"], ["bench", "--no-such-option"]])

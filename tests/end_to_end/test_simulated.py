@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from support.cli import abatch, command
-from support.servers import get, running_server
+from support.servers import get, post, running_server
 
 _BENCH = ("bench", "--device", "simulated:h100", "--workload", "agent-tools")
 
@@ -87,6 +87,13 @@ def test_a_server_on_a_simulated_device_says_so_to_whoever_measures_it(tmp_path:
     with running_server("--device", "simulated:2ms", "--step-log", str(steps), log=tmp_path / "log") as server:
         assert "simulated 2ms" in (tmp_path / "log").read_text()
         assert server.metric("abatch_simulated") == 1
+        body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
+        status, answer, _ = post(f"{server.url}/v1/chat/completions", body)
+        assert status == 200
+        assert len(answer["choices"][0]["message"]["content"]) == 3
+        status, answer, _ = post(f"{server.url}/v1/chat/completions", {**body, "logprobs": True})
+        assert status == 422
+        assert "computes no log-probabilities" in answer["error"]["message"]
         _, models, _ = get(f"{server.url}/v1/models")
         assert models["data"][0]["id"] == "llama-3.1-8b"
         result = abatch(

@@ -43,13 +43,12 @@ class Loop:
         self.engine.submit(Request(name, [1] * num_prompt, SamplingParams(max_tokens=max_tokens)))
 
     def turn(self, until_s: float = float("inf")) -> list[TokenOutput]:
-        """What an owner does: wait as long as there is nothing to do, then step."""
+        """What an owner does: wait while there is nothing to do, else step."""
         idle_s = self.engine.idle_s()
         assert idle_s is not None
-        if self.clock.now_s + idle_s >= until_s:
-            self.clock.now_s = until_s
+        if idle_s > 0 or self.clock.now_s >= until_s:
+            self.clock.now_s = min(self.clock.now_s + idle_s, until_s)
             return []
-        self.clock.now_s += idle_s
         return self.engine.step()
 
     def drain(self) -> list[TokenOutput]:
@@ -139,6 +138,17 @@ def test_a_request_that_waits_for_its_window_leaves_the_device_idle() -> None:
     loop.submit("a", max_tokens=1)
     loop.drain()
     assert loop.engine.totals.device_idle_s == pytest.approx(0.05 + _HOST_S)
+
+
+def test_a_forecast_that_is_far_too_long_costs_two_milliseconds_a_step() -> None:
+    loop = Loop("async")
+    loop.submit("a", max_tokens=300)
+    loop.run_until(0.5)
+    loop.engine._forecast.step_s = lambda batch: 1.0  # type: ignore[method-assign]
+    num_steps, idle_s = loop.engine.totals.num_steps, loop.engine.totals.device_idle_s
+    loop.run_until(1.0)
+    assert loop.engine.totals.num_steps - num_steps > 0.5 / (_STEP_S + _HOST_S + 0.0025)
+    assert loop.engine.totals.device_idle_s > idle_s
 
 
 def test_a_synchronous_device_is_not_run_ahead_of() -> None:

@@ -35,6 +35,9 @@ class LateStep:
     runner: CheckingRunner
     work: list[ChunkWork]
 
+    def is_done(self) -> bool:
+        return False
+
     def collect(self) -> StepResult:
         token_ids = self.runner.execute(self)
         return StepResult(token_ids, [], 0.0, 0.0)

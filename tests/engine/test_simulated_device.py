@@ -154,6 +154,8 @@ def test_what_is_no_device_is_one_line(tmp_path: Path, content: str, message: st
         load_device(f"simulated:{path}")
     with pytest.raises(ConfigurationError, match="choose l4, a100, h100"):
         load_device("simulated:h9000")
+    with pytest.raises(ConfigurationError, match="between a microsecond and an hour"):
+        load_device("simulated:0ms")
     with pytest.raises(ConfigurationError, match="No such file"):
         load_device("simulated:none.json")
 
@@ -180,6 +182,60 @@ def test_memory_is_what_the_weights_leave() -> None:
     assert ready.simulated
     assert "simulated" in ready.device
     assert build(kv_memory_bytes=2**30).num_blocks == 2**30 // (131072 * 16)
-    with pytest.raises(ConfigurationError, match="141 GB of weights, and a simulated h100 has 72 GB"):
+    with pytest.raises(ConfigurationError, match=r"141.1 GB of weights, and a simulated h100 has 72 GB"):
         build(model="llama-3.1-70b")
     assert build(model="llama-3.1-70b", device="simulated:b200").num_blocks > 0
+
+
+def test_what_does_not_fit_is_refused_whatever_size_is_asked_for() -> None:
+    for sizes in ({"kv_memory_bytes": 20 * 2**30}, {"num_blocks": 10}):
+        with pytest.raises(ConfigurationError, match="take a larger device"):
+            build(model="llama-3.1-70b", **sizes)
+    with pytest.raises(ConfigurationError, match="too many"):
+        build(num_blocks=10**9)
+    with pytest.raises(ConfigurationError, match="--kv-memory holds no KV block"):
+        build(kv_memory_bytes=1024)
+    with pytest.raises(ConfigurationError, match="over the 131072 positions"):
+        build(max_model_len=200_000)
+    assert build(dtype="float16").dtype == "float16"
+
+
+_SIZES: dict[str, Any] = {
+    "num_hidden_layers": 12,
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "vocab_size": 100,
+    "intermediate_size": 128,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "num_sliding"),
+    [
+        ({"sliding_window": 512}, 12),
+        ({"sliding_window": 512, "use_sliding_window": False}, 0),
+        ({"sliding_window": 512, "sliding_window_pattern": 6}, 10),
+        ({"sliding_window": 512, "model_type": "gemma2"}, 6),
+        ({"sliding_window": 512, "layer_types": ["full_attention", "sliding_attention"] * 6}, 6),
+    ],
+)
+def test_how_many_layers_have_a_window(config: dict[str, Any], num_sliding: int) -> None:
+    assert shape_of(_SIZES | config, name="x").num_sliding_layers == num_sliding
+
+
+def test_one_kv_head_for_all_where_a_model_says_so() -> None:
+    assert shape_of(_SIZES | {"multi_query": True}, name="x").num_kv_heads == 1
+    assert shape_of(_SIZES | {"multi_query": True, "new_decoder_architecture": True}, name="x").num_kv_heads == 8
+
+
+@pytest.mark.parametrize("key", ["quantization_config", "conv_L_cache", "moe_num_experts", "lru_width"])
+def test_what_the_cost_model_does_not_know_is_refused(key: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=key):
+        shape_of(_SIZES | {key: 1}, name="x")
+
+
+def test_sizes_of_zero_are_one_line(tmp_path: Path) -> None:
+    for content in (_SIZES | {"num_hidden_layers": 0}, {"text_config": None}):
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        with pytest.raises(UnsupportedModelError, match="not a decoder's configuration"):
+            load_shape(str(tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.run_file import RunConfig, RunReader, RunWriter, read_histograms
+from abatch.reports.run_file import STEPS, RunConfig, RunReader, RunWriter, read_histograms
 from abatch.reports.summary import Summary
 from support.results import make_result
 
@@ -35,6 +35,13 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         "results.jsonl",
         "summary.json",
     ]
+
+
+def test_a_step_log_of_a_run_that_failed_to_start_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
+    RunWriter(tmp_path / "run", RunConfig())
+    (tmp_path / "run" / STEPS).write_text("{}\n")
+    write_run(tmp_path / "run")
+    assert list(RunReader(tmp_path / "run").steps()) == []
 
 
 def test_summary_json_has_the_fields_that_scripts_rely_on(tmp_path: Path) -> None:

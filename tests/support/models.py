@@ -138,6 +138,9 @@ class LateStep:
         self._runner = runner
         self._inputs = inputs
 
+    def is_done(self) -> bool:
+        return False
+
     def collect(self) -> StepResult:
         return self._runner._run(self._inputs).collect()
 

@@ -113,6 +113,35 @@ def test_what_cannot_be_served_is_a_failed_reply() -> None:
     assert [reply.error for reply in many] == [None, None, None, "queue_full"]
 
 
+def test_a_call_that_takes_too_long_is_a_failure_as_over_http() -> None:
+    async def use(target: EngineTarget, _: VirtualEngine) -> Reply:
+        target._timeout_s = 0.5
+        reply = Reply()
+        await target.send(call("word", max_tokens=10_000), reply)
+        await asyncio.sleep(1)
+        return reply
+
+    reply = with_target(use)
+    assert reply.error == "timeout"
+    assert reply.finished_s is None
+
+
+def test_a_call_may_be_cut_off_at_the_moment_of_its_end() -> None:
+    async def use(target: EngineTarget, virtual: VirtualEngine) -> None:
+        probe = Reply()
+        await target.send(call("word", max_tokens=1), probe)
+        took_s = (probe.finished_s or 0.0) - (probe.sent_s or 0.0)
+        for early_s in (0.0, 1e-9, 2e-9):
+            sending = asyncio.create_task(target.send(call("word", max_tokens=1), Reply()))
+            asyncio.get_running_loop().call_later(took_s - early_s, sending.cancel)
+            await asyncio.sleep(1)
+        last = Reply()
+        await target.send(call("word"), last)
+        assert last.error is None, "the engine is alive"
+
+    with_target(use)
+
+
 def test_a_call_that_is_cut_off_frees_what_it_held() -> None:
     async def use(target: EngineTarget, virtual: VirtualEngine) -> int:
         reply = Reply()
