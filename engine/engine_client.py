@@ -58,7 +58,7 @@ class EngineClient:
         self._max_pending = ready.max_num_seqs + config.max_queue
         self._pending: dict[str, asyncio.Queue[_Event]] = {}
         self._numbers = itertools.count()
-        self._death: EngineDeadError | None = None
+        self._death: str | None = None
         self._drained = asyncio.Event()
         self._drained.set()
         self._watching = asyncio.create_task(self._watch(), name="engine-client")
@@ -141,7 +141,7 @@ class EngineClient:
     def check(self, prompt_ids: list[int], sampling: SamplingParams, *, num_requests: int = 1) -> None:
         """Raise what `generate` would raise for these requests now, before any output has been promised."""
         if self._death is not None:
-            raise self._death
+            raise EngineDeadError(self._death)
         check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
         if max(prompt_ids) >= self.ready.vocab_size or min(prompt_ids) < 0:
             raise RequestError(
@@ -223,10 +223,11 @@ class EngineClient:
 
     def _die(self, reason: str) -> None:
         if self._death is None:
-            self._death = EngineDeadError(reason)
+            self._death = reason
             self.stats = EngineStats(totals=self.stats.totals)
             for events in self._pending.values():
-                events.put_nowait(self._death)
+                # One for each: an exception raised in a thousand tasks would collect a thousand tracebacks.
+                events.put_nowait(EngineDeadError(reason))
 
 
 def _checked(event: _Event) -> TokenOutput:

@@ -84,11 +84,10 @@ class Request:
     """
 
     request_id: str
-    prompt_ids: list[int]
+    token_ids: list[int]
+    """Given, for good: the prompt. Committed output comes behind it."""
     sampling: SamplingParams
     arrival_s: float = 0.0
-    token_ids: list[int] = field(init=False)
-    """Prompt, then committed output."""
     state: RequestState = RequestState.WAITING
     block_ids: list[int] = field(default_factory=list)
     block_hashes: list[bytes] = field(default_factory=list)
@@ -114,8 +113,7 @@ class Request:
     """Tokens at which the request ends by its max_tokens."""
 
     def __post_init__(self) -> None:
-        self.token_ids = list(self.prompt_ids)
-        self.num_prompt = len(self.prompt_ids)
+        self.num_prompt = len(self.token_ids)
         self.max_num_tokens = self.num_prompt + self.sampling.max_tokens
 
     @property

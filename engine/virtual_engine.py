@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from .clock import SteppedClock
 from .engine import Engine, EngineTotals, TokenOutput
@@ -39,8 +39,10 @@ class VirtualEngine:
         """The engine's totals."""
         return self._engine.totals
 
-    def submit(self, prompt_ids: Sequence[int], sampling: SamplingParams, on_output: OnOutput) -> str:
-        """Hand in a request and return its id. `on_output` is called until an output has a finish reason.
+    def submit(self, prompt_ids: list[int], sampling: SamplingParams, on_output: OnOutput) -> str:
+        """Hand in a request, and its prompt for good, and return its id.
+
+        `on_output` is called until an output has a finish reason.
 
         Raises:
             ContextLengthError: it does not fit the context.
@@ -52,7 +54,7 @@ class VirtualEngine:
         self._num_requests += 1
         request_id = str(self._num_requests)
         self._sinks[request_id] = on_output
-        self._arrivals.append(Request(request_id, list(prompt_ids), sampling))
+        self._arrivals.append(Request(request_id, prompt_ids, sampling))
         self._wake_up()
         return request_id
 

@@ -35,6 +35,7 @@ class EngineTarget:
         loop = asyncio.get_running_loop()
         reply.sent_s = loop.time()
         prompt_ids = self._prompt_ids(call)
+        num_prompt = len(prompt_ids)
         said: list[int] = []
         ended: asyncio.Future[None] = loop.create_future()
 
@@ -63,7 +64,7 @@ class EngineTarget:
             return reply.fail("timeout", f"no complete answer within {self._timeout_s:g} s (--timeout)")
         finally:
             self._engine.cancel(request_id)
-        reply.prompt_tokens, reply.output_tokens = len(prompt_ids), len(said)
+        reply.prompt_tokens, reply.output_tokens = num_prompt, len(said)
         reply.text.append(self._text(said))
         return None
 

@@ -50,7 +50,7 @@ class EngineContender:
         """Tokens per second over all; of a decode step, its duration and what the host does for it."""
         engine, totals = self._engine, self._engine.totals
         for index, prompt in enumerate(batch):
-            engine.submit(Request(str(index), prompt, SamplingParams(max_tokens=OUTPUT_TOKENS, temperature=0.0)))
+            engine.submit(Request(str(index), list(prompt), SamplingParams(max_tokens=OUTPUT_TOKENS, temperature=0.0)))
         started_s = time.perf_counter()
         steps: list[tuple[float, float]] = []
         while engine.has_work:

@@ -184,7 +184,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.num_submitted += 1
             stop_ids = frozenset([_EOS]) if stops else frozenset[int]()
             sampling = SamplingParams(max_tokens=max_tokens, stop_token_ids=stop_ids)
-            request = Request(str(self.num_submitted), prompt, sampling)
+            request = Request(str(self.num_submitted), list(prompt), sampling)
             self.engine.submit(request)
             self.live[request.request_id] = request
 
@@ -205,7 +205,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule()
     def everyone_ends(self) -> None:
         """With no more arrivals, all requests end in a bounded number of steps; in order of arrival none is skipped."""
-        work = sum(len(request.prompt_ids) + 2 * request.sampling.max_tokens for request in self.live.values())
+        work = sum(request.num_prompt + 2 * request.sampling.max_tokens for request in self.live.values())
         for _ in range(20 + 10 * work):
             if not self.engine.has_work:
                 break

@@ -103,7 +103,7 @@ class TestEngine:
         """Greedy output of each prompt. Half are submitted at once, the others one by one between steps."""
         outputs: dict[str, list[int]] = {str(index): [] for index in range(len(prompts))}
         requests = [
-            Request(str(index), prompt, SamplingParams(max_tokens=limit, temperature=0.0))
+            Request(str(index), list(prompt), SamplingParams(max_tokens=limit, temperature=0.0))
             for index, (prompt, limit) in enumerate(zip(prompts, max_tokens, strict=True))
         ]
         late = iter(requests[len(requests) // 2 :])
