@@ -56,6 +56,7 @@ from support.cli import abatch
         (["bench", "--url", "http://127.0.0.1:1", "--step-log"], "--step-log"),
         (["bench", "--model", "tiny"], "MODEL"),
         (["serve", "--step-log", "/no/such/folder/steps"], "--step-log"),
+        (["serve", "--device", "simulated:h100", "--kv-memory", "1KiB", "--step-log", "steps.jsonl"], "--kv-memory"),
         (["compare", "--batching", "async,batchy"], "--batching"),
         (["compare", "--batching", "async,async"], "--batching"),
     ],

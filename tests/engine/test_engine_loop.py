@@ -11,8 +11,9 @@ from abatch.engine.config import Batching, SchedulerConfig
 from abatch.engine.device_profile import HostOverhead, load_device
 from abatch.engine.engine import Engine, TokenOutput
 from abatch.engine.model_shape import load_shape
-from abatch.engine.request import Request, SamplingParams
+from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.roofline import Roofline
+from abatch.engine.runner import StepResult
 from abatch.engine.scheduler import Scheduler
 from abatch.engine.simulated_runner import SimulatedRunner
 from abatch.engine.step_log import StepRecord
@@ -149,6 +150,44 @@ def test_a_forecast_that_is_far_too_long_costs_two_milliseconds_a_step() -> None
     loop.run_until(1.0)
     assert loop.engine.totals.num_steps - num_steps > 0.5 / (_STEP_S + _HOST_S + 0.0025)
     assert loop.engine.totals.device_idle_s > idle_s
+
+
+class SynchronousRunner:
+    """Computes while it launches, as a CPU does: 5 ms of the device behind 1 ms of the host."""
+
+    is_synchronous = True
+
+    def __init__(self, clock: SteppedClock) -> None:
+        self.clock = clock
+
+    def launch(self, batch: Batch) -> FinishedStep:
+        self.clock.now_s += _HOST_S
+        start_s = self.clock.now_s
+        self.clock.now_s += _STEP_S
+        return FinishedStep(StepResult([1] * len(batch.chunks), [], start_s, self.clock.now_s))
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedStep:
+    """A step that was done when it was launched."""
+
+    result: StepResult
+
+    def is_done(self) -> bool:
+        return True
+
+    def collect(self) -> StepResult:
+        return self.result
+
+
+def test_what_a_synchronous_device_does_while_launching_is_not_the_host_s() -> None:
+    loop = Loop("async")
+    engine = Engine(loop.engine.scheduler, SynchronousRunner(loop.clock), loop.clock.time)
+    engine.submit(Request("a", [1], SamplingParams(max_tokens=10)))
+    while engine.has_work:
+        engine.step()
+    assert engine.totals.device_busy_s == pytest.approx(10 * _STEP_S)
+    assert engine.totals.host_s == engine.totals.device_idle_s == pytest.approx(10 * _HOST_S)
 
 
 def test_a_synchronous_device_is_not_run_ahead_of() -> None:

@@ -143,3 +143,16 @@ def test_an_empty_histogram_has_no_verdict() -> None:
 
     metric = summarise_metric(new_histogram())
     assert (metric.count, metric.tail_ratio, metric.verdict) == (0, 0.0, Verdict.TOO_FEW)
+
+
+def test_what_waits_to_be_recorded_is_bounded() -> None:
+    recorder = Recorder()
+    for index in range(12_000):
+        recorder.add(make_result(10.0 + index / 1000, gaps_ms=()))
+    assert max(len(pending) for pending in recorder._pending.values()) < 5000
+    (count,) = [
+        histogram.get_total_count()
+        for metric, name, histogram in recorder.histograms()
+        if metric == "ttft" and name == "all"
+    ]
+    assert count == 12_000
