@@ -79,9 +79,9 @@ def bench(
 ) -> None:
     """Run a workload against a server, save the run, print the verdict.
 
-    Without --url, serves MODEL on a free loopback port and measures that, through HTTP like any other server. With
-    --device simulated:h100 no server is started: hours of traffic run in minutes, and the same seed gives the same
-    numbers.
+    Without --url, serves MODEL on a free loopback port and measures that, through HTTP like any other server.
+
+    A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
     source: Source
     options = {**traffic, "model": model, "timeout": timeout, "require": require}
