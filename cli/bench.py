@@ -106,7 +106,7 @@ def bench(
         source = RemoteServer(url=url, model=model_name, api_key=_api_key(api_key), headers=headers, timeout_s=timeout)
         options |= {"url": hide_credentials(url), "model_name": model_name}
     if timeline is not None:
-        check_writable(timeline)
+        check_writable(timeline, output)
     rules = [parse_rule(text) for text in require or []]
     plan = Plan(traffic=make_traffic(traffic), source=source, folder=output, options=options)
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))

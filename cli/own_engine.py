@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from ..engine.device_profile import load_device
+from ..engine.device_profile import is_simulated, load_device
 from ..engine.errors import ConfigurationError
 from ..engine.model_shape import DEFAULT_SHAPE, load_shape
 from .options import default_values, engine_arguments, engine_config
@@ -29,7 +29,7 @@ def require_engine() -> None:
 
 def default_model(device: str) -> str:
     """What is served where no model is named."""
-    return DEFAULT_SHAPE if device.startswith("simulated:") else "tiny"
+    return DEFAULT_SHAPE if is_simulated(device) else "tiny"
 
 
 def own_engine(

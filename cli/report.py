@@ -11,7 +11,7 @@ from rich.console import Console
 from ..reports.console import print_summary
 from ..reports.gates import parse_rule
 from ..reports.run_file import RunReader
-from ..reports.timeline import write_timeline
+from ..reports.timeline import check_writable, write_timeline
 
 
 def report(
@@ -21,6 +21,8 @@ def report(
     ] = None,
 ) -> None:
     """Show a saved run again, with what became of the rules it was run with."""
+    if timeline is not None:
+        check_writable(timeline)
     reader = RunReader(run)
     summary = reader.summary()
     rules = [parse_rule(text) for text in reader.config.options.get("require") or []]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from .device_profile import SIMULATED, parse_host_overhead
+from .device_profile import is_simulated, parse_host_overhead
 from .errors import ConfigurationError
 
 Batching = Literal["window", "continuous", "async"]
@@ -127,7 +127,7 @@ class EngineConfig:
     @property
     def is_simulated(self) -> bool:
         """True when no real device is to run."""
-        return self.device.startswith(SIMULATED)
+        return is_simulated(self.device)
 
     def scheduler_config(self, *, max_model_len: int, on_cpu: bool) -> SchedulerConfig:
         """The scheduler's part, with what only the loaded model and its device could decide filled in."""

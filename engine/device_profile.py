@@ -12,8 +12,15 @@ from .errors import ConfigurationError
 SIMULATED = "simulated:"
 """A device whose name begins so costs time and computes nothing."""
 
+_LONGEST_STEP_S = 3600.0
 
-class HostOverhead(msgspec.Struct, frozen=True):
+
+def is_simulated(device: str) -> bool:
+    """Whether a device's name is that of a simulated one, however it goes on."""
+    return device.lower().startswith(SIMULATED.rstrip(":"))
+
+
+class HostOverhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Time the host spends on a step outside the device: planning, launching, committing, sending."""
 
     step_s: float = 0.0
@@ -61,7 +68,11 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise ValueError(f"{field} must be above 0 and at most 1")
         if min(self.launch_s, self.host.step_s, self.host.sequence_s) < 0:
             raise ValueError("times must not be negative")
-        if self.step_s is not None and not 1e-6 <= self.step_s <= 3600:
+        if max(self.launch_s, self.host.step_s, self.host.sequence_s) > _LONGEST_STEP_S:
+            raise ValueError("times must be seconds, at most an hour")
+        if not self.name.isprintable():
+            raise ValueError("name must be printable")
+        if self.step_s is not None and not 1e-6 <= self.step_s <= _LONGEST_STEP_S:
             raise ValueError("step_s must be between a microsecond and an hour")
 
     @property
@@ -84,14 +95,16 @@ DEVICES = {
 
 
 def load_device(device: str) -> DeviceProfile:
-    """The profile behind `simulated:NAME`, `simulated:FILE.json` or `simulated:5ms` (steps of that length).
+    """The profile behind `simulated:NAME`, `simulated:FILE.json` or `simulated:5ms`.
+
+    Steps of a given length are those of a device that is otherwise an H200: its memory holds weights and KV.
 
     Raises:
         ConfigurationError: there is none, or the file is no profile.
     """
-    name = device.removeprefix(SIMULATED)
-    if name in DEVICES:
-        return DEVICES[name]
+    name = device.partition(":")[2]
+    if name.lower() in DEVICES:
+        return DEVICES[name.lower()]
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)ms", name):
         try:
             return msgspec.structs.replace(DEVICES["h200"], name=name, step_s=float(match[1]) / 1e3)

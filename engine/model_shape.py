@@ -14,6 +14,8 @@ _WITHOUT_GATE = frozenset(
 )
 """Model types whose MLP is two matrices. The others have a third, the gate."""
 
+_DECODER_CLASSES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+
 _SLIDING_PATTERNS = {"gemma2": 2, "gemma3_text": 6, "cohere2": 4}
 
 _OTHER_KINDS = {
@@ -192,8 +194,10 @@ def load_shape(model: str) -> ModelShape:
         raise ConfigurationError(f"cannot read {path}: {error}") from error
     try:
         return shape_of(config.get("text_config", config), name=_name(path))
-    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise UnsupportedModelError(f"{path} is not a decoder's configuration: {error!r}") from error
+    except KeyError as error:
+        raise UnsupportedModelError(f"{path} is not a decoder's configuration: it lacks {error.args[0]}") from error
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise UnsupportedModelError(f"{path} is not a decoder's configuration: {error}") from error
 
 
 def _name(path: Path) -> str:
@@ -214,6 +218,9 @@ def shape_of(config: dict[str, Any], *, name: str) -> ModelShape:
             raise KeyError(keys[0])
         return value
 
+    classes = [str(architecture) for architecture in config.get("architectures") or ()]
+    if classes and not any(architecture.endswith(_DECODER_CLASSES) for architecture in classes):
+        raise UnsupportedModelError(f"{name} is a {', '.join(classes)}, which generates no text")
     for key, kind in _OTHER_KINDS.items():
         if config.get(key) is not None:
             raise UnsupportedModelError(f"{name} has {kind} ({key}), which the cost model does not know")

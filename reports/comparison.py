@@ -14,6 +14,7 @@ from .summary import MetricSummary, Summary, Verdict, doubts
 _METRICS = ("ttft", "itl", "max_gap", "e2e")
 
 _RUN_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
+    ("measured s", lambda summary: f"{summary.measured_s:.0f}"),
     ("requests/s", lambda summary: f"{summary.achieved_rate:.2f}"),
     ("output tokens/s", lambda summary: f"{summary.output_tokens_per_s:.0f}"),
     ("device idle", lambda summary: f"{summary.engine.device_idle:.2%}" if summary.engine else "-"),
@@ -29,9 +30,13 @@ def print_comparison(console: Console, runs: Mapping[str, Summary]) -> None:
     traffic_class = first.verdict_class
     if first.simulated:
         console.print(Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta"))
-    console.print(
-        f"{first.workload}, class {traffic_class}, {first.model}, {first.measured_s:.0f} s measured, seed {first.seed}"
-    )
+    for name, summary in runs.items():
+        if not summary.is_complete:
+            console.print(Text(f"INTERRUPTED: {name} did not finish", style="bold yellow"))
+        if not summary.succeeded:
+            text = f"NOTHING ENDED in {name}: its figures are lower bounds; run longer"
+            console.print(Text(text, style="bold red"))
+    console.print(f"{first.workload}, class {traffic_class}, {first.model}, seed {first.seed}")
     for name, summary in runs.items():
         console.print(f"{name}: {summary.target}")
     console.print()
@@ -57,8 +62,6 @@ def print_comparison(console: Console, runs: Mapping[str, Summary]) -> None:
             console.print(Text("NOT TRUSTED", style="bold yellow") + Text(f": {name}: {problem}", style="default"))
         for warning in summary.warnings:
             console.print(Text(f"note: {name}: {warning}", style="yellow"))
-        if not summary.is_complete:
-            console.print(Text(f"INTERRUPTED: {name} did not finish", style="bold yellow"))
 
 
 def _ratio(value: MetricSummary | None) -> Text:

@@ -19,10 +19,17 @@ _ENGINE, _REQUESTS = 1, 2
 _SCHEDULER, _DEVICE = 1, 2
 
 
-def check_writable(path: Path) -> None:
-    """Raise `ConfigurationError` if a trace could not be written there: better before the run than behind it."""
+def check_writable(path: Path, run: Path | None = None) -> None:
+    """Raise `ConfigurationError` if a trace could not be written there: better before the run than behind it.
+
+    Args:
+        path: The file, which must be new: a trace never takes the place of anything else.
+        run: The run's folder, which may be there only later.
+    """
+    if path.exists():
+        raise ConfigurationError(f"--timeline {path} exists already; name a new file")
     folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+    if folder != run and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise ConfigurationError(f"cannot write --timeline {path}: name a file in a folder that is there")
 
 

@@ -48,6 +48,8 @@ from support.cli import abatch
         (["bench", "--device", "simulated:h100", "--host-overhead", "fast"], "--host-overhead"),
         (["bench", "--host-overhead", "2ms"], "--host-overhead is for simulated"),
         (["bench", "--real-time"], "--real-time"),
+        (["bench", "--device", "simulated"], "choose l4, a100, h100"),
+        (["report", "run", "--timeline", "/dev/null"], "exists already"),
         (["bench", "--window-timeout", "nan"], "--window-timeout"),
         (["bench", "--window-timeout", "1e10"], "--window-timeout"),
         (["bench", "--device", "simulated:h100", "--num-threads", "2"], "--num-threads means nothing in virtual time"),

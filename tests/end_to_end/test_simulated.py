@@ -60,14 +60,15 @@ def test_compare_puts_the_three_modes_side_by_side(tmp_path: Path) -> None:
 def test_an_emulated_device_behind_http_with_step_log_and_timeline(tmp_path: Path) -> None:
     result = abatch(
         *("bench", "--device", "simulated:20ms", "--real-time", "--workload", "hol-probe", "-d", "6"),
-        *("--timeline", tmp_path / "trace.json", "--output", tmp_path / "run"),
+        *("--timeline", tmp_path / "run" / "trace.json", "--output", tmp_path / "run"),
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("SIMULATED")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 19.9 < summary["engine"]["device_step_ms"] < 20.1
     assert 19 < summary["metrics"]["itl"]["decode"]["p50_ms"] < 22
-    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    trace = tmp_path / "run" / "trace.json"
+    events = json.loads(trace.read_text())["traceEvents"]
     spans = [event for event in events if event["ph"] == "X"]
     device = [span for span in spans if (span["pid"], span["tid"]) == (1, 2)]
     requests = [span for span in spans if span["pid"] == 2]
@@ -79,7 +80,7 @@ def test_an_emulated_device_behind_http_with_step_log_and_timeline(tmp_path: Pat
     assert all(min(abs(first - end) for end in ends) < 15_000 for first in firsts)
     again = abatch("report", tmp_path / "run", "--timeline", tmp_path / "again.json")
     assert again.returncode == 0
-    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "trace.json").read_bytes()
+    assert (tmp_path / "again.json").read_bytes() == trace.read_bytes()
 
 
 def test_a_server_on_a_simulated_device_says_so_to_whoever_measures_it(tmp_path: Path) -> None:

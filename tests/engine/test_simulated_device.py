@@ -116,7 +116,8 @@ def test_a_shape_is_read_from_a_folder_a_file_or_by_name(tmp_path: Path) -> None
     ("content", "error", "message"),
     [
         ("{", ConfigurationError, "cannot read"),
-        ("{}", UnsupportedModelError, "not a decoder's configuration: .*num_hidden_layers"),
+        ("{}", UnsupportedModelError, "not a decoder's configuration: it lacks num_hidden_layers"),
+        ('{"architectures": ["BertForMaskedLM"]}', UnsupportedModelError, "BertForMaskedLM, which generates no text"),
         ('{"num_hidden_layers": 2, "hidden_size": 8, "kv_lora_rank": 4}', UnsupportedModelError, "MLA"),
     ],
 )
@@ -127,7 +128,8 @@ def test_what_is_no_shape_is_one_line(tmp_path: Path, content: str, error: type[
 
 
 def test_devices_by_name_by_step_time_and_by_file(tmp_path: Path) -> None:
-    assert load_device("simulated:h100") is H100
+    assert load_device("simulated:h100") is load_device("SIMULATED:H100") is H100
+    assert EngineConfig(device="Simulated:h100").is_simulated
     assert load_device("simulated:7.5ms").step_s == 0.0075
     assert Roofline(SHAPES["llama-3.1-8b"], load_device("simulated:7.5ms")).step_s(batch((0, 9))) == 0.0075
     mine = tmp_path / "mine.json"
@@ -144,6 +146,18 @@ def test_devices_by_name_by_step_time_and_by_file(tmp_path: Path) -> None:
             "flops_per_s must be above 0",
         ),
         ('{"name": "x", "bandwidth_bytes_per_s": 1, "flops_per_s": 1, "memory_bytes": 1, "gpus": 8}', "gpus"),
+        (
+            '{"name": "x", "bandwidth_bytes_per_s": 1, "flops_per_s": 1, "memory_bytes": 1, "host": {"seq_s": 1}}',
+            "seq_s",
+        ),
+        (
+            '{"name": "x", "bandwidth_bytes_per_s": 1, "flops_per_s": 1, "memory_bytes": 1, "launch_s": 1e9}',
+            "at most an hour",
+        ),
+        (
+            '{"name": "x\\n", "bandwidth_bytes_per_s": 1, "flops_per_s": 1, "memory_bytes": 1}',
+            "name must be printable",
+        ),
         ("[", "not a device profile"),
     ],
 )

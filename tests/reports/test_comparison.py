@@ -54,8 +54,14 @@ def test_it_says_what_is_simulated_unfinished_or_not_to_be_trusted() -> None:
     assert "(n=20)" in text
     assert cells(text, "failed") == ["0", "100"]
     assert "NOT TRUSTED: async: 25.0% of the requests failed" in text
-    assert "INTERRUPTED: async" in text
+    assert text.splitlines()[1] == "INTERRUPTED: async did not finish"
     assert "note: async: half of it is made up" in text
+
+
+def test_a_run_in_which_nothing_ended_says_so_first() -> None:
+    nothing = run(10.0)
+    nothing.succeeded = 0
+    assert shown({"a": nothing, "b": run(10.0)}).startswith("NOTHING ENDED in a")
 
 
 def test_a_target_without_an_engine_of_ours_has_no_engine_figures() -> None:
