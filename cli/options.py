@@ -116,11 +116,6 @@ ENGINE_OPTIONS = (
 )
 
 
-def default_values() -> dict[str, Any]:
-    """The engine options as they are when nobody gives any."""
-    return {option.name: option.default for option in ENGINE_OPTIONS}
-
-
 def engine_config(model: str, seed: int, values: dict[str, Any], *, step_log: str | None = None) -> EngineConfig:
     """The engine options of a command as a configuration.
 

@@ -8,13 +8,11 @@ from typing import Any
 from ..engine.device_profile import is_simulated, load_device
 from ..engine.errors import ConfigurationError
 from ..engine.model_shape import DEFAULT_SHAPE, load_shape
-from .options import default_values, engine_arguments, engine_config
+from .options import engine_arguments, engine_config
 from .targets import OwnServer, SimulatedEngine, Source
 
 _ENGINE_PACKAGES = ("torch", "transformers", "jinja2", "prometheus_client")
-
-
-_WITHOUT_USE_IN_VIRTUAL_TIME = ("tokenizer", "load_format", "num_threads")
+_WITHOUT_USE_IN_VIRTUAL_TIME = ("--tokenizer", "--load-format", "--num-threads")
 
 
 def require_engine() -> None:
@@ -52,10 +50,9 @@ def own_engine(
         load_shape(config.model)
         load_device(config.device)
         if not real_time:
-            for name in _WITHOUT_USE_IN_VIRTUAL_TIME:
-                if engine_arguments({**default_values(), name: values[name]}):
-                    flag = f"--{name.replace('_', '-')}"
-                    raise ConfigurationError(f"{flag} means nothing in virtual time; --real-time runs a whole server")
+            given = engine_arguments(values)
+            for flag in (flag for flag in _WITHOUT_USE_IN_VIRTUAL_TIME if flag in given):
+                raise ConfigurationError(f"{flag} means nothing in virtual time; --real-time runs a whole server")
             return SimulatedEngine(config=config, timeout_s=timeout_s, has_step_log=has_step_log)
     elif real_time:
         raise ConfigurationError("--real-time is for simulated devices; a real one knows no other time")

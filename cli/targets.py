@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..engine.build import build_simulated_engine, simulated_host
-from ..engine.clock import SteppedClock
+from ..engine.build import build_virtual_engine, simulated_host
 from ..engine.config import EngineConfig
 from ..engine.launch import launched_server
 from ..engine.step_log import StepLog
-from ..engine.virtual_engine import VirtualEngine
 from ..reports.run_file import SERVER_LOG, STEPS
 from ..workloads.engine_target import EngineTarget
 from ..workloads.http_target import HttpTarget
@@ -32,6 +30,17 @@ class Opened:
     is_simulated: bool
 
 
+@asynccontextmanager
+async def _connected(url: str, **options: Any) -> AsyncIterator[HttpTarget]:
+    """A server, with what its engine says of itself if that is one of ours, until the context is left."""
+    target = await HttpTarget.connect(url, **options)
+    try:
+        await target.engine_totals()
+        yield target
+    finally:
+        await target.close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteServer:
     """Any OpenAI-compatible server."""
@@ -46,14 +55,10 @@ class RemoteServer:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Opened]:
         """Connect."""
-        target = await HttpTarget.connect(
+        async with _connected(
             self.url, model=self.model, api_key=self.api_key, headers=self.headers, timeout_s=self.timeout_s
-        )
-        try:
-            await target.engine_totals()
+        ) as target:
             yield Opened(target, target.shown_url, target.engine is not None and target.engine.is_simulated)
-        finally:
-            await target.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +84,15 @@ class OwnServer:
                 options += ["--step-log", str(folder / STEPS)]
             return [*python, "serve", *options, "--", self.config.model]
 
-        async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url:
-            target = await HttpTarget.connect(url, model=None, api_key=None, headers={}, timeout_s=self.timeout_s)
-            try:
-                await target.engine_totals()
-                label = f"abatch serve, {self.config.batching} batching"
-                if self.config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
-                    label += " (on a CPU as continuous)"
-                is_simulated = self.config.is_simulated
-                yield Opened(target, f"{label}, {self.config.device}" if is_simulated else label, is_simulated)
-            finally:
-                await target.close()
+        config = self.config
+        async with (
+            launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url,
+            _connected(url, model=None, api_key=None, headers={}, timeout_s=self.timeout_s) as target,
+        ):
+            label = f"abatch serve, {config.batching} batching"
+            if config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
+                label += " (on a CPU as continuous)"
+            yield Opened(target, f"{label}, {config.device}" if config.is_simulated else label, config.is_simulated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +107,12 @@ class SimulatedEngine:
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[Opened]:
         """Build it and keep it stepping."""
-        config, clock, host = self.config, SteppedClock(), simulated_host(self.config)
+        config = self.config
         with ExitStack() as files:
-            on_step = files.enter_context(StepLog(folder / STEPS)).add if self.has_step_log else None
-            engine, ready = build_simulated_engine(config, clock, host, on_step=on_step)
-            virtual = VirtualEngine(engine, clock, ready, max_queue=config.max_queue)
-            label = f"abatch, {config.batching} batching, {ready.device}, host {host} a step"
+            on_step = files.enter_context(closing(StepLog(folder / STEPS))).add if self.has_step_log else None
+            virtual = build_virtual_engine(config, on_step=on_step)
+            host = simulated_host(config)
+            label = f"abatch, {config.batching} batching, {virtual.ready.device}, host {host} a step"
             async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback
                 stepping = tasks.create_task(virtual.run())
                 target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s)

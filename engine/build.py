@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .block_manager import BlockManager
-from .clock import Clock, RealClock
+from .clock import Clock, RealClock, SteppedClock
 from .config import EngineConfig
 from .device_profile import DeviceProfile, HostOverhead, load_device, parse_host_overhead
 from .engine import Engine
@@ -14,6 +13,7 @@ from .roofline import Roofline
 from .scheduler import Scheduler
 from .simulated_runner import SimulatedRunner
 from .step_log import OnStep
+from .virtual_engine import VirtualEngine
 
 _LEAST_VOCABULARY = 512
 """Room for the tokens of the `tiny` tokenizer, which simulated models speak with."""
@@ -26,7 +26,8 @@ def build_engine(config: EngineConfig, *, on_step: OnStep | None = None) -> tupl
         ConfigurationError: the model, the device or the limits do not go together.
     """
     if config.is_simulated:
-        host = HostOverhead() if config.host_overhead is None else parse_host_overhead(config.host_overhead)
+        # The host is real: what is simulated of it comes on top.
+        host = HostOverhead() if config.host_overhead is None else simulated_host(config)
         return build_simulated_engine(config, RealClock(), host, on_step=on_step)
     from .torch_build import build_torch_engine  # torch and transformers: only where there is something to compute
 
@@ -38,6 +39,17 @@ def simulated_host(config: EngineConfig) -> HostOverhead:
     if config.host_overhead is not None:
         return parse_host_overhead(config.host_overhead)
     return load_device(config.device).host
+
+
+def build_virtual_engine(config: EngineConfig, *, on_step: OnStep | None = None) -> VirtualEngine:
+    """An engine on a simulated device and a simulated host, for an event loop of virtual time.
+
+    Raises:
+        ConfigurationError: as `build_simulated_engine`.
+    """
+    clock = SteppedClock()
+    engine, ready = build_simulated_engine(config, clock, simulated_host(config), on_step=on_step)
+    return VirtualEngine(engine, clock, ready, max_queue=config.max_queue)
 
 
 def build_simulated_engine(
@@ -52,19 +64,11 @@ def build_simulated_engine(
     dtype_bytes = 4 if config.dtype == "float32" else 2
     roofline = Roofline(shape, device, dtype_bytes)
     num_blocks = _num_blocks(config, shape, device, dtype_bytes, roofline.weight_bytes)
-    max_model_len = config.max_model_len or min(shape.max_position, num_blocks * config.block_size)
-    if max_model_len > shape.max_position:
-        raise ConfigurationError(
-            f"--max-model-len {max_model_len} is over the {shape.max_position} positions of {shape.name}"
-        )
-    scheduler_config = config.scheduler_config(max_model_len=max_model_len, on_cpu=False)
-    scheduler = Scheduler(
-        scheduler_config, BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
-    )
+    scheduler = Scheduler.build(config, num_blocks, max_position=shape.max_position, on_cpu=False)
     engine = Engine(scheduler, SimulatedRunner(roofline, clock, host), clock.time, on_step=on_step)
     ready = Ready(
-        max_model_len=max_model_len,
-        max_num_seqs=scheduler_config.max_num_seqs,
+        max_model_len=scheduler.config.max_model_len,
+        max_num_seqs=scheduler.config.max_num_seqs,
         vocab_size=max(shape.vocab_size, _LEAST_VOCABULARY),
         eos_token_ids=[],
         num_blocks=num_blocks,

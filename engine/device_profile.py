@@ -9,7 +9,7 @@ import msgspec
 
 from .errors import ConfigurationError
 
-SIMULATED = "simulated:"
+_SIMULATED = "simulated"
 """A device whose name begins so costs time and computes nothing."""
 
 _LONGEST_STEP_S = 3600.0
@@ -17,7 +17,7 @@ _LONGEST_STEP_S = 3600.0
 
 def is_simulated(device: str) -> bool:
     """Whether a device's name is that of a simulated one, however it goes on."""
-    return device.lower().startswith(SIMULATED.rstrip(":"))
+    return device.lower().startswith(_SIMULATED)
 
 
 class HostOverhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

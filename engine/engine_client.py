@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from .config import EngineConfig
 from .engine import TokenOutput
-from .errors import ConfigurationError, EngineDeadError, QueueFullError, RequestError
+from .errors import ConfigurationError, EngineDeadError, RequestError
 from .messages import (
     LENGTH,
     Cancel,
@@ -26,7 +26,7 @@ from .messages import (
     frame,
     from_engine_decoder,
 )
-from .request import SamplingParams, check_length
+from .request import SamplingParams, check_length, check_queue
 
 _MAX_FRAME_BYTES = 1 << 30
 _EXIT_GRACE_S = 5.0
@@ -149,8 +149,7 @@ class EngineClient:
             )
         if num_requests > self._max_pending:
             raise RequestError(f"{num_requests} answers at once are over this server's limit of {self._max_pending}")
-        if len(self._pending) + num_requests > self._max_pending:
-            raise QueueFullError(f"{len(self._pending)} requests are pending, which is the limit; try again later")
+        check_queue(len(self._pending), num_requests, self._max_pending)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is pending; False if that took longer than `timeout_s`."""

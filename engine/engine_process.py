@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -163,7 +163,7 @@ def main() -> None:
     try:
         with ExitStack() as files:
             if start.config.step_log is not None:
-                step_log = files.enter_context(StepLog(Path(start.config.step_log)))
+                step_log = files.enter_context(closing(StepLog(Path(start.config.step_log))))
             engine, ready = build_engine(start.config, on_step=step_log.add if step_log else None)
             channel.is_loading = False
             channel.send(ready)

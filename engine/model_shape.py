@@ -211,13 +211,42 @@ def shape_of(config: dict[str, Any], *, name: str) -> ModelShape:
         KeyError: a size is missing.
         UnsupportedModelError: see `load_shape`.
     """
+    _refuse_unknown(config, name)
+    num_layers = int(_first(config, "num_hidden_layers", "n_layer"))
+    hidden_size = int(_first(config, "hidden_size", "n_embd"))
+    num_heads = int(_first(config, "num_attention_heads", "n_head"))
+    mlp_size = int(_first(config, "intermediate_size", "n_inner", default=4 * hidden_size))
+    num_experts = int(_first(config, "num_experts", "num_local_experts", "n_routed_experts", default=0))
+    if num_experts:
+        mlp = _mixture(config, num_layers, mlp_size, num_experts)
+    else:
+        mlp = {"mlp_size": mlp_size, "num_mlp_layers": num_layers}
+    return ModelShape(
+        name=name,
+        num_layers=num_layers,
+        hidden_size=hidden_size,
+        num_heads=num_heads,
+        num_kv_heads=_num_kv_heads(config, num_heads),
+        head_size=int(_first(config, "head_dim", default=hidden_size // num_heads)),
+        vocab_size=int(_first(config, "vocab_size")),
+        # transformers' default is to tie; configurations that do not say so say it.
+        is_tied=bool(_first(config, "tie_word_embeddings", default=True)),
+        max_position=int(_first(config, "max_position_embeddings", "n_positions", default=131072)),
+        mlp_matrices=2 if config.get("model_type") in _WITHOUT_GATE else 3,
+        **mlp,
+        **_sliding(config, num_layers),
+    )
 
-    def first(*keys: str, default: Any = None) -> Any:
-        value = next((config[key] for key in keys if config.get(key) is not None), default)
-        if value is None:
-            raise KeyError(keys[0])
-        return value
 
+def _first(config: dict[str, Any], *keys: str, default: Any = None) -> Any:
+    """The value of the first key that has one, else the default; `KeyError` if there is none of either."""
+    value = next((config[key] for key in keys if config.get(key) is not None), default)
+    if value is None:
+        raise KeyError(keys[0])
+    return value
+
+
+def _refuse_unknown(config: dict[str, Any], name: str) -> None:
     classes = [str(architecture) for architecture in config.get("architectures") or ()]
     if classes and not any(architecture.endswith(_DECODER_CLASSES) for architecture in classes):
         raise UnsupportedModelError(f"{name} is a {', '.join(classes)}, which generates no text")
@@ -226,38 +255,25 @@ def shape_of(config: dict[str, Any], *, name: str) -> ModelShape:
             raise UnsupportedModelError(f"{name} has {kind} ({key}), which the cost model does not know")
     if config.get("interleave_moe_layer_step", 1) > 1:
         raise UnsupportedModelError(f"{name} has experts in some layers only, which the cost model does not know")
-    num_layers, hidden_size = int(first("num_hidden_layers", "n_layer")), int(first("hidden_size", "n_embd"))
-    num_heads = int(first("num_attention_heads", "n_head"))
-    num_experts = int(first("num_experts", "num_local_experts", "n_routed_experts", default=0))
-    mlp_size = int(first("intermediate_size", "n_inner", default=4 * hidden_size))
-    num_dense = int(first("first_k_dense_replace", default=0)) if num_experts else num_layers
-    num_dense += len(config.get("mlp_only_layers") or ()) if num_experts else 0
-    expert_size = int(first("moe_intermediate_size", default=mlp_size)) if num_experts else 0
-    shared_size = int(first("shared_expert_intermediate_size", default=0)) if num_experts else 0
-    shared_size += expert_size * int(first("n_shared_experts", default=0)) if num_experts else 0
-    if num_dense and shared_size:
-        # Both kinds in one model: an average keeps the number of weights right.
-        mlp_size = (num_dense * mlp_size + (num_layers - num_dense) * shared_size) // num_layers
-    return ModelShape(
-        name=name,
-        num_layers=num_layers,
-        hidden_size=hidden_size,
-        num_heads=num_heads,
-        num_kv_heads=_num_kv_heads(config, num_heads),
-        head_size=int(first("head_dim", default=hidden_size // num_heads)),
-        vocab_size=int(first("vocab_size")),
-        # transformers' default is to tie; configurations that do not say so say it.
-        is_tied=bool(first("tie_word_embeddings", default=True)),
-        max_position=int(first("max_position_embeddings", "n_positions", default=131072)),
-        mlp_size=mlp_size if num_dense else shared_size,
-        num_mlp_layers=num_layers if shared_size else num_dense,
-        mlp_matrices=2 if config.get("model_type") in _WITHOUT_GATE else 3,
-        num_experts=num_experts,
-        num_active_experts=int(first("num_experts_per_tok", "num_experts_per_token")) if num_experts else 0,
-        expert_size=expert_size,
-        num_expert_layers=num_layers - num_dense if num_experts else 0,
-        **_sliding(config, num_layers),
-    )
+
+
+def _mixture(config: dict[str, Any], num_layers: int, mlp_size: int, num_experts: int) -> dict[str, int]:
+    """The MLPs of a mixture of experts: some layers may be dense, the others may have a shared expert."""
+    num_dense = int(_first(config, "first_k_dense_replace", default=0)) + len(config.get("mlp_only_layers") or ())
+    expert_size = int(_first(config, "moe_intermediate_size", default=mlp_size))
+    shared_size = int(_first(config, "shared_expert_intermediate_size", default=0))
+    shared_size += expert_size * int(_first(config, "n_shared_experts", default=0))
+    sizes = {
+        "num_experts": num_experts,
+        "num_active_experts": int(_first(config, "num_experts_per_tok", "num_experts_per_token")),
+        "expert_size": expert_size,
+        "num_expert_layers": num_layers - num_dense,
+    }
+    if not shared_size:
+        return sizes | {"mlp_size": mlp_size if num_dense else 0, "num_mlp_layers": num_dense}
+    # Both kinds in one model: an average keeps the number of weights right.
+    average_size = (num_dense * mlp_size + (num_layers - num_dense) * shared_size) // num_layers
+    return sizes | {"mlp_size": average_size, "num_mlp_layers": num_layers}
 
 
 def _num_kv_heads(config: dict[str, Any], num_heads: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from .errors import ContextLengthError, RequestError
+from .errors import ContextLengthError, QueueFullError, RequestError
 
 _LOWEST_TEMPERATURE = 1e-5
 """Below this, dividing by the temperature overflows long before it changes the outcome."""
@@ -131,6 +131,11 @@ class Request:
         """Tokens that still have to go through the model. 1 for a request in decode."""
         return self.num_tokens - self.num_computed
 
+    @property
+    def is_certain_to_end(self) -> bool:
+        """True when the tokens in flight reach max_tokens: another step would be thrown away."""
+        return self.num_tokens >= self.max_num_tokens
+
 
 class ScheduledChunk(NamedTuple):
     """Tokens `[start, end)` of one request, computed in one step.
@@ -174,6 +179,16 @@ class Batch:
     def num_prefill_tokens(self) -> int:
         """Tokens of prompts, and of sequences recomputed after a preemption."""
         return self.num_tokens - self.num_decode_tokens
+
+
+def check_queue(num_pending: int, num_requests: int, max_pending: int) -> None:
+    """Refuse requests that would be more than may be pending.
+
+    Raises:
+        QueueFullError: they would.
+    """
+    if num_pending + num_requests > max_pending:
+        raise QueueFullError(f"{num_pending} requests are pending, which is the limit; try again later")
 
 
 def check_length(num_prompt: int, max_tokens: int, max_model_len: int) -> None:

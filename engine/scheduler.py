@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .admission import make_admission
 from .block_manager import BlockManager
-from .config import SchedulerConfig
+from .config import EngineConfig, SchedulerConfig
 from .errors import ConfigurationError
 from .request import Batch, FinishReason, Request, RequestState, ScheduledChunk, check_length
 
@@ -71,6 +71,22 @@ class Scheduler:
         self._last_committed = -1
         self._admission = make_admission(config)
 
+    @classmethod
+    def build(cls, config: EngineConfig, num_blocks: int, *, max_position: int | None, on_cpu: bool) -> Scheduler:
+        """The scheduler of an engine with so many KV blocks, for a model of so many positions (None: any number).
+
+        Raises:
+            ConfigurationError: the limits go together neither with each other nor with the model.
+        """
+        capacity = num_blocks * config.block_size
+        max_model_len = config.max_model_len or min(max_position or capacity, capacity)
+        if max_position is not None and max_model_len > max_position:
+            raise ConfigurationError(
+                f"--max-model-len {max_model_len} is over the {max_position} positions this model knows"
+            )
+        blocks = BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
+        return cls(config.scheduler_config(max_model_len=max_model_len, on_cpu=on_cpu), blocks)
+
     @property
     def num_slots(self) -> int:
         """Rows of per-sequence state that a runner needs."""
@@ -80,11 +96,6 @@ class Scheduler:
     def has_work(self) -> bool:
         """True while any accepted request has not ended."""
         return bool(self.waiting or self.running)
-
-    @property
-    def num_fenced_blocks(self) -> int:
-        """Blocks of requests that are gone, held until the step in flight is committed."""
-        return sum(len(fence.block_ids) for fence in self._fences)
 
     def submit(self, request: Request) -> None:
         """Accept a request.
@@ -193,7 +204,7 @@ class Scheduler:
     def _make_room(self, request: Request, batch: Batch) -> bool:
         """Get the block for the request's next token; False when that must wait a step, or took the request itself."""
         while not self.blocks.can_allocate(1):
-            if self._fences or any(self._is_ending(other) for other in self.running):
+            if self._fences or any(other.is_certain_to_end for other in self.running):
                 return False  # blocks come back with the step in flight: no reason to preempt for them
             victim = self.running[-1]
             self._preempt(victim)
@@ -202,9 +213,6 @@ class Scheduler:
                 return False
         request.block_ids += self.blocks.allocate(1)
         return True
-
-    def _is_ending(self, request: Request) -> bool:
-        return request.num_tokens >= request.max_num_tokens
 
     def _add_prefills(self, batch: Batch, prefills: list[Request]) -> None:
         """Share what is left of the token budget: half for the oldest prefill, half for the shortest of the others.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
@@ -46,7 +45,7 @@ OnStep = Callable[[StepRecord], None]
 
 
 class StepLog:
-    """Appends step records to a file, one JSON object a line. A context manager; call `add` for each step."""
+    """Appends step records to a file, one JSON object a line. Call `add` for each step, then `close`."""
 
     def __init__(self, path: Path) -> None:
         """Create the file.
@@ -75,11 +74,3 @@ class StepLog:
         """Leave no file behind: there will be no steps."""
         self.close()
         self._path.unlink(missing_ok=True)
-
-    def __enter__(self) -> StepLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from .attention.kv_cache import KVCache
-from .block_manager import BlockManager
 from .clock import RealClock
 from .config import EngineConfig
 from .engine import Engine
@@ -33,23 +32,14 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
     if model.device.type == "cuda":
         torch.cuda.set_device(model.device)  # events and streams are of the current device
     num_blocks = _num_blocks(config, model)
-    capacity = num_blocks * config.block_size
-    max_model_len = config.max_model_len or min(model.max_position or capacity, capacity)
-    if model.max_position is not None and max_model_len > model.max_position:
-        raise ConfigurationError(
-            f"--max-model-len {max_model_len} is over the {model.max_position} positions this model knows"
-        )
-    scheduler_config = config.scheduler_config(max_model_len=max_model_len, on_cpu=model.device.type == "cpu")
-    scheduler = Scheduler(
-        scheduler_config, BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
-    )
+    scheduler = Scheduler.build(config, num_blocks, max_position=model.max_position, on_cpu=model.device.type == "cpu")
     cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
     clock = RealClock().time
     runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=clock, seed=config.seed)
     engine = Engine(scheduler, runner, clock, on_step=on_step)
     ready = Ready(
-        max_model_len=max_model_len,
-        max_num_seqs=scheduler_config.max_num_seqs,
+        max_model_len=scheduler.config.max_model_len,
+        max_num_seqs=scheduler.config.max_num_seqs,
         vocab_size=model.vocab_size,
         eos_token_ids=sorted(model.eos_token_ids),
         num_blocks=num_blocks,

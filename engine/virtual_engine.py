@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from .clock import SteppedClock
 from .engine import Engine, EngineTotals, TokenOutput
-from .errors import QueueFullError
 from .messages import Ready
-from .request import Request, SamplingParams, check_length
+from .request import Request, SamplingParams, check_length, check_queue
 
 OnOutput = Callable[[TokenOutput, float], None]
 """Called with each output of a request and the time it came out."""
@@ -49,8 +48,7 @@ class VirtualEngine:
             QueueFullError: too many requests are pending.
         """
         check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
-        if len(self._sinks) >= self._max_pending:
-            raise QueueFullError(f"{len(self._sinks)} requests are pending, which is the limit; try again later")
+        check_queue(len(self._sinks), 1, self._max_pending)
         self._num_requests += 1
         request_id = str(self._num_requests)
         self._sinks[request_id] = on_output
@@ -76,7 +74,7 @@ class VirtualEngine:
                 continue
             outputs = self._engine.step()
             if self._clock.now_s > loop.time():
-                await self._hold_until(self._clock.now_s)
+                await asyncio.sleep(self._clock.now_s - loop.time())
             self._deliver(outputs)
 
     def _take_commands(self) -> None:
@@ -111,12 +109,3 @@ class VirtualEngine:
             self._wake = None
             if timer is not None:
                 timer.cancel()
-
-    async def _hold_until(self, at_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        reached = loop.create_future()
-        timer = loop.call_at(at_s, reached.set_result, None)
-        try:
-            await reached
-        finally:
-            timer.cancel()

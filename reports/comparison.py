@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .console import milliseconds
+from .console import SIMULATED, milliseconds
 from .summary import MetricSummary, Summary, Verdict, doubts
 
 _METRICS = ("ttft", "itl", "max_gap", "e2e")
@@ -29,7 +29,7 @@ def print_comparison(console: Console, runs: Mapping[str, Summary]) -> None:
     first = next(iter(runs.values()))
     traffic_class = first.verdict_class
     if first.simulated:
-        console.print(Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta"))
+        console.print(SIMULATED)
     for name, summary in runs.items():
         if not summary.is_complete:
             console.print(Text(f"INTERRUPTED: {name} did not finish", style="bold yellow"))

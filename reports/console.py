@@ -19,6 +19,9 @@ _VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
 _OUTCOME_STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "yellow"}
 _COUNT_FOR_P999 = 1000
 
+SIMULATED = Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta")
+"""The first line of whatever shows numbers of a simulated device."""
+
 
 def milliseconds(value: float) -> str:
     """A time with about four significant digits, in milliseconds."""
@@ -50,7 +53,7 @@ def _verdict_lines(summary: Summary) -> list[RenderableType]:
             Text("INTERRUPTED: this run did not finish; what follows is the part that was saved", "bold yellow")
         )
     if summary.simulated:
-        lines.append(Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta"))
+        lines.append(SIMULATED)
     measured = {
         metric: summary.metrics[metric][traffic_class]
         for metric in _VERDICT_METRICS

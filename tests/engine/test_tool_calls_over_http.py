@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from abatch.engine.generation import TextDelta, TextGenerator
-from abatch.engine.messages import EngineStats, Ready
+from abatch.engine.messages import EngineStats
 from abatch.engine.metrics import ServerMetrics
 from abatch.engine.request import FinishReason
 from abatch.engine.server.app import make_app
@@ -17,21 +17,10 @@ from abatch.engine.server.state import STATE, ServerState
 from abatch.engine.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.tokenizer import ChatTokenizer
 from aiohttp.test_utils import TestClient, TestServer
+from support.engines import make_ready
 
 _SAID = 'One moment.<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
-_READY = Ready(
-    max_model_len=1000,
-    max_num_seqs=8,
-    vocab_size=259,
-    eos_token_ids=[258],
-    num_blocks=10,
-    block_size=16,
-    kv_bytes=0,
-    device="cpu",
-    dtype="float32",
-    batching="async",
-    steps_ahead=0,
-)
+_READY = make_ready()
 _TOOLS = [{"type": "function", "function": {"name": "weather"}}]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abatch.engine.engine import EngineTotals
-from abatch.engine.messages import EngineStats, Ready
+from abatch.engine.messages import EngineStats
 from abatch.engine.metrics import ServerMetrics
 from abatch.workloads.engine_metrics import parse_engine_metrics
+from support.engines import make_ready
 
 _TOTALS = EngineTotals(
     num_steps=12,
@@ -19,20 +20,7 @@ _TOTALS = EngineTotals(
 
 
 def page(*, simulated: bool) -> bytes:
-    ready = Ready(
-        max_model_len=1000,
-        max_num_seqs=8,
-        vocab_size=259,
-        eos_token_ids=[],
-        num_blocks=10,
-        block_size=16,
-        kv_bytes=0,
-        device='a "device"',
-        dtype="float32",
-        batching="async",
-        steps_ahead=1,
-        simulated=simulated,
-    )
+    ready = make_ready(device='a "device"', steps_ahead=1, simulated=simulated)
     return ServerMetrics(ready, lambda: EngineStats(totals=_TOTALS), lambda: True).render()
 
 

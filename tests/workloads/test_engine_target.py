@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from abatch.engine.build import build_simulated_engine, simulated_host
-from abatch.engine.clock import SteppedClock
+from abatch.engine.build import build_virtual_engine
 from abatch.engine.config import EngineConfig
 from abatch.engine.engine import TokenOutput
 from abatch.engine.protocol import ChatMessage
@@ -37,9 +36,7 @@ def with_target(use: Callable[[EngineTarget, VirtualEngine], Awaitable[_T]], **f
 
     async def main() -> _T:
         config = EngineConfig(**{"model": "llama-3.1-8b", "device": "simulated:h100", **fields})
-        clock = SteppedClock()
-        engine, ready = build_simulated_engine(config, clock, simulated_host(config))
-        virtual = VirtualEngine(engine, clock, ready, max_queue=config.max_queue)
+        virtual = build_virtual_engine(config)
         async with asyncio.TaskGroup() as tasks:
             stepping = tasks.create_task(virtual.run())
             try:
