@@ -15,8 +15,9 @@ from rich.text import Text
 from ..reports.console import milliseconds
 from ..reports.recorder import ALL
 from ..reports.run_file import RunWriter
-from ..workloads.load_generator import LoadGenerator, RunLimits
+from ..workloads.load_generator import LoadGenerator
 from ..workloads.result import Result
+from ..workloads.run_limits import RunLimits
 
 _TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 15.0

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
 from ..workloads.distributions import Constant
-from ..workloads.load_generator import RunLimits
-from ..workloads.session import Scales, Workload
+from ..workloads.run_limits import RunLimits
+from ..workloads.scales import Scales
+from ..workloads.workload import Workload
 from .options import Option
 
 _DEFAULT_DURATION_S = 60.0

@@ -6,7 +6,9 @@ import math
 from random import Random
 
 from .distributions import Constant, Distribution, Geometric, LogNormal, Mixture, draw_count
-from .session import Pause, Scales, Session, SessionFactory, SharedPrefix, Turn
+from .scales import Scales
+from .session import Pause, Session, SharedPrefix, Turn
+from .workload import SessionFactory
 
 TOOL_LATENCY_S = Mixture(
     ((0.588, LogNormal(0.109, 0.99)), (0.319, LogNormal(3.53, 0.95)), (0.094, LogNormal(46.6, 1.6))), cap=3600.0
@@ -54,9 +56,9 @@ class _Drawer:
     def _turn_after(self, pause: Pause, new: Distribution, output: Distribution, wait: Distribution) -> Turn:
         num_new, num_output = self.input(new), self.output(output)
         if pause is Pause.TOOL and self._scales.tool_pause_s is not None:
-            return Turn(num_new, num_output, pause, self._scales.tool_pause_s.draw(self.random))
+            return Turn(num_new, num_output, pause=pause, pause_s=self._scales.tool_pause_s.draw(self.random))
         wait_s, cap_s = wait.draw(self.random) * self._scales.time, self._scales.pause_cap_s
-        return Turn(num_new, num_output, pause, min(wait_s, cap_s), pause_was_capped=wait_s > cap_s)
+        return Turn(num_new, num_output, pause=pause, pause_s=min(wait_s, cap_s), pause_was_capped=wait_s > cap_s)
 
 
 def chat(scales: Scales) -> SessionFactory:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ..engine.errors import ConfigurationError
 from .agents import always_on, chat, coding_agent, single_turn, tool_agent
-from .session import ClosedLoop, OpenLoop, Pacing, Scales, SessionFactory, Stream, Workload, mix
+from .scales import Scales
+from .workload import ClosedLoop, OpenLoop, SessionFactory, Stream, Workload, drawn, mix
 
 DEFAULT_WORKLOAD = "mixed"
 
@@ -29,8 +30,8 @@ def _hol_probe(scales: Scales) -> Workload:
     decoders = single_turn("decode", scales, input_tokens=64, output_tokens=512)
     prefills = single_turn("prefill", fixed, input_tokens=8000, output_tokens=16)
     streams = (
-        Stream("decode", decoders, ClosedLoop(16)),
-        Stream("prefill", prefills, OpenLoop(0.5, "constant")),
+        Stream("decode", drawn("decode", decoders), ClosedLoop(16)),
+        Stream("prefill", drawn("prefill", prefills), OpenLoop(0.5, "constant")),
     )
     return Workload("hol-probe", "", streams, verdict_class="decode")
 
@@ -40,15 +41,15 @@ def _mixed(scales: Scales) -> Workload:
     quick = replace(scales, time=scales.time * 0.05)
     small = replace(quick, context=scales.context * 0.1)
     parts = [
-        (0.50, "chat", chat(quick)),
-        (0.35, "agent", coding_agent(small)),
-        (0.15, "always-on", always_on(small)),
+        (0.50, "chat", drawn("chat", chat(quick))),
+        (0.35, "agent", drawn("agent", coding_agent(small))),
+        (0.15, "always-on", drawn("always-on", always_on(small))),
     ]
     return Workload("mixed", "", mix(ClosedLoop(56), parts), verdict_class="chat")
 
 
-def _single(name: str, factory: SessionFactory, pacing: Pacing) -> Workload:
-    return Workload(name, "", (Stream(name, factory, pacing),))
+def _single(name: str, factory: SessionFactory, pacing: ClosedLoop | OpenLoop) -> Workload:
+    return Workload(name, "", (Stream(name, drawn(name, factory), pacing),))
 
 
 WORKLOADS: dict[str, Callable[[Scales], Workload]] = {

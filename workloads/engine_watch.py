@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import fields
 
 from ..engine.engine import EngineTotals
-from .load_generator import RunLimits
+from .run_limits import RunLimits
 from .target import BenchTarget
 
 

@@ -6,56 +6,23 @@ import asyncio
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from ..engine.errors import ConfigurationError
-from ..engine.protocol import ChatMessage
 from .arrivals import arrival_times
+from .conversation import Conversation, PromptWriter
 from .prompts import PromptSizer
 from .result import Result
-from .session import ClosedLoop, OpenLoop, Session, Stream, Turn, Workload
+from .run_limits import RunLimits
+from .session import Session, Turn
 from .target import Call, Reply, Target
+from .workload import ClosedLoop, OpenLoop, Replay, Stream, Workload
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
 _CLOSED_LOOP_RAMP_S = 1.0
 """Closed-loop sessions start spread over this time: all at once would measure a burst no user makes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunLimits:
-    """When a run begins to count, stops sending, and ends.
-
-    Attributes:
-        duration_s: No turn that is due later is sent. Includes the warm-up. None: until `num_sessions` have ended.
-        num_sessions: Sessions started over all streams. None: no limit.
-        warmup_s: Turns due before this are sent and recorded but do not count.
-        drain_s: How long turns that were due by the end may take before they are cut off as lower bounds.
-        max_in_flight: Requests at once; a turn that waits for its place is late, and counted as such.
-    """
-
-    duration_s: float | None = 60.0
-    num_sessions: int | None = None
-    warmup_s: float = 0.0
-    drain_s: float = 30.0
-    max_in_flight: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.duration_s is None and self.num_sessions is None:
-            raise ConfigurationError("give --duration or --num-sessions, or the run would never end")
-        for name, value in (("--duration", self.duration_s), ("--num-sessions", self.num_sessions)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigurationError(f"{name} must be above 0, not {value:g}")
-        if not (0 <= self.warmup_s < math.inf and 0 <= self.drain_s < math.inf):
-            raise ConfigurationError("--warmup and --drain must be seconds, not negative")
-        if self.duration_s is not None and self.warmup_s >= self.duration_s:
-            raise ConfigurationError(
-                f"--warmup {self.warmup_s:g} leaves nothing to measure of --duration {self.duration_s:g}"
-            )
-        if self.max_in_flight is not None and self.max_in_flight < 1:
-            raise ConfigurationError(f"--max-in-flight must be at least 1, not {self.max_in_flight}")
 
 
 @dataclass(slots=True)
@@ -97,13 +64,12 @@ class LoadGenerator:
         self._target = target
         self._limits = limits
         self._seed = seed
-        self._sizer = sizer
+        self._writer = PromptWriter(seed, sizer)
         self._on_result = on_result
         self._places = asyncio.Semaphore(limits.max_in_flight) if limits.max_in_flight else None
         self._sessions_left = (
             itertools.repeat(None) if limits.num_sessions is None else iter(range(limits.num_sessions))
         )
-        self._prefixes: dict[tuple[str, int], str] = {}
         self._sessions: dict[asyncio.Task[bool], None] = {}
         """Those that are alive. Not a set: the order in which they are cut off is part of a repeatable run."""
         self._stopping = asyncio.Event()
@@ -166,28 +132,40 @@ class LoadGenerator:
             await asyncio.wait(self._sessions)
 
     async def _start_sessions(self, stream: Stream) -> None:
+        sessions = stream.sessions(self._seed)
         match stream.pacing:
             case OpenLoop(rate, arrival):
                 times = arrival_times(arrival, rate, Random(f"{self._seed}/{stream.name}/arrivals"))
-                for index, due_s in enumerate(times):
-                    if not self._take_session():
-                        return
-                    session = stream.session(self._seed, index)
-                    if await self._wait_until_due(due_s):
-                        self._spawn(self._play(session, due_s))
-                    elif due_s < self._sending_s:
-                        self._drop(session, 0, due_s)
-                    else:
-                        return
+                await self._start_at(zip(times, sessions, strict=False))
+            case Replay(speed):
+                await self._start_at(((session.start_s or 0.0) / speed, session) for session in sessions)
             case ClosedLoop(concurrency):
-                indices = itertools.count()
                 slots = [
-                    self._keep_busy(stream, indices, _CLOSED_LOOP_RAMP_S * slot / concurrency)
-                    for slot in range(concurrency)
+                    self._keep_busy(sessions, _CLOSED_LOOP_RAMP_S * slot / concurrency) for slot in range(concurrency)
                 ]
                 await asyncio.gather(*slots)
 
-    async def _keep_busy(self, stream: Stream, indices: itertools.count[int], due_s: float) -> None:
+    async def _start_at(self, timed: Iterator[tuple[float, Session]]) -> None:
+        """Sessions at given times, in order."""
+        for due_s, session in timed:
+            if not self._take_session():
+                return
+            # Written before the session is due: it takes milliseconds for long prompts, and would count as latency.
+            conversation = self._open(session)
+            if await self._wait_until_due(due_s):
+                self._spawn(self._play(session, conversation, due_s))
+            elif due_s < self._sending_s:
+                self._drop(session, 0, due_s)
+            else:
+                return
+
+    def _open(self, session: Session) -> Conversation:
+        """A session's conversation, with its first question asked."""
+        conversation = Conversation(session, self._writer)
+        conversation.ask(session.turns[0])
+        return conversation
+
+    async def _keep_busy(self, sessions: Iterator[Session], due_s: float) -> None:
         """One slot of a closed loop: a session at a time, the next due the moment the last one ended.
 
         After a failure it waits a little, longer each time: a slot that retries at once would bury a server that is
@@ -195,7 +173,10 @@ class LoadGenerator:
         """
         backoff_s = 0.0
         while await self._wait_until_due(due_s) and self._take_session():
-            playing = self._spawn(self._play(stream.session(self._seed, next(indices)), due_s))
+            session = next(sessions, None)
+            if session is None:
+                return
+            playing = self._spawn(self._play(session, self._open(session), due_s))
             await asyncio.wait({playing})
             has_succeeded = not playing.cancelled() and playing.exception() is None and playing.result()
             backoff_s = 0.0 if has_succeeded else min(max(2 * backoff_s, _FIRST_BACKOFF_S), _LONGEST_BACKOFF_S)
@@ -216,33 +197,41 @@ class LoadGenerator:
             self._bug = self._bug or error
             self.stop()
 
-    async def _play(self, session: Session, due_s: float) -> bool:
-        """A session's turns, one after the other, for as long as they fall into the run; False once one fails."""
+    async def _play(self, session: Session, conversation: Conversation, start_s: float) -> bool:
+        """A session's turns, one after the other, for as long as they fall into the run; False once one fails.
+
+        The first has been asked already.
+        """
         self.counts.sessions_started += 1
         self.counts.live_sessions += 1
-        random = Random(f"{self._seed}/{session.session_id}/text")
-        messages: list[ChatMessage] = []
+        due_s = ended_s = start_s
         try:
             for index, turn in enumerate(session.turns):
-                # Written before the turn is due: it takes milliseconds for long prompts, and would count as latency.
-                messages.append(ChatMessage(role="user", content=self._text(random, session, turn, index)))
-                if index and not await self._wait_until_due(due_s):
+                if index:
+                    conversation.ask(turn)  # before it is due, see _start_at
+                if turn.children:
+                    await self._play_children(turn.children, ended_s)
+                due_s = _due_s(turn, due_s, ended_s, self.elapsed_s)
+                if due_s > start_s and not await self._wait_until_due(due_s):
                     if due_s < self._sending_s:
                         self._drop(session, index, due_s)
                     return True
-                result, text = await self._send(
-                    Call(messages, turn.output_tokens, session.session_id), session, index, due_s
-                )
+                result, text = await self._send(conversation, session, index, due_s, due_s - ended_s)
                 if result.error is not None or result.censored:
                     self.counts.turns_abandoned += len(session.turns) - index - 1
                     return False
-                messages.append(ChatMessage(role="assistant", content=text))
-                if index + 1 < len(session.turns):
-                    due_s = result.end_s + session.turns[index + 1].pause_s
+                conversation.answer(text)
+                ended_s = result.end_s
             return True
         finally:
             self.counts.live_sessions -= 1
             self.counts.sessions_ended += 1
+
+    async def _play_children(self, children: Iterable[Session], start_s: float) -> None:
+        """Sub-agents, side by side. One that fails is an answer too, as a tool's error is."""
+        async with asyncio.TaskGroup() as tasks:
+            for child in children:
+                tasks.create_task(self._play(child, self._open(child), start_s))
 
     async def _wait_until_due(self, due_s: float) -> bool:
         """Sleep until then; False if the run stops sending before, or right then."""
@@ -258,8 +247,18 @@ class LoadGenerator:
                     await self._stopping.wait()
         return not self._stopping.is_set()
 
-    async def _send(self, call: Call, session: Session, index: int, due_s: float) -> tuple[Result, str]:
+    async def _send(
+        self, conversation: Conversation, session: Session, index: int, due_s: float, pause_s: float
+    ) -> tuple[Result, str]:
         """One turn, to its result. Cut off at the end of the drain it is a lower bound, even if it was never sent."""
+        turn, rest = session.turns[index], session.turns[index + 1 :]
+        call = Call(
+            conversation.messages,
+            turn.output_tokens,
+            session.session_id,
+            next_tool=rest[0].tool if rest else None,
+            ends_session=not rest,
+        )
         reply = Reply()
         is_cut = False
         self.counts.in_flight += 1
@@ -274,15 +273,17 @@ class LoadGenerator:
             raise
         finally:
             self.counts.in_flight -= 1
-            result = self._result(session, index, due_s, reply, is_cut=is_cut)
+            result = self._result(session, index, due_s, reply, pause_s, is_cut=is_cut)
             self._on_result(result)
         return result, "".join(reply.text)
 
     def _drop(self, session: Session, index: int, due_s: float) -> None:
         """A turn was due and the generator did not get round to it before the end."""
-        self._on_result(self._result(session, index, due_s, Reply(), is_cut=True))
+        self._on_result(self._result(session, index, due_s, Reply(), session.turns[index].pause_s, is_cut=True))
 
-    def _result(self, session: Session, index: int, due_s: float, reply: Reply, *, is_cut: bool) -> Result:
+    def _result(
+        self, session: Session, index: int, due_s: float, reply: Reply, pause_s: float, *, is_cut: bool
+    ) -> Result:
         turn = session.turns[index]
 
         def since_origin(at_s: float | None) -> float | None:
@@ -299,8 +300,10 @@ class LoadGenerator:
             end_s=since_origin(reply.finished_s if has_ended else None) or round(self.elapsed_s, 6),
             gaps_us=reply.gaps_us,
             pause=turn.pause,
-            pause_s=turn.pause_s,
+            pause_s=round(pause_s, 6),
             pause_was_capped=turn.pause_was_capped,
+            tool=turn.tool,
+            is_last=index == len(session.turns) - 1,
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
             output_tokens=reply.output_tokens,
@@ -312,18 +315,11 @@ class LoadGenerator:
             warmup=due_s < self._limits.warmup_s,
         )
 
-    def _text(self, random: Random, session: Session, turn: Turn, index: int) -> str:
-        """What the turn adds, behind the shared prefix if it is the first."""
-        if index:
-            return self._sizer.text(random, turn.new_tokens)
-        overhead = self._sizer.overhead_tokens
-        if session.prefix is None:
-            return self._sizer.text(random, turn.new_tokens - overhead)
-        key = (session.prefix.name, session.prefix.tokens)
-        if key not in self._prefixes:
-            prefix_random = Random(f"{self._seed}/prefix/{session.prefix.name}")
-            self._prefixes[key] = self._sizer.text(prefix_random, session.prefix.tokens - overhead)
-        return f"{self._prefixes[key]}\n\n{self._sizer.text(random, turn.new_tokens)}"
+
+def _due_s(turn: Turn, previous_due_s: float, previous_end_s: float, now_s: float) -> float:
+    """When a turn is due (see `Turn`), its children having ended now."""
+    due_s = max(previous_end_s + turn.pause_s, previous_due_s + turn.gap_s, now_s if turn.children else 0.0)
+    return due_s if turn.tick_s is None else math.ceil(due_s / turn.tick_s) * turn.tick_s
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -14,6 +14,8 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         due_s: When it should have been sent. All latencies count from here.
         sent_s: When its bytes were handed to the connection; None if it never was (it was dropped).
         first_s: When the first chunk with content came.
+        tool: Whose result it brought.
+        is_last: The last turn of its session.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
         error: Class of failure; None for a success. A failed request enters no latency histogram.
@@ -32,6 +34,8 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     pause: Pause = Pause.NONE
     pause_s: float = 0.0
     pause_was_capped: bool = False
+    tool: str | None = None
+    is_last: bool = False
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,11 +13,20 @@ from .prompts import PromptSizer
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `ignore_eos`: the output is to have exactly `max_tokens` tokens."""
+    """One request.
 
-    messages: list[ChatMessage]
+    Attributes:
+        session_id: Requests with the same id are of one conversation.
+        next_tool: What the answer would be a call of, if it were more than noise.
+        ends_session: No further request of the conversation will come.
+        ignore_eos: The output is to have exactly `max_tokens` tokens.
+    """
+
+    messages: Sequence[ChatMessage]
     max_tokens: int
     session_id: str
+    next_tool: str | None = None
+    ends_session: bool = False
     ignore_eos: bool = True
 
 

@@ -22,8 +22,10 @@ import aiohttp
 from abatch.reports.run_file import RunConfig, RunWriter
 from abatch.workloads.agents import single_turn
 from abatch.workloads.http_target import HttpTarget
-from abatch.workloads.load_generator import LoadGenerator, RunLimits
-from abatch.workloads.session import ClosedLoop, Scales, Stream, Workload
+from abatch.workloads.load_generator import LoadGenerator
+from abatch.workloads.run_limits import RunLimits
+from abatch.workloads.scales import Scales
+from abatch.workloads.workload import ClosedLoop, Stream, Workload, drawn
 from aiohttp import web
 
 CONCURRENCY, OUTPUT_TOKENS, INPUT_TOKENS = 8, 20, 50
@@ -79,7 +81,7 @@ async def bare_client(url: str, num_requests: int) -> None:
 async def abatch_client(url: str, num_requests: int) -> None:
     """The whole measuring path: generator, timing, histograms, run folder."""
     make = single_turn("chat", Scales(), input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS)
-    workload = Workload("cost", "", (Stream("cost", make, ClosedLoop(CONCURRENCY)),))
+    workload = Workload("cost", "", (Stream("cost", drawn("cost", make), ClosedLoop(CONCURRENCY)),))
     target = await HttpTarget.connect(url, model="x", api_key=None, headers={}, timeout_s=60)
     with tempfile.TemporaryDirectory() as folder:
         writer = RunWriter(Path(folder), RunConfig())

@@ -14,14 +14,16 @@ from abatch.workloads.agents import TOOL_LATENCY_S
 from abatch.workloads.arrivals import arrival_times
 from abatch.workloads.catalog import WORKLOADS, describe, make_workload
 from abatch.workloads.distributions import Constant, Geometric, LogNormal
-from abatch.workloads.session import ClosedLoop, OpenLoop, Pause, Scales, Session
+from abatch.workloads.scales import Scales
+from abatch.workloads.session import Pause, Session
+from abatch.workloads.workload import ClosedLoop, OpenLoop
 
 _UNSCALED = Scales(pause_cap_s=math.inf)
 
 
 def sessions(name: str, count: int, scales: Scales = _UNSCALED, stream: int = 0) -> list[Session]:
     workload = make_workload(name, scales)
-    return [workload.streams[stream].session(0, index) for index in range(count)]
+    return [*itertools.islice(workload.streams[stream].sessions(0), count)]
 
 
 def of_median(values: Sequence[float], expected: float, *, within: float) -> None:
@@ -32,7 +34,9 @@ def test_every_workload_has_a_description_and_a_verdict_class_that_occurs() -> N
     for name in WORKLOADS:
         workload = make_workload(name, Scales())
         assert len(describe(name)) > 20
-        classes = {stream.session(0, index).traffic_class for stream in workload.streams for index in range(60)}
+        classes = {
+            session.traffic_class for stream in workload.streams for session in itertools.islice(stream.sessions(0), 60)
+        }
         assert workload.verdict_class in {"all", *classes}
 
 
@@ -120,8 +124,9 @@ def test_a_pause_that_was_cut_short_says_so_and_one_that_was_asked_for_is_not_cu
 
 def test_a_session_depends_on_seed_and_index_only() -> None:
     stream = make_workload("mixed", Scales()).streams[0]
-    assert stream.session(4, 17) == stream.session(4, 17)
-    assert stream.session(4, 17) != stream.session(5, 17)
+    first, again, other = ([*itertools.islice(stream.sessions(seed), 18)][17] for seed in (4, 4, 5))
+    assert first == again
+    assert first != other
 
 
 def test_pacing_overrides() -> None:

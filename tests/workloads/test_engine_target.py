@@ -23,9 +23,10 @@ from abatch.workloads.catalog import make_workload
 from abatch.workloads.distributions import Constant
 from abatch.workloads.engine_target import EngineTarget
 from abatch.workloads.engine_watch import EngineWatch
-from abatch.workloads.load_generator import LoadGenerator, RunLimits
+from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result
-from abatch.workloads.session import Scales
+from abatch.workloads.run_limits import RunLimits
+from abatch.workloads.scales import Scales
 from abatch.workloads.target import Call, Reply
 
 _T = TypeVar("_T")

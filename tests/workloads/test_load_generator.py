@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.workloads.load_generator import LoadGenerator, RunLimits, RunOutcome
+from abatch.workloads.load_generator import LoadGenerator, RunOutcome
 from abatch.workloads.prompts import PromptSizer
 from abatch.workloads.result import Result
-from abatch.workloads.session import ClosedLoop, OpenLoop, Pacing, Pause, Session, SharedPrefix, Stream, Turn, Workload
+from abatch.workloads.run_limits import RunLimits
+from abatch.workloads.session import Pause, Session, SharedPrefix, Turn
 from abatch.workloads.target import Call, Reply
+from abatch.workloads.workload import ClosedLoop, OpenLoop, Pacing, Replay, Stream, Workload, drawn
 
 
 class ScriptedTarget:
@@ -27,7 +30,7 @@ class ScriptedTarget:
         self._act = act
 
     async def send(self, call: Call, reply: Reply) -> None:
-        self.calls.append(Call([*call.messages], call.max_tokens, call.session_id))
+        self.calls.append(replace(call, messages=[*call.messages]))
         clock = asyncio.get_running_loop().time
         reply.sent_s = clock()
         self._in_flight += 1
@@ -48,7 +51,7 @@ def workload(pacing: Pacing, *turns: Turn, prefix: SharedPrefix | None = None) -
     def make(_: Random, session_id: str) -> Session:
         return Session(session_id, "test", turns or (Turn(5, 1),), prefix)
 
-    return Workload("test", "", (Stream("test", make, pacing),))
+    return Workload("test", "", (Stream("test", drawn("test", make), pacing),))
 
 
 async def replay(
@@ -132,7 +135,7 @@ async def test_a_closed_loop_keeps_its_number_of_sessions() -> None:
 
 async def test_turns_wait_for_their_pause_and_carry_the_conversation() -> None:
     target = ScriptedTarget()
-    turns = Turn(5, 1), Turn(6, 2, Pause.TOOL, 0.2), Turn(7, 3, Pause.HUMAN, 0.0)
+    turns = Turn(5, 1), Turn(6, 2, pause=Pause.TOOL, pause_s=0.2), Turn(7, 3, pause=Pause.HUMAN)
     load = workload(ClosedLoop(1), *turns, prefix=SharedPrefix("p", 40))
     results, _, _ = await replay(load, target, duration_s=None, num_sessions=1)
     assert [result.turn_index for result in results] == [0, 1, 2]
@@ -187,7 +190,7 @@ async def test_a_bug_where_sessions_are_made_surfaces_too() -> None:
     def broken(_: Random, session_id: str) -> Session:
         raise ZeroDivisionError
 
-    load = Workload("test", "", (Stream("test", broken, OpenLoop(10)),))
+    load = Workload("test", "", (Stream("test", drawn("test", broken), OpenLoop(10)),))
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(replay(load, ScriptedTarget(), duration_s=60), 5)
 
@@ -280,3 +283,52 @@ async def test_no_more_sessions_than_asked_for() -> None:
 def test_limits_that_make_no_sense(limits: dict[str, Any], mentions: str) -> None:
     with pytest.raises(ConfigurationError, match=mentions):
         RunLimits(**limits)
+
+
+async def test_a_turn_waits_for_pause_gap_tick_and_children() -> None:
+    child = Session("child", "sub-agent", (Turn(1, 1), Turn(1, 1, pause=Pause.TOOL, pause_s=0.1)))
+    turns = (
+        Turn(1, 1),
+        Turn(1, 1, gap_s=0.2),
+        Turn(1, 1, pause=Pause.TOOL, pause_s=0.05, gap_s=0.01),
+        Turn(1, 1, pause=Pause.TOOL, tool="agent", children=(child, child)),
+        Turn(1, 1, pause=Pause.HEARTBEAT, tick_s=0.25),
+    )
+    target = ScriptedTarget(service_s=0.02)
+    results, _, generator = await replay(workload(OpenLoop(100), *turns), target, duration_s=None, num_sessions=1)
+    mine = [result for result in results if result.traffic_class == "test"]
+    theirs = [result for result in results if result.traffic_class == "sub-agent"]
+    assert mine[1].due_s == pytest.approx(mine[0].due_s + 0.2)
+    assert mine[2].due_s == pytest.approx(mine[1].end_s + 0.05)
+    assert [result.due_s for result in theirs[:2]] == pytest.approx([mine[2].end_s] * 2), "children run side by side"
+    assert mine[3].due_s >= max(result.end_s for result in theirs)
+    assert mine[3].pause_s == pytest.approx(mine[3].due_s - mine[2].end_s)
+    assert mine[3].pause_s > 0.13
+    assert mine[3].tool == "agent"
+    assert mine[4].due_s % 0.25 == pytest.approx(0)
+    assert [result.is_last for result in mine] == [False] * 4 + [True]
+    assert generator.counts.live_sessions == 0
+    calls = [call for call in target.calls if call.session_id == mine[0].session_id]
+    assert [(call.next_tool, call.ends_session) for call in calls] == [
+        (None, False),
+        (None, False),
+        ("agent", False),
+        (None, False),
+        (None, True),
+    ]
+
+
+async def test_a_replay_starts_sessions_when_the_trace_does_and_ends_with_it() -> None:
+    def sessions(_: int) -> Iterator[Session]:
+        for index, start_s in enumerate([0.0, 0.1, 0.1, 0.4]):
+            yield Session(str(index), "test", (Turn(1, 1),), start_s=start_s)
+
+    for pacing, expected in ((Replay(), [0.0, 0.1, 0.1, 0.4]), (Replay(2.0), [0.0, 0.05, 0.05, 0.2])):
+        load = Workload("test", "", (Stream("test", sessions, pacing),))
+        results, outcome, _ = await replay(load, ScriptedTarget(), duration_s=60)
+        assert [result.due_s for result in results] == pytest.approx(expected)
+        assert outcome.total_s < 1
+    load = Workload("test", "", (Stream("test", sessions, ClosedLoop(3)),))
+    results, outcome, _ = await replay(load, ScriptedTarget(), duration_s=60)
+    assert len(results) == 4
+    assert outcome.total_s < 2

@@ -1,0 +1,85 @@
+"""What prompts say: who shares a prefix with whom, and how long it is."""
+
+from __future__ import annotations
+
+from abatch.engine.protocol import ChatMessage
+from abatch.workloads.conversation import Conversation, PromptWriter
+from abatch.workloads.prompts import PromptSizer
+from abatch.workloads.session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
+
+_PREFIX = SharedPrefix("agent", 20)
+
+
+def conversation(
+    *turns: Turn, name: str = "a", prefix: SharedPrefix | None = None, seed: int = 0, sizer: PromptSizer | None = None
+) -> list[list[str]]:
+    """The messages each turn sends, the server always saying ok."""
+    session = Session(name, "test", turns, prefix)
+    talk = Conversation(session, PromptWriter(seed, sizer or PromptSizer()))
+    sent = []
+    for turn in turns:
+        talk.ask(turn)
+        sent.append([str(message.content) for message in talk.messages])
+        talk.answer("ok")
+    return sent
+
+
+def num_words(messages: list[str]) -> int:
+    return sum(len(message.split()) for message in messages)
+
+
+def test_each_turn_repeats_the_conversation_so_far() -> None:
+    first, second = conversation(Turn(5, 1), Turn(7, 1))
+    assert second[:2] == [*first, "ok"]
+    assert num_words(second) == 5 + 1 + 7
+
+
+def test_the_prefix_is_shared_and_the_rest_is_not() -> None:
+    (ours,), (theirs,) = (conversation(Turn(5, 1), name=name, prefix=_PREFIX) for name in "ab")
+    (one,), (other,) = ours, theirs
+    assert one.split()[:20] == other.split()[:20]
+    assert one.split()[20:] != other.split()[20:]
+    assert conversation(Turn(5, 1), prefix=_PREFIX, seed=1)[0][0].split()[:20] != one.split()[:20]
+
+
+def test_what_the_template_adds_comes_off_the_first_message() -> None:
+    sizer = PromptSizer(tokens_per_word=2.0, overhead_tokens=4.0)
+    assert [num_words(messages) for messages in conversation(Turn(10, 1), Turn(10, 1), sizer=sizer)] == [3, 3 + 1 + 5]
+    assert num_words(conversation(Turn(10, 1), prefix=_PREFIX, sizer=sizer)[0]) == 8 + 5
+
+
+def test_a_compaction_keeps_the_prefix_only() -> None:
+    first, second, third = conversation(Turn(9, 1), Turn(6, 1, compacts=True), Turn(4, 1), prefix=_PREFIX)
+    assert len(second) == 1
+    assert second[0].split()[:20] == first[0].split()[:20]
+    assert num_words(second) == 26
+    assert third[:2] == [*second, "ok"]
+
+
+def test_recorded_text_is_said() -> None:
+    assert conversation(Turn(1, 1, text="hello"), Turn(1, 1, text="again"))[1] == ["hello", "ok", "again"]
+    messages = (ChatMessage(role="system", content="be kind"), ChatMessage(role="user", content="hello"))
+    turn = Turn(1, 1, prompt=MessagePrompt(messages))
+    assert conversation(turn, turn) == [["be kind", "hello"]] * 2
+
+
+def test_equal_blocks_are_equal_text_within_a_scope() -> None:
+    def words(*turns: Turn, name: str = "a") -> list[list[str]]:
+        return [messages[0].split() for messages in conversation(*turns, name=name)]
+
+    full = BlockPrompt("trace", 8, 20, (1, 2, 3))
+    (ours,) = words(Turn(20, 1, prompt=full))
+    assert len(ours) == 20
+    (theirs,) = words(Turn(24, 1, prompt=BlockPrompt("trace", 8, 24, (1, 2, 3))), name="b")
+    assert theirs[:20] == ours, "a block cut short is the beginning of the whole one"
+    (elsewhere,) = words(Turn(20, 1, prompt=BlockPrompt("other", 8, 20, (1, 2, 3))))
+    assert elsewhere[:8] != ours[:8]
+    kept = words(Turn(20, 1, prompt=full), Turn(30, 1, prompt=BlockPrompt("trace", 8, 30, (9, 5), kept=2)))[1]
+    assert kept[:16] == ours[:16]
+    assert kept[16:] != ours[16:]
+    assert len(kept) == 30
+
+
+def test_all_kinds_of_prompts_are_the_same_again_under_the_same_seed() -> None:
+    turns = (Turn(5, 1), Turn(5, 1, prompt=BlockPrompt("t", 8, 20, (1, 2, 3))), Turn(6, 1, compacts=True))
+    assert conversation(*turns, prefix=_PREFIX) == conversation(*turns, prefix=_PREFIX)

@@ -1,0 +1,90 @@
+"""What prompts say: the text of a session, turn after turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from ..engine.protocol import ChatMessage
+from .prompts import PromptSizer
+from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
+
+
+class PromptWriter:
+    """Writes text of a wanted number of tokens. The same seed writes the same."""
+
+    def __init__(self, seed: int, sizer: PromptSizer) -> None:
+        self._seed = seed
+        self._sizer = sizer
+        self._prefixes: dict[SharedPrefix, str] = {}
+
+    @property
+    def overhead_tokens(self) -> float:
+        """What the server's template adds to a conversation."""
+        return self._sizer.overhead_tokens
+
+    def random(self, name: str) -> Random:
+        """Randomness for the text of that name."""
+        return Random(f"{self._seed}/{name}/text")
+
+    def noise(self, random: Random, tokens: float) -> str:
+        """So many tokens of noise."""
+        return self._sizer.text(random, tokens)
+
+    def prefix(self, prefix: SharedPrefix) -> str:
+        """The text that all sessions with this prefix begin with."""
+        if prefix not in self._prefixes:
+            random = Random(f"{self._seed}/prefix/{prefix.name}")
+            self._prefixes[prefix] = self.noise(random, prefix.tokens - self.overhead_tokens)
+        return self._prefixes[prefix]
+
+    def block(self, scope: str, block_id: int, tokens: float) -> str:
+        """The text of a block of a trace."""
+        return self.noise(Random(f"{self._seed}/{scope}/{block_id}"), tokens)
+
+
+class Conversation:
+    """A session's messages. Ask, send `messages`, answer; and so on."""
+
+    def __init__(self, session: Session, writer: PromptWriter) -> None:
+        self.messages: Sequence[ChatMessage] = []
+        self._session = session
+        self._writer = writer
+        self._random = writer.random(session.session_id)
+        self._blocks: list[str] = []
+
+    def ask(self, turn: Turn) -> None:
+        """Add what the turn says."""
+        match turn.prompt:
+            case MessagePrompt(messages):
+                self.messages = list(messages)
+            case BlockPrompt():
+                self.messages = [_user(self._block_text(turn.prompt))]
+            case None if turn.compacts or not self.messages:
+                self.messages = [_user(self._opening(turn))]
+            case None:
+                text = self._writer.noise(self._random, turn.new_tokens) if turn.text is None else turn.text
+                self.messages = [*self.messages, _user(text)]
+
+    def answer(self, text: str) -> None:
+        """Add what the server said."""
+        self.messages = [*self.messages, ChatMessage(role="assistant", content=text)]
+
+    def _opening(self, turn: Turn) -> str:
+        """The first message of a conversation: the shared prefix, and what is new."""
+        prefix, writer = self._session.prefix, self._writer
+        overhead = writer.overhead_tokens if prefix is None else 0.0
+        text = writer.noise(self._random, turn.new_tokens - overhead) if turn.text is None else turn.text
+        return text if prefix is None else f"{writer.prefix(prefix)}\n\n{text}"
+
+    def _block_text(self, prompt: BlockPrompt) -> str:
+        """All blocks of a prompt. A last block cut short is the beginning of the whole one."""
+        del self._blocks[prompt.kept :]
+        for block_id in prompt.ids:
+            tokens = min(prompt.block_tokens, prompt.tokens - len(self._blocks) * prompt.block_tokens)
+            self._blocks.append(self._writer.block(prompt.scope, block_id, max(tokens, 1)))
+        return " ".join(self._blocks)
+
+
+def _user(text: str) -> ChatMessage:
+    return ChatMessage(role="user", content=text)

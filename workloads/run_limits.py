@@ -1,0 +1,42 @@
+"""How long a run is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..engine.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLimits:
+    """When a run begins to count, stops sending, and ends.
+
+    Attributes:
+        duration_s: No turn that is due later is sent. Includes the warm-up. None: until `num_sessions` have ended.
+        num_sessions: Sessions started over all streams. None: no limit.
+        warmup_s: Turns due before this are sent and recorded but do not count.
+        drain_s: How long turns that were due by the end may take before they are cut off as lower bounds.
+        max_in_flight: Requests at once; a turn that waits for its place is late, and counted as such.
+    """
+
+    duration_s: float | None = 60.0
+    num_sessions: int | None = None
+    warmup_s: float = 0.0
+    drain_s: float = 30.0
+    max_in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.duration_s is None and self.num_sessions is None:
+            raise ConfigurationError("give --duration or --num-sessions, or the run would never end")
+        for name, value in (("--duration", self.duration_s), ("--num-sessions", self.num_sessions)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{name} must be above 0, not {value:g}")
+        if not (0 <= self.warmup_s < math.inf and 0 <= self.drain_s < math.inf):
+            raise ConfigurationError("--warmup and --drain must be seconds, not negative")
+        if self.duration_s is not None and self.warmup_s >= self.duration_s:
+            raise ConfigurationError(
+                f"--warmup {self.warmup_s:g} leaves nothing to measure of --duration {self.duration_s:g}"
+            )
+        if self.max_in_flight is not None and self.max_in_flight < 1:
+            raise ConfigurationError(f"--max-in-flight must be at least 1, not {self.max_in_flight}")

@@ -1,0 +1,166 @@
+"""Named traffic: streams of sessions, and the pace they start at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from random import Random
+
+from ..engine.errors import ConfigurationError
+from .arrivals import check_arrival
+from .session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """A fixed number of live sessions; one that ends is replaced. Pauses count as alive."""
+
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLoop:
+    """Sessions arrive at a rate (per second), whatever the server does with them. `arrival` names a process."""
+
+    rate: float
+    arrival: str = "poisson"
+
+    def __post_init__(self) -> None:
+        check_arrival(self.arrival)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Sessions start when their trace says, at a multiple of its speed."""
+
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.speed < 1e6:
+            raise ConfigurationError(f"--trace-speed must be above 0, not {self.speed:g}")
+
+
+Pacing = ClosedLoop | OpenLoop | Replay
+SessionFactory = Callable[[Random, str], Session]
+"""Draws a session with the given id."""
+Supply = Callable[[int], Iterator[Session]]
+"""The sessions there are under a seed, in order. A preset has no end of them, a trace has."""
+
+
+def drawn(name: str, make_session: SessionFactory) -> Supply:
+    """Sessions without end, each a function of seed, name and number only: every run and every shard agrees on it."""
+
+    def sessions(seed: int) -> Iterator[Session]:
+        return (make_session(Random(f"{seed}/{name}/{index}"), f"{name}-{index}") for index in count())
+
+    return sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A supply of sessions and the pace they start at.
+
+    `share` is its part of the live sessions (closed loop) or of the arrivals (open loop), in a workload that is a mix.
+    """
+
+    name: str
+    sessions: Supply
+    pacing: Pacing
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Named traffic.
+
+    Attributes:
+        verdict_class: The traffic class the verdict is about; `all` if it is about everything.
+        description: One line for people.
+    """
+
+    name: str
+    description: str
+    streams: tuple[Stream, ...]
+    verdict_class: str = "all"
+
+    def with_pacing(
+        self, *, concurrency: int | None = None, request_rate: float | None = None, arrival: str | None = None
+    ) -> Workload:
+        """The same traffic at another pace.
+
+        A mix changes all of its streams, each by its share. Otherwise `concurrency` is for the closed-loop streams and
+        `request_rate` for the open-loop ones, and a workload of one stream changes its kind when the other is given.
+
+        Raises:
+            ConfigurationError: a value is out of range, or the workload has no such stream.
+        """
+        if concurrency is not None and concurrency < 1:
+            raise ConfigurationError(f"--concurrency must be at least 1, not {concurrency}")
+        if request_rate is not None and not 0 < request_rate < 1e6:
+            raise ConfigurationError(f"--request-rate must be above 0, not {request_rate:g}")
+        is_uniform = len(self.streams) == 1 or self._is_mix
+        if is_uniform and concurrency is not None and request_rate is not None:
+            raise ConfigurationError("give --concurrency or --request-rate, not both: this workload has one pace")
+        workload = self
+        if concurrency is not None:
+            workload = workload._paced(ClosedLoop, ClosedLoop(concurrency), "--concurrency")
+        if request_rate is not None:
+            workload = workload._paced(OpenLoop, OpenLoop(request_rate), "--request-rate")
+        if arrival is not None:
+            streams = tuple(
+                replace(stream, pacing=replace(stream.pacing, arrival=arrival))
+                if isinstance(stream.pacing, OpenLoop)
+                else stream
+                for stream in workload.streams
+            )
+            if streams == workload.streams and not any(isinstance(s.pacing, OpenLoop) for s in streams):
+                raise ConfigurationError("--arrival is for open-loop traffic: give --request-rate too")
+            workload = replace(workload, streams=streams)
+        return workload
+
+    @property
+    def _is_mix(self) -> bool:
+        return all(stream.share is not None for stream in self.streams)
+
+    def _paced(self, kind: type[ClosedLoop] | type[OpenLoop], pacing: ClosedLoop | OpenLoop, option: str) -> Workload:
+        if self._is_mix:
+            return replace(self, streams=mix(pacing, [(s.share or 0.0, s.name, s.sessions) for s in self.streams]))
+        if len(self.streams) == 1:
+            return replace(self, streams=(replace(self.streams[0], pacing=pacing),))
+        if not any(isinstance(stream.pacing, kind) for stream in self.streams):
+            raise ConfigurationError(f"{option} does not apply to the workload {self.name!r}")
+        return replace(
+            self,
+            streams=tuple(
+                replace(stream, pacing=pacing) if isinstance(stream.pacing, kind) else stream for stream in self.streams
+            ),
+        )
+
+
+def mix(pacing: ClosedLoop | OpenLoop, parts: Sequence[tuple[float, str, Supply]]) -> tuple[Stream, ...]:
+    """Streams that share a pace: (share, name, supply) of each.
+
+    The shares are of the sessions that are alive, not of those that start: long sessions would otherwise crowd out
+    the short ones, and the mix would drift while it is measured. A part too small for one live session is left out.
+    """
+    shares = [share for share, _, _ in parts]
+    if isinstance(pacing, OpenLoop):
+        paces: list[Pacing] = [replace(pacing, rate=pacing.rate * share) for share in shares]
+    else:
+        paces = [ClosedLoop(count) for count in _apportion(pacing.concurrency, shares)]
+    return tuple(
+        Stream(name, sessions, pace, share)
+        for (share, name, sessions), pace in zip(parts, paces, strict=True)
+        if pace != ClosedLoop(0)
+    )
+
+
+def _apportion(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers that add up to `total`, by the largest remainders."""
+    exact = [total * share / sum(shares) for share in shares]
+    counts = [int(value) for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda index: counts[index] - exact[index])
+    for index in by_remainder[: total - sum(counts)]:
+        counts[index] += 1
+    return counts
