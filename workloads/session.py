@@ -21,8 +21,8 @@ class Pause(StrEnum):
 class BlockPrompt:
     """A whole prompt as traces with hashed blocks describe it: equal ids are equal text, so prefixes are shared alike.
 
-    The first `kept` blocks, all of them whole, are those of the turn before; the ids say the rest. (Written out in full for each turn, the
-    ids of a session would grow with the square of its length.)
+    The first `kept` blocks, all of them whole, are those of the turn before; the ids say the rest. (Written out in
+    full for each turn, the ids of a session would grow with the square of its length.)
 
     Attributes:
         scope: Where ids mean the same: a file, or a session.
