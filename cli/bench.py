@@ -56,6 +56,10 @@ def bench(
     startup_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds our own server may take to load.", rich_help_panel=_TARGET)
     ] = 600.0,
+    no_sessions: Annotated[
+        bool,
+        typer.Option("--no-sessions", help="Do not tell abatch serve which requests are of one session."),
+    ] = False,
     real_time: Annotated[
         bool,
         typer.Option("--real-time", help="Simulated device: emulate it behind HTTP.", rich_help_panel=_TARGET),
@@ -84,7 +88,7 @@ def bench(
     A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
     source: Source
-    options = {**traffic, "model": model, "timeout": timeout, "require": require}
+    options = {**traffic, "model": model, "timeout": timeout, "require": require, "no_sessions": no_sessions}
     headers = _headers(header or [])
     if url is None:
         if headers or model_name is not None:
@@ -96,6 +100,7 @@ def bench(
             engine,
             real_time=real_time,
             has_step_log=step_log or timeline is not None,
+            tells_sessions=not no_sessions,
             timeout_s=timeout,
             startup_timeout_s=startup_timeout,
         )
@@ -103,7 +108,14 @@ def bench(
     else:
         normalise_url(url)
         _refuse_with_url(model, engine, real_time=real_time, step_log=step_log)
-        source = RemoteServer(url=url, model=model_name, api_key=_api_key(api_key), headers=headers, timeout_s=timeout)
+        source = RemoteServer(
+            url=url,
+            model=model_name,
+            api_key=_api_key(api_key),
+            headers=headers,
+            tells_sessions=not no_sessions,
+            timeout_s=timeout,
+        )
         options |= {"url": hide_credentials(url), "model_name": model_name}
     if timeline is not None:
         check_writable(timeline, output)

@@ -75,6 +75,8 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
             watch = EngineWatch(target, limits)
             with _stopping_on_signals(generator) as interrupted:
                 outcome = await _replay(generator, watch, writer)
+            if (trace := plan.traffic.trace) is not None and trace.num_skipped:
+                config.warnings.append(f"{trace.num_skipped} malformed rows of {trace.path.name} were left out")
             summary = writer.finish(
                 max(outcome.sending_s - limits.warmup_s, 0.0),
                 is_complete=not interrupted.is_set(),

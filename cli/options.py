@@ -109,6 +109,21 @@ ENGINE_OPTIONS = (
         "window: a batch starts with this many requests (default: a quarter of --max-num-seqs) ...",
     ),
     _engine("window_timeout_s", "--window-timeout", float, "... or when the oldest has waited this long (s)."),
+    _engine("policy", "--policy", str, "Who joins next of those that wait: fcfs, resume-first or least-attained."),
+    _engine(
+        "park",
+        "--park",
+        str,
+        "KV of a session that waits for a tool: keep, offload (to the host), drop, or auto: whatever is cheapest.",
+    ),
+    _engine(
+        "host_kv_memory_bytes",
+        "--host-kv-memory",
+        str | None,
+        "Host memory for parked KV, as 16GiB. Default: 4GiB, on CPU none.",
+        parse_bytes,
+    ),
+    _engine("session_timeout_s", "--session-timeout", float, "Forget sessions that are idle for so long (s)."),
     _engine("num_threads", "--num-threads", int | None, "CPU threads of the model. Default: all."),
     _engine(
         "host_overhead", "--host-overhead", str | None, "Simulated host time of a step, as 2ms or 0.4ms+8us a sequence."

@@ -37,6 +37,7 @@ def own_engine(
     *,
     real_time: bool,
     has_step_log: bool,
+    tells_sessions: bool = True,
     timeout_s: float,
     startup_timeout_s: float,
 ) -> Source:
@@ -53,7 +54,9 @@ def own_engine(
             given = engine_arguments(values)
             for flag in (flag for flag in _WITHOUT_USE_IN_VIRTUAL_TIME if flag in given):
                 raise ConfigurationError(f"{flag} means nothing in virtual time; --real-time runs a whole server")
-            return SimulatedEngine(config=config, timeout_s=timeout_s, has_step_log=has_step_log)
+            return SimulatedEngine(
+                config=config, timeout_s=timeout_s, has_step_log=has_step_log, tells_sessions=tells_sessions
+            )
     elif real_time:
         raise ConfigurationError("--real-time is for simulated devices; a real one knows no other time")
     require_engine()
@@ -63,4 +66,5 @@ def own_engine(
         timeout_s=timeout_s,
         startup_timeout_s=startup_timeout_s,
         has_step_log=has_step_log,
+        tells_sessions=tells_sessions,
     )

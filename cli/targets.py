@@ -50,13 +50,19 @@ class RemoteServer:
     api_key: str | None
     headers: dict[str, str]
     timeout_s: float
+    tells_sessions: bool = True
     is_virtual: ClassVar[bool] = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Opened]:
         """Connect."""
         async with _connected(
-            self.url, model=self.model, api_key=self.api_key, headers=self.headers, timeout_s=self.timeout_s
+            self.url,
+            model=self.model,
+            api_key=self.api_key,
+            headers=self.headers,
+            timeout_s=self.timeout_s,
+            tells_sessions=self.tells_sessions,
         ) as target:
             yield Opened(target, target.shown_url, target.engine is not None and target.engine.is_simulated)
 
@@ -70,6 +76,7 @@ class OwnServer:
     timeout_s: float
     startup_timeout_s: float
     has_step_log: bool
+    tells_sessions: bool = True
     is_virtual: ClassVar[bool] = False
 
     @asynccontextmanager
@@ -87,7 +94,14 @@ class OwnServer:
         config = self.config
         async with (
             launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url,
-            _connected(url, model=None, api_key=None, headers={}, timeout_s=self.timeout_s) as target,
+            _connected(
+                url,
+                model=None,
+                api_key=None,
+                headers={},
+                timeout_s=self.timeout_s,
+                tells_sessions=self.tells_sessions,
+            ) as target,
         ):
             label = f"abatch serve, {config.batching} batching"
             if config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
@@ -102,6 +116,7 @@ class SimulatedEngine:
     config: EngineConfig
     timeout_s: float
     has_step_log: bool
+    tells_sessions: bool = True
     is_virtual: ClassVar[bool] = True
 
     @asynccontextmanager
@@ -115,7 +130,9 @@ class SimulatedEngine:
             label = f"abatch, {config.batching} batching, {virtual.ready.device}, host {host} a step"
             async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback
                 stepping = tasks.create_task(virtual.run())
-                target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s)
+                target = EngineTarget(
+                    virtual, config.model, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions
+                )
                 yield Opened(target, label, is_simulated=True)
                 stepping.cancel()
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
+from ..engine.errors import ConfigurationError
+from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, make_workload
 from ..workloads.distributions import Constant
 from ..workloads.run_limits import RunLimits
 from ..workloads.scales import Scales
+from ..workloads.trace_workload import trace_workload
+from ..workloads.traces.trace import Trace, open_trace
 from ..workloads.workload import Workload
 from .options import Option
 
@@ -18,13 +22,19 @@ TRAFFIC_OPTIONS = (
     Option(
         "workload",
         ("--workload", "-w"),
-        str,
-        "; ".join(f"{name}: {describe(name)}" for name in WORKLOADS),
-        DEFAULT_WORKLOAD,
+        str | None,
+        f"One of {', '.join(WORKLOADS)} (abatch workload list says more), or several side by side, with commas. "
+        f"Default: {DEFAULT_WORKLOAD}.",
+    ),
+    Option("trace", ("--trace",), str | None, "Replay this file instead, in any format of abatch workload list."),
+    Option("trace_format", ("--trace-format",), str | None, "Do not guess the trace's format by its content."),
+    Option("trace_speed", ("--trace-speed",), float | None, "Factor on the pace at which its sessions start."),
+    Option(
+        "skip_bad_rows", ("--skip-bad-rows",), bool, "Leave out and count rows of a trace that are malformed.", False
     ),
     Option("concurrency", ("--concurrency", "-c"), int | None, "Live sessions, pauses included."),
     Option("request_rate", ("--request-rate", "-r"), float | None, "Sessions started per second."),
-    Option("arrival", ("--arrival",), str | None, "constant or poisson, with --request-rate."),
+    Option("arrival", ("--arrival",), str | None, "constant, poisson or bursty, with --request-rate."),
     Option("max_in_flight", ("--max-in-flight",), int | None, "Requests at once; waiting counts as latency."),
     Option("duration", ("--duration", "-d"), float | None, f"Seconds of sending. Default: {_DEFAULT_DURATION_S:g}."),
     Option("num_sessions", ("--num-sessions",), int | None, "End after this many sessions."),
@@ -37,17 +47,22 @@ TRAFFIC_OPTIONS = (
     Option("context_scale", ("--context-scale",), float, "Factor on prompt lengths.", 1.0),
     Option("time_scale", ("--time-scale",), float, "Factor on pauses.", 1.0),
     Option("pause_cap", ("--pause-cap",), float, "Longest pause in seconds.", 10.0),
+    Option("sub_agents", ("--sub-agents",), float, "Share of coding agents' tool calls that are sub-agents.", 0.0),
+    Option(
+        "synchronised", ("--synchronised",), bool, "Always-on agents wake together, not each at its own time.", False
+    ),
     Option("seed", ("--seed",), int, "Same seed, same traffic.", 0),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is sent, and for how long."""
+    """What is sent, and for how long. `trace` is the file it comes from, if it is a replay."""
 
     workload: Workload
     limits: RunLimits
     seed: int
+    trace: Trace | None = None
 
 
 def make_traffic(values: dict[str, Any]) -> Traffic:
@@ -56,6 +71,18 @@ def make_traffic(values: dict[str, Any]) -> Traffic:
     Raises:
         ConfigurationError: a value is out of range, or two contradict each other.
     """
+    trace = None
+    if values["trace"] is not None:
+        if values["workload"] is not None:
+            raise ConfigurationError("give --workload or --trace, not both")
+        trace = open_trace(
+            Path(values["trace"]).expanduser(),
+            trace_format=values["trace_format"],
+            skip_bad_rows=values["skip_bad_rows"],
+        )
+    for name in ("trace_format", "trace_speed", "skip_bad_rows") if trace is None else ():
+        if values[name]:
+            raise ConfigurationError(f"--{name.replace('_', '-')} needs --trace")
     duration = values["duration"]
     if duration is None and values["num_sessions"] is None:
         duration = _DEFAULT_DURATION_S
@@ -77,11 +104,15 @@ def make_traffic(values: dict[str, Any]) -> Traffic:
         output_tokens=_constant(values["output_len"]),
         turns=_constant(values["turns"]),
         tool_pause_s=_constant(values["tool_pause"]),
+        sub_agents=values["sub_agents"],
+        synchronised=values["synchronised"],
     )
-    workload = make_workload(values["workload"], scales).with_pacing(
-        concurrency=values["concurrency"], request_rate=values["request_rate"], arrival=values["arrival"]
-    )
-    return Traffic(workload, limits, values["seed"])
+    pace = {name: values[name] for name in ("concurrency", "request_rate", "arrival")}
+    if trace is not None:
+        workload = trace_workload(trace, scales, **pace, speed=values["trace_speed"])
+    else:
+        workload = make_workload(values["workload"] or DEFAULT_WORKLOAD, scales).with_pacing(**pace)
+    return Traffic(workload, limits, values["seed"], trace)
 
 
 def _constant(value: float | None) -> Constant | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from .config import SchedulerConfig
+from .waiting_queue import WaitingQueue
 
 
 class Admission(Protocol):
     """Decides how many requests may join now. Told of each one that did, and when no more could."""
 
-    def num_admissible(self, *, num_waiting: int, num_running: int, oldest_arrival_s: float, now_s: float) -> int:
+    def num_admissible(self, waiting: WaitingQueue, num_running: int, now_s: float) -> int:
         """How many waiting requests may join in the step being planned."""
 
     def admitted(self) -> None:
@@ -19,7 +20,7 @@ class Admission(Protocol):
     def blocked(self) -> None:
         """The next request did not fit into the free KV blocks."""
 
-    def opens_at_s(self, *, num_waiting: int, oldest_arrival_s: float) -> float:
+    def opens_at_s(self, waiting: WaitingQueue) -> float:
         """When, with nothing running, the next request may join if none arrives before."""
 
 
@@ -29,8 +30,8 @@ class ContinuousAdmission:
     def __init__(self, max_num_seqs: int) -> None:
         self._max_num_seqs = max_num_seqs
 
-    def num_admissible(self, *, num_waiting: int, num_running: int, oldest_arrival_s: float, now_s: float) -> int:
-        return min(num_waiting, self._max_num_seqs - num_running)
+    def num_admissible(self, waiting: WaitingQueue, num_running: int, now_s: float) -> int:
+        return min(len(waiting), self._max_num_seqs - num_running)
 
     def admitted(self) -> None:
         pass
@@ -38,8 +39,8 @@ class ContinuousAdmission:
     def blocked(self) -> None:
         pass
 
-    def opens_at_s(self, *, num_waiting: int, oldest_arrival_s: float) -> float:
-        return oldest_arrival_s
+    def opens_at_s(self, waiting: WaitingQueue) -> float:
+        return _oldest_s(waiting)
 
 
 class WindowAdmission:
@@ -54,11 +55,11 @@ class WindowAdmission:
         self._timeout_s = timeout_s
         self._open_slots = 0
 
-    def num_admissible(self, *, num_waiting: int, num_running: int, oldest_arrival_s: float, now_s: float) -> int:
+    def num_admissible(self, waiting: WaitingQueue, num_running: int, now_s: float) -> int:
         if num_running == 0:
-            is_due = now_s >= self.opens_at_s(num_waiting=num_waiting, oldest_arrival_s=oldest_arrival_s)
-            self._open_slots = min(num_waiting, self._size) if is_due else 0
-        return min(num_waiting, self._open_slots)
+            is_due = now_s >= self.opens_at_s(waiting)
+            self._open_slots = min(len(waiting), self._size) if is_due else 0
+        return min(len(waiting), self._open_slots)
 
     def admitted(self) -> None:
         self._open_slots -= 1
@@ -67,8 +68,13 @@ class WindowAdmission:
         # Otherwise blocks freed half-way through would let latecomers in, and the batch would never end.
         self._open_slots = 0
 
-    def opens_at_s(self, *, num_waiting: int, oldest_arrival_s: float) -> float:
-        return oldest_arrival_s if num_waiting >= self._size else oldest_arrival_s + self._timeout_s
+    def opens_at_s(self, waiting: WaitingQueue) -> float:
+        return _oldest_s(waiting) + (0.0 if len(waiting) >= self._size else self._timeout_s)
+
+
+def _oldest_s(waiting: WaitingQueue) -> float:
+    """Arrival of who has waited longest, wherever in the queue that is."""
+    return min(request.arrival_s for request in waiting)
 
 
 def make_admission(config: SchedulerConfig) -> Admission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .build_scheduler import build_scheduler
 from .clock import Clock, RealClock, SteppedClock
 from .config import EngineConfig
 from .device_profile import DeviceProfile, HostOverhead, load_device, parse_host_overhead
@@ -10,7 +11,6 @@ from .errors import ConfigurationError
 from .messages import Ready
 from .model_shape import ModelShape, load_shape
 from .roofline import Roofline
-from .scheduler import Scheduler
 from .simulated_runner import SimulatedRunner
 from .step_log import OnStep
 from .virtual_engine import VirtualEngine
@@ -64,8 +64,13 @@ def build_simulated_engine(
     dtype_bytes = 4 if config.dtype == "float32" else 2
     roofline = Roofline(shape, device, dtype_bytes)
     num_blocks = _num_blocks(config, shape, device, dtype_bytes, roofline.weight_bytes)
-    scheduler = Scheduler.build(config, num_blocks, max_position=shape.max_position, on_cpu=False)
-    engine = Engine(scheduler, SimulatedRunner(roofline, clock, host), clock.time, on_step=on_step)
+    block_bytes = shape.kv_bytes_per_token(dtype_bytes) * config.block_size
+    scheduler = build_scheduler(
+        config, num_blocks, block_bytes=block_bytes, max_position=shape.max_position, on_cpu=False
+    )
+    block_copy_s = block_bytes / (device.host_bandwidth_bytes_per_s * device.host_bandwidth_efficiency)
+    runner = SimulatedRunner(roofline, clock, host, block_copy_s=block_copy_s)
+    engine = Engine(scheduler, runner, clock.time, on_step=on_step)
     ready = Ready(
         max_model_len=scheduler.config.max_model_len,
         max_num_seqs=scheduler.config.max_num_seqs,
@@ -73,7 +78,8 @@ def build_simulated_engine(
         eos_token_ids=[],
         num_blocks=num_blocks,
         block_size=config.block_size,
-        kv_bytes=num_blocks * config.block_size * shape.kv_bytes_per_token(dtype_bytes),
+        kv_bytes=num_blocks * block_bytes,
+        num_host_blocks=scheduler.parking.host.num_blocks,
         device=f"simulated {device.name}",
         dtype="bfloat16" if config.dtype == "auto" else config.dtype,
         batching=config.batching,

@@ -8,6 +8,8 @@ from typing import Literal
 
 from .device_profile import is_simulated, parse_host_overhead
 from .errors import ConfigurationError
+from .parked_session import PARK_POLICIES, ParkingConfig, ParkPolicy
+from .queue_policy import POLICIES, PolicyName
 
 Batching = Literal["window", "continuous", "async"]
 BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous", "async")
@@ -19,6 +21,7 @@ _DEFAULT_SEQS = {True: 64, False: 256}
 _DEFAULT_BATCHED_TOKENS = {True: 256, False: 2048}
 """By whether the device is a CPU."""
 
+_DEFAULT_HOST_KV_BYTES = 4 << 30
 _BYTE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -34,6 +37,8 @@ class SchedulerConfig:
         max_model_len: Most tokens (prompt and output) a request may have.
         window_size: `window` only: a batch starts when this many requests wait ...
         window_timeout_s: ... or when the oldest has waited this long.
+        policy: Who of those that wait joins next (see `queue_policy`).
+        slice_tokens: Output tokens after which a session's request lets others join who find no place.
     """
 
     batching: Batching = "async"
@@ -42,8 +47,12 @@ class SchedulerConfig:
     max_model_len: int = 8192
     window_size: int = 16
     window_timeout_s: float = 0.05
+    policy: PolicyName = "fcfs"
+    slice_tokens: int = 2048
 
     def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ConfigurationError(f"--policy must be one of {', '.join(POLICIES)}, not {self.policy!r}")
         if self.batching not in BATCHING_MODES:
             raise ConfigurationError(f"--batching must be one of {', '.join(BATCHING_MODES)}, not {self.batching!r}")
         for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "window_size"):
@@ -81,6 +90,11 @@ class EngineConfig:
         max_num_seqs: As in SchedulerConfig. By default 64 on CPU, else 256.
         max_num_batched_tokens: As in SchedulerConfig. By default 256 on CPU, else 2048.
         window_size: As in SchedulerConfig. By default a quarter of `max_num_seqs`.
+        policy: As in SchedulerConfig.
+        park: What becomes of a session's KV between its turns (see `ParkingLot`).
+        host_kv_memory_bytes: Host memory for parked KV. By default 4 GiB, on CPU none: there a larger
+            `kv_memory_bytes` is the same memory, and needs no copies.
+        session_timeout_s: A session without a request for so long is forgotten.
         max_queue: Requests that may wait beyond those running, before new ones are refused.
         num_threads: CPU threads of the device's work.
         step_log: File to which every step is logged.
@@ -102,6 +116,10 @@ class EngineConfig:
     max_queue: int = 1024
     window_size: int | None = None
     window_timeout_s: float = 0.05
+    policy: PolicyName = "fcfs"
+    park: ParkPolicy = "auto"
+    host_kv_memory_bytes: int | None = None
+    session_timeout_s: float = 3600.0
     seed: int = 0
     num_threads: int | None = None
     host_overhead: str | None = None
@@ -116,6 +134,16 @@ class EngineConfig:
                 raise ConfigurationError(f"--{name.removesuffix('_bytes').replace('_', '-')} must be at least 1")
         if self.dtype not in DTYPES:
             raise ConfigurationError(f"--dtype must be {', '.join(DTYPES)}; not {self.dtype!r}")
+        if self.park not in PARK_POLICIES:
+            raise ConfigurationError(f"--park must be one of {', '.join(PARK_POLICIES)}, not {self.park!r}")
+        if not self.prefix_cache and self.park in ("keep", "offload"):
+            raise ConfigurationError(f"--park {self.park} finds KV by the prefix cache: leave out --no-prefix-cache")
+        if self.host_kv_memory_bytes is not None and self.host_kv_memory_bytes < 0:
+            raise ConfigurationError("--host-kv-memory must not be negative")
+        if self.park == "offload" and self.host_kv_memory_bytes == 0:
+            raise ConfigurationError("--park offload needs a host tier: give --host-kv-memory")
+        if not 0 < self.session_timeout_s < float("inf"):
+            raise ConfigurationError(f"--session-timeout must be above 0 seconds, not {self.session_timeout_s:g}")
         if self.max_queue < 0:
             raise ConfigurationError(f"--max-queue must not be negative, not {self.max_queue}")
         if self.host_overhead is not None:
@@ -142,6 +170,19 @@ class EngineConfig:
             max_model_len=max_model_len,
             window_size=max(1, max_num_seqs // 4) if self.window_size is None else self.window_size,
             window_timeout_s=self.window_timeout_s,
+            policy=self.policy,
+        )
+
+    def parking_config(self, *, block_bytes: int, on_cpu: bool) -> ParkingConfig:
+        """The parking lot's part. Without the prefix cache nothing is found again, so nothing is held either."""
+        host_bytes = self.host_kv_memory_bytes
+        if host_bytes is None:
+            host_bytes = 0 if on_cpu and self.park != "offload" else _DEFAULT_HOST_KV_BYTES
+        return ParkingConfig(
+            policy=self.park if self.prefix_cache else "drop",
+            host_num_blocks=host_bytes // block_bytes if self.prefix_cache else 0,
+            session_timeout_s=self.session_timeout_s,
+            block_bytes=block_bytes,
         )
 
 

@@ -40,7 +40,9 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         bandwidth_bytes_per_s: Published memory bandwidth.
         flops_per_s: Published dense 16-bit floating point operations per second.
+        host_bandwidth_bytes_per_s: Published bandwidth of its link to the host's memory, in each direction.
         memory_bytes: Its memory. 90% of it holds weights and KV blocks.
+        host_bandwidth_efficiency: Share of that link's bandwidth that copies reach.
         bandwidth_efficiency: Share of the bandwidth that real kernels reach.
         compute_efficiency: Share of the operations that real matrix products reach.
         launch_s: What each step takes beyond that: gaps between kernels, sampling.
@@ -53,6 +55,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bandwidth_bytes_per_s: float
     flops_per_s: float
     memory_bytes: float
+    host_bandwidth_bytes_per_s: float = 32e9
+    host_bandwidth_efficiency: float = 0.8
     bandwidth_efficiency: float = 0.85
     compute_efficiency: float = 0.6
     launch_s: float = 2e-4
@@ -60,10 +64,10 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: HostOverhead = HostOverhead(4e-4, 8e-6)
 
     def __post_init__(self) -> None:
-        for field in ("bandwidth_bytes_per_s", "flops_per_s", "memory_bytes"):
+        for field in ("bandwidth_bytes_per_s", "flops_per_s", "memory_bytes", "host_bandwidth_bytes_per_s"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise ValueError(f"{field} must be above 0")
-        for field in ("bandwidth_efficiency", "compute_efficiency"):
+        for field in ("bandwidth_efficiency", "compute_efficiency", "host_bandwidth_efficiency"):
             if not 0 < getattr(self, field) <= 1:
                 raise ValueError(f"{field} must be above 0 and at most 1")
         if min(self.launch_s, self.host.step_s, self.host.sequence_s) < 0:
@@ -81,15 +85,28 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return 0.9 * self.memory_bytes
 
 
-# NVIDIA's data sheets: SXM modules (L4: the card), dense bfloat16 without sparsity.
+# NVIDIA's data sheets: SXM modules (L4: the card), dense bfloat16 without sparsity; PCI Express x16 to the host, of
+# generation 4 (32 GB/s each way) up to the A100, 5 (64 GB/s) from the H100 on.
+_PCIE_5 = 64e9
 DEVICES = {
     profile.name: profile
     for profile in (
         DeviceProfile(name="l4", bandwidth_bytes_per_s=300e9, flops_per_s=121e12, memory_bytes=24e9),
         DeviceProfile(name="a100", bandwidth_bytes_per_s=2.039e12, flops_per_s=312e12, memory_bytes=80e9),
-        DeviceProfile(name="h100", bandwidth_bytes_per_s=3.35e12, flops_per_s=989.4e12, memory_bytes=80e9),
-        DeviceProfile(name="h200", bandwidth_bytes_per_s=4.8e12, flops_per_s=989.4e12, memory_bytes=141e9),
-        DeviceProfile(name="b200", bandwidth_bytes_per_s=8e12, flops_per_s=2250e12, memory_bytes=180e9),
+        *(
+            DeviceProfile(
+                name=name,
+                bandwidth_bytes_per_s=bandwidth,
+                flops_per_s=flops,
+                memory_bytes=memory,
+                host_bandwidth_bytes_per_s=_PCIE_5,
+            )
+            for name, bandwidth, flops, memory in (
+                ("h100", 3.35e12, 989.4e12, 80e9),
+                ("h200", 4.8e12, 989.4e12, 141e9),
+                ("b200", 8e12, 2250e12, 180e9),
+            )
+        ),
     )
 }
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
 
-from .errors import RequestError
+from .block_copy import BlockCopy, LaunchedCopy
+from .errors import RequestError, SessionBusyError, SessionNotFoundError
 from .forecast import StepForecast
+from .parked_session import ParkingTotals
 from .request import Batch, FinishReason, Request
 from .runner import LaunchedStep, ModelRunner, StepResult, TokenLogprobs
 from .scheduler import Scheduler
@@ -18,6 +20,12 @@ from .step_log import OnStep, StepRecord
 
 _LOOK_EVERY_S = 0.002
 """How often the loop looks at a step that may have ended before its forecast."""
+
+_LOOK_AT_COPIES_S = 0.0005
+"""How often it looks at copies of KV blocks when nothing else is to be done."""
+
+_LEAST_PREFILL = 64
+"""Tokens of a step whose time says what prefill costs."""
 
 
 class TokenOutput(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -47,6 +55,7 @@ class EngineTotals:
     host_s: float = 0.0
     device_busy_s: float = 0.0
     device_idle_s: float = 0.0
+    parking: ParkingTotals = field(default_factory=ParkingTotals)
 
 
 class _Flight(NamedTuple):
@@ -83,6 +92,9 @@ class Engine:
         self.steps_ahead = 0 if runner.is_synchronous else scheduler.config.steps_ahead
         """Steps launched before the one that is waited for."""
         self._in_flight: deque[_Flight] = deque()
+        self._copies: list[tuple[BlockCopy, LaunchedCopy]] = []
+        self._has_planned = True
+        """The last call of `step` found something to launch."""
         self._forecast = StepForecast()
         self._device_end_s = 0.0
         self._host_since_s: float | None = None
@@ -115,7 +127,50 @@ class Engine:
         if request is None:
             return None
         self.scheduler.cancel(request)
+        self._launch_copies()
         return TokenOutput(request_id, None, finish_reason=FinishReason.CANCELLED)
+
+    def append(self, request: Request) -> None:
+        """Accept a request whose `token_ids` continue what its session has. Its prompt becomes all of it.
+
+        A context near the model's limit leaves the answer what room there is; it ends with `length` then.
+
+        Raises:
+            ContextLengthError: there is no room at all.
+            RequestError: as `submit`.
+            SessionNotFoundError: there is no such session, or it has expired.
+            SessionBusyError: another request of it is under way.
+        """
+        assert request.session is not None
+        token_ids = [*self.session_tokens(request.session.session_id), *request.token_ids]
+        sampling = request.sampling.within(self.scheduler.config.max_model_len - len(token_ids))
+        self.submit(Request(request.request_id, token_ids, sampling, session=request.session))
+
+    def session_tokens(self, session_id: str) -> list[int]:
+        """All that a session has, as of the end of its last turn.
+
+        Raises:
+            SessionNotFoundError: there is no such session, or it has expired.
+            SessionBusyError: a request of it is under way.
+        """
+        session = self.scheduler.parking.find(session_id)
+        if session is None:
+            raise SessionNotFoundError(session_id)
+        if session.request is not None:
+            raise SessionBusyError(session_id)
+        return session.token_ids
+
+    def tell(self, session_id: str, *, tool: str | None = None, expected_pause_s: float | None = None) -> None:
+        """What a parked session waits for, and for how long."""
+        self.scheduler.parking.tell(session_id, tool, expected_pause_s)
+
+    def end_session(self, session_id: str) -> bool:
+        """Keep nothing for a session any more; False if there is none."""
+        return self.scheduler.parking.end(session_id, self._clock())
+
+    def totals_now(self) -> EngineTotals:
+        """Running totals as of now."""
+        return replace(self.totals, parking=replace(self.scheduler.parking.totals(self._clock())))
 
     def step(self) -> list[TokenOutput]:
         """Plan, launch, wait, commit. What is waited for is the step just launched, or the one before it.
@@ -139,7 +194,10 @@ class Engine:
         planned_s = self._clock()
         if self._host_since_s is None:
             self._host_since_s = planned_s
+        self._finish_copies()
         batch = self.scheduler.schedule(planned_s)
+        self._launch_copies()
+        self._has_planned = batch is not None
         if batch is not None:
             launched = self._runner.launch(batch)
             step_s = self._forecast.step_s(batch)
@@ -155,6 +213,9 @@ class Engine:
         else:
             at_s = self.scheduler.next_step_at_s()
             idle_s = None if at_s is None else max(0.0, at_s - self._clock())
+            if self._copies and (idle_s != 0.0 or not self._has_planned):
+                has_arrived = any(launched.is_done() for _, launched in self._copies)
+                idle_s = 0.0 if has_arrived else min(idle_s or _LOOK_AT_COPIES_S, _LOOK_AT_COPIES_S)
         if idle_s != 0.0:
             self._pause_host_time()
         return idle_s
@@ -172,6 +233,22 @@ class Engine:
         look_s = max(_LOOK_EVERY_S, starts_s + min(flight.step_s, self._forecast.least_s) - lead_s - now_s)
         return min(idle_s, look_s)
 
+    def _launch_copies(self) -> None:
+        """Begin the copies that have been ordered."""
+        for order in self.scheduler.parking.take_orders():
+            self._copies.append((order, self._runner.copy(order)))
+
+    def _finish_copies(self) -> None:
+        """Take in the copies that have arrived."""
+        costs, under_way = self.scheduler.parking.outlook.costs, []
+        for copy, launched in self._copies:
+            if launched.is_done():
+                costs.learn_copy(len(copy.device_ids), launched.duration_s())
+                self.scheduler.copied(copy, self._clock())
+            else:
+                under_way.append((copy, launched))
+        self._copies = under_way
+
     def _collect(self, flight: _Flight) -> list[TokenOutput]:
         """Wait for a step and take in what it sampled."""
         batch = flight.batch
@@ -180,12 +257,13 @@ class Engine:
         collected_s = self._host_since_s = self._clock()
         requests, logprobs = self._requests, result.logprobs
         outputs = []
-        for request, token_id, index in self.scheduler.commit(batch, result.token_ids):
+        for request, token_id, index in self.scheduler.commit(batch, result.token_ids, collected_s):
             name, reason = request.request_id, request.finish_reason
             if reason is not None:
                 del requests[name]
             top = logprobs[index] if logprobs else None
             outputs.append(TokenOutput(name, token_id, top, reason, request.num_cached_tokens))
+        self._launch_copies()
         self._account(flight, result, collected_s)
         return outputs
 
@@ -205,11 +283,14 @@ class Engine:
         totals.num_decode_tokens += batch.num_decode_tokens
         totals.num_preemptions = self.scheduler.num_preemptions
         totals.device_busy_s += end_s - start_s
+        if batch.num_prefill_tokens >= max(_LEAST_PREFILL, 2 * batch.num_decode_tokens):
+            self.scheduler.parking.outlook.costs.learn_prefill(batch.num_prefill_tokens, end_s - start_s)
         totals.device_idle_s += max(0.0, start_s - self._idle_since_s)
         self._idle_since_s = max(self._idle_since_s, end_s)
         if self._runner.is_synchronous:
             # Launching is the device's work then, and not the host's.
             totals.host_s -= max(0.0, min(end_s, flight.launched_s) - max(start_s, flight.planned_s))
+        events = self.scheduler.parking.take_events()
         if self._on_step is not None:
             self._on_step(
                 StepRecord(
@@ -226,5 +307,7 @@ class Engine:
                     batch.num_waiting,
                     batch.num_preempted,
                     batch.num_blocks_held,
+                    batch.num_blocks_pinned,
+                    events,
                 )
             )

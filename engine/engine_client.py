@@ -6,27 +6,31 @@ import asyncio
 import itertools
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator
 
 from .config import EngineConfig
 from .engine import TokenOutput
-from .errors import ConfigurationError, EngineDeadError, RequestError
+from .errors import ConfigurationError, EngineDeadError, RequestError, SessionBusyError
 from .messages import (
     LENGTH,
     Cancel,
+    EndSession,
     EngineStats,
     Failed,
     FromEngine,
     Outputs,
     Ready,
     Refused,
+    SessionEnded,
     Start,
     Submit,
+    Tell,
     ToEngine,
     frame,
     from_engine_decoder,
 )
-from .request import SamplingParams, check_length, check_queue
+from .request import SamplingParams, SessionUse, check_length, check_queue
 
 _MAX_FRAME_BYTES = 1 << 30
 _EXIT_GRACE_S = 5.0
@@ -57,6 +61,8 @@ class EngineClient:
         self._writer = writer
         self._max_pending = ready.max_num_seqs + config.max_queue
         self._pending: dict[str, asyncio.Queue[_Event]] = {}
+        self._busy_sessions: set[str] = set()
+        self._endings: dict[str, deque[asyncio.Future[bool]]] = {}
         self._numbers = itertools.count()
         self._death: str | None = None
         self._drained = asyncio.Event()
@@ -110,17 +116,32 @@ class EngineClient:
         """Requests accepted and not ended."""
         return len(self._pending)
 
-    async def generate(self, prompt_ids: list[int], sampling: SamplingParams) -> AsyncGenerator[list[TokenOutput]]:
+    async def generate(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        session: SessionUse | None = None,
+        *,
+        is_append: bool = False,
+    ) -> AsyncGenerator[list[TokenOutput]]:
         """Run a request; yields its tokens as they come, several at once when the reader was slower than the engine.
 
         Leaving the iteration early cancels the request.
 
+        Args:
+            prompt_ids: The whole prompt; or, with `is_append`, what is new in a session.
+            sampling: How tokens are chosen.
+            session: The session it is a turn of.
+            is_append: The prompt is what the session has, and `prompt_ids` behind it.
+
         Raises:
             ContextLengthError: it does not fit the context.
             QueueFullError: too many requests are pending.
+            SessionBusyError: another request of the session is pending.
+            SessionNotFoundError: `is_append`, and there is no such session.
             EngineDeadError: the engine process ended before the request did.
         """
-        request_id, events = self._submit(prompt_ids, sampling)
+        request_id, events = self._submit(prompt_ids, sampling, session, is_append=is_append)
         has_ended = False
         try:
             while not has_ended:
@@ -132,13 +153,41 @@ class EngineClient:
                         raise event
                     outputs.append(event)
                 has_ended = outputs[-1].finish_reason is not None
+                if has_ended and session is not None:
+                    self._busy_sessions.discard(session.session_id)  # whoever gets the last token may go on at once
                 yield outputs
         finally:
             self._forget(request_id)
             if not has_ended:
+                if session is not None:
+                    self._busy_sessions.discard(session.session_id)
                 self._send(Cancel(request_id))
 
-    def check(self, prompt_ids: list[int], sampling: SamplingParams, *, num_requests: int = 1) -> None:
+    def tell(self, session_id: str, *, tool: str | None = None, expected_pause_s: float | None = None) -> None:
+        """Say what a parked session waits for. It may have gone: then nothing happens."""
+        self._send(Tell(session_id, tool, expected_pause_s))
+
+    async def end_session(self, session_id: str) -> bool:
+        """Have nothing kept for a session any more; False if there is none.
+
+        Raises:
+            EngineDeadError: the engine process has ended.
+        """
+        if self._death is not None:
+            raise EngineDeadError(self._death)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._endings.setdefault(session_id, deque()).append(answer)
+        self._send(EndSession(session_id))
+        return await answer
+
+    def check(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        session: SessionUse | None = None,
+        *,
+        num_requests: int = 1,
+    ) -> None:
         """Raise what `generate` would raise for these requests now, before any output has been promised."""
         if self._death is not None:
             raise EngineDeadError(self._death)
@@ -150,6 +199,8 @@ class EngineClient:
         if num_requests > self._max_pending:
             raise RequestError(f"{num_requests} answers at once are over this server's limit of {self._max_pending}")
         check_queue(len(self._pending), num_requests, self._max_pending)
+        if session is not None and session.session_id in self._busy_sessions:
+            raise SessionBusyError(session.session_id)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is pending; False if that took longer than `timeout_s`."""
@@ -171,10 +222,14 @@ class EngineClient:
             self._process.kill()
             await self._process.wait()
 
-    def _submit(self, prompt_ids: list[int], sampling: SamplingParams) -> tuple[str, asyncio.Queue[_Event]]:
-        self.check(prompt_ids, sampling)
+    def _submit(
+        self, prompt_ids: list[int], sampling: SamplingParams, session: SessionUse | None, *, is_append: bool
+    ) -> tuple[str, asyncio.Queue[_Event]]:
+        self.check(prompt_ids, sampling, session)
         request_id = str(next(self._numbers))
-        message = frame(Submit(request_id, prompt_ids, sampling))  # before anything is registered: it may fail
+        message = frame(Submit(request_id, prompt_ids, sampling, session, is_append))  # first: it may fail
+        if session is not None:
+            self._busy_sessions.add(session.session_id)
         events = self._pending[request_id] = asyncio.Queue()
         self._drained.clear()
         self._writer.write(message)
@@ -216,9 +271,15 @@ class EngineClient:
                 for output in tokens:
                     if (events := self._pending.get(output.request_id)) is not None:
                         events.put_nowait(output)
-            case Refused(request_id, text):
+            case Refused(request_id, text, param, status, code):
                 if (events := self._pending.get(request_id)) is not None:
-                    events.put_nowait(RequestError(text))
+                    events.put_nowait(RequestError(text, param=param, status=status, code=code))
+            case SessionEnded(session_id, is_found):
+                answers = self._endings[session_id]
+                if not (answer := answers.popleft()).done():
+                    answer.set_result(is_found)
+                if not answers:
+                    del self._endings[session_id]
 
     def _die(self, reason: str) -> None:
         if self._death is None:
@@ -227,6 +288,8 @@ class EngineClient:
             for events in self._pending.values():
                 # One for each: an exception raised in a thousand tasks would collect a thousand tracebacks.
                 events.put_nowait(EngineDeadError(reason))
+            for answer in (answer for answers in self._endings.values() for answer in answers if not answer.done()):
+                answer.set_exception(EngineDeadError(reason))
 
 
 def _checked(event: _Event) -> TokenOutput:

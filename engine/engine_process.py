@@ -21,19 +21,24 @@ from .errors import AbatchError, RequestError
 from .messages import (
     LENGTH,
     Cancel,
+    EndSession,
     EngineStats,
     Failed,
     FromEngine,
     Outputs,
     Refused,
+    SessionEnded,
     Start,
     Submit,
+    Tell,
     ToEngine,
     frame,
     to_engine_decoder,
 )
 from .request import Request
 from .step_log import StepLog
+
+Command = Submit | Cancel | Tell | EndSession
 
 _ORPHANED = None
 """Put on the command queue when the server's end of the socket is closed."""
@@ -45,7 +50,7 @@ class _Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._reader = connection.makefile("rb")
-        self.commands: SimpleQueue[Submit | Cancel | None] = SimpleQueue()
+        self.commands: SimpleQueue[Command | None] = SimpleQueue()
         self._frames: SimpleQueue[bytes] = SimpleQueue()
         self.is_loading = True
 
@@ -77,7 +82,7 @@ class _Channel:
     def _read_commands(self) -> None:
         try:
             while (message := self.receive()) is not None:
-                assert isinstance(message, Submit | Cancel)
+                assert not isinstance(message, Start)
                 self.commands.put(message)
         finally:
             if self.is_loading:
@@ -114,9 +119,9 @@ class _StepLoop:
             if commands or self._engine.totals.num_steps > num_steps:
                 self._channel.send(Outputs(outputs, self._stats()))
 
-    def _take_commands(self) -> list[Submit | Cancel | None]:
+    def _take_commands(self) -> list[Command | None]:
         """All commands there are; waits for one as long as there is nothing else to do."""
-        commands: list[Submit | Cancel | None] = []
+        commands: list[Command | None] = []
         queue = self._channel.commands
         idle_s = self._engine.idle_s()
         try:
@@ -127,14 +132,30 @@ class _StepLoop:
         except Empty:
             return commands
 
-    def _apply(self, command: Submit | Cancel) -> TokenOutput | None:
-        if isinstance(command, Cancel):
-            return self._engine.cancel(command.request_id)
-        try:
-            self._engine.submit(Request(command.request_id, command.prompt_ids, command.sampling))
-        except RequestError as error:
-            self._channel.send(Refused(command.request_id, str(error)))
+    def _apply(self, command: Command) -> TokenOutput | None:
+        """Do what is asked; the output of a request that this ended."""
+        engine = self._engine
+        match command:
+            case Cancel(request_id):
+                return engine.cancel(request_id)
+            case Submit():
+                self._submit(command)
+            case Tell(session_id, tool, expected_pause_s):
+                engine.tell(session_id, tool=tool, expected_pause_s=expected_pause_s)
+            case EndSession(session_id):
+                self._channel.send(SessionEnded(session_id, engine.end_session(session_id)))
         return None
+
+    def _submit(self, command: Submit) -> None:
+        request = Request(command.request_id, command.prompt_ids, command.sampling, session=command.session)
+        try:
+            if command.is_append:
+                self._engine.append(request)
+            else:
+                self._engine.submit(request)
+        except RequestError as error:
+            refused = Refused(command.request_id, str(error), error.param, error.status, error.code)
+            self._channel.send(refused)
 
     def _stats(self) -> EngineStats:
         engine, scheduler = self._engine, self._engine.scheduler
@@ -144,7 +165,10 @@ class _StepLoop:
             num_blocks_held=scheduler.blocks.num_held,
             num_blocks_cached=scheduler.blocks.num_cached,
             num_cached_tokens=scheduler.num_cached_tokens,
-            totals=engine.totals,
+            num_parked=scheduler.parking.num_parked,
+            num_blocks_pinned=scheduler.parking.num_pinned_blocks,
+            num_host_blocks_held=scheduler.parking.host.num_held,
+            totals=engine.totals_now(),
         )
 
 

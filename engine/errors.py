@@ -7,6 +7,8 @@ AbatchError
 │   ├── ContextLengthError      prompt and output do not fit the model's context
 │   ├── UnsupportedError        understood, but nothing this server can do
 │   ├── QueueFullError          more is pending than the queue limit allows
+│   ├── SessionBusyError        another request of the session is under way
+│   ├── SessionNotFoundError    there is no such session, or it has expired
 │   └── DrainingError           the server is shutting down and accepts nothing new
 └── EngineDeadError             the engine process ended; what was pending on it is over
 """
@@ -71,6 +73,32 @@ class QueueFullError(RequestError):
     status = 429
     code = "queue_full"
     retry_after_s = 1
+
+
+class SessionBusyError(RequestError):
+    """A session is one conversation: its requests come one after the other."""
+
+    status = 409
+    code = "session_busy"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"a request of session {session_id!r} is under way; wait for it, or use another session_id",
+            param="session_id",
+        )
+
+
+class SessionNotFoundError(RequestError):
+    """The session was never there, has ended, or was idle for too long (`--session-timeout`)."""
+
+    status = 404
+    code = "session_not_found"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"there is no session {session_id!r}: it never was, has ended, or expired (--session-timeout)",
+            param="session_id",
+        )
 
 
 class DrainingError(RequestError):

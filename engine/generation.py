@@ -13,7 +13,7 @@ from .engine_client import EngineClient
 from .errors import RequestError, UnsupportedError
 from .messages import Ready
 from .protocol import SamplingFields
-from .request import FinishReason, SamplingParams
+from .request import FinishReason, SamplingParams, SessionUse
 from .runner import TokenLogprobs
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ class TextGenerator:
         self.eos_token_ids = frozenset(token for token in known if token < engine.ready.vocab_size)
 
     async def stream(
-        self, prompt_ids: list[int], sampling: SamplingParams, stop_strings: Sequence[str] = ()
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        stop_strings: Sequence[str] = (),
+        session: SessionUse | None = None,
     ) -> AsyncGenerator[TextDelta]:
         """Yield a delta whenever tokens arrive, the last with a finish reason.
 
@@ -106,7 +110,7 @@ class TextGenerator:
         """
         detokenizer = IncrementalDetokenizer(self.tokenizer)
         stops = StopStrings(stop_strings)
-        async with aclosing(self.engine.generate(prompt_ids, sampling)) as batches:
+        async with aclosing(self.engine.generate(prompt_ids, sampling, session)) as batches:
             async for outputs in batches:
                 delta = self._delta(outputs, detokenizer, stops, sampling)
                 yield delta

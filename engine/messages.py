@@ -8,7 +8,7 @@ import msgspec
 
 from .config import EngineConfig
 from .engine import EngineTotals, TokenOutput
-from .request import SamplingParams
+from .request import SamplingParams, SessionUse
 
 LENGTH = struct.Struct("<I")
 
@@ -25,6 +25,23 @@ class Submit(msgspec.Struct, tag=True):
     request_id: str
     prompt_ids: list[int]
     sampling: SamplingParams
+    session: SessionUse | None = None
+    is_append: bool = False
+    """The prompt continues what the session has, instead of repeating it."""
+
+
+class Tell(msgspec.Struct, tag=True):
+    """What a parked session waits for, and for how long, as far as is known."""
+
+    session_id: str
+    tool: str | None = None
+    expected_pause_s: float | None = None
+
+
+class EndSession(msgspec.Struct, tag=True):
+    """Nothing will come of this session any more. Answered by `SessionEnded`."""
+
+    session_id: str
 
 
 class Cancel(msgspec.Struct, tag=True):
@@ -43,6 +60,7 @@ class Ready(msgspec.Struct, tag=True, kw_only=True):
     num_blocks: int
     block_size: int
     kv_bytes: int
+    num_host_blocks: int = 0
     device: str
     dtype: str
     batching: str
@@ -64,6 +82,9 @@ class EngineStats(msgspec.Struct, frozen=True):
     num_blocks_held: int = 0
     num_blocks_cached: int = 0
     num_cached_tokens: int = 0
+    num_parked: int = 0
+    num_blocks_pinned: int = 0
+    num_host_blocks_held: int = 0
     totals: EngineTotals = EngineTotals()
 
 
@@ -75,14 +96,24 @@ class Outputs(msgspec.Struct, tag=True):
 
 
 class Refused(msgspec.Struct, tag=True):
-    """A submitted request can never be served. The server checks first, so this is rare."""
+    """A submitted request can not be served. What the server can check it checks first."""
 
     request_id: str
     message: str
+    param: str | None
+    status: int
+    code: str
 
 
-ToEngine = Start | Submit | Cancel
-FromEngine = Ready | Failed | Outputs | Refused
+class SessionEnded(msgspec.Struct, tag=True):
+    """Answers `EndSession`. `is_found` is false if there was no such session, or it had expired."""
+
+    session_id: str
+    is_found: bool
+
+
+ToEngine = Start | Submit | Cancel | Tell | EndSession
+FromEngine = Ready | Failed | Outputs | Refused | SessionEnded
 
 _encoder = msgspec.msgpack.Encoder()
 to_engine_decoder = msgspec.msgpack.Decoder(ToEngine)

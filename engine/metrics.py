@@ -105,6 +105,10 @@ class _EngineCollector(Collector):
             "requests_waiting": ("Requests waiting to join.", stats.num_waiting),
             "kv_blocks": ("KV blocks there are.", self._ready.num_blocks),
             "kv_blocks_held": ("KV blocks requests hold.", stats.num_blocks_held),
+            "sessions_parked": ("Sessions between two requests.", stats.num_parked),
+            "kv_blocks_pinned": ("KV blocks held for parked sessions.", stats.num_blocks_pinned),
+            "host_kv_blocks": ("KV blocks of the host tier.", self._ready.num_host_blocks),
+            "host_kv_blocks_held": ("Those held for parked sessions.", stats.num_host_blocks_held),
             "kv_blocks_cached": ("KV blocks findable by prefix.", stats.num_blocks_cached),
         }
         counters: dict[str, tuple[str, float]] = {
@@ -116,6 +120,21 @@ class _EngineCollector(Collector):
             "decode_tokens": ("Tokens computed one at a time.", totals.num_decode_tokens),
             "preemptions": ("Requests preempted for want of KV blocks.", totals.num_preemptions),
             "prefix_cache_hit_tokens": ("Tokens the prefix cache saved computing.", stats.num_cached_tokens),
+        }
+        parking = totals.parking
+        counters |= {
+            "turns_parked": ("Turns that ended with their session parked.", parking.num_parked),
+            "resumed_kept": ("Returns that found their context on the device.", parking.num_kept),
+            "resumed_restored": ("Returns whose context came back from the host tier.", parking.num_restored),
+            "resumed_recomputed": ("Returns whose context was computed again.", parking.num_recomputed),
+            "pins_broken": ("Pins that gave way to somebody's need of memory.", parking.num_broken),
+            "sessions_prefetched": ("Sessions brought back before they returned.", parking.num_prefetched),
+            "sessions_expired": ("Sessions that did not come back in time.", parking.num_expired),
+            "parked_block_seconds": ("KV blocks times seconds held for parked sessions.", parking.parked_block_s),
+            "recomputed_tokens": ("Tokens of parked contexts computed again.", parking.recomputed_tokens),
+            "offloaded_bytes": ("Copied to the host tier.", parking.offloaded_bytes),
+            "restored_bytes": ("Copied back from it.", parking.restored_bytes),
+            "restore_wait_seconds": ("Time in which returned turns waited for that.", parking.restore_wait_s),
         }
         about = {"device": self._ready.device, "dtype": self._ready.dtype, "batching": self._ready.batching}
         yield InfoMetricFamily("abatch_engine", "What the engine runs on, and how.", value=about)

@@ -43,6 +43,14 @@ class SamplingFields(Struct, kw_only=True):
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     ignore_eos: bool | None = None
+    session_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """The conversation that this request continues. Its KV is held for the next one (also as header X-Session-ID)."""
+    next_tool: Annotated[str, Meta(max_length=256)] | None = None
+    """With session_id: what the session will wait for after this answer. By default the tool that the answer calls."""
+    expected_pause_s: Annotated[float, Meta(ge=0.0, le=86400.0)] | None = None
+    """With session_id: how long it will wait."""
+    end_session: bool | None = None
+    """With session_id: nothing comes behind this request."""
     stop_token_ids: Annotated[list[_TokenId], Meta(max_length=256)] | None = None
 
 
@@ -276,6 +284,14 @@ class ModelList(Struct, kw_only=True):
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
+
+
+class SessionDeleted(Struct, kw_only=True):
+    """The answer of `DELETE /v1/sessions/{id}`."""
+
+    id: str
+    object: Literal["session.deleted"] = "session.deleted"
+    deleted: bool = True
 
 
 class ErrorDetail(Struct, kw_only=True):

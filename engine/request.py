@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import ContextLengthError, QueueFullError, RequestError
+
+if TYPE_CHECKING:
+    from .parked_session import Session
 
 _LOWEST_TEMPERATURE = 1e-5
 """Below this, dividing by the temperature overflows long before it changes the outcome."""
@@ -63,6 +66,12 @@ class SamplingParams:
         if not 0 <= self.min_tokens <= self.max_tokens:
             raise RequestError(f"min_tokens must be between 0 and max_tokens ({self.max_tokens})", param="min_tokens")
 
+    def within(self, num_tokens: int) -> SamplingParams:
+        """The same, with at most so many tokens of output where that is any at all."""
+        if not 0 < num_tokens < self.max_tokens:
+            return self
+        return replace(self, max_tokens=num_tokens, min_tokens=min(self.min_tokens, num_tokens))
+
     @property
     def is_greedy(self) -> bool:
         """True when the most likely token is taken."""
@@ -72,6 +81,23 @@ class SamplingParams:
     def has_penalties(self) -> bool:
         """True when tokens already written count against being written again."""
         return self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUse:
+    """A request's place in a session.
+
+    Attributes:
+        session_id: Requests with the same one continue each other, one at a time.
+        next_tool: Tool that the session will wait for once the request has ended, where that is known beforehand.
+        expected_pause_s: How long, if the client knows.
+        ends_session: Nothing will come behind this request: keep nothing for it.
+    """
+
+    session_id: str
+    next_tool: str | None = None
+    expected_pause_s: float | None = None
+    ends_session: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +114,13 @@ class Request:
     """Given, for good: the prompt. Committed output comes behind it."""
     sampling: SamplingParams
     arrival_s: float = 0.0
+    session: SessionUse | None = None
+    parked_session: Session | None = None
+    """The session it is a turn of, between its acceptance and its end."""
+    rank: float = 0.0
+    """Where it waits: see `QueuePolicy`."""
+    slice_start: int = 0
+    """Tokens it had when it joined the last time."""
     state: RequestState = RequestState.WAITING
     block_ids: list[int] = field(default_factory=list)
     block_hashes: list[bytes] = field(default_factory=list)
@@ -102,7 +135,7 @@ class Request:
     epoch: int = 0
     """Raised when the request is preempted: results of steps launched before that no longer count."""
     num_cached_tokens: int = 0
-    """Prompt tokens found in the prefix cache when the request was first admitted."""
+    """Prompt tokens found in the prefix cache or the host tier when the request was first admitted."""
     num_preemptions: int = 0
     finish_reason: FinishReason | None = None
     sampler_state: object | None = None
@@ -161,6 +194,14 @@ class ScheduledChunk(NamedTuple):
         return self.end - self.request.num_prompt
 
 
+class CommittedToken(NamedTuple):
+    """A token that became part of its request. `sample_index` is its row among the step's sampled tokens."""
+
+    request: Request
+    token_id: int
+    sample_index: int
+
+
 @dataclass(slots=True)
 class Batch:
     """The work of one step. Steps are numbered in the order they are planned, launched and committed."""
@@ -174,6 +215,8 @@ class Batch:
     """Requests left waiting."""
     num_blocks_held: int = 0
     """KV blocks held once the step is planned."""
+    num_blocks_pinned: int = 0
+    """Those of them that are pinned for parked sessions."""
 
     @property
     def num_prefill_tokens(self) -> int:

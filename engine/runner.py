@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from .block_copy import BlockCopy, LaunchedCopy
 from .request import Batch
 
 
@@ -59,3 +60,6 @@ class ModelRunner(Protocol):
 
     def launch(self, batch: Batch) -> LaunchedStep:
         """Start a step. May return before the device is done."""
+
+    def copy(self, copy: BlockCopy) -> LaunchedCopy:
+        """Start to copy KV blocks between the device and the host tier, beside the steps."""

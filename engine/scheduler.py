@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from .admission import make_admission
+from .block_copy import BlockCopy
 from .block_manager import BlockManager
-from .config import EngineConfig, SchedulerConfig
+from .config import SchedulerConfig
 from .errors import ConfigurationError
-from .request import Batch, FinishReason, Request, RequestState, ScheduledChunk, check_length
+from .fences import Fences
+from .parked_session import ParkingConfig, Session
+from .parking import ParkingLot
+from .prefix_holder import PrefixHolder
+from .queue_policy import POLICIES
+from .request import Batch, CommittedToken, FinishReason, Request, RequestState, ScheduledChunk, check_length
+from .time_slice import longest_turn
+from .waiting_queue import WaitingQueue
 
-
-class CommittedToken(NamedTuple):
-    """A token that became part of its request. `sample_index` is its row among the step's sampled tokens."""
-
-    request: Request
-    token_id: int
-    sample_index: int
-
-
-class _Fence(NamedTuple):
-    """What goes back to the free lists only when step `step` is committed: until then the device may touch it."""
-
-    step: int
-    slot: int
-    block_ids: list[int]
+_SPARE = 0.05
+"""Share of the blocks that parked sessions should leave free beyond what is needed right now."""
 
 
 class Scheduler:
     """Plans steps and commits their results.
 
-    Requests join in order of arrival. A step serves them so:
+    Requests join in order of arrival, or as `config.policy` says. A step serves them so:
 
     * running requests decode first, one token each; prefill chunks share what is left of the token budget
       (`_add_prefills`);
@@ -40,6 +33,10 @@ class Scheduler:
       under way never waits for memory;
     * when a decode needs a block and none is free, the request that joined last is preempted: its blocks go back,
       its tokens stay, and it waits at the head of the queue to be recomputed (mostly from the prefix cache).
+
+    Sessions between two turns are in the parking lot. They give up their blocks to whoever lacks any, before a running
+    request would; one whose blocks are in the host tier joins when they have been copied back. A session's request that
+    generates for long makes way, now and then, for those who wait for a place.
 
     The oldest running request can therefore always take what it needs, so something always advances; and because a
     request that could not fit alone is refused on arrival, the head of the queue joins at the latest when the
@@ -50,7 +47,7 @@ class Scheduler:
     when its owner is gone, and a decode that finds no block while some are about to come back waits a step for them.
     """
 
-    def __init__(self, config: SchedulerConfig, blocks: BlockManager) -> None:
+    def __init__(self, config: SchedulerConfig, blocks: BlockManager, parking: ParkingConfig | None = None) -> None:
         if blocks.blocks_for(config.max_model_len) > blocks.num_blocks:
             capacity = blocks.num_blocks * blocks.block_size
             raise ConfigurationError(
@@ -59,33 +56,22 @@ class Scheduler:
             )
         self.config = config
         self.blocks = blocks
-        self.waiting: deque[Request] = deque()
+        self.parking = ParkingLot(parking or ParkingConfig(), blocks)
+        self._prefixes = PrefixHolder(blocks, self.parking)
+        self.waiting = WaitingQueue(POLICIES[config.policy]())
+        self.restoring: list[Request] = []
+        """Those that have joined, and wait for a copy of blocks from the host tier."""
         self.running: list[Request] = []
         self.num_preemptions = 0
-        self.num_cached_tokens = 0
-        """Tokens that did not have to be computed because the prefix cache had them."""
+        self.num_yields = 0
+        """Times a session's request made way for others."""
         # Twice the sequences of a step: those that have ended keep theirs while their last step is in flight.
-        self._free_slots = list(reversed(range(self.num_slots)))
-        self._fences: deque[_Fence] = deque()
+        self.fences = Fences(blocks, self.num_slots)
         self._num_planned = 0
-        self._last_committed = -1
+        self._now_s = 0.0
+        self._somebody_is_left = False
+        """The last plan left requests waiting."""
         self._admission = make_admission(config)
-
-    @classmethod
-    def build(cls, config: EngineConfig, num_blocks: int, *, max_position: int | None, on_cpu: bool) -> Scheduler:
-        """The scheduler of an engine with so many KV blocks, for a model of so many positions (None: any number).
-
-        Raises:
-            ConfigurationError: the limits go together neither with each other nor with the model.
-        """
-        capacity = num_blocks * config.block_size
-        max_model_len = config.max_model_len or min(max_position or capacity, capacity)
-        if max_position is not None and max_model_len > max_position:
-            raise ConfigurationError(
-                f"--max-model-len {max_model_len} is over the {max_position} positions this model knows"
-            )
-        blocks = BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
-        return cls(config.scheduler_config(max_model_len=max_model_len, on_cpu=on_cpu), blocks)
 
     @property
     def num_slots(self) -> int:
@@ -93,18 +79,27 @@ class Scheduler:
         return (1 + self.config.steps_ahead) * self.config.max_num_seqs
 
     @property
+    def num_cached_tokens(self) -> int:
+        """Tokens that did not have to be computed because the prefix cache or the host tier had them."""
+        return self._prefixes.num_cached_tokens
+
+    @property
     def has_work(self) -> bool:
         """True while any accepted request has not ended."""
-        return bool(self.waiting or self.running)
+        return bool(self.waiting or self.running or self.restoring)
 
     def submit(self, request: Request) -> None:
         """Accept a request.
 
         Raises:
             ContextLengthError: it has no room for its tokens in the model's context.
+            SessionBusyError: another request of its session is under way.
         """
         check_length(request.num_prompt, request.sampling.max_tokens, self.config.max_model_len)
-        self.waiting.append(request)
+        self._now_s = max(self._now_s, request.arrival_s)
+        if request.session is not None:
+            request.parked_session = self.parking.begin(request.session.session_id, request, self._now_s)
+        self.waiting.add(request)
 
     def cancel(self, request: Request) -> None:
         """End a request that nobody waits for any more. Nothing happens if it has ended already."""
@@ -112,16 +107,21 @@ class Scheduler:
             return
         if request.state is RequestState.WAITING:
             self.waiting.remove(request)
+        elif request in self.restoring:
+            self.restoring.remove(request)
         else:
             self.running.remove(request)
         self._finish(request, FinishReason.CANCELLED)
 
     def schedule(self, now_s: float) -> Batch | None:
         """Plan the next step, or None when nothing can run now (see `next_step_at_s`)."""
+        self._now_s = now_s
+        self._tick()
         batch = Batch(self._num_planned)
         prefills, num_ending = self._add_decodes(batch)
         if self.waiting and batch.num_preempted == 0:
-            prefills += self._admit(now_s, num_ending)
+            prefills += self._admit(num_ending)
+        self._somebody_is_left = bool(self.waiting)
         if prefills:
             self._add_prefills(batch, prefills)
         if not batch.chunks:
@@ -129,28 +129,41 @@ class Scheduler:
         self._num_planned += 1
         batch.num_waiting = len(self.waiting)
         batch.num_blocks_held = self.blocks.num_held
+        batch.num_blocks_pinned = self.parking.num_pinned_blocks
         return batch
 
     def next_step_at_s(self) -> float | None:
         """When `schedule` should be called next: a time gone by means now, None not before a request arrives."""
         if self.running:
             return 0.0
-        if not self.waiting:
-            return None
-        return self._admission.opens_at_s(num_waiting=len(self.waiting), oldest_arrival_s=self.waiting[0].arrival_s)
+        times = [self.parking.next_event_s()]
+        if self.waiting:
+            times.append(self._admission.opens_at_s(self.waiting))
+        return min((at_s for at_s in times if at_s is not None), default=None)
 
-    def commit(self, batch: Batch, sampled: Sequence[int]) -> list[CommittedToken]:
+    def copied(self, copy: BlockCopy, now_s: float) -> None:
+        """A copy that the parking lot had ordered is done."""
+        self.parking.copied(copy, now_s)
+        request = copy.owner
+        if isinstance(request, Request) and request in self.restoring and request.epoch == copy.number:
+            request.num_registered_blocks += len(copy.device_ids)
+            self.restoring.remove(request)
+            self.running.append(request)
+
+    def commit(self, batch: Batch, sampled: Sequence[int], now_s: float | None = None) -> list[CommittedToken]:
         """Take in a step's result. Steps are committed in the order they were planned.
 
         Args:
             batch: What `schedule` returned.
             sampled: One token id for each chunk of the batch that samples, in order.
+            now_s: When the result came; by default when the last step was planned.
 
         Returns:
             The tokens that count. Those of requests that ended or were preempted since the launch do not. A request
             that a token ended has its `finish_reason` set.
         """
-        self._lift_fences(batch.step)
+        self._now_s = self._now_s if now_s is None else now_s
+        self.fences.committed(batch.step)
         block_size = self.blocks.block_size
         committed: list[CommittedToken] = []
         sample_index = -1
@@ -159,7 +172,7 @@ class Scheduler:
             if request.epoch != epoch or request.state is not RequestState.RUNNING:
                 continue
             if end >= (request.num_registered_blocks + 1) * block_size:
-                self._register_full_blocks(request, end)
+                self._prefixes.register(request, end)
             if not samples:
                 continue
             token_id = sampled[sample_index]
@@ -204,8 +217,12 @@ class Scheduler:
     def _make_room(self, request: Request, batch: Batch) -> bool:
         """Get the block for the request's next token; False when that must wait a step, or took the request itself."""
         while not self.blocks.can_allocate(1):
-            if self._fences or any(other.is_certain_to_end for other in self.running):
+            if self.fences or any(other.is_certain_to_end for other in self.running):
                 return False  # blocks come back with the step in flight: no reason to preempt for them
+            if self.parking.make_room(self._now_s, self._prefixes.num_running_blocks):
+                continue
+            if self.parking.is_making_room:
+                return False
             victim = self.running[-1]
             self._preempt(victim)
             batch.num_preempted += 1
@@ -232,49 +249,51 @@ class Scheduler:
         if budget > 0:
             self._add_chunk(batch, oldest, min(budget, oldest.num_uncomputed))
 
-    def _admit(self, now_s: float, num_ending: int) -> list[Request]:
+    def _tick(self) -> None:
+        """What is due now, before anything is planned."""
+        num_wanted = len(self.running) + int(_SPARE * self.blocks.num_blocks)
+        if self.waiting:
+            num_wanted += self.blocks.blocks_for(len(self.waiting[0].token_ids))
+        self.parking.tick(self._now_s, num_wanted, self._prefixes.num_running_blocks)
+        if self.waiting and self._somebody_is_left and self.config.batching != "window":
+            self._rotate()
+
+    def _rotate(self) -> None:
+        """Let a session's request make way that has generated for long since it joined."""
+        longest = longest_turn(self.running, self.config.slice_tokens)
+        if longest is not None:
+            self.num_yields += 1
+            self._throw_out(longest)
+            self.waiting.add_last(longest)
+
+    def _admit(self, num_ending: int) -> list[Request]:
         """Let waiting requests join as far as the batching mode and the free blocks allow.
 
         Those that only wait for a last token in flight take no part in the step: their places are free already.
         """
         newcomers: list[Request] = []
-        admissible = self._admission.num_admissible(
-            num_waiting=len(self.waiting),
-            num_running=len(self.running) - num_ending,
-            oldest_arrival_s=self.waiting[0].arrival_s,
-            now_s=now_s,
-        )
+        num_running = len(self.running) + len(self.restoring) - num_ending
+        admissible = self._admission.num_admissible(self.waiting, num_running, self._now_s)
         for _ in range(admissible):
             request = self.waiting[0]
-            if not self._take_blocks(request):
+            # Each running request may need a block soon; without that room the newcomer would be preempted at once.
+            num_restored = self._prefixes.take(request, len(self.running) + len(self.restoring), self._now_s)
+            if num_restored is None:
                 self._admission.blocked()
                 break
-            self.waiting.popleft()
+            self.waiting.pop()
             self._admission.admitted()
-            request.slot = self._free_slots.pop()
+            request.slot = self.fences.free_slots.pop()
             request.state = RequestState.RUNNING
-            self.running.append(request)
-            newcomers.append(request)
+            request.slice_start = len(request.token_ids)
+            if request.parked_session is not None:
+                self.parking.admitted(request.parked_session, request, num_restored, self._now_s)
+            if num_restored:
+                self.restoring.append(request)
+            else:
+                self.running.append(request)
+                newcomers.append(request)
         return newcomers
-
-    def _take_blocks(self, request: Request) -> bool:
-        """Hold blocks for all known tokens, starting from the cached prefix; False when too few are free."""
-        known = len(request.token_ids)
-        self.blocks.extend_hashes(request.block_hashes, request.token_ids, known)
-        # At least one token must be computed, or there would be no logits to sample from.
-        matched = self.blocks.match(request.block_hashes[: (known - 1) // self.blocks.block_size])
-        num_new = self.blocks.blocks_for(known) - len(matched)
-        # Each running request may need a block soon; without that room the newcomer would be preempted at once.
-        if not self.blocks.can_allocate(num_new, matched, reserve=len(self.running)):
-            return False
-        self.blocks.acquire(matched)
-        request.block_ids = matched + self.blocks.allocate(num_new)
-        request.num_registered_blocks = len(matched)
-        request.num_computed = len(matched) * self.blocks.block_size
-        self.num_cached_tokens += request.num_computed
-        if request.num_preemptions == 0:
-            request.num_cached_tokens = request.num_computed
-        return True
 
     def _add_chunk(self, batch: Batch, request: Request, num_tokens: int) -> None:
         start = request.num_computed
@@ -287,22 +306,17 @@ class Scheduler:
         request.last_step = batch.step
 
     def _preempt(self, request: Request) -> None:
+        self.num_preemptions += 1
+        self._throw_out(request)
+        self.waiting.add_first(request)
+
+    def _throw_out(self, request: Request) -> None:
         self.running.remove(request)
         self._release(request)
         request.state = RequestState.WAITING
         request.num_computed = request.num_in_flight = 0
         request.epoch += 1
         request.num_preemptions += 1
-        self.num_preemptions += 1
-        self.waiting.appendleft(request)
-
-    def _register_full_blocks(self, request: Request, num_computed: int) -> None:
-        num_full = num_computed // self.blocks.block_size
-        if num_full > request.num_registered_blocks:
-            self.blocks.extend_hashes(request.block_hashes, request.token_ids, num_computed)
-            for index in range(request.num_registered_blocks, num_full):
-                self.blocks.register(request.block_ids[index], request.block_hashes[index])
-            request.num_registered_blocks = num_full
 
     def _finish_reason(self, request: Request, token_id: int) -> FinishReason | None:
         if token_id in request.sampling.stop_token_ids and request.num_output >= request.sampling.min_tokens:
@@ -312,27 +326,28 @@ class Scheduler:
         return None
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
+        if request.parked_session is not None:
+            self._step_aside(request, request.parked_session)
         self._release(request)
         request.state = RequestState.FINISHED
         request.finish_reason = reason
         request.num_in_flight = 0
 
-    def _release(self, request: Request) -> None:
-        """Give slot and blocks back: now, or behind a fence if a step that uses them is in flight."""
-        fence = _Fence(request.last_step, request.slot, request.block_ids)
-        request.slot, request.block_ids, request.num_registered_blocks = -1, [], 0
-        if fence.slot < 0:
-            return  # it was not running
-        if fence.step > self._last_committed:
-            self._fences.append(fence)
+    def _step_aside(self, request: Request, session: Session) -> None:
+        """A session's turn is over."""
+        request.parked_session = None
+        if self.parking.find(session.session_id) is not session:
+            return  # it was ended, or another took its name
+        if request.session is not None and request.session.ends_session:
+            self.parking.end(session.session_id, self._now_s)
+        elif request.state is RequestState.WAITING and request.num_preemptions == 0:
+            self.parking.withdraw(session, self._now_s)
         else:
-            self._lift(fence)
+            self.parking.park(session, request, self._now_s)
 
-    def _lift_fences(self, step: int) -> None:
-        self._last_committed = step
-        while self._fences and self._fences[0].step <= step:
-            self._lift(self._fences.popleft())
-
-    def _lift(self, fence: _Fence) -> None:
-        self.blocks.release(fence.block_ids)
-        self._free_slots.append(fence.slot)
+    def _release(self, request: Request) -> None:
+        """Give slot and blocks back, if it has any."""
+        slot, block_ids = request.slot, request.block_ids
+        request.slot, request.block_ids, request.num_registered_blocks = -1, [], 0
+        if slot >= 0:
+            self.fences.give_back(request.last_step, slot, block_ids)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .block_copy import BlockCopy, CopyDirection
 from .clock import Clock
 from .device_profile import HostOverhead
 from .request import Batch
 from .roofline import Roofline
 from .runner import StepResult
+
+_COPY_LATENCY_S = 2e-5
+"""To begin a copy over PCI Express."""
 
 FIRST_TOKEN, NUM_TOKENS = 64, 26
 """What it samples, by position: in the `tiny` tokenizer, and most byte-level ones, the letters a to z."""
@@ -32,6 +36,21 @@ class _SimulatedStep:
         return StepResult(self.token_ids, [], self.start_s, self.end_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _SimulatedCopy:
+    """A copy that ends at a known time."""
+
+    start_s: float
+    end_s: float
+    clock: Clock
+
+    def is_done(self) -> bool:
+        return self.clock.time() >= self.end_s
+
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
 class SimulatedRunner:
     """See `ModelRunner`. Launching returns at once, as on an accelerator; steps queue up behind each other.
 
@@ -41,7 +60,10 @@ class SimulatedRunner:
 
     is_synchronous = False
 
-    def __init__(self, roofline: Roofline, clock: Clock, host: HostOverhead) -> None:
+    def __init__(self, roofline: Roofline, clock: Clock, host: HostOverhead, *, block_copy_s: float = 0.0) -> None:
+        """`block_copy_s`: seconds to copy a KV block between device and host, alike in both directions at once."""
+        self._block_copy_s = block_copy_s
+        self._copies_end_s: dict[CopyDirection, float] = {"offload": 0.0, "restore": 0.0}
         self._roofline = roofline
         self._clock = clock
         self._host = host
@@ -57,3 +79,11 @@ class SimulatedRunner:
         self._free_at_s = end_s = start_s + self._roofline.step_s(batch)
         token_ids = [FIRST_TOKEN + end % NUM_TOKENS for _, _, end, samples, _ in batch.chunks if samples]
         return _SimulatedStep(token_ids, start_s, end_s, clock)
+
+    def copy(self, copy: BlockCopy) -> _SimulatedCopy:
+        """Queue a copy behind those in the same direction; steps go on beside it."""
+        start_s = max(self._clock.time(), self._copies_end_s[copy.direction])
+        end_s = self._copies_end_s[copy.direction] = (
+            start_s + _COPY_LATENCY_S + len(copy.device_ids) * self._block_copy_s
+        )
+        return _SimulatedCopy(start_s, end_s, self._clock)

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from .errors import ConfigurationError
+from .parked_session import ParkEvent
 
 
-class StepRecord(msgspec.Struct, gc=False):
+class StepRecord(msgspec.Struct, omit_defaults=True):
     """One step. Times are seconds of the engine's clock; on one machine clients have the same one.
 
     Attributes:
@@ -24,6 +25,8 @@ class StepRecord(msgspec.Struct, gc=False):
         num_waiting: Requests left waiting when it was planned.
         num_preempted: Requests that planning it threw out.
         num_blocks_held: KV blocks held once it was planned.
+        num_blocks_pinned: Those of them pinned for parked sessions.
+        parking: What was decided about parked sessions since the step before.
     """
 
     step: int
@@ -39,6 +42,8 @@ class StepRecord(msgspec.Struct, gc=False):
     num_waiting: int
     num_preempted: int
     num_blocks_held: int
+    num_blocks_pinned: int = 0
+    parking: list[ParkEvent] = []
 
 
 OnStep = Callable[[StepRecord], None]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from .attention.kv_cache import KVCache
+from .build_scheduler import build_scheduler
 from .clock import RealClock
 from .config import EngineConfig
 from .engine import Engine
 from .errors import ConfigurationError
 from .messages import Ready
 from .model_loader import LoadedModel, load_model
-from .scheduler import Scheduler
 from .step_log import OnStep
 from .torch_runner import TorchRunner
 
@@ -32,10 +32,23 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
     if model.device.type == "cuda":
         torch.cuda.set_device(model.device)  # events and streams are of the current device
     num_blocks = _num_blocks(config, model)
-    scheduler = Scheduler.build(config, num_blocks, max_position=model.max_position, on_cpu=model.device.type == "cpu")
+    scheduler = build_scheduler(
+        config,
+        num_blocks,
+        block_bytes=model.kv_shape.bytes_per_token(model.dtype) * config.block_size,
+        max_position=model.max_position,
+        on_cpu=model.device.type == "cpu",
+    )
     cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
     clock = RealClock().time
-    runner = TorchRunner(model, cache, num_slots=scheduler.num_slots, clock=clock, seed=config.seed)
+    runner = TorchRunner(
+        model,
+        cache,
+        num_slots=scheduler.num_slots,
+        num_host_blocks=scheduler.parking.host.num_blocks,
+        clock=clock,
+        seed=config.seed,
+    )
     engine = Engine(scheduler, runner, clock, on_step=on_step)
     ready = Ready(
         max_model_len=scheduler.config.max_model_len,
@@ -45,6 +58,7 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
         num_blocks=num_blocks,
         block_size=config.block_size,
         kv_bytes=cache.data.nbytes,
+        num_host_blocks=scheduler.parking.host.num_blocks,
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         batching=config.batching,

@@ -10,6 +10,8 @@ import torch
 from .attention.base import ChunkLayout, StepAttention
 from .attention.kv_cache import KVCache
 from .attention.sdpa import SdpaBackend
+from .block_copy import BlockCopy, LaunchedCopy
+from .host_kv import HostKV
 from .model_loader import LoadedModel
 from .request import Batch, ScheduledChunk
 from .runner import LaunchedStep, StepResult
@@ -69,11 +71,19 @@ class TorchRunner:
     """
 
     def __init__(
-        self, model: LoadedModel, cache: KVCache, *, num_slots: int, clock: Callable[[], float], seed: int = 0
+        self,
+        model: LoadedModel,
+        cache: KVCache,
+        *,
+        num_slots: int,
+        num_host_blocks: int = 0,
+        clock: Callable[[], float],
+        seed: int = 0,
     ) -> None:
         self.is_synchronous = model.device.type != "cuda"
         self._model = model
         self._attention = SdpaBackend(cache)
+        self._host_kv = HostKV(cache, num_host_blocks)
         self._sampler = Sampler(model.device, seed)
         self._stopwatches = HostStopwatches(clock) if self.is_synchronous else CudaStopwatches(clock)
         self._last_tokens = torch.full((num_slots,), _UNKNOWN_TOKEN, device=model.device)
@@ -84,6 +94,11 @@ class TorchRunner:
         On an accelerator nothing in here may wait for it, or the steps launched before would be waited for as well.
         """
         return self._run(self._inputs(batch))
+
+    @torch.inference_mode()
+    def copy(self, copy: BlockCopy) -> LaunchedCopy:
+        """See `ModelRunner.copy`. On CPU it is made when this returns."""
+        return self._host_kv.copy(copy)
 
     @torch.inference_mode()
     def _run(self, inputs: _StepInputs) -> _TorchStep:

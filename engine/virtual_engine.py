@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from .clock import SteppedClock
 from .engine import Engine, EngineTotals, TokenOutput
+from .errors import SessionBusyError
 from .messages import Ready
-from .request import Request, SamplingParams, check_length, check_queue
+from .request import Request, SamplingParams, SessionUse, check_length, check_queue
 
 OnOutput = Callable[[TokenOutput, float], None]
 """Called with each output of a request and the time it came out."""
@@ -27,39 +28,61 @@ class VirtualEngine:
         self._engine = engine
         self._clock = clock
         self._max_pending = ready.max_num_seqs + max_queue
-        self._arrivals: list[Request] = []
-        self._cancelled: list[str] = []
+        self._commands: list[Request | str] = []
+        """Requests that have arrived and ids of those that are cancelled, in order."""
+        self._busy_sessions: dict[str, str] = {}
+        """By the id of the request that is under way."""
         self._sinks: dict[str, OnOutput] = {}
         self._num_requests = 0
         self._wake: asyncio.Future[None] | None = None
 
     @property
     def totals(self) -> EngineTotals:
-        """The engine's totals."""
-        return self._engine.totals
+        """The engine's totals, as of now."""
+        self._clock.now_s = max(self._clock.now_s, asyncio.get_running_loop().time())
+        return self._engine.totals_now()
 
-    def submit(self, prompt_ids: list[int], sampling: SamplingParams, on_output: OnOutput) -> str:
+    def submit(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        on_output: OnOutput,
+        session: SessionUse | None = None,
+        *,
+        is_append: bool = False,
+    ) -> str:
         """Hand in a request, and its prompt for good, and return its id.
 
-        `on_output` is called until an output has a finish reason.
+        `on_output` is called until an output has a finish reason. With `is_append`, the prompt is what the session has
+        and `prompt_ids` behind it.
 
         Raises:
             ContextLengthError: it does not fit the context.
             QueueFullError: too many requests are pending.
+            SessionBusyError: another request of the session is pending.
+            SessionNotFoundError: `is_append`, and there is no such session.
         """
+        if is_append and session is not None:
+            prompt_ids = [*self._engine.session_tokens(session.session_id), *prompt_ids]
+            sampling = sampling.within(self.ready.max_model_len - len(prompt_ids))
         check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
         check_queue(len(self._sinks), 1, self._max_pending)
+        if session is not None and session.session_id in self._busy_sessions.values():
+            raise SessionBusyError(session.session_id)
         self._num_requests += 1
         request_id = str(self._num_requests)
         self._sinks[request_id] = on_output
-        self._arrivals.append(Request(request_id, prompt_ids, sampling))
+        if session is not None:
+            self._busy_sessions[request_id] = session.session_id
+        self._commands.append(Request(request_id, prompt_ids, sampling, session=session))
         self._wake_up()
         return request_id
 
     def cancel(self, request_id: str) -> None:
         """Stop a request. Nothing more comes out of it."""
         if self._sinks.pop(request_id, None) is not None:
-            self._cancelled.append(request_id)
+            self._busy_sessions.pop(request_id, None)
+            self._commands.append(request_id)
             self._wake_up()
 
     async def run(self) -> None:
@@ -78,12 +101,12 @@ class VirtualEngine:
             self._deliver(outputs)
 
     def _take_commands(self) -> None:
-        for request in self._arrivals:
-            self._engine.submit(request)
-        for request_id in self._cancelled:
-            self._engine.cancel(request_id)
-        self._arrivals.clear()
-        self._cancelled.clear()
+        for command in self._commands:
+            if isinstance(command, Request):
+                self._engine.submit(command)
+            else:
+                self._engine.cancel(command)
+        self._commands.clear()
 
     def _deliver(self, outputs: list[TokenOutput]) -> None:
         now_s, sinks = self._clock.now_s, self._sinks
@@ -92,6 +115,7 @@ class VirtualEngine:
             if sink is not None:
                 if output.finish_reason is not None:
                     del sinks[output.request_id]
+                    self._busy_sessions.pop(output.request_id, None)
                 sink(output, now_s)
 
     def _wake_up(self) -> None:

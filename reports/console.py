@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .gates import Judgement, Outcome
-from .recorder import ALL
-from .summary import FLAG_RATIO, MIN_SAMPLES, EngineSummary, MetricSummary, Summary, Verdict, doubts
+from .recorder import ALL, RESUMES
+from .summary import FLAG_RATIO, MIN_SAMPLES, EngineSummary, MetricSummary, ParkingSummary, Summary, Verdict, doubts
 
-_SHOWN_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
+_SHOWN_METRICS = ("ttft", "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
 _VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
 """tpot is left out: an average over a request hides the stalls the verdict is about."""
 
@@ -123,6 +123,21 @@ def engine_facts(engine: EngineSummary) -> str:
     )
 
 
+def parking_facts(parking: ParkingSummary) -> str:
+    """What parked sessions found when they came back, and what that cost, in one line."""
+    text = (
+        f"{parking.parked} turns parked, of those that came back {parking.kept} kept, {parking.restored} restored, "
+        f"{parking.recomputed} recomputed ({parking.recomputed_tokens} tokens); "
+        f"{parking.parked_block_s:.0f} block-seconds held, {parking.broken} pins broken"
+    )
+    if parking.offloaded_bytes or parking.restored_bytes:
+        text += (
+            f"; {parking.offloaded_bytes / 1e9:.1f} GB out, {parking.restored_bytes / 1e9:.1f} GB back, "
+            f"restore wait {milliseconds(parking.restore_wait_ms)} ms"
+        )
+    return text
+
+
 def _facts(summary: Summary) -> Text:
     """Rates, errors, and how far the client itself can be trusted."""
     lines = [
@@ -141,6 +156,8 @@ def _facts(summary: Summary) -> Text:
     )
     if summary.engine is not None:
         lines.append(f"engine: {engine_facts(summary.engine)}")
+        if summary.engine.parking is not None:
+            lines.append(f"parking: {parking_facts(summary.engine.parking)}")
     if summary.capped_pauses:
         share = summary.capped_pauses / summary.paused_turns
         lines.append(f"pauses: {share:.0%} of {summary.paused_turns} were cut short (--pause-cap)")

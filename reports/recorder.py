@@ -18,7 +18,26 @@ LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
 ALL = "all"
 """The class that everything is in."""
 
-METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e", "start_delay")
+RESUMES = ("resume_ttft", "resume_ttft_under_1s", "resume_ttft_1_to_10s", "resume_ttft_over_10s")
+"""Of turns after a tool pause: all, and by how long it was."""
+
+METRICS = (
+    "ttft",
+    "fresh_ttft",
+    "continued_ttft",
+    *RESUMES,
+    "itl",
+    "max_gap",
+    "tpot",
+    "e2e",
+    "session",
+    "session_model",
+    "worst_ttft",
+    "final_ttft",
+    "start_delay",
+)
+"""fresh: first turns. continued: later turns without a tool pause. Of whole sessions: their time, the part of it that
+was not pauses, the worst ttft of their turns, and that of the last."""
 
 
 def new_histogram() -> HdrHistogram:
@@ -55,6 +74,16 @@ class Totals:
     error_examples: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Session:
+    """A session so far."""
+
+    start_s: float
+    warmup: bool
+    model_us: int = 0
+    worst_ttft_us: int = 0
+
+
 _MAX_PENDING_VALUES = 4096
 """Different values of one kind that are counted before they go into their histogram."""
 
@@ -74,12 +103,15 @@ class Recorder:
     def __init__(self, measured: tuple[float, float] = (0.0, math.inf)) -> None:
         self.totals = Totals()
         self._measured = measured
+        self._sessions: dict[str, _Session] = {}
+        """Those between their first turn and their last."""
         self._histograms: dict[tuple[str, str], HdrHistogram] = {}
         self._pending: dict[tuple[str, str], Counter[int]] = {}
 
     def add(self, result: Result) -> None:
         """Count a result, and time it if it may be timed."""
         totals = self.totals
+        self._follow_session(result)
         has_succeeded = result.error is None and not result.censored
         if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
             totals.finished += 1
@@ -104,6 +136,26 @@ class Recorder:
         self._count_tokens(result)
         self._record_latencies(result)
 
+    def _follow_session(self, result: Result) -> None:
+        """Add a turn to its session; at the last one, time the whole. One that breaks off is not timed."""
+        if result.error is not None or result.censored:
+            self._sessions.pop(result.session_id, None)
+            return
+        if result.turn_index == 0:
+            self._sessions[result.session_id] = _Session(result.due_s, result.warmup)
+        session = self._sessions.get(result.session_id)
+        if session is None:
+            return
+        session.model_us += result.e2e_us
+        session.worst_ttft_us = max(session.worst_ttft_us, result.ttft_us)
+        if result.is_last:
+            del self._sessions[result.session_id]
+            if not session.warmup:
+                self._record("session", result, (round((result.end_s - session.start_s) * 1e6),))
+                self._record("session_model", result, (session.model_us,))
+                self._record("worst_ttft", result, (session.worst_ttft_us,))
+                self._record("final_ttft", result, (result.ttft_us,))
+
     def _count_tokens(self, result: Result) -> None:
         totals = self.totals
         totals.prompt_tokens += result.prompt_tokens or 0
@@ -116,7 +168,11 @@ class Recorder:
     def _record_latencies(self, result: Result) -> None:
         self._record("ttft", result, (result.ttft_us,))
         if result.pause is Pause.TOOL:
-            self._record("resume_ttft", result, (result.ttft_us,))
+            by_pause = RESUMES[1 + (result.pause_s >= 1) + (result.pause_s >= 10)]
+            for name in ("resume_ttft", by_pause):
+                self._record(name, result, (result.ttft_us,))
+        else:
+            self._record("continued_ttft" if result.turn_index else "fresh_ttft", result, (result.ttft_us,))
         gaps_us = result.all_gaps_us()
         if gaps_us:
             self._record("itl", result, gaps_us)

@@ -8,6 +8,7 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from ..engine.engine import EngineTotals
+from ..engine.parked_session import ParkingTotals
 from .recorder import Recorder
 
 SCHEMA_VERSION = 1
@@ -39,6 +40,31 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     verdict: Verdict
 
 
+class ParkingSummary(msgspec.Struct, kw_only=True):
+    """What became of sessions' KV between their turns (see `ParkingTotals`).
+
+    Attributes:
+        parked: Turns that ended with their session parked.
+        kept: Returns that found their context on the device.
+        restored: Returns whose context came back from the host tier.
+        recomputed: Returns whose context was computed again.
+        restore_wait_ms: Mean time that a restored return waited for the copy.
+    """
+
+    parked: int
+    kept: int
+    restored: int
+    recomputed: int
+    broken: int
+    prefetched: int
+    expired: int
+    parked_block_s: float
+    recomputed_tokens: int
+    offloaded_bytes: int
+    restored_bytes: int
+    restore_wait_ms: float
+
+
 class EngineSummary(msgspec.Struct, kw_only=True):
     """What our own engine says of the measured part.
 
@@ -55,6 +81,7 @@ class EngineSummary(msgspec.Struct, kw_only=True):
     num_prefill_tokens: int
     num_decode_tokens: int
     num_preemptions: int
+    parking: ParkingSummary | None = None
 
 
 def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
@@ -69,6 +96,24 @@ def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
         num_prefill_tokens=totals.num_prefill_tokens,
         num_decode_tokens=totals.num_decode_tokens,
         num_preemptions=totals.num_preemptions,
+        parking=_summarise_parking(totals.parking) if totals.parking.num_parked > 0 else None,
+    )
+
+
+def _summarise_parking(totals: ParkingTotals) -> ParkingSummary:
+    return ParkingSummary(
+        parked=totals.num_parked,
+        kept=totals.num_kept,
+        restored=totals.num_restored,
+        recomputed=totals.num_recomputed,
+        broken=totals.num_broken,
+        prefetched=totals.num_prefetched,
+        expired=totals.num_expired,
+        parked_block_s=round(totals.parked_block_s, 3),
+        recomputed_tokens=totals.recomputed_tokens,
+        offloaded_bytes=totals.offloaded_bytes,
+        restored_bytes=totals.restored_bytes,
+        restore_wait_ms=round(totals.restore_wait_s / totals.num_restored * 1e3, 4) if totals.num_restored else 0.0,
     )
 
 

@@ -28,7 +28,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class LogNormal:
-    """Lognormal by its median and the standard deviation of its logarithm, plus `shift`, cut off at `cap`."""
+    """Lognormal by its median and the standard deviation of its logarithm, plus `shift`.
+
+    What is above `cap` is moved there.
+    """
 
     median: float
     sigma: float
@@ -40,8 +43,32 @@ class LogNormal:
 
 
 @dataclass(frozen=True, slots=True)
+class Normal:
+    """Normal; what is below `least` or above `most` is moved there."""
+
+    mean: float
+    deviation: float
+    least: float = -math.inf
+    most: float = math.inf
+
+    def draw(self, random: Random) -> float:
+        return min(max(random.normalvariate(self.mean, self.deviation), self.least), self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """One of the whole numbers from `least` to `most`."""
+
+    least: int
+    most: int
+
+    def draw(self, random: Random) -> float:
+        return random.randint(self.least, self.most)
+
+
+@dataclass(frozen=True, slots=True)
 class Geometric:
-    """1, 2, 3, ... with the given mean, cut off at `cap`."""
+    """1, 2, 3, ... with the given mean; what is above `cap` is moved there, which lowers the mean."""
 
     mean: float
     cap: float = math.inf
@@ -63,17 +90,6 @@ class Mixture:
     def draw(self, random: Random) -> float:
         (chosen,) = random.choices([part for _, part in self.parts], [weight for weight, _ in self.parts])
         return min(chosen.draw(random), self.cap)
-
-
-@dataclass(frozen=True, slots=True)
-class Scaled:
-    """Another distribution times a factor."""
-
-    distribution: Distribution
-    factor: float
-
-    def draw(self, random: Random) -> float:
-        return self.distribution.draw(random) * self.factor
 
 
 def draw_count(distribution: Distribution, random: Random, *, least: int = 1) -> int:

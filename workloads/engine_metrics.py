@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from ..engine.engine import EngineTotals
+from ..engine.parked_session import ParkingTotals
 
 _TIMEOUT_S = 5.0
 _MAX_BYTES = 1 << 20
@@ -51,6 +52,20 @@ def parse_engine_metrics(body: bytes) -> EngineMetrics | None:
             host_s=values["host_seconds_total"],
             device_busy_s=values["device_busy_seconds_total"],
             device_idle_s=values["device_idle_seconds_total"],
+            parking=ParkingTotals(
+                num_parked=int(values["turns_parked_total"]),
+                num_kept=int(values["resumed_kept_total"]),
+                num_restored=int(values["resumed_restored_total"]),
+                num_recomputed=int(values["resumed_recomputed_total"]),
+                num_broken=int(values["pins_broken_total"]),
+                num_prefetched=int(values["sessions_prefetched_total"]),
+                num_expired=int(values["sessions_expired_total"]),
+                parked_block_s=values["parked_block_seconds_total"],
+                recomputed_tokens=int(values["recomputed_tokens_total"]),
+                offloaded_bytes=int(values["offloaded_bytes_total"]),
+                restored_bytes=int(values["restored_bytes_total"]),
+                restore_wait_s=values["restore_wait_seconds_total"],
+            ),
         )
         return EngineMetrics(totals, values["simulated"] == 1, int(values["steps_ahead"]))
     except KeyError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
 from itertools import count
 
 from ..engine.engine import EngineTotals, TokenOutput
-from ..engine.errors import ContextLengthError, QueueFullError
-from ..engine.request import SamplingParams
+from ..engine.errors import ContextLengthError, QueueFullError, SessionBusyError
+from ..engine.request import SamplingParams, SessionUse
 from ..engine.virtual_engine import VirtualEngine
 from .prompts import PromptSizer
 from .target import Call, Reply
@@ -21,7 +20,11 @@ _FIRST_WORD_ID = 1000
 class EngineTarget:
     """See `Target`. Every word is a token; text costs nothing."""
 
-    def __init__(self, engine: VirtualEngine, model: str, *, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self, engine: VirtualEngine, model: str, *, timeout_s: float = 600.0, tells_sessions: bool = True
+    ) -> None:
+        """`tells_sessions`: say of each call which session it is of, and what that will wait for."""
+        self._tells_sessions = tells_sessions
         self.model = model
         self._timeout_s = timeout_s
         self.warnings: list[str] = []
@@ -52,11 +55,13 @@ class EngineTarget:
 
         sampling = SamplingParams(max_tokens=call.max_tokens, temperature=0.0)
         try:
-            request_id = self._engine.submit(prompt_ids, sampling, on_output)
+            request_id = self._engine.submit(prompt_ids, sampling, on_output, self._session(call))
         except ContextLengthError as error:
             return reply.fail("context_length", str(error))
         except QueueFullError as error:
             return reply.fail("queue_full", str(error))
+        except SessionBusyError as error:
+            return reply.fail("session_busy", str(error))
         try:
             async with asyncio.timeout(self._timeout_s):
                 await ended
@@ -74,7 +79,12 @@ class EngineTarget:
 
     async def engine_totals(self) -> EngineTotals:
         """See `Target.engine_totals`."""
-        return replace(self._engine.totals)
+        return self._engine.totals
+
+    def _session(self, call: Call) -> SessionUse | None:
+        if not self._tells_sessions:
+            return None
+        return SessionUse(session_id=call.session_id, next_tool=call.next_tool, ends_session=call.ends_session)
 
     def _prompt_ids(self, call: Call) -> list[int]:
         id_of = self._id_of

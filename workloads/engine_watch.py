@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
 
 from ..engine.engine import EngineTotals
+from ..engine.parked_session import ParkingTotals
 from .run_limits import RunLimits
 from .target import BenchTarget
 
@@ -34,8 +36,19 @@ class EngineWatch:
             last = await self._target.engine_totals()
         if first is None or last is None:
             return None
-        names = [field.name for field in fields(EngineTotals)]
-        return EngineTotals(**{name: getattr(last, name) - getattr(first, name) for name in names})
+        return _difference(last, first)
 
     async def _until(self, at_s: float) -> None:
         await asyncio.sleep(at_s - asyncio.get_running_loop().time())
+
+
+_Totals = TypeVar("_Totals", EngineTotals, ParkingTotals)
+
+
+def _difference(last: _Totals, first: _Totals) -> _Totals:
+    """Field by field; totals within totals alike."""
+    values: dict[str, Any] = {}
+    for total in fields(last):
+        ours, theirs = getattr(last, total.name), getattr(first, total.name)
+        values[total.name] = _difference(ours, theirs) if is_dataclass(ours) else ours - theirs
+    return type(last)(**values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +68,9 @@ _event_decoder = msgspec.json.Decoder(_Event)
 class HttpTarget:
     """See `Target`. Make one with `connect`, close it when done."""
 
-    def __init__(self, http: aiohttp.ClientSession, base_url: str, model: str, timeout_s: float) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, base_url: str, model: str, timeout_s: float, *, tells_sessions: bool = True
+    ) -> None:
         self._http = http
         self._url = f"{base_url}/v1/chat/completions"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
@@ -75,15 +78,26 @@ class HttpTarget:
         self.shown_url = hide_credentials(base_url)
         self.model = model
         self.takes_ignore_eos = True
+        self.tells_sessions = tells_sessions
+        self._run_id = uuid.uuid4().hex[:8]  # sessions of an earlier run may be parked on the server
         self.engine: EngineMetrics | None = None
         """What the engine behind it said of itself last, if it is one of ours."""
         self.warnings: list[str] = []
 
     @classmethod
     async def connect(
-        cls, url: str, *, model: str | None, api_key: str | None, headers: dict[str, str], timeout_s: float
+        cls,
+        url: str,
+        *,
+        model: str | None,
+        api_key: str | None,
+        headers: dict[str, str],
+        timeout_s: float,
+        tells_sessions: bool = True,
     ) -> HttpTarget:
         """Reach the server and find out its model's name.
+
+        `tells_sessions`: say to an engine of ours which requests are of one session.
 
         Raises:
             ConfigurationError: the URL is none.
@@ -103,7 +117,7 @@ class HttpTarget:
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=1 << 20,
         )
-        target = cls(http, base_url, model or "", timeout_s)
+        target = cls(http, base_url, model or "", timeout_s, tells_sessions=tells_sessions)
         try:
             if not model:
                 target.model = await target._first_model()
@@ -226,6 +240,11 @@ class HttpTarget:
         if call.ignore_eos and self.takes_ignore_eos:
             # min_tokens too: an end-of-sequence token sampled and ignored has no text, so it would hide a gap.
             body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
+        if self.tells_sessions and self.engine is not None:
+            # Fields of our own engine: another server might refuse what it does not know.
+            body |= {"session_id": f"{self._run_id}/{call.session_id}", "end_session": call.ends_session}
+            if call.next_tool is not None:
+                body["next_tool"] = call.next_tool
         return body
 
     def _read(self, payload: bytes, reply: Reply, now_s: float) -> bool:

@@ -126,16 +126,16 @@ class Workload:
     def _paced(self, kind: type[ClosedLoop] | type[OpenLoop], pacing: ClosedLoop | OpenLoop, option: str) -> Workload:
         if self._is_mix:
             return replace(self, streams=mix(pacing, [(s.share or 0.0, s.name, s.sessions) for s in self.streams]))
-        if len(self.streams) == 1:
-            return replace(self, streams=(replace(self.streams[0], pacing=pacing),))
-        if not any(isinstance(stream.pacing, kind) for stream in self.streams):
+        is_single = len(self.streams) == 1
+        if not is_single and not any(isinstance(stream.pacing, kind) for stream in self.streams):
             raise ConfigurationError(f"{option} does not apply to the workload {self.name!r}")
-        return replace(
-            self,
-            streams=tuple(
-                replace(stream, pacing=pacing) if isinstance(stream.pacing, kind) else stream for stream in self.streams
-            ),
-        )
+
+        def paced(stream: Stream) -> Stream:
+            if isinstance(stream.pacing, OpenLoop) and isinstance(pacing, OpenLoop):
+                return replace(stream, pacing=replace(stream.pacing, rate=pacing.rate))  # bursts stay bursts
+            return replace(stream, pacing=pacing) if is_single or isinstance(stream.pacing, kind) else stream
+
+        return replace(self, streams=tuple(map(paced, self.streams)))
 
 
 def mix(pacing: ClosedLoop | OpenLoop, parts: Sequence[tuple[float, str, Supply]]) -> tuple[Stream, ...]:

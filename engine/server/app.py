@@ -17,6 +17,7 @@ from .chat import chat_completions
 from .completions import completions
 from .openapi import openapi
 from .responses import error_response, json_response
+from .sessions import delete_session
 from .state import STATE, ServerState
 
 _log = logging.getLogger("abatch.server")
@@ -32,6 +33,7 @@ def make_app(state: ServerState, *, api_key: str | None, max_body_bytes: int) ->
     app[STATE] = state
     app.router.add_post("/v1/chat/completions", chat_completions)
     app.router.add_post("/v1/completions", completions)
+    app.router.add_delete("/v1/sessions/{session_id}", delete_session)
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/v1/models/{model:.+}", _model)
     app.router.add_get("/health", _health)

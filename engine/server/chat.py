@@ -31,9 +31,11 @@ from ..protocol import (
     Usage,
     server_sent_event,
 )
+from ..request import SessionUse
 from ..tool_calls import ParsedToolCall, ToolCallParser
 from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave
 from .responses import json_response, read_body, stream_response
+from .sessions import session_use
 from .state import STATE, ServerState
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
@@ -44,12 +46,13 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     state = request.app[STATE]
     body = await read_body(request, _decoder)
     state.check_request(body)
-    specs = await state.tokenize([sum(map(_length, body.messages))], lambda: _choices(body, state))
-    answer = _ChatAnswer(body, specs, state)
+    session = session_use(request, body)
+    specs = await state.tokenize([sum(map(_length, body.messages))], lambda: _choices(body, state, session))
+    answer = _ChatAnswer(body, specs, state, session)
     return await (answer.stream(request) if body.stream else answer.whole())
 
 
-def _choices(body: ChatCompletionRequest, state: ServerState) -> list[ChoiceSpec]:
+def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUse | None) -> list[ChoiceSpec]:
     refuse_unsupported(body)
     if body.response_format is not None and body.response_format.type != "text":
         raise UnsupportedError("response_format other than text is not supported", param="response_format")
@@ -73,7 +76,7 @@ def _choices(body: ChatCompletionRequest, state: ServerState) -> list[ChoiceSpec
         ready=generator.engine.ready,
         eos_token_ids=generator.eos_token_ids,
     )
-    return choice_specs(0, prompt_ids, sampling, body.stop, body.n or 1)
+    return choice_specs(0, prompt_ids, sampling, body.stop, body.n or 1, session)
 
 
 def _length(message: ChatMessage) -> int:
@@ -115,8 +118,11 @@ def _template_call(call: FunctionCall) -> dict[str, Any]:
 class _ChatAnswer:
     """Turns deltas into this endpoint's wire types."""
 
-    def __init__(self, body: ChatCompletionRequest, specs: list[ChoiceSpec], state: ServerState) -> None:
+    def __init__(
+        self, body: ChatCompletionRequest, specs: list[ChoiceSpec], state: ServerState, session: SessionUse | None
+    ) -> None:
         self._specs = specs
+        self._session = session
         self._state = state
         self._parses_tools = bool(body.tools) and body.tool_choice != "none"
         self._wants_logprobs = bool(body.logprobs)
@@ -157,6 +163,7 @@ class _ChatAnswer:
             text, calls = content + rest, calls + last_calls
         message = AssistantMessage(content=text)
         if calls:
+            self._tell_of_tools([call.name for call in calls])
             message.content = text or None
             message.tool_calls = [
                 ToolCall(id=_call_id(), function=FunctionCall(call.name, call.arguments)) for call in calls
@@ -175,12 +182,20 @@ class _ChatAnswer:
         no_usage = None if self._include_usage else msgspec.UNSET
         async for spec, delta in deltas:
             usage.add(spec, delta)
-            choice = streams[spec.index].choice(delta)
+            stream = streams[spec.index]
+            choice = stream.choice(delta)
+            if choice.finish_reason == "tool_calls":
+                self._tell_of_tools(stream.tool_names)
             choice.logprobs = self._logprobs(delta.logprobs)
             if choice.delta != _NOTHING or choice.finish_reason or delta.logprobs:
                 yield server_sent_event(self._chunk([choice], no_usage))
         if self._include_usage:
             yield server_sent_event(self._chunk([], usage.usage()))
+
+    def _tell_of_tools(self, names: Sequence[str]) -> None:
+        """Of several tools called at once, all are waited for: together they are a tool of their own."""
+        if self._session is not None and self._session.next_tool is None:
+            self._state.generator.engine.tell(self._session.session_id, tool="+".join(sorted(set(names)))[:256])
 
     def _logprobs(self, tokens: Sequence[TokenText]) -> ChatLogprobs | None:
         if not self._wants_logprobs:
@@ -213,6 +228,8 @@ class _ChoiceStream:
         self._index = index
         self._parser = ToolCallParser() if parses_tools else None
         self._has_role = False
+        self.tool_names: list[str] = []
+        """Of the calls so far."""
 
     def choice(self, delta: TextDelta) -> ChatChunkChoice:
         """A delta as this endpoint's part of a chunk."""
@@ -227,6 +244,7 @@ class _ChoiceStream:
                 rest, last_calls = self._parser.flush()
                 text, calls = text + rest, calls + last_calls
                 finish = "tool_calls" if self._parser.num_calls else reason
+        self.tool_names += [call.name for call in calls]
         wire = Delta(content=text or None, tool_calls=_delta_calls(calls, first_call) or None)
         if not self._has_role and (wire != _NOTHING or reason is not None):
             self._has_role = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ..generation import TextDelta
 from ..protocol import PromptTokensDetails, Usage
-from ..request import SamplingParams
+from ..request import SamplingParams, SessionUse
 from .state import ServerState
 
 
@@ -22,10 +22,16 @@ class ChoiceSpec:
     sampling: SamplingParams
     stops: Sequence[str]
     is_first: bool
+    session: SessionUse | None = None
 
 
 def choice_specs(
-    first_index: int, prompt_ids: list[int], sampling: SamplingParams, stop: str | list[str] | None, count: int
+    first_index: int,
+    prompt_ids: list[int],
+    sampling: SamplingParams,
+    stop: str | list[str] | None,
+    count: int,
+    session: SessionUse | None = None,
 ) -> list[ChoiceSpec]:
     """`count` answers to one prompt. With a seed, each answer gets a seed of its own, or they would be the same."""
     stops = [stop] if isinstance(stop, str) else stop or []
@@ -36,6 +42,7 @@ def choice_specs(
             sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + number),
             stops,
             is_first=number == 0,
+            session=session,
         )
         for number in range(count)
     ]
@@ -107,7 +114,7 @@ async def interleave(
         RequestError: one of them cannot be served; then none is started.
     """
     for spec in specs:
-        state.generator.engine.check(spec.prompt_ids, spec.sampling, num_requests=len(specs))
+        state.generator.engine.check(spec.prompt_ids, spec.sampling, spec.session, num_requests=len(specs))
     streams = _one(state, specs[0]) if len(specs) == 1 else _several(state, specs)
     async with aclosing(streams) as deltas:
         yield deltas
@@ -115,7 +122,7 @@ async def interleave(
 
 async def _one(state: ServerState, spec: ChoiceSpec) -> AsyncGenerator[tuple[ChoiceSpec, TextDelta]]:
     with state.metrics.request(len(spec.prompt_ids)) as observation:
-        async with aclosing(state.generator.stream(spec.prompt_ids, spec.sampling, spec.stops)) as stream:
+        async with aclosing(state.generator.stream(spec.prompt_ids, spec.sampling, spec.stops, spec.session)) as stream:
             async for delta in stream:
                 observation.add(delta)
                 yield spec, delta

@@ -15,8 +15,10 @@ from aiohttp import web
 from ..errors import RequestError, UnsupportedError
 from ..generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
 from ..protocol import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Usage, server_sent_event
+from ..request import SessionUse
 from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave
 from .responses import json_response, read_body, stream_response
+from .sessions import session_use
 from .state import STATE, ServerState
 
 _decoder = msgspec.json.Decoder(CompletionRequest)
@@ -30,14 +32,15 @@ async def completions(request: web.Request) -> web.StreamResponse:
     state = request.app[STATE]
     body = await read_body(request, _decoder)
     state.check_request(body)
+    session = session_use(request, body)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     lengths = [len(prompt) for prompt in prompts if isinstance(prompt, str)]
-    specs = await state.tokenize(lengths, lambda: _choices(body, state))
+    specs = await state.tokenize(lengths, lambda: _choices(body, state, session))
     answer = _CompletionAnswer(body, specs, state)
     return await (answer.stream(request) if body.stream else answer.whole())
 
 
-def _choices(body: CompletionRequest, state: ServerState) -> list[ChoiceSpec]:
+def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | None) -> list[ChoiceSpec]:
     """One choice for each prompt and each of the `n` answers to it, in OpenAI's order."""
     refuse_unsupported(body)
     is_used = {"echo": body.echo, "suffix": body.suffix, "best_of": body.best_of not in (None, 1)}
@@ -54,7 +57,9 @@ def _choices(body: CompletionRequest, state: ServerState) -> list[ChoiceSpec]:
             ready=generator.engine.ready,
             eos_token_ids=generator.eos_token_ids,
         )
-        specs += choice_specs(len(specs), prompt_ids, sampling, body.stop, body.n or 1)
+        specs += choice_specs(len(specs), prompt_ids, sampling, body.stop, body.n or 1, session)
+    if session is not None and len(specs) > 1:
+        raise RequestError("a session is one conversation: give one prompt", param="prompt")
     return specs
 
 

@@ -6,12 +6,21 @@ from typing import Any
 
 import msgspec
 
-from ..protocol import ChatCompletion, ChatCompletionRequest, Completion, CompletionRequest, ErrorBody, ModelList
+from ..protocol import (
+    ChatCompletion,
+    ChatCompletionRequest,
+    Completion,
+    CompletionRequest,
+    ErrorBody,
+    ModelList,
+    SessionDeleted,
+)
 
 _ERROR_STATUSES = {
     "400": "A value is invalid, or the request does not fit the context",
     "401": "The API key is missing or wrong",
     "404": "Another model is named",
+    "409": "Another request of the session is under way",
     "413": "The body is over the size limit",
     "422": "Understood, but not supported by this server",
     "429": "Too many requests are pending; see Retry-After",
@@ -21,7 +30,7 @@ _ERROR_STATUSES = {
 
 def openapi(version: str) -> dict[str, Any]:
     """The whole description, as a JSON object."""
-    types = (ChatCompletionRequest, CompletionRequest, ChatCompletion, Completion, ModelList, ErrorBody)
+    types = (ChatCompletionRequest, CompletionRequest, ChatCompletion, Completion, ModelList, ErrorBody, SessionDeleted)
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -29,6 +38,7 @@ def openapi(version: str) -> dict[str, Any]:
         "paths": {
             "/v1/chat/completions": {"post": _post(ChatCompletionRequest, ChatCompletion)},
             "/v1/completions": {"post": _post(CompletionRequest, Completion)},
+            "/v1/sessions/{session_id}": {"delete": _delete_session()},
             "/v1/models": {"get": _get("Models served", ModelList)},
             "/health": {"get": {"responses": {"200": {"description": "Alive"}, "503": {"description": "Not alive"}}}},
             "/metrics": {"get": {"responses": {"200": {"description": "Prometheus text format"}}}},
@@ -46,6 +56,18 @@ def _content(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 def _get(description: str, answer: type[msgspec.Struct]) -> dict[str, Any]:
     return {"responses": {"200": {"description": description, "content": _content(answer)}}}
+
+
+def _delete_session() -> dict[str, Any]:
+    parameter = {"name": "session_id", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "parameters": [parameter],
+        "responses": {
+            "200": {"description": "Nothing is kept for it any more", "content": _content(SessionDeleted)},
+            "404": {"description": "There is no such session, or it has expired", "content": _content(ErrorBody)},
+        },
+        "security": [{}, {"apiKey": []}],
+    }
 
 
 def _post(body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ def pieces(token_ids: list[int], tokenizer: ChatTokenizer = _TOKENIZER) -> list[
     return [*(detokenizer.add(token_id) for token_id in token_ids), detokenizer.flush()]
 
 
-@given(st.text(max_size=30))
+# Hypothesis draws strings it finds in the code, too: a special token is read as what it says, and is no text then.
+@given(st.text(max_size=30).filter(lambda text: "<|" not in text))
 @settings(deadline=None, derandomize=True)
 def test_text_survives_token_by_token(text: str) -> None:
     parts = pieces(_TOKENIZER.encode(text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from abatch.engine.block_copy import BlockCopy, LaunchedCopy
 from abatch.engine.block_manager import BlockManager
 from abatch.engine.clock import SteppedClock
 from abatch.engine.config import Batching, SchedulerConfig
@@ -165,6 +166,9 @@ class SynchronousRunner:
         start_s = self.clock.now_s
         self.clock.now_s += _STEP_S
         return FinishedStep(StepResult([1] * len(batch.chunks), [], start_s, self.clock.now_s))
+
+    def copy(self, copy: BlockCopy) -> LaunchedCopy:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

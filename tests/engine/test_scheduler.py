@@ -49,7 +49,7 @@ def step(scheduler: Scheduler, now_s: float = 0.0, token: int = 1) -> dict[str, 
 
 def num_fenced(scheduler: Scheduler) -> int:
     """Blocks of requests that are gone, held until the step in flight is committed."""
-    return sum(len(fence.block_ids) for fence in scheduler._fences)
+    return sum(len(fence.block_ids) for fence in scheduler.fences)
 
 
 def test_a_long_prompt_is_prefilled_in_chunks() -> None:

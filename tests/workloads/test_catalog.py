@@ -1,4 +1,4 @@
-"""The presets draw what they say."""
+"""The named workloads, alone and side by side, and their pace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from statistics import median
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.workloads.agents import TOOL_LATENCY_S
-from abatch.workloads.arrivals import arrival_times
 from abatch.workloads.catalog import WORKLOADS, describe, make_workload
-from abatch.workloads.distributions import Constant, Geometric, LogNormal
+from abatch.workloads.distributions import Constant, Geometric, LogNormal, Normal, Uniform
 from abatch.workloads.scales import Scales
 from abatch.workloads.session import Pause, Session
 from abatch.workloads.workload import ClosedLoop, OpenLoop
@@ -40,29 +38,6 @@ def test_every_workload_has_a_description_and_a_verdict_class_that_occurs() -> N
         assert workload.verdict_class in {"all", *classes}
 
 
-def test_chat_short_follows_its_table() -> None:
-    drawn = sessions("chat-short", 3000)
-    turns = [turn for session in drawn for turn in session.turns]
-    of_median([turn.new_tokens for turn in turns], 400, within=0.05)
-    of_median([turn.output_tokens for turn in turns], 130, within=0.05)
-    of_median([turn.pause_s for turn in turns if turn.pause is Pause.HUMAN], 45, within=0.06)
-    assert len(turns) / len(drawn) == pytest.approx(2.35, rel=0.05)
-    assert max(turn.new_tokens for turn in turns) <= 4000
-    assert max(turn.output_tokens for turn in turns) <= 1000
-
-
-def test_agent_tools_follows_its_table() -> None:
-    drawn = sessions("agent-tools", 1500)
-    later = [turn for session in drawn for turn in session.turns[1:]]
-    tools = [turn for turn in later if turn.pause is Pause.TOOL]
-    assert len(tools) / len(later) == pytest.approx(0.5, abs=0.02)
-    of_median([turn.pause_s for turn in tools], 0.3, within=0.05)
-    of_median([turn.output_tokens for turn in later], 55, within=0.05)
-    of_median([turn.new_tokens for turn in later], 165, within=0.05)
-    assert {session.prefix.tokens for session in drawn if session.prefix} == {1500}
-    assert max(len(session.turns) for session in drawn) == 30
-
-
 def test_mixed_follows_its_weights() -> None:
     workload = make_workload("mixed", _UNSCALED)
     assert {stream.name: stream.pacing for stream in workload.streams} == {
@@ -78,9 +53,11 @@ def test_mixed_follows_its_weights() -> None:
     assert {session.prefix.tokens for session in agents if session.prefix} == {1500}
     of_median([session.turns[0].new_tokens for session in agents], 900, within=0.1)
     of_median([len(session.turns) for session in agents], 45, within=0.25)
-    always_on = sessions("mixed", 2000, stream=2)
-    assert sum(len(session.turns) == 1 for session in always_on) / 2000 == pytest.approx(0.8, abs=0.03)
-    of_median([session.turns[0].new_tokens for session in always_on], 1000, within=0.1)
+    always_on = sessions("mixed", 500, stream=2)
+    assert {session.traffic_class for session in always_on} == {"always-on"}
+    of_median([session.prefix.tokens for session in always_on if session.prefix], 1000, within=0.1)
+    waits = [turn.pause_s for session in always_on for turn in session.turns if turn.pause is Pause.HEARTBEAT]
+    of_median(waits, 90, within=0.05)
 
 
 def test_hol_probe_keeps_its_prefill_whatever_is_overridden() -> None:
@@ -91,42 +68,65 @@ def test_hol_probe_keeps_its_prefill_whatever_is_overridden() -> None:
     assert (prefill.turns[0].new_tokens, prefill.turns[0].output_tokens) == (8000, 16)
 
 
-def test_tool_latency_is_heavy_tailed() -> None:
-    random = Random(0)
-    drawn = sorted(TOOL_LATENCY_S.draw(random) for _ in range(40_000))
-    # The mixture as published puts its median at 0.30 s and its 90th percentile at 13.6 s.
-    assert drawn[20_000] == pytest.approx(0.30, rel=0.1)
-    assert drawn[36_000] == pytest.approx(13.6, rel=0.15)
-    assert drawn[39_600] == pytest.approx(341, rel=0.25)
+def test_every_stream_has_a_name_of_its_own() -> None:
+    workloads = [make_workload(name, Scales()) for name in WORKLOADS if name != "mixed"]
+    names = [stream.name for workload in workloads for stream in workload.streams]
+    assert len({*names}) == len(names)
+    mixed = [stream.name for stream in make_workload("mixed", Scales()).streams]
+    assert len({*mixed}) == len(mixed)
 
 
-def test_scales() -> None:
-    base = sessions("agent-tools", 20)
-    scaled = sessions("agent-tools", 20, Scales(context=0.1, time=0.5, pause_cap_s=0.2))
-    for session, small in zip(base, scaled, strict=True):
-        assert small.prefix is not None
-        assert small.prefix.tokens == 150
-        for turn, small_turn in zip(session.turns, small.turns, strict=True):
-            assert small_turn.output_tokens == turn.output_tokens
-            assert small_turn.pause_s == pytest.approx(min(turn.pause_s * 0.5, 0.2))
-    for name in ("agent-tools", "mixed", "chat-short"):
-        assert all(len(session.turns) == 3 for session in sessions(name, 40, Scales(turns=Constant(3))))
+def test_paces() -> None:
+    """Those of the presets: bursts where the table wants them, agents in a closed loop."""
+    paces = {name: make_workload(name, Scales()).streams[0].pacing for name in WORKLOADS}
+    assert paces["chat-short"] == OpenLoop(2.0, "poisson")
+    assert paces["chat-bursty"] == OpenLoop(2.0, "bursty")
+    for name in ("agent-coding", "agent-office", "agent-tools", "always-on"):
+        assert isinstance(paces[name], ClosedLoop)
 
 
-def test_a_pause_that_was_cut_short_says_so_and_one_that_was_asked_for_is_not_cut() -> None:
-    capped = [turn for session in sessions("chat-short", 300, Scales()) for turn in session.turns]
-    assert all(turn.pause_s == 10 for turn in capped if turn.pause_was_capped)
-    assert sum(turn.pause_was_capped for turn in capped) > 100
-    asked = sessions("agent-tools", 20, Scales(tool_pause_s=Constant(60), time=0.1))
-    pauses = {turn.pause_s for session in asked for turn in session.turns if turn.pause is Pause.TOOL}
-    assert pauses == {60}
+def test_workloads_run_side_by_side() -> None:
+    both = make_workload("agent-tools, chat-short", Scales())
+    assert (both.name, both.verdict_class) == ("agent-tools+chat-short", "chat")
+    alone = [make_workload(name, Scales()) for name in ("agent-tools", "chat-short")]
+    assert both.description == "; ".join(workload.description for workload in alone)
+    for stream, expected in zip(both.streams, alone, strict=True):
+        (original,) = expected.streams
+        assert (stream.name, stream.pacing) == (original.name, original.pacing)
+        drawn, wanted = ([*itertools.islice(each.sessions(3), 5)] for each in (stream, original))
+        assert drawn == wanted
+    assert make_workload("agent-tools,agent-office", Scales()).verdict_class == "all"
+    probe = make_workload("hol-probe,chat-bursty", Scales())
+    assert [stream.name for stream in probe.streams] == ["decode", "prefill", "chat-bursty"]
+    assert probe.verdict_class == "chat"
 
 
-def test_a_session_depends_on_seed_and_index_only() -> None:
-    stream = make_workload("mixed", Scales()).streams[0]
-    first, again, other = ([*itertools.islice(stream.sessions(seed), 18)][17] for seed in (4, 4, 5))
-    assert first == again
-    assert first != other
+def test_each_pace_of_workloads_side_by_side_is_for_all_streams_of_its_kind() -> None:
+    several = make_workload("agent-tools,agent-office,chat-short", Scales())
+    assert [stream.pacing for stream in several.with_pacing(concurrency=3, request_rate=5.0).streams] == [
+        ClosedLoop(3),
+        ClosedLoop(3),
+        OpenLoop(5.0),
+    ]
+    assert [stream.pacing for stream in several.with_pacing(arrival="bursty").streams][2] == OpenLoop(2.0, "bursty")
+    with pytest.raises(ConfigurationError, match="--request-rate does not apply"):
+        make_workload("agent-tools,agent-office", Scales()).with_pacing(request_rate=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "mentions"),
+    [
+        ("chat-short,chat-short", "twice"),
+        ("chat-short,mixed", "mix already"),
+        ("mixed,always-on", "mix already"),
+        ("chat-short,", "no workload ''"),
+        ("chat-short,nope", "no workload 'nope'"),
+        ("nope", "hol-probe"),
+    ],
+)
+def test_workloads_that_there_are_not(name: str, mentions: str) -> None:
+    with pytest.raises(ConfigurationError, match=mentions):
+        make_workload(name, Scales())
 
 
 def test_pacing_overrides() -> None:
@@ -139,7 +139,7 @@ def test_pacing_overrides() -> None:
     assert tools.with_pacing(concurrency=3).streams[0].pacing == ClosedLoop(3)
     assert tools.with_pacing(request_rate=2).streams[0].pacing == OpenLoop(2, "poisson")
     probe = make_workload("hol-probe", Scales()).with_pacing(concurrency=4, request_rate=1)
-    assert [stream.pacing for stream in probe.streams] == [ClosedLoop(4), OpenLoop(1, "poisson")]
+    assert [stream.pacing for stream in probe.streams] == [ClosedLoop(4), OpenLoop(1, "constant")]
 
 
 @pytest.mark.parametrize(
@@ -158,21 +158,6 @@ def test_pacing_that_makes_no_sense(pacing: dict[str, float], mentions: str) -> 
         make_workload("mixed", Scales()).with_pacing(**pacing)  # type: ignore[arg-type]
 
 
-def test_an_unknown_workload_names_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="hol-probe"):
-        make_workload("nope", Scales())
-
-
-@pytest.mark.parametrize("arrival", ["constant", "poisson"])
-def test_arrivals_have_their_rate(arrival: str) -> None:
-    times = list(itertools.islice(arrival_times(arrival, 20.0, Random(1)), 4000))
-    assert times == sorted(times)
-    assert 4000 / times[-1] == pytest.approx(20, rel=0.05)
-    gaps = [after - before for before, after in itertools.pairwise(times)]
-    variation = (sum((gap - 0.05) ** 2 for gap in gaps) / len(gaps)) ** 0.5 / 0.05
-    assert variation == pytest.approx(1.0 if arrival == "poisson" else 0.0, abs=0.05)
-
-
 def test_distributions() -> None:
     random = Random(3)
     drawn = sorted(LogNormal(100, 1.0, cap=500).draw(random) for _ in range(5000))
@@ -182,3 +167,6 @@ def test_distributions() -> None:
     assert sum(geometric) / 5000 == pytest.approx(2.35, rel=0.05)
     assert min(geometric) == 1
     assert {Geometric(1).draw(random) for _ in range(9)} == {1}
+    normal = [Normal(10, 4, least=8, most=12).draw(random) for _ in range(500)]
+    assert (min(normal), max(normal)) == (8, 12)
+    assert {Uniform(1, 3).draw(random) for _ in range(100)} == {1, 2, 3}

@@ -1,0 +1,149 @@
+"""A trace: a file of recorded sessions in one of many formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...engine.errors import ConfigurationError
+from ..session import Session
+from . import (
+    aiperf,
+    aiperf_multi_turn,
+    azure,
+    bfcl,
+    burstgpt,
+    generated_conversations,
+    lengths,
+    mooncake,
+    native,
+    openai_batch,
+    sharegpt,
+    tau,
+    tracelab,
+    trie,
+    vllm_multi_turn,
+    weka,
+    weka_requests,
+)
+from .reader import Reader, Sample
+from .reading import Reading
+
+READERS: dict[str, Reader] = {
+    "native": native.READER,
+    "mooncake": mooncake.READER,
+    "aiperf": aiperf.READER,
+    "aiperf_multi_turn": aiperf_multi_turn.READER,
+    "weka": weka.READER,
+    "weka_requests": weka_requests.READER,
+    "trie": trie.READER,
+    "tracelab": tracelab.READER,
+    "vllm_multi_turn": vllm_multi_turn.READER,
+    "generate_conversations": generated_conversations.READER,
+    "burstgpt": burstgpt.READER,
+    "azure": azure.READER,
+    "lengths": lengths.READER,
+    "sharegpt": sharegpt.READER,
+    "openai_batch": openai_batch.READER,
+    "tau": tau.READER,
+    "bfcl": bfcl.READER,
+}
+"""All formats. A file that several recognise is of the first."""
+
+_SNIFFED_BYTES = 64 * 2**10
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+}
+
+
+class Trace:
+    """A trace that has been opened. `open_trace` makes them."""
+
+    def __init__(self, path: Path, trace_format: str, *, skip_bad_rows: bool) -> None:
+        self.path = path
+        self.format = trace_format
+        self._skip_bad_rows = skip_bad_rows
+        self._reading = Reading(path, skip_bad_rows=skip_bad_rows)
+        self._has_timestamps = READERS[trace_format].has_timestamps
+
+    @property
+    def num_skipped(self) -> int:
+        """Bad rows left out so far, by the reading begun last."""
+        return self._reading.num_skipped
+
+    @property
+    def num_dropped(self) -> int:
+        """Rows left out so far because the format has no use for them (failed requests, unanswered conversations)."""
+        return self._reading.num_dropped
+
+    @property
+    def has_timestamps(self) -> bool:
+        """Sessions carry a start. Where the format leaves it open, the first session tells.
+
+        Raises:
+            TraceError: there is a bad row before it, and bad rows are not to be skipped.
+        """
+        if self._has_timestamps is None:
+            reading = Reading(self.path, skip_bad_rows=self._skip_bad_rows)
+            first = next(READERS[self.format].sessions(reading), None)
+            self._has_timestamps = first is not None and first.start_s is not None
+        return self._has_timestamps
+
+    def sessions(self) -> Iterator[Session]:
+        """All sessions, from the beginning.
+
+        Raises:
+            TraceError: while they are taken: a row is bad, and bad rows are not to be skipped.
+        """
+        self._reading = Reading(self.path, skip_bad_rows=self._skip_bad_rows)
+        return READERS[self.format].sessions(self._reading)
+
+
+def open_trace(path: Path, *, trace_format: str | None = None, skip_bad_rows: bool = False) -> Trace:
+    """Open a trace.
+
+    Raises:
+        ConfigurationError: it cannot be read, it is empty, or its format is unknown.
+    """
+    if trace_format is not None and trace_format not in READERS:
+        raise ConfigurationError(f"unknown --trace-format {trace_format!r}; formats: {', '.join(READERS)}")
+    beginning = _beginning(path)
+    return Trace(path, trace_format or _recognised(path, beginning), skip_bad_rows=skip_bad_rows)
+
+
+def sniff(path: Path) -> str:
+    """The format of a file, by its content.
+
+    Raises:
+        ConfigurationError: it cannot be read, it is empty, or its format is unknown.
+    """
+    return _recognised(path, _beginning(path))
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(_SNIFFED_BYTES)
+    except IsADirectoryError:
+        raise ConfigurationError(f"{path} is a directory; --trace takes a file") from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the trace {path}: {error.strerror}") from None
+    if not beginning.strip():
+        raise ConfigurationError(f"the trace {path} is empty")
+    return beginning
+
+
+def _recognised(path: Path, beginning: bytes) -> str:
+    for magic, name in _COMPRESSED.items():
+        if beginning.startswith(magic):
+            raise ConfigurationError(f"the trace {path} is compressed ({name}); unpack it first")
+    sample = Sample.of(beginning)
+    for name, reader in READERS.items():
+        if reader.matches(sample):
+            return name
+    formats = ", ".join(READERS)
+    raise ConfigurationError(f"{path} looks like no trace format known; --trace-format forces one of {formats}")
