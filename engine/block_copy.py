@@ -22,6 +22,7 @@ class BlockCopy:
         owner: Whom it is for.
         number: The owner's `num_parks` or `epoch` when it was ordered; once that has changed, the copy is for nobody.
         ordered_s: When it was ordered.
+        is_leaving: The owner lets go of the blocks on the device when it is done.
     """
 
     direction: CopyDirection
@@ -31,6 +32,7 @@ class BlockCopy:
     owner: Session | Request
     number: int
     ordered_s: float
+    is_leaving: bool = False
 
 
 class LaunchedCopy(Protocol):

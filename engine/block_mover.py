@@ -13,8 +13,10 @@ class BlockMover:
     """Orders copies; somebody else makes them. The blocks on both sides are held until a copy is done."""
 
     def __init__(self, blocks: BlockManager, host: HostTier) -> None:
-        self.num_leaving = 0
+        self.num_out = 0
         """Blocks on the device whose copy out is under way."""
+        self.num_leaving = 0
+        """Those of them that their session lets go when it is done."""
         self._blocks = blocks
         self._host = host
         self._orders: list[BlockCopy] = []
@@ -24,12 +26,14 @@ class BlockMover:
         orders, self._orders = self._orders, []
         return orders
 
-    def offload(self, session: Session, first: int, now_s: float) -> None:
+    def offload(self, session: Session, first: int, now_s: float, *, is_leaving: bool) -> None:
         """Have the session's pinned blocks from `first` on copied into those it holds in the host tier."""
         device_ids, host_ids = session.block_ids[first:], session.host_ids[first:]
         hashes = session.hashes[first : len(session.block_ids)]
-        self.num_leaving += len(device_ids)
-        self._order(BlockCopy("offload", device_ids, host_ids, hashes, session, session.num_parks, now_s))
+        self.num_out += len(device_ids)
+        self.num_leaving += len(device_ids) * is_leaving
+        number = session.num_parks
+        self._order(BlockCopy("offload", device_ids, host_ids, hashes, session, number, now_s, is_leaving=is_leaving))
 
     def restore(
         self, owner: Session | Request, host_ids: list[int], device_ids: list[int], hashes: list[bytes], now_s: float
@@ -41,7 +45,8 @@ class BlockMover:
     def done(self, copy: BlockCopy) -> None:
         """What a copy brought can be found from now on, and what was held for it is let go."""
         if copy.direction == "offload":
-            self.num_leaving -= len(copy.device_ids)
+            self.num_out -= len(copy.device_ids)
+            self.num_leaving -= len(copy.device_ids) * copy.is_leaving
             self._host.arrived(copy.host_ids, copy.hashes)
         else:
             for block_id, block_hash in zip(copy.device_ids, copy.hashes, strict=True):

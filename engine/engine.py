@@ -153,7 +153,7 @@ class Engine:
             SessionNotFoundError: there is no such session, or it has expired.
             SessionBusyError: a request of it is under way.
         """
-        session = self.scheduler.parking.find(session_id)
+        session = self.scheduler.parking.sessions.find(session_id)
         if session is None:
             raise SessionNotFoundError(session_id)
         if session.request is not None:

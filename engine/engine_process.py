@@ -165,7 +165,7 @@ class _StepLoop:
             num_blocks_held=scheduler.blocks.num_held,
             num_blocks_cached=scheduler.blocks.num_cached,
             num_cached_tokens=scheduler.num_cached_tokens,
-            num_parked=scheduler.parking.num_parked,
+            num_parked=scheduler.parking.sessions.num_parked,
             num_blocks_pinned=scheduler.parking.num_pinned_blocks,
             num_host_blocks_held=scheduler.parking.host.num_held,
             totals=engine.totals_now(),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import count
 
+from .alarms import Alarms
 from .block_copy import BlockCopy
 from .block_manager import BlockManager
 from .block_mover import BlockMover
-from .errors import SessionBusyError
 from .host_tier import HostTier
 from .park_account import ParkAccount
 from .park_costs import ParkCost
@@ -18,6 +15,7 @@ from .park_outlook import ParkOutlook
 from .parked_session import ParkEvent, ParkingConfig, ParkingTotals, ParkState, Session
 from .pins import Pins
 from .request import Request
+from .session_registry import SessionRegistry
 
 _MAX_SESSIONS = 16384
 """Known at once; of more, the one parked longest is forgotten."""
@@ -46,13 +44,10 @@ class ParkingLot:
         self._totals = self._account.totals
         self._mover = BlockMover(blocks, self.host)
         self._blocks = blocks
-        self._sessions: dict[str, Session] = {}
-        self._parked: OrderedDict[Session, None] = OrderedDict()
-        """Those between two requests, parked longest first."""
+        self.sessions = SessionRegistry()
         self._in_host: dict[Session, None] = {}
         self._pins = Pins(blocks)
-        self._timers: list[tuple[float, int, Session]] = []
-        self._timer_numbers = count()
+        self._alarms = Alarms()
 
     @property
     def num_pinned_blocks(self) -> int:
@@ -60,14 +55,9 @@ class ParkingLot:
         return self._pins.num_blocks
 
     @property
-    def num_parked(self) -> int:
-        """Sessions without a request under way."""
-        return len(self._parked)
-
-    @property
     def is_making_room(self) -> bool:
-        """True while copies out are under way: their blocks will be free soon."""
-        return self._mover.num_leaving > 0
+        """True while copies out are under way: blocks will be free soon, or can be had at once."""
+        return self._mover.num_out > 0
 
     def totals(self, now_s: float) -> ParkingTotals:
         """Running totals as of now."""
@@ -78,10 +68,6 @@ class ParkingLot:
         """What was decided since the last call."""
         return self._account.take_events()
 
-    def find(self, session_id: str) -> Session | None:
-        """A session that has not ended or expired."""
-        return self._sessions.get(session_id)
-
     # A session's life, in order.
 
     def begin(self, session_id: str, request: Request, now_s: float) -> Session:
@@ -90,18 +76,12 @@ class ParkingLot:
         Raises:
             SessionBusyError: one of its requests is under way.
         """
-        session = self._sessions.get(session_id)
-        if session is None:
-            if len(self._sessions) >= _MAX_SESSIONS and self._parked:
-                self._forget(next(iter(self._parked)), now_s)
-            session = self._sessions[session_id] = Session(session_id)
-        elif session.request is not None:
-            raise SessionBusyError(session_id)
-        else:
+        if len(self.sessions) >= _MAX_SESSIONS and self.sessions.oldest is not None:
+            self._forget(self.sessions.oldest, now_s)
+        session = self.sessions.begin(session_id, request)
+        if session.num_parks:
             self.outlook.pauses.observe(session.tool, session.elapsed_s(now_s))
-            del self._parked[session]
-            session.wakes_s = None
-        session.request = request
+        session.wakes_s = None
         return session
 
     def admitted(self, session: Session, request: Request, num_restored: int, now_s: float) -> None:
@@ -113,7 +93,7 @@ class ParkingLot:
     def park(self, session: Session, request: Request, now_s: float) -> None:
         """A turn has ended; what was computed of it is kept as the policy says."""
         use = request.session
-        self._step_aside(session, now_s)
+        self.sessions.park(session)
         session.token_ids = request.token_ids
         session.hashes = request.block_hashes[: request.num_registered_blocks]
         session.tool, session.hint_s = (use.next_tool, use.expected_pause_s) if use else (None, None)
@@ -135,27 +115,33 @@ class ParkingLot:
             return
         self._note(session, "keep", now_s)
         if self.config.policy == "auto":
-            self._wake(session, now_s + self.outlook.keep_s(session, now_s))
+            self._back_up(session, now_s)
+            self._alarms.set(session, now_s + self.outlook.keep_s(session, now_s))
 
     def withdraw(self, session: Session, now_s: float) -> None:
         """Its request was given up before it was admitted: the session is parked as it was."""
-        self._step_aside(session, now_s)
-        if self.config.policy == "auto" and session in self._pins:
-            self._wake(session, now_s + self.outlook.keep_s(session, now_s))
+        self.sessions.park(session)
+        if not session.num_parks:
+            self.end(session.session_id, now_s)  # nothing has come of it
+        elif session not in self._pins:
+            pass
+        elif self.config.policy == "auto":
+            self._alarms.set(session, now_s + self.outlook.keep_s(session, now_s))
+        elif session.host_ids and not session.is_copying:
+            self._is_out(session, now_s)  # its copy has arrived
 
     def tell(self, session_id: str, tool: str | None, hint_s: float | None) -> None:
         """What a parked session waits for became known after it had been parked; nothing happens if it is not."""
-        session = self._sessions.get(session_id)
+        session = self.sessions.find(session_id)
         if session is not None and session.request is None:
             session.tool = session.tool if tool is None else tool
             session.hint_s = session.hint_s if hint_s is None else hint_s
 
     def end(self, session_id: str, now_s: float) -> bool:
         """Forget a session; False if there is none. A request of it that is under way goes on as any other."""
-        session = self._sessions.pop(session_id, None)
+        session = self.sessions.remove(session_id)
         if session is None:
             return False
-        self._parked.pop(session, None)
         self._let_go(session, now_s)
         session.num_parks += 1  # copies still on their way are for nobody
         session.token_ids, session.hashes = [], []  # a timer may hold it for a while yet
@@ -165,12 +151,10 @@ class ParkingLot:
 
     def tick(self, now_s: float, num_wanted: int, num_running_blocks: int) -> None:
         """Do what is due, and make room ahead of need: `num_wanted` blocks should be free."""
-        while self._parked and (oldest := next(iter(self._parked))).elapsed_s(now_s) >= self.config.session_timeout_s:
+        while (oldest := self.sessions.oldest) and oldest.elapsed_s(now_s) >= self.config.session_timeout_s:
             self._forget(oldest, now_s)
-        while self._timers and self._timers[0][0] <= now_s:
-            at_s, _, session = heapq.heappop(self._timers)
-            if session.wakes_s == at_s:
-                self._wake_up(session, now_s, num_wanted)
+        for session in self._alarms.due(now_s):
+            self._wake_up(session, now_s, num_wanted)
         if self.config.policy == "auto" and self._pins and self._lacks(num_wanted):
             for session, cost in self._most_wasteful_first(now_s, num_running_blocks):
                 if cost.keep <= min(cost.offload, cost.drop) or not self._lacks(num_wanted):
@@ -179,25 +163,19 @@ class ParkingLot:
 
     def next_event_s(self) -> float | None:
         """When `tick` should be called at the latest; None if nothing is ever due."""
-        timers = self._timers
-        while timers and timers[0][2].wakes_s != timers[0][0]:
-            heapq.heappop(timers)
-        times = [timers[0][0]] if timers else []
-        if self._parked:
-            times.append(next(iter(self._parked)).parked_s + self.config.session_timeout_s)
-        return min(times, default=None)
+        times = [self._alarms.next_s()]
+        if self.sessions.oldest is not None:
+            times.append(self.sessions.oldest.parked_s + self.config.session_timeout_s)
+        return min((at_s for at_s in times if at_s is not None), default=None)
 
-    def make_room(self, now_s: float, num_running_blocks: int, *, own: Session | None = None) -> bool:
-        """Somebody lacks blocks. True if some were given up, so that it is worth to look again.
+    def make_room(
+        self, now_s: float, num_running_blocks: int, *, own: Session | None = None, matched: Sequence[int] = ()
+    ) -> bool:
+        """Somebody lacks blocks: True if some were given up. False also while copies under way will free some.
 
-        False if there is nothing to give up, or copies that will free some are under way.
-
-        Args:
-            now_s: Now.
-            num_running_blocks: Blocks of running requests.
-            own: The session of the one in need, whose own pins are no help.
+        Of the pins of `own`, the session of the one in need, only those go that it has not `matched`, after all others.
         """
-        if self.is_making_room:
+        if self._mover.num_leaving:
             return False
         for session, cost in self._most_wasteful_first(now_s, num_running_blocks):
             if session is own:
@@ -206,7 +184,7 @@ class ParkingLot:
             if self.config.policy != "auto" or cost.drop <= cost.offload or not self._offload(session, now_s, cost):
                 self._drop(session, "break", now_s, cost)
             return not session.is_copying
-        return False
+        return own is not None and not own.is_copying and self._pins.trim(own, matched, now_s)
 
     # Copies.
 
@@ -233,15 +211,10 @@ class ParkingLot:
             self._totals.restore_wait_s += now_s - copy.ordered_s
         elif session.num_parks == copy.number:
             session.is_copying = False
-            if copy.direction == "offload" and session.request is None:
+            if copy.is_leaving and session.request is None:
                 self._is_out(session, now_s)
 
     # How the above is done.
-
-    def _step_aside(self, session: Session, now_s: float) -> None:
-        session.request = None
-        self._parked[session] = None
-        self._parked.move_to_end(session)
 
     def _lacks(self, num_wanted: int) -> bool:
         return self._blocks.num_free + self._mover.num_leaving < num_wanted
@@ -259,20 +232,36 @@ class ParkingLot:
 
     def _offload(self, session: Session, now_s: float, cost: ParkCost | None = None) -> bool:
         """Copy a pinned session out, which unpins it when done; False if the host tier has no room for it."""
+        if session.host_ids:  # it is there already
+            self._note(session, "offload", now_s, cost)
+            self._is_out(session, now_s)
+            return True
         hashes = session.hashes[: len(session.block_ids)]
+        if not 0 < len(hashes) <= self.host.num_blocks:
+            return False
         while (taken := self.host.take(hashes)) is None:
             if not self._make_room_in_host(session, now_s):
                 return False
         self._note(session, "offload", now_s, cost)
         session.wakes_s = None
-        session.host_ids, num_there = taken
-        if num_there == len(hashes):
+        if self._copy_out(session, *taken, now_s, is_leaving=True) == 0:
             self._is_out(session, now_s)
-            return True
-        session.is_copying = True
-        self._totals.offloaded_bytes += (len(hashes) - num_there) * self.config.block_bytes
-        self._mover.offload(session, num_there, now_s)
         return True
+
+    def _copy_out(
+        self, session: Session, host_ids: list[int], num_there: int, now_s: float, *, is_leaving: bool
+    ) -> int:
+        """Have a pinned session copied into places of the host tier, the first of which hold their part already.
+
+        Returns:
+            How many blocks there are to copy.
+        """
+        session.host_ids, num_missing = host_ids, len(host_ids) - num_there
+        if num_missing:
+            session.is_copying = True
+            self._totals.offloaded_bytes += num_missing * self.config.block_bytes
+            self._mover.offload(session, num_there, now_s, is_leaving=is_leaving)
+        return num_missing
 
     def _is_out(self, session: Session, now_s: float) -> None:
         """All of it is in the host tier."""
@@ -280,10 +269,25 @@ class ParkingLot:
         session.state = ParkState.HOST
         self._in_host[session] = None
         if self.config.policy == "auto" and (delay_s := self.outlook.prefetch_in_s(session, now_s)) is not None:
-            self._wake(session, now_s + delay_s)
+            self._alarms.set(session, now_s + delay_s)
+
+    def _back_up(self, session: Session, now_s: float) -> None:
+        """Copy a pinned session out ahead of need, if the host tier has room to spare: it can leave at once then."""
+        num_blocks = len(session.block_ids)
+        if self.outlook.remaining_s(session, now_s) > self.outlook.costs.copy_s(num_blocks):
+            taken = self.host.take(session.hashes[:num_blocks])
+            if taken is not None:
+                self._copy_out(session, *taken, now_s, is_leaving=False)
 
     def _make_room_in_host(self, newcomer: Session, now_s: float) -> bool:
-        """Give up somebody's place in the host tier: `auto` of whom it expects last, and only if after the newcomer."""
+        """Give up somebody's place in the host tier, for one that has to leave the device.
+
+        Copies made ahead of need go first. Then `auto` gives up whom it expects last, if that is after the newcomer.
+        """
+        spare = [session for session in self._pins if session.host_ids and not session.is_copying]
+        if spare:
+            self._leave_host(min(spare, key=lambda session: self.outlook.remaining_s(session, now_s)))
+            return True
         others = [session for session in self._in_host if session.request is None]
         if not others:
             return False
@@ -295,13 +299,8 @@ class ParkingLot:
         self._drop(victim, "drop", now_s)
         return True
 
-    def _wake(self, session: Session, at_s: float) -> None:
-        session.wakes_s = at_s
-        heapq.heappush(self._timers, (at_s, next(self._timer_numbers), session))
-
     def _wake_up(self, session: Session, now_s: float, num_wanted: int) -> None:
         """Its pin has lived as long as it should, or, in the host tier, it is expected back."""
-        session.wakes_s = None
         if session.state is ParkState.HOST:
             self._prefetch(session, now_s, num_wanted)
         elif not session.is_copying:
@@ -325,7 +324,7 @@ class ParkingLot:
             hashes = session.hashes[len(matched) : len(session.block_ids)]
             self._mover.restore(session, host_ids, device_ids, hashes, now_s)
         self._leave_host(session)  # its copy there stays findable, until somebody needs the place
-        self._wake(session, now_s + self.outlook.keep_s(session, now_s))
+        self._alarms.set(session, now_s + self.outlook.keep_s(session, now_s))
 
     def _pin(self, session: Session, block_ids: list[int], now_s: float) -> None:
         self._pins.pin(session, block_ids, now_s)
@@ -339,7 +338,7 @@ class ParkingLot:
         """Hold nothing for a session any more, and wait for nothing."""
         self._pins.unpin(session, now_s)
         self._leave_host(session)
-        session.wakes_s, session.state = None, ParkState.DROPPED
+        session.wakes_s, session.state, session.is_copying = None, ParkState.DROPPED, False
 
     def _leave_host(self, session: Session) -> None:
         self._in_host.pop(session, None)

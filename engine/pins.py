@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from .block_manager import BlockManager
 from .parked_session import Session
@@ -46,6 +47,18 @@ class Pins:
         session.block_ids = block_ids
         self._counts.update(block_ids)
         self._sessions[session] = None
+
+    def trim(self, session: Session, wanted: Sequence[int], now_s: float) -> bool:
+        """Give up a session's blocks behind those it has in common with `wanted`; False if there are none."""
+        pairs = zip(session.block_ids, wanted, strict=False)
+        num_kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        kept, others = session.block_ids[:num_kept], session.block_ids[num_kept:]
+        if not others:
+            return False
+        self._blocks.acquire(kept)
+        self.unpin(session, now_s)
+        self.pin(session, kept, now_s)
+        return True
 
     def unpin(self, session: Session, now_s: float) -> None:
         """Give them up; nothing happens to a session that has none."""

@@ -41,7 +41,7 @@ class PrefixHolder:
         matched = blocks.match(hashes)
         num_new = blocks.blocks_for(known) - len(matched)
         while not blocks.can_allocate(num_new, matched, reserve=reserve):
-            if not parking.make_room(now_s, self.num_running_blocks, own=request.parked_session):
+            if not parking.make_room(now_s, self.num_running_blocks, own=request.parked_session, matched=matched):
                 return None
         blocks.acquire(matched)
         request.block_ids = matched + blocks.allocate(num_new)
