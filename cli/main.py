@@ -16,6 +16,7 @@ from .compare import compare
 from .exit_codes import ExitCode
 from .report import report
 from .serve import serve
+from .workload import workload
 
 app = typer.Typer(
     name="abatch",
@@ -29,6 +30,7 @@ app.command()(serve)
 app.command()(bench)
 app.command()(compare)
 app.command()(report)
+app.add_typer(workload, name="workload")
 
 
 def _print_version(wanted: bool) -> None:

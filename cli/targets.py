@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from ..engine.build import build_virtual_engine, simulated_host
 from ..engine.config import EngineConfig
+from ..engine.errors import AbatchError
 from ..engine.launch import launched_server
 from ..engine.step_log import StepLog
 from ..reports.run_file import SERVER_LOG, STEPS
@@ -128,13 +129,14 @@ class SimulatedEngine:
             virtual = build_virtual_engine(config, on_step=on_step)
             host = simulated_host(config)
             label = f"abatch, {config.batching} batching, {virtual.ready.device}, host {host} a step"
-            async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback
-                stepping = tasks.create_task(virtual.run())
-                target = EngineTarget(
-                    virtual, config.model, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions
-                )
-                yield Opened(target, label, is_simulated=True)
-                stepping.cancel()
+            target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions)
+            try:
+                async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback
+                    stepping = tasks.create_task(virtual.run())
+                    yield Opened(target, label, is_simulated=True)
+                    stepping.cancel()
+            except* AbatchError as group:  # a user's mistake found late, as a bad row of a trace, is said as it is
+                raise group.exceptions[0] from None
 
 
 Source = RemoteServer | OwnServer | SimulatedEngine

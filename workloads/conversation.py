@@ -9,6 +9,9 @@ from ..engine.protocol import ChatMessage
 from .prompts import PromptSizer
 from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
 
+_MAX_PREFIXES = 256
+"""Kept as text; always-on agents have one each, and come and go."""
+
 
 class PromptWriter:
     """Writes text of a wanted number of tokens. The same seed writes the same."""
@@ -17,6 +20,7 @@ class PromptWriter:
         self._seed = seed
         self._sizer = sizer
         self._prefixes: dict[SharedPrefix, str] = {}
+        """Least recently used first."""
 
     @property
     def overhead_tokens(self) -> float:
@@ -33,14 +37,18 @@ class PromptWriter:
 
     def prefix(self, prefix: SharedPrefix) -> str:
         """The text that all sessions with this prefix begin with."""
-        if prefix not in self._prefixes:
+        text = self._prefixes.pop(prefix, None)
+        if text is None:
             random = Random(f"{self._seed}/prefix/{prefix.name}")
-            self._prefixes[prefix] = self.noise(random, prefix.tokens - self.overhead_tokens)
-        return self._prefixes[prefix]
+            text = self.noise(random, prefix.tokens - self.overhead_tokens)
+            if len(self._prefixes) >= _MAX_PREFIXES:
+                del self._prefixes[next(iter(self._prefixes))]
+        self._prefixes[prefix] = text
+        return text
 
-    def block(self, scope: str, block_id: int, tokens: float) -> str:
-        """The text of a block of a trace."""
-        return self.noise(Random(f"{self._seed}/{scope}/{block_id}"), tokens)
+    def block(self, scope: str, block_id: int, start: float, end: float) -> str:
+        """The text of a block of a trace that is the prompt's from token `start` to `end`."""
+        return self._sizer.text_between(Random(f"{self._seed}/{scope}/{block_id}"), start, end)
 
 
 class Conversation:
@@ -81,8 +89,9 @@ class Conversation:
         """All blocks of a prompt. A last block cut short is the beginning of the whole one."""
         del self._blocks[prompt.kept :]
         for block_id in prompt.ids:
-            tokens = min(prompt.block_tokens, prompt.tokens - len(self._blocks) * prompt.block_tokens)
-            self._blocks.append(self._writer.block(prompt.scope, block_id, max(tokens, 1)))
+            start = len(self._blocks) * prompt.block_tokens
+            end = max(start, min(start + prompt.block_tokens, prompt.tokens))
+            self._blocks.append(self._writer.block(prompt.scope, block_id, start, end))
         return " ".join(self._blocks)
 
 

@@ -44,6 +44,10 @@ class PromptSizer:
         """Noise of about `tokens` tokens as the server will count them, the chat template not included."""
         return words(random, round(tokens / self.tokens_per_word))
 
+    def text_between(self, random: Random, start: float, end: float) -> str:
+        """Noise for tokens `start` to `end` of a longer text: what rounding cuts off one part is in the next."""
+        return words(random, round(end / self.tokens_per_word) - round(start / self.tokens_per_word))
+
     @classmethod
     async def measure(cls, count_tokens: Callable[[str], Awaitable[int | None]]) -> PromptSizer:
         """Fit slope and overhead from two messages. `count_tokens` sends one and returns the server's own count."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from abatch.engine.engine import EngineTotals
+from abatch.engine.parked_session import ParkingTotals
 from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, Verdict, fill_summary, summarise_metric
+from abatch.reports.summary import Summary, Verdict, fill_summary, summarise_engine, summarise_metric
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.results import make_result
@@ -156,3 +158,68 @@ def test_what_waits_to_be_recorded_is_bounded() -> None:
         if metric == "ttft" and name == "all"
     ]
     assert count == 12_000
+
+
+def turn(index: int, *, due_s: float, ttft_ms: float, session: str = "s", **fields: Any) -> Result:
+    return make_result(ttft_ms, due_s=due_s, session_id=session, turn_index=index, **fields)
+
+
+def test_ttft_after_a_tool_pause_is_told_apart_by_its_length() -> None:
+    pauses = [0.0, 0.999, 1.0, 9.999, 10.0, 60.0]
+    tools = [turn(1, due_s=1.0, ttft_ms=10, pause=Pause.TOOL, pause_s=pause_s) for pause_s in pauses]
+    others = [turn(0, due_s=0.0, ttft_ms=10), turn(1, due_s=1.0, ttft_ms=10, pause=Pause.HUMAN, pause_s=5.0)]
+    metrics = summarise([*tools, *others]).metrics
+    counts = {name: by_class["all"].count for name, by_class in metrics.items() if "ttft" in name}
+    assert counts == {
+        "ttft": 8,
+        "fresh_ttft": 1,
+        "continued_ttft": 1,
+        "resume_ttft": 6,
+        "resume_ttft_under_1s": 2,
+        "resume_ttft_1_to_10s": 2,
+        "resume_ttft_over_10s": 2,
+    }
+
+
+def test_a_whole_session_is_timed_at_its_last_turn() -> None:
+    turns = [
+        turn(0, due_s=0.0, ttft_ms=30),
+        turn(1, due_s=2.0, ttft_ms=90, pause=Pause.TOOL, pause_s=1.965),
+        turn(2, due_s=5.0, ttft_ms=20, is_last=True),
+    ]
+    broken_off = [
+        turn(0, due_s=0.0, ttft_ms=5, session="b"),
+        turn(1, due_s=1.0, ttft_ms=5, session="b", error="http_503"),
+        turn(2, due_s=2.0, ttft_ms=5, session="b", is_last=True),
+    ]
+    warm = [
+        turn(0, due_s=0.0, ttft_ms=5, session="w", warmup=True),
+        turn(1, due_s=1.0, ttft_ms=5, session="w", is_last=True),
+    ]
+    metrics = summarise([*turns, *broken_off, *warm]).metrics
+    shown = {name: (metrics[name]["all"].count, metrics[name]["all"].max_ms) for name in metrics}
+    assert shown["session"] == (1, pytest.approx(5025, rel=1e-3))
+    assert shown["session_model"] == (1, pytest.approx(30 + 90 + 20 + 3 * 5, rel=1e-3))
+    assert shown["worst_ttft"] == (1, pytest.approx(90, rel=1e-3))
+    assert shown["final_ttft"] == (1, pytest.approx(20, rel=1e-3))
+
+
+def test_sessions_that_ended_are_not_remembered() -> None:
+    recorder = Recorder()
+    for number in range(3):
+        recorder.add(turn(0, due_s=0.0, ttft_ms=5, session=str(number)))
+        recorder.add(turn(1, due_s=1.0, ttft_ms=5, session=str(number), is_last=number == 0, censored=number == 1))
+    assert list(recorder._sessions) == ["2"]
+
+
+def test_what_became_of_parked_sessions_is_part_of_the_summary() -> None:
+    parking = ParkingTotals(num_parked=5, num_kept=2, num_restored=2, restore_wait_s=0.03, parked_block_s=1.23456)
+    engine = summarise_engine(EngineTotals(num_steps=10, device_busy_s=1.0, parking=parking))
+    assert engine is not None
+    assert engine.parking is not None
+    assert (engine.parking.parked, engine.parking.kept, engine.parking.restored) == (5, 2, 2)
+    assert engine.parking.restore_wait_ms == pytest.approx(15.0)
+    assert engine.parking.parked_block_s == 1.235
+    nothing = summarise_engine(EngineTotals(num_steps=10, device_busy_s=1.0))
+    assert nothing is not None
+    assert nothing.parking is None

@@ -83,3 +83,17 @@ def test_equal_blocks_are_equal_text_within_a_scope() -> None:
 def test_all_kinds_of_prompts_are_the_same_again_under_the_same_seed() -> None:
     turns = (Turn(5, 1), Turn(5, 1, prompt=BlockPrompt("t", 8, 20, (1, 2, 3))), Turn(6, 1, compacts=True))
     assert conversation(*turns, prefix=_PREFIX) == conversation(*turns, prefix=_PREFIX)
+
+
+def test_blocks_of_a_fraction_of_a_token_add_up() -> None:
+    prompt = BlockPrompt("trace", 6.4, 640, tuple(range(100)))
+    for tokens_per_word in (1.0, 1.3):
+        (messages,) = conversation(Turn(640, 1, prompt=prompt), sizer=PromptSizer(tokens_per_word=tokens_per_word))
+        assert num_words(messages) == round(640 / tokens_per_word)
+
+
+def test_prefixes_are_not_kept_for_ever() -> None:
+    writer = PromptWriter(0, PromptSizer())
+    texts = [writer.prefix(SharedPrefix(str(number), 5)) for number in range(400)]
+    assert len(writer._prefixes) == 256
+    assert writer.prefix(SharedPrefix("0", 5)) == texts[0]

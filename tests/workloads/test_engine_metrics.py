@@ -5,6 +5,7 @@ from __future__ import annotations
 from abatch.engine.engine import EngineTotals
 from abatch.engine.messages import EngineStats
 from abatch.engine.metrics import ServerMetrics
+from abatch.engine.parked_session import ParkingTotals
 from abatch.workloads.engine_metrics import parse_engine_metrics
 from support.engines import make_ready
 
@@ -16,6 +17,20 @@ _TOTALS = EngineTotals(
     host_s=1.5e-05,
     device_busy_s=12.25,
     device_idle_s=0.5,
+    parking=ParkingTotals(
+        num_parked=9,
+        num_kept=3,
+        num_restored=2,
+        num_recomputed=1,
+        num_broken=4,
+        num_prefetched=5,
+        num_expired=6,
+        parked_block_s=1234.5,
+        recomputed_tokens=777,
+        offloaded_bytes=10**10,
+        restored_bytes=10**9,
+        restore_wait_s=0.25,
+    ),
 )
 
 

@@ -1,0 +1,263 @@
+"""`abatch workload`: what traffic there is, what it contains, and traffic as a file."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+
+from ..engine.errors import ConfigurationError
+from ..reports.traffic_arrivals import ArrivalCounts
+from ..reports.traffic_console import arrival_lines, pace_lines, summary_lines
+from ..reports.traffic_sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
+from ..reports.traffic_summary import TrafficSummary
+from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
+from ..workloads.scales import Scales
+from ..workloads.session import Session
+from ..workloads.traces.native import write_session
+from ..workloads.traces.trace import READERS, Trace
+from ..workloads.workload import Workload
+from .options import Option, with_options
+from .traffic import TRAFFIC_OPTIONS, Traffic, make_traffic
+
+_NUM_SESSIONS = 500
+"""Drawn of a preset, which has no end."""
+_DURATION_S = 60.0
+"""Of a preset's arrivals, which have no end either."""
+_COLUMNS = 80
+
+_ELSEWHERE = frozenset({"workload", "trace", "max_in_flight", "num_sessions", "warmup", "drain"})
+"""Options of a run, not of what it sends; or given here in another way."""
+_SHOWN = tuple(option for option in TRAFFIC_OPTIONS if option.name not in _ELSEWHERE)
+_DEFAULTS = {option.name: option.default for option in TRAFFIC_OPTIONS}
+_SCALES = ("context_scale", "time_scale", "pause_cap", "input_len", "output_len", "turns", "tool_pause")
+"""Options that change sessions of a trace."""
+
+
+def _show_option(option: Option) -> Option:
+    if option.name != "duration":
+        return option
+    text = f"Seconds of arrivals to look at. Default: {_DURATION_S:g}; of a trace, all of it."
+    return Option("duration", option.flags, option.kind, text)
+
+
+def _export_option(option: Option) -> Option:
+    if option.name != "pause_cap":
+        return option
+    text = "Longest pause in seconds. Default: 10; of a trace, none: its pauses stay as they are."
+    return Option("pause_cap", option.flags, float | None, text)
+
+
+_SHOW_OPTIONS = tuple(map(_show_option, _SHOWN))
+_EXPORT_OPTIONS = tuple(_export_option(option) for option in _SHOWN if option.name != "duration")
+
+_Name = Annotated[
+    str | None,
+    typer.Argument(help="A preset of abatch workload list, or several, with commas.", show_default=False),
+]
+_TraceFile = Annotated[Path | None, typer.Option(help="A file instead, in any format of abatch workload list.")]
+_Sessions = Annotated[
+    int | None, typer.Option(min=1, help=f"The first so many. Default: {_NUM_SESSIONS}; of a trace, all.")
+]
+
+workload = typer.Typer(help="What a preset or a trace contains, before it costs time.", no_args_is_help=True)
+
+
+@workload.command("list")
+def list_workloads() -> None:
+    """List presets, and formats of traces."""
+    lines = [f"presets (abatch bench --workload NAME; without it, {DEFAULT_WORKLOAD})"]
+    for name in WORKLOADS:
+        preset = make_workload(name, Scales())
+        classes = ", ".join(dict.fromkeys(next(stream.sessions(0)).traffic_class for stream in preset.streams))
+        lines += _entry(name, _sentence(describe(name)), f"class {classes}; {'; '.join(pace_lines(preset))}")
+    lines += ["", "formats of traces (abatch bench --trace FILE; --trace-format forces one)"]
+    for name, reader in READERS.items():
+        lines += _entry(name, _sentence(reader.description))
+    _print(lines)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
+
+
+def _entry(name: str, *paragraphs: str) -> list[str]:
+    """A name, and beside it what there is to say."""
+    lines = [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, _COLUMNS - 17)]
+    heads = [name] if len(name) <= 14 else [name, ""]
+    if len(heads) == 2:
+        return [f"  {name}", *(f"{'':<17}{line}" for line in lines)]
+    return [f"{f'  {name}' if not index else '':<17}{line}" for index, line in enumerate(lines)]
+
+
+@workload.command()
+@with_options(traffic=_SHOW_OPTIONS)
+def show(name: _Name = None, trace: _TraceFile = None, sessions: _Sessions = None, *, traffic: dict[str, Any]) -> None:
+    """Show what a preset or a trace contains: lengths, pauses, tools, arrivals. Nothing is sent.
+
+    Scales and pace mean what they mean to abatch bench.
+    """
+    chosen = _traffic(name, trace, traffic)
+    summary, arrivals = TrafficSummary(), ArrivalCounts()
+    length_s: float | None = traffic["duration"]
+    found = sample(chosen.workload, chosen.seed, _limit(chosen, sessions))
+    if chosen.trace is None:
+        length_s = length_s or _DURATION_S
+        for start_s in _until(length_s, start_times(chosen.workload, chosen.seed)):
+            arrivals.add(start_s)
+    elif not is_closed(chosen.workload):
+        found = _counted(found, arrivals, length_s)
+    for session in found:
+        summary.add(session)
+    _check_not_empty(chosen, summary.num_sessions)
+    _print(_shown(chosen, summary, arrivals, arrivals.latest_s if length_s is None else length_s))
+
+
+@workload.command()
+@with_options(traffic=_EXPORT_OPTIONS)
+def export(
+    name: _Name = None,
+    trace: _TraceFile = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="A new file to write, or - for stdout.", show_default=False)
+    ] = ...,  # type: ignore[assignment]  # Typer's way to say that it is required
+    sessions: _Sessions = None,
+    *,
+    traffic: dict[str, Any],
+) -> None:
+    """Write sessions to a file in abatch's own format, a session a line, for abatch bench --trace.
+
+    A preset with an open loop gets the start times of a run with the same seed; one with a closed loop gets none.
+    """
+    has_scales = any(traffic[option.name] != option.default for option in _EXPORT_OPTIONS if option.name in _SCALES)
+    if traffic["pause_cap"] is None:
+        traffic["pause_cap"] = _DEFAULTS["pause_cap"] if trace is None else math.inf
+    if output != "-":
+        _check_new(Path(output))
+    chosen = _traffic(name, trace, traffic)
+    check_exportable(chosen.workload)
+    if chosen.trace is not None and not has_scales:
+        chosen = replace(chosen, workload=_as_recorded(chosen.workload, chosen.trace))
+    num_sessions = num_turns = 0
+    with _writing(output) as file:
+        for session in sample(chosen.workload, chosen.seed, _limit(chosen, sessions)):
+            num_sessions += 1
+            num_turns += len(session.turns)
+            file.write(write_session(session))
+        _check_not_empty(chosen, num_sessions)
+    where = "" if output == "-" else f" to {output}"
+    _print([f"wrote {num_sessions:,} sessions with {num_turns:,} turns{where}", *_left_out(chosen)], is_error=True)
+
+
+def _traffic(name: str | None, trace: Path | None, values: dict[str, Any]) -> Traffic:
+    """What is asked for.
+
+    Raises:
+        ConfigurationError: neither a preset nor a trace, or both; or an option is wrong.
+    """
+    if name is None and trace is None:
+        raise ConfigurationError("name a preset (abatch workload list has them), or give --trace FILE")
+    if name is not None and trace is not None:
+        raise ConfigurationError("give the name of a preset or --trace, not both")
+    return make_traffic({**_DEFAULTS, **values, "workload": name, "trace": trace})
+
+
+def _limit(chosen: Traffic, num_sessions: int | None) -> int | None:
+    return num_sessions or (_NUM_SESSIONS if chosen.trace is None else None)
+
+
+def _counted(sessions: Iterable[Session], arrivals: ArrivalCounts, length_s: float | None) -> Iterator[Session]:
+    """The sessions that start by then, their arrivals counted on the way."""
+    for session in sessions:
+        start_s = session.start_s or 0.0
+        if length_s is not None and start_s >= length_s:
+            return
+        arrivals.add(start_s)
+        yield session
+
+
+def _until(length_s: float, times: Iterable[float]) -> Iterator[float]:
+    return takewhile(lambda time_s: time_s < length_s, times)
+
+
+def _as_recorded(workload: Workload, trace: Trace) -> Workload:
+    """The same at the same pace, but no length and no pause was touched, not even to round it."""
+    (stream,) = workload.streams
+    return replace(workload, streams=(replace(stream, sessions=lambda seed: trace.sessions()),))
+
+
+def _check_not_empty(chosen: Traffic, num_sessions: int) -> None:
+    if not num_sessions:
+        what = f"the trace {chosen.trace.path}" if chosen.trace else chosen.workload.name
+        raise ConfigurationError("; ".join([f"there is no session in {what}", *_left_out(chosen)]))
+
+
+def _left_out(chosen: Traffic) -> list[str]:
+    """What became of rows that are not in the sessions."""
+    if chosen.trace is None:
+        return []
+    skipped, dropped = chosen.trace.num_skipped, chosen.trace.num_dropped
+    lines = [f"{skipped:,} malformed rows were skipped"] if skipped else []
+    return [*lines, f"{dropped:,} rows the format has no use for were left out"] if dropped else lines
+
+
+def _shown(chosen: Traffic, summary: TrafficSummary, arrivals: ArrivalCounts, length_s: float) -> Iterator[str]:
+    of_what = chosen.workload.name if chosen.trace is None else str(chosen.trace.path)
+    yield from textwrap.wrap(f"{of_what}: {chosen.workload.description}", _COLUMNS, break_long_words=False)
+    yield from pace_lines(chosen.workload)
+    yield from _left_out(chosen)
+    yield ""
+    yield from summary_lines(summary)
+    yield ""
+    if is_closed(chosen.workload):
+        yield "arrivals: a closed loop has no times; a session starts when one before it ends"
+        if len(chosen.workload.streams) > 1:
+            yield "  (streams are shown by their share of live sessions, not of those that start)"
+        return
+    yield from arrival_lines(arrivals, length_s)
+    if not has_one_kind_of_pace(chosen.workload):
+        yield "  (of open loops; in closed ones a session starts when one before it ends)"
+
+
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[BinaryIO]:
+    """A file that is there once it is whole, or stdout."""
+    if output == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+        _check_new(path)  # somebody may have made it in the meantime
+        unfinished.rename(path)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # it is not there any more, or never was
+            unfinished.unlink()
+
+
+def _check_new(path: Path) -> None:
+    if os.path.lexists(path):
+        raise ConfigurationError(f"--output {path} exists already; name a new file")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"cannot write --output {path}: there is no folder {path.parent}")
+
+
+def _print(lines: Iterable[str], *, is_error: bool = False) -> None:
+    """Lines as they are: a narrow terminal wraps them, rich does not."""
+    console = Console(stderr=is_error, highlight=False, markup=False, emoji=False)
+    console.print("\n".join(lines), soft_wrap=True)

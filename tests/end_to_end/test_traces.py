@@ -1,0 +1,59 @@
+"""A recorded trace, from the file to the report, on a simulated device."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.cli import abatch
+
+_ROWS = [
+    {"timestamp": 1000 * second, "input_length": 1200, "output_length": 3, "hash_ids": [7, 8, 100 + second]}
+    for second in range(20)
+]
+
+
+def write(folder: Path, rows: list[dict[str, object]]) -> Path:
+    path = folder / "day.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def bench(folder: Path, *arguments: str) -> dict[str, object]:
+    result = abatch("bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "run", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    assert isinstance(summary, dict)
+    return summary
+
+
+def test_a_trace_is_replayed_at_its_times_with_its_prefixes(tmp_path: Path) -> None:
+    write(tmp_path, _ROWS)
+    summary = bench(tmp_path, "--warmup", "0")
+    results = [json.loads(line) for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()]
+    assert [result["due_s"] for result in results] == pytest.approx(list(range(20)), abs=1e-3)
+    assert [result["prompt_tokens"] for result in results] == [1200] * 20
+    assert [result.get("cached_tokens", 0) for result in results] == [0] + [1024] * 19, "two blocks of 512 are shared"
+    assert summary["workload"] == "day"
+    assert summary["requests"] == 20
+
+
+def test_speed_and_pace_are_the_user_s(tmp_path: Path) -> None:
+    write(tmp_path, _ROWS)
+    assert bench(tmp_path, "--warmup", "0", "--trace-speed", "4")["measured_s"] == pytest.approx(4.75, abs=0.1)
+    (tmp_path / "run").rename(tmp_path / "other")
+    assert bench(tmp_path, "--warmup", "0", "--concurrency", "20")["measured_s"] < 1.5  # type: ignore[operator]
+
+
+def test_a_bad_row_ends_the_run_in_one_line_or_is_counted(tmp_path: Path) -> None:
+    write(
+        tmp_path, [*_ROWS[:3], {"timestamp": "noon", "input_length": 5, "output_length": 1, "hash_ids": [1]}, _ROWS[4]]
+    )
+    result = abatch("bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "bad", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("abatch: day.jsonl:4: timestamp")
+    summary = bench(tmp_path, "--skip-bad-rows", "--warmup", "0")
+    assert summary["requests"] == 4
+    assert summary["warnings"] == ["1 malformed rows of day.jsonl were left out"]
