@@ -77,7 +77,7 @@ def serve(
         console.print(
             f"abatch: serving {served_model_name or model} at {url} ({config.batching} batching, {ready.device} "
             f"{ready.dtype}, context {ready.max_model_len}, {ready.num_blocks} KV blocks of {ready.block_size} tokens, "
-            f"{ready.kv_bytes / 2**20:.0f} MiB)"
+            f"{ready.kv_bytes / 2**20:.0f} MiB; --park {config.park}, {ready.num_host_blocks} blocks in the host tier)"
         )
 
     console.print(f"abatch: loading {model}")

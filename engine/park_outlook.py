@@ -45,7 +45,7 @@ class ParkOutlook:
     def prefetch_in_s(self, session: Session, now_s: float) -> float | None:
         """When to begin to fetch it back, to have it there when it is expected; None if that is not soon."""
         elapsed_s = session.elapsed_s(now_s)
-        if session.hint_s is not None:
+        if session.hint_s is not None and session.hint_s > elapsed_s:
             expected_s = session.hint_s - elapsed_s
         else:
             expected_s = self.pauses.quantile_s(session.tool, elapsed_s, 0.5)

@@ -23,6 +23,9 @@ _MAX_SESSIONS = 16384
 _COMFORT = 0.1
 """Share of the device's blocks that must be free beyond what a prefetch takes."""
 
+_SNOOZE_S = 0.1
+"""Until a pin that has lived long enough is looked at again, while a copy of it is under way."""
+
 
 class ParkingLot:
     """The sessions of an engine. Pure: it is told the time, and orders copies without making them.
@@ -243,7 +246,6 @@ class ParkingLot:
             if not self._make_room_in_host(session, now_s):
                 return False
         self._note(session, "offload", now_s, cost)
-        session.wakes_s = None
         if self._copy_out(session, *taken, now_s, is_leaving=True) == 0:
             self._is_out(session, now_s)
         return True
@@ -266,7 +268,7 @@ class ParkingLot:
     def _is_out(self, session: Session, now_s: float) -> None:
         """All of it is in the host tier."""
         self._pins.unpin(session, now_s)
-        session.state = ParkState.HOST
+        session.state, session.wakes_s = ParkState.HOST, None
         self._in_host[session] = None
         if self.config.policy == "auto" and (delay_s := self.outlook.prefetch_in_s(session, now_s)) is not None:
             self._alarms.set(session, now_s + delay_s)
@@ -303,7 +305,9 @@ class ParkingLot:
         """Its pin has lived as long as it should, or, in the host tier, it is expected back."""
         if session.state is ParkState.HOST:
             self._prefetch(session, now_s, num_wanted)
-        elif not session.is_copying:
+        elif session.is_copying:
+            self._alarms.set(session, now_s + _SNOOZE_S)
+        else:
             self._give_up(session, now_s)
 
     def _prefetch(self, session: Session, now_s: float, num_wanted: int) -> None:

@@ -14,6 +14,7 @@ from abatch.engine.block_manager import BlockManager
 from abatch.engine.config import EngineConfig, SchedulerConfig
 from abatch.engine.engine import Engine
 from abatch.engine.model_loader import LoadedModel, load_model
+from abatch.engine.parked_session import ParkingConfig
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import StepResult
 from abatch.engine.scheduler import Scheduler
@@ -145,10 +146,18 @@ class LateStep:
         return self._runner._run(self._inputs).collect()
 
 
-def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int, block_size: int) -> TestEngine:
+def make_engine(
+    model: LoadedModel,
+    config: SchedulerConfig,
+    *,
+    num_blocks: int,
+    block_size: int,
+    parking: ParkingConfig | None = None,
+) -> TestEngine:
     """An engine over a loaded model. Time advances by a millisecond a look at the clock."""
     blocks = BlockManager(num_blocks, block_size)
-    scheduler = Scheduler(config, blocks)
+    scheduler = Scheduler(config, blocks, parking)
+    num_host_blocks = scheduler.parking.host.num_blocks
     cache = KVCache(model.kv_shape, num_blocks, block_size, dtype=model.dtype, device=model.device)
     # Positions behind a sequence's end must never matter, whatever is in them.
     cache.data.fill_(1e4)
@@ -158,7 +167,8 @@ def make_engine(model: LoadedModel, config: SchedulerConfig, *, num_blocks: int,
         return next(ticks) / 1000
 
     kind = LateRunner if config.steps_ahead and model.device.type == "cpu" else TorchRunner
-    runner = kind(model, cache, num_slots=scheduler.num_slots, clock=clock)
+    runner = kind(model, cache, num_slots=scheduler.num_slots, num_host_blocks=num_host_blocks, clock=clock)
+    runner._host_kv._data.fill_(1e4)
     return TestEngine(Engine(scheduler, runner, clock), scheduler)
 
 
