@@ -56,16 +56,9 @@ def cpu(model: str | None) -> Setting:
     return Setting(
         model=model,
         engine={"device": "cpu", "kv_memory_bytes": "256MiB", "host_kv_memory_bytes": "1GiB", "max_num_seqs": 16},
-        traffic={
-            "request_rate": 0.1,
-            "duration": 75.0,
-            "warmup": 15.0,
-            "context_scale": 0.1,
-            "output_len": 8,
-            "time_scale": 0.2,
-            "drain": 20.0,
-        },
-        loads={"agent-tools": [4, 12], "agent-coding": [2, 4]},
+        traffic={"request_rate": 0.1, "duration": 60.0, "warmup": 10.0, "drain": 10.0, "output_len": 8},
+        by_preset={"agent-tools": {"context_scale": 0.3}, "agent-coding": {"context_scale": 0.02}},
+        loads={"agent-tools": [6], "agent-coding": [6]},
     )
 
 
