@@ -17,6 +17,9 @@ _PREFETCH_SLACK_S = 0.02
 _PREFETCH_HORIZON_S = 2.0
 """A session is fetched back only if it is expected within this: further ahead an estimate says little."""
 
+_AMPLE = 0.3
+"""Share of the device's blocks that nobody holds."""
+
 
 class ParkOutlook:
     """Learns from pauses, prefills and copies. What a client said of a pause counts for more than what was learnt."""
@@ -52,6 +55,14 @@ class ParkOutlook:
             if expected_s > _PREFETCH_HORIZON_S:
                 return None
         return max(0.0, expected_s - self.costs.copy_s(len(session.hashes)) - _PREFETCH_SLACK_S)
+
+    def pays_to_copy_ahead(self, session: Session, now_s: float, share_free: float) -> bool:
+        """Whether a pinned session should have its copy in the host tier before it must leave, to leave at once then.
+
+        `share_free`: of the device's blocks, how many nobody holds. While they are ample, nobody will have to leave.
+        """
+        copy_s = self.costs.copy_s(len(session.block_ids))
+        return share_free <= _AMPLE and self.remaining_s(session, now_s) > copy_s
 
     def cost(self, session: Session, now_s: float, num_running_blocks: int) -> ParkCost:
         """Of the three choices for a pinned session."""

@@ -274,10 +274,10 @@ class ParkingLot:
             self._alarms.set(session, now_s + delay_s)
 
     def _back_up(self, session: Session, now_s: float) -> None:
-        """Copy a pinned session out ahead of need, if the host tier has room to spare: it can leave at once then."""
-        num_blocks = len(session.block_ids)
-        if self.outlook.remaining_s(session, now_s) > self.outlook.costs.copy_s(num_blocks):
-            taken = self.host.take(session.hashes[:num_blocks])
+        """Copy a pinned session out ahead of need, where that pays and the host tier has room to spare."""
+        share_free = self._blocks.num_free / self._blocks.num_blocks
+        if self.outlook.pays_to_copy_ahead(session, now_s, share_free):
+            taken = self.host.take(session.hashes[: len(session.block_ids)])
             if taken is not None:
                 self._copy_out(session, *taken, now_s, is_leaving=False)
 

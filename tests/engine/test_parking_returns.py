@@ -189,16 +189,24 @@ def test_a_copy_that_arrives_while_a_turn_waits_that_is_given_up_is_not_lost(pol
 
 @pytest.mark.parametrize("policy", ["auto", "offload"])
 def test_a_copy_overtaken_by_a_whole_turn_does_not_hold_the_session_for_ever(policy: ParkPolicy) -> None:
-    scene = Scene(policy, host=5)
+    scene = Scene(policy, blocks=7, host=5)  # so few that none are to spare: auto copies ahead of need
     scene.runner.copies_arrive = False
     scene.park("a", A, hint_s=60.0)
     assert scene.parking.is_making_room
     scene.park("a", [*A, 7], hint_s=60.0)
     scene.runner.copies_arrive = True
     scene.steps(2)
-    scene.press(19)
+    scene.press(6)
     assert scene.parking.num_pinned_blocks == 0
     assert not scene.parking.is_making_room
+
+
+@pytest.mark.parametrize(("blocks", "is_copied"), [(20, False), (7, True)])
+def test_nobody_is_copied_ahead_of_need_while_memory_is_ample(blocks: int, is_copied: bool) -> None:
+    scene = Scene("auto", blocks=blocks, host=10)
+    scene.park("a", A, hint_s=0.5)
+    assert (scene.totals.offloaded_bytes > 0) is is_copied
+    assert scene.parking.num_pinned_blocks == 5, "it stays where it is"
 
 
 @pytest.mark.parametrize("policy", ["keep", "offload"])
