@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -77,6 +77,14 @@ class Session:
     def holds_kv(self) -> bool:
         """Whether its context is held for it somewhere."""
         return self.state is not ParkState.DROPPED
+
+    def tell(self, tool: str | None, hint_s: float | None) -> None:
+        """What it waits for, or will once the request under way has ended; None is nothing new."""
+        if self.request is not None and (use := self.request.session) is not None:
+            tool, hint_s = tool or use.next_tool, use.expected_pause_s if hint_s is None else hint_s
+            self.request.session = replace(use, next_tool=tool, expected_pause_s=hint_s)
+        else:
+            self.tool, self.hint_s = tool or self.tool, self.hint_s if hint_s is None else hint_s
 
     def elapsed_s(self, now_s: float) -> float:
         """How long it has been parked."""

@@ -14,7 +14,7 @@ from .park_costs import ParkCost
 from .park_outlook import ParkOutlook
 from .parked_session import ParkEvent, ParkingConfig, ParkingTotals, ParkState, Session
 from .pins import Pins
-from .request import Request
+from .request import FinishReason, Request
 from .session_registry import SessionRegistry
 
 _MAX_SESSIONS = 16384
@@ -97,7 +97,8 @@ class ParkingLot:
         """A turn has ended; what was computed of it is kept as the policy says."""
         use = request.session
         self.sessions.park(session)
-        session.token_ids = request.token_ids
+        if request.finish_reason is not FinishReason.CANCELLED:  # what was given up is not part of the conversation
+            session.token_ids = request.token_ids
         session.hashes = request.block_hashes[: request.num_registered_blocks]
         session.tool, session.hint_s = (use.next_tool, use.expected_pause_s) if use else (None, None)
         session.attained_tokens += max(0, len(request.token_ids) - request.num_cached_tokens)
@@ -122,8 +123,9 @@ class ParkingLot:
             self._alarms.set(session, now_s + self.outlook.keep_s(session, now_s))
 
     def withdraw(self, session: Session, now_s: float) -> None:
-        """Its request was given up before it was admitted: the session is parked as it was."""
+        """Its request was given up before it was admitted: the session is parked as it was, from now on."""
         self.sessions.park(session)
+        session.parked_s = now_s
         if not session.num_parks:
             self.end(session.session_id, now_s)  # nothing has come of it
         elif session not in self._pins:
@@ -134,11 +136,10 @@ class ParkingLot:
             self._is_out(session, now_s)  # its copy has arrived
 
     def tell(self, session_id: str, tool: str | None, hint_s: float | None) -> None:
-        """What a parked session waits for became known after it had been parked; nothing happens if it is not."""
+        """What a session waits for, or is going to; nothing happens if there is none."""
         session = self.sessions.find(session_id)
-        if session is not None and session.request is None:
-            session.tool = session.tool if tool is None else tool
-            session.hint_s = session.hint_s if hint_s is None else hint_s
+        if session is not None:
+            session.tell(tool, hint_s)
 
     def end(self, session_id: str, now_s: float) -> bool:
         """Forget a session; False if there is none. A request of it that is under way goes on as any other."""
@@ -216,8 +217,6 @@ class ParkingLot:
             session.is_copying = False
             if copy.is_leaving and session.request is None:
                 self._is_out(session, now_s)
-
-    # How the above is done.
 
     def _lacks(self, num_wanted: int) -> bool:
         return self._blocks.num_free + self._mover.num_leaving < num_wanted

@@ -326,11 +326,11 @@ class Scheduler:
         return None
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
+        request.finish_reason = reason
         if request.parked_session is not None:
             self._step_aside(request, request.parked_session)
         self._release(request)
         request.state = RequestState.FINISHED
-        request.finish_reason = reason
         request.num_in_flight = 0
 
     def _step_aside(self, request: Request, session: Session) -> None:

@@ -292,3 +292,44 @@ def test_appended_turns_and_their_limits() -> None:
     with pytest.raises(ContextLengthError, match="context is 20"):
         scene.submit("a", [9], 1, appends=True)
     assert len(scene.engine.session_tokens("a")) == 20, "and is as it was"
+
+
+def test_what_is_said_while_a_turn_runs_counts_when_it_has_ended() -> None:
+    scene = Scene("keep")
+    scene.submit("a", A, 3)
+    scene.steps(1)
+    scene.engine.tell("a", tool="grep", expected_pause_s=7.0)
+    scene.run()
+    session = scene.parking.sessions.find("a")
+    assert session is not None
+    assert (session.tool, session.hint_s) == ("grep", 7.0)
+    scene.engine.tell("a", expected_pause_s=2.0)
+    assert (session.tool, session.hint_s) == ("grep", 2.0), "what is not said stays"
+    scene.engine.tell("nobody", tool="grep")
+
+
+def test_a_turn_that_is_given_up_is_not_part_of_what_is_appended_to() -> None:
+    scene = Scene("keep")
+    scene.park("a", A)
+    known = scene.engine.session_tokens("a")
+    turn = scene.submit("a", [7], 4, appends=True)
+    scene.steps(2)
+    scene.engine.cancel(turn.request_id)
+    assert scene.engine.session_tokens("a") == known
+
+
+def test_a_pause_that_a_withdrawn_request_interrupts_begins_anew() -> None:
+    scene = Scene("keep", timeout_s=30.0, seqs=1)
+    scene.park("a", A)
+    scene.now_s += 20.0
+    scene.submit(None, B, 4)
+    scene.steps(1)
+    waiting = scene.submit("a", [*A, 7], 1)
+    scene.engine.cancel(waiting.request_id)
+    scene.run()
+    scene.now_s += 20.0
+    scene.steps(1)
+    assert scene.parking.sessions.find("a") is not None, "it had a request 20 s ago"
+    scene.now_s += 11.0
+    scene.steps(1)
+    assert scene.parking.sessions.find("a") is None
