@@ -120,6 +120,7 @@ class Engine:
             self._idle_since_s = max(self._idle_since_s, request.arrival_s)
         self.scheduler.submit(request)
         self._requests[request.request_id] = request
+        self._has_planned = True  # there is something to plan again, whatever is on its way
 
     def cancel(self, request_id: str) -> TokenOutput | None:
         """Stop a request and free what it holds. None if it has ended or never was."""
@@ -128,6 +129,7 @@ class Engine:
             return None
         self.scheduler.cancel(request)
         self._launch_copies()
+        self._has_planned = True
         return TokenOutput(request_id, None, finish_reason=FinishReason.CANCELLED)
 
     def append(self, request: Request) -> None:
@@ -150,11 +152,11 @@ class Engine:
         """All that a session has, as of the end of its last turn.
 
         Raises:
-            SessionNotFoundError: there is no such session, or it has expired.
+            SessionNotFoundError: there is no such session, it has expired, or its tokens are not kept.
             SessionBusyError: a request of it is under way.
         """
         session = self.scheduler.parking.sessions.find(session_id)
-        if session is None:
+        if session is None or (session.request is None and not session.token_ids):
             raise SessionNotFoundError(session_id)
         if session.request is not None:
             raise SessionBusyError(session_id)
@@ -166,6 +168,7 @@ class Engine:
 
     def end_session(self, session_id: str) -> bool:
         """Keep nothing for a session any more; False if there is none."""
+        self._has_planned = True
         return self.scheduler.parking.end(session_id, self._clock())
 
     def totals_now(self) -> EngineTotals:
@@ -235,7 +238,7 @@ class Engine:
 
     def _launch_copies(self) -> None:
         """Begin the copies that have been ordered."""
-        for order in self.scheduler.parking.take_orders():
+        for order in self.scheduler.parking.mover.take_orders():
             self._copies.append((order, self._runner.copy(order)))
 
     def _finish_copies(self) -> None:
@@ -290,7 +293,7 @@ class Engine:
         if self._runner.is_synchronous:
             # Launching is the device's work then, and not the host's.
             totals.host_s -= max(0.0, min(end_s, flight.launched_s) - max(start_s, flight.planned_s))
-        events = self.scheduler.parking.take_events()
+        events = self.scheduler.parking.account.take_events()
         if self._on_step is not None:
             self._on_step(
                 StepRecord(

@@ -105,6 +105,7 @@ class _StepLoop:
     def __init__(self, engine: Engine, channel: _Channel) -> None:
         self._engine = engine
         self._channel = channel
+        self._reported = (0, 0, 0)
 
     def run(self) -> None:
         """Until the server is gone."""
@@ -116,8 +117,10 @@ class _StepLoop:
             num_steps = self._engine.totals.num_steps
             if self._engine.idle_s() == 0.0:
                 outputs += self._engine.step()
-            if commands or self._engine.totals.num_steps > num_steps:
+            parked = self._parked()
+            if commands or self._engine.totals.num_steps > num_steps or parked != self._reported:
                 self._channel.send(Outputs(outputs, self._stats()))
+                self._reported = parked
 
     def _take_commands(self) -> list[Command | None]:
         """All commands there are; waits for one as long as there is nothing else to do."""
@@ -157,10 +160,15 @@ class _StepLoop:
             refused = Refused(command.request_id, str(error), error.param, error.status, error.code)
             self._channel.send(refused)
 
+    def _parked(self) -> tuple[int, int, int]:
+        """What changes of parked sessions while no step runs: as time passes, and copies arrive."""
+        parking = self._engine.scheduler.parking
+        return parking.sessions.num_parked, parking.num_pinned_blocks, parking.host.num_held
+
     def _stats(self) -> EngineStats:
         engine, scheduler = self._engine, self._engine.scheduler
         return EngineStats(
-            num_waiting=len(scheduler.waiting),
+            num_waiting=len(scheduler.waiting) + len(scheduler.restoring),
             num_running=len(scheduler.running),
             num_blocks_held=scheduler.blocks.num_held,
             num_blocks_cached=scheduler.blocks.num_cached,

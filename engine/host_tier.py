@@ -43,6 +43,16 @@ class HostTier:
         if self._blocks is not None and block_ids:
             self._blocks.acquire(block_ids)
 
+    def hold_found(self, held: list[int], hashes: Sequence[bytes]) -> list[int]:
+        """Instead of the blocks held, those that the same content is found by.
+
+        Of two copies of the same blocks made at the same time only one can be found: that is the one to hold.
+        """
+        found = self.match(hashes[: len(held)])
+        self.hold(found)
+        self.release(held)
+        return found
+
     def release(self, block_ids: Sequence[int]) -> None:
         """Count on them once less."""
         if self._blocks is not None and block_ids:

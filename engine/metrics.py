@@ -104,7 +104,7 @@ class _EngineCollector(Collector):
             "requests_running": ("Requests in the running batch.", stats.num_running),
             "requests_waiting": ("Requests waiting to join.", stats.num_waiting),
             "kv_blocks": ("KV blocks there are.", self._ready.num_blocks),
-            "kv_blocks_held": ("KV blocks requests hold.", stats.num_blocks_held),
+            "kv_blocks_held": ("KV blocks held by requests and for parked sessions.", stats.num_blocks_held),
             "sessions_parked": ("Sessions between two requests.", stats.num_parked),
             "kv_blocks_pinned": ("KV blocks held for parked sessions.", stats.num_blocks_pinned),
             "host_kv_blocks": ("KV blocks of the host tier.", self._ready.num_host_blocks),

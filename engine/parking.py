@@ -12,7 +12,7 @@ from .host_tier import HostTier
 from .park_account import ParkAccount
 from .park_costs import ParkCost
 from .park_outlook import ParkOutlook
-from .parked_session import ParkEvent, ParkingConfig, ParkingTotals, ParkState, Session
+from .parked_session import ParkingConfig, ParkingTotals, ParkState, Session
 from .pins import Pins
 from .request import FinishReason, Request
 from .session_registry import SessionRegistry
@@ -43,9 +43,9 @@ class ParkingLot:
         self.config = config
         self.outlook = ParkOutlook(blocks.block_size, config.host_num_blocks)
         self.host = HostTier(config.host_num_blocks, blocks.block_size)
-        self._account = ParkAccount(blocks.block_size)
-        self._totals = self._account.totals
-        self._mover = BlockMover(blocks, self.host)
+        self.account = ParkAccount(blocks.block_size)
+        self._totals = self.account.totals
+        self.mover = BlockMover(blocks, self.host)
         self._blocks = blocks
         self.sessions = SessionRegistry()
         self._in_host: dict[Session, None] = {}
@@ -60,16 +60,12 @@ class ParkingLot:
     @property
     def is_making_room(self) -> bool:
         """True while copies out are under way: blocks will be free soon, or can be had at once."""
-        return self._mover.num_out > 0
+        return self.mover.num_out > 0
 
     def totals(self, now_s: float) -> ParkingTotals:
         """Running totals as of now."""
         self._totals.parked_block_s = self._pins.block_s(now_s)
         return self._totals
-
-    def take_events(self) -> list[ParkEvent]:
-        """What was decided since the last call."""
-        return self._account.take_events()
 
     # A session's life, in order.
 
@@ -79,8 +75,9 @@ class ParkingLot:
         Raises:
             SessionBusyError: one of its requests is under way.
         """
-        if len(self.sessions) >= _MAX_SESSIONS and self.sessions.oldest is not None:
-            self._forget(self.sessions.oldest, now_s)
+        oldest = self.sessions.oldest
+        if len(self.sessions) >= _MAX_SESSIONS and oldest is not None and self.sessions.find(session_id) is None:
+            self._forget(oldest, now_s)
         session = self.sessions.begin(session_id, request)
         if session.num_parks:
             self.outlook.pauses.observe(session.tool, session.elapsed_s(now_s))
@@ -89,16 +86,17 @@ class ParkingLot:
 
     def admitted(self, session: Session, request: Request, num_restored: int, now_s: float) -> None:
         """The session's request holds blocks of its own now; `num_restored` of them are on their way back."""
-        if session.num_parks and request.num_preemptions == 0:
-            self._account.returned(session, request, num_restored)
+        is_known = self.sessions.find(session.session_id) is session
+        if is_known and session.num_parks and request.num_preemptions == 0:
+            self.account.returned(session, request, num_restored)
         self._let_go(session, now_s)
 
     def park(self, session: Session, request: Request, now_s: float) -> None:
         """A turn has ended; what was computed of it is kept as the policy says."""
         use = request.session
         self.sessions.park(session)
-        if request.finish_reason is not FinishReason.CANCELLED:  # what was given up is not part of the conversation
-            session.token_ids = request.token_ids
+        if use and use.keeps_tokens and request.finish_reason is not FinishReason.CANCELLED:
+            session.token_ids = request.token_ids  # what was given up is not part of the conversation
         session.hashes = request.block_hashes[: request.num_registered_blocks]
         session.tool, session.hint_s = (use.next_tool, use.expected_pause_s) if use else (None, None)
         session.attained_tokens += max(0, len(request.token_ids) - request.num_cached_tokens)
@@ -155,7 +153,9 @@ class ParkingLot:
 
     def tick(self, now_s: float, num_wanted: int, num_running_blocks: int) -> None:
         """Do what is due, and make room ahead of need: `num_wanted` blocks should be free."""
-        while (oldest := self.sessions.oldest) and oldest.elapsed_s(now_s) >= self.config.session_timeout_s:
+        timeout_s = self.config.session_timeout_s
+        while (oldest := self.sessions.oldest) and oldest.parked_s + timeout_s <= now_s:  # as next_event_s has it
+            self.outlook.pauses.observe(oldest.tool, oldest.elapsed_s(now_s))  # at least so long
             self._forget(oldest, now_s)
         for session in self._alarms.due(now_s):
             self._wake_up(session, now_s, num_wanted)
@@ -179,7 +179,7 @@ class ParkingLot:
 
         Of the pins of `own`, the session of the one in need, only those go that it has not `matched`, after all others.
         """
-        if self._mover.num_leaving:
+        if self.mover.num_leaving:
             return False
         for session, cost in self._most_wasteful_first(now_s, num_running_blocks):
             if session is own:
@@ -201,25 +201,23 @@ class ParkingLot:
         """Have blocks copied back into those that the request holds, from its block `first` on."""
         end = first + len(host_ids)
         self._totals.restored_bytes += len(host_ids) * self.config.block_bytes
-        self._mover.restore(request, host_ids, request.block_ids[first:end], request.block_hashes[first:end], now_s)
-
-    def take_orders(self) -> list[BlockCopy]:
-        """Copies to be made, in order. Each is to be reported by `copied` once done."""
-        return self._mover.take_orders()
+        self.mover.restore(request, host_ids, request.block_ids[first:end], request.block_hashes[first:end], now_s)
 
     def copied(self, copy: BlockCopy, now_s: float) -> None:
         """A copy is done."""
-        self._mover.done(copy)
+        self.mover.done(copy)
         session = copy.owner
         if isinstance(session, Request):
-            self._totals.restore_wait_s += now_s - copy.ordered_s
+            is_return = session.parked_session is not None and session.num_preemptions == 0
+            self._totals.restore_wait_s += (now_s - copy.ordered_s) * is_return
         elif session.num_parks == copy.number:
             session.is_copying = False
+            session.host_ids = self.host.hold_found(session.host_ids, session.hashes)
             if copy.is_leaving and session.request is None:
                 self._is_out(session, now_s)
 
     def _lacks(self, num_wanted: int) -> bool:
-        return self._blocks.num_free + self._mover.num_leaving < num_wanted
+        return self._blocks.num_free + self.mover.num_leaving < num_wanted
 
     def _most_wasteful_first(self, now_s: float, num_running_blocks: int) -> list[tuple[Session, ParkCost]]:
         """Pinned sessions and their costs, first the one that should go first. Fixed policies: the oldest."""
@@ -261,7 +259,7 @@ class ParkingLot:
         if num_missing:
             session.is_copying = True
             self._totals.offloaded_bytes += num_missing * self.config.block_bytes
-            self._mover.offload(session, num_there, now_s, is_leaving=is_leaving)
+            self.mover.offload(session, num_there, now_s, is_leaving=is_leaving)
         return num_missing
 
     def _is_out(self, session: Session, now_s: float) -> None:
@@ -308,6 +306,8 @@ class ParkingLot:
             self._alarms.set(session, now_s + _SNOOZE_S)
         else:
             self._give_up(session, now_s)
+            if session.hint_s is None:
+                session.wakes_s = None  # nothing says any more when it will be back
 
     def _prefetch(self, session: Session, now_s: float, num_wanted: int) -> None:
         """Bring a session back ahead of its return, if that is no burden for anybody."""
@@ -325,7 +325,7 @@ class ParkingLot:
             self._note(session, "prefetch", now_s)
             self._totals.restored_bytes += len(host_ids) * self.config.block_bytes
             hashes = session.hashes[len(matched) : len(session.block_ids)]
-            self._mover.restore(session, host_ids, device_ids, hashes, now_s)
+            self.mover.restore(session, host_ids, device_ids, hashes, now_s)
         self._leave_host(session)  # its copy there stays findable, until somebody needs the place
         self._alarms.set(session, now_s + self.outlook.keep_s(session, now_s))
 
@@ -349,11 +349,10 @@ class ParkingLot:
         session.host_ids = []
 
     def _forget(self, session: Session, now_s: float) -> None:
-        """It did not come back: a pause of at least this length, as far as the estimator is concerned."""
-        self.outlook.pauses.observe(session.tool, session.elapsed_s(now_s))
+        """It did not come back in time, or there are too many."""
         self._totals.num_expired += 1
         self._note(session, "expire", now_s)
         self.end(session.session_id, now_s)
 
     def _note(self, session: Session, action: str, now_s: float, cost: ParkCost | None = None) -> None:
-        self._account.note(session, action, self.outlook.remaining_s(session, now_s), cost)
+        self.account.note(session, action, self.outlook.remaining_s(session, now_s), cost)

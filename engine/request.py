@@ -92,12 +92,14 @@ class SessionUse:
         next_tool: Tool that the session will wait for once the request has ended, where that is known beforehand.
         expected_pause_s: How long, if the client knows.
         ends_session: Nothing will come behind this request: keep nothing for it.
+        keeps_tokens: Remember its tokens, for `Engine.append`. Requests that bring the whole prompt need no memory.
     """
 
     session_id: str
     next_tool: str | None = None
     expected_pause_s: float | None = None
     ends_session: bool = False
+    keeps_tokens: bool = True
 
 
 @dataclass(slots=True, eq=False)

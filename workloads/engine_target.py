@@ -84,7 +84,12 @@ class EngineTarget:
     def _session(self, call: Call) -> SessionUse | None:
         if not self._tells_sessions:
             return None
-        return SessionUse(session_id=call.session_id, next_tool=call.next_tool, ends_session=call.ends_session)
+        return SessionUse(
+            session_id=call.session_id,
+            next_tool=call.next_tool,
+            ends_session=call.ends_session,
+            keeps_tokens=False,
+        )
 
     def _prompt_ids(self, call: Call) -> list[int]:
         id_of = self._id_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import uuid
 from collections.abc import Iterator
@@ -242,9 +243,10 @@ class HttpTarget:
             body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
         if self.tells_sessions and self.engine is not None:
             # Fields of our own engine: another server might refuse what it does not know.
-            body |= {"session_id": f"{self._run_id}/{call.session_id}", "end_session": call.ends_session}
+            name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace
+            body |= {"session_id": f"{self._run_id}/{name}", "end_session": call.ends_session}
             if call.next_tool is not None:
-                body["next_tool"] = call.next_tool
+                body["next_tool"] = call.next_tool[:256]
         return body
 
     def _read(self, payload: bytes, reply: Reply, now_s: float) -> bool:

@@ -184,7 +184,7 @@ class SessionMachine(SchedulerMachine):
 
 _EXPECTED = {
     "keep": ("num_kept", "num_broken", "num_recomputed"),
-    "offload": ("offloaded", "num_restored", "num_recomputed"),
+    "offload": ("offloaded", "num_kept", "num_recomputed"),
     "drop": ("num_kept", "num_recomputed"),
     "auto": ("offloaded", "num_kept", "num_broken"),
 }

@@ -333,3 +333,68 @@ def test_a_pause_that_a_withdrawn_request_interrupts_begins_anew() -> None:
     scene.now_s += 11.0
     scene.steps(1)
     assert scene.parking.sessions.find("a") is None
+
+
+def test_who_arrives_while_a_copy_is_under_way_does_not_wait_for_it() -> None:
+    scene = Scene("offload", host=20)
+    scene.runner.copies_arrive = False
+    scene.park("a", A)
+    assert scene.parking.is_making_room
+    scene.steps(1)
+    scene.submit(None, B, 2)
+    assert scene.engine.idle_s() == 0.0
+
+
+def test_a_session_expires_at_the_very_time_it_was_said_to() -> None:
+    """Sums of times are rounded: what is due by one sum must be due by the other, or virtual time stands still."""
+    scene = Scene("keep", timeout_s=3600.0)
+    for number in range(200):
+        scene.now_s += 0.7310585 * number
+        scene.park(str(number), A)
+    for _ in range(400):
+        at_s = scene.parking.next_event_s()
+        if at_s is None:
+            break
+        scene.now_s = max(scene.now_s, at_s)
+        scene.steps(1)
+    assert scene.parking.sessions.num_parked == 0
+
+
+def test_one_prefix_copied_out_twice_at_once_is_found_by_both() -> None:
+    scene = Scene("offload", host=20)
+    scene.runner.copies_arrive = False
+    scene.park("a", [*A, 7, 7])
+    scene.park("b", [*A, 8, 8])
+    scene.runner.copies_arrive = True
+    scene.steps(3)
+    assert scene.parking.host.num_held == 5 + 2 * 2, "the prefix is held once"
+    scene.engine.end_session("a")
+    scene.press(19)
+    session = scene.parking.sessions.find("b")
+    assert session is not None
+    assert len(scene.parking.host.match(session.hashes)) == len(session.hashes)
+
+
+def test_at_the_limit_of_sessions_the_one_parked_longest_makes_way_for_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("abatch.engine.parking._MAX_SESSIONS", 2)
+    scene = Scene("keep")
+    scene.park("a", A)
+    scene.park("b", B)
+    scene.park("a", [*A, 7])
+    assert scene.parking.sessions.find("b") is not None, "who is known takes nobody's place"
+    scene.park("c", C)
+    assert scene.parking.sessions.find("b") is None
+    assert {session.session_id for session in scene.parking.sessions} == {"a", "c"}
+
+
+def test_a_session_that_was_ended_is_not_back() -> None:
+    scene = Scene("keep", seqs=1)
+    scene.park("a", A)
+    scene.submit(None, B, 3)
+    scene.steps(1)
+    scene.submit("a", [*A, 7], 1)
+    scene.engine.end_session("a")
+    scene.run()
+    assert scene.totals.num_kept + scene.totals.num_recomputed == 0

@@ -43,7 +43,7 @@ class Scene:
 
     @property
     def events(self) -> list[ParkEvent]:
-        return [event for record in self.records for event in record.parking] + self.parking._account._events
+        return [event for record in self.records for event in record.parking] + self.parking.account._events
 
     def actions(self, session_id: str) -> list[str]:
         return [event.action for event in self.events if event.session_id == session_id]
