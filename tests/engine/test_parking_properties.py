@@ -184,7 +184,7 @@ class SessionMachine(SchedulerMachine):
 
 _EXPECTED = {
     "keep": ("num_kept", "num_broken", "num_recomputed"),
-    "offload": ("offloaded", "num_kept", "num_recomputed"),
+    "offload": ("offloaded", "num_kept", "num_restored"),
     "drop": ("num_kept", "num_recomputed"),
     "auto": ("offloaded", "num_kept", "num_broken"),
 }
@@ -207,4 +207,4 @@ def test_sessions(batching: Batching, park: ParkPolicy) -> None:
         ),
     )
     events = [*_EXPECTED[park], "num_parked", "ended"]
-    assert all(seen[event] > 5 for event in events), seen
+    assert all(seen[event] > 0 for event in events), seen
