@@ -58,7 +58,7 @@ def cpu(model: str | None) -> Setting:
         engine={"device": "cpu", "kv_memory_bytes": "256MiB", "host_kv_memory_bytes": "1GiB", "max_num_seqs": 16},
         traffic={"request_rate": 0.1, "duration": 45.0, "warmup": 8.0, "drain": 6.0, "output_len": 8},
         by_preset={"agent-tools": {"context_scale": 0.3}, "agent-coding": {"context_scale": 0.02}},
-        loads={"agent-tools": [6], "agent-coding": [6]},
+        loads={"agent-tools": [5, 9], "agent-coding": [5, 9]},
     )
 
 
