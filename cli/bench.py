@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 
 from ..engine.errors import ConfigurationError
+from ..reports.calibration_file import known_floor
 from ..reports.console import print_summary
 from ..reports.gates import Judgement, Outcome, parse_rule
 from ..reports.run_file import RunReader
 from ..reports.summary import Summary
 from ..reports.timeline import check_writable, write_timeline
-from ..workloads.http_target import hide_credentials, normalise_url
+from ..workloads.http_target import REQUEST_ID_HEADER, hide_credentials, normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run
 from .options import ENGINE_OPTIONS, engine_arguments, with_options
@@ -22,6 +23,7 @@ from .own_engine import own_engine
 from .progress import Progress
 from .targets import RemoteServer, Source
 from .traffic import TRAFFIC_OPTIONS, make_traffic
+from .workers import MOST_WORKERS
 
 _TARGET = "Target"
 
@@ -70,6 +72,9 @@ def bench(
     timeline: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto. Implies --step-log.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that send, for rates that one cannot keep up with.")
+    ] = 1,
     require: Annotated[
         list[str] | None,
         typer.Option(help="Rule that must hold, as 'ttft.p99/p50 <= 3'; exit 3 if not, 4 if unknown. Repeatable."),
@@ -89,6 +94,7 @@ def bench(
     """
     source: Source
     options = {**traffic, "model": model, "timeout": timeout, "require": require, "no_sessions": no_sessions}
+    options["workers"] = workers
     headers = _headers(header or [])
     if url is None:
         if headers or model_name is not None:
@@ -119,8 +125,17 @@ def bench(
         options |= {"url": hide_credentials(url), "model_name": model_name}
     if timeline is not None:
         check_writable(timeline, output)
+    if source.is_virtual and workers > 1:
+        raise ConfigurationError("--workers is for real time; in virtual time one process is never late")
     rules = [parse_rule(text) for text in require or []]
-    plan = Plan(traffic=make_traffic(traffic), source=source, folder=output, options=options)
+    plan = Plan(
+        traffic=make_traffic(traffic),
+        source=source,
+        folder=output,
+        options=options,
+        workers=workers,
+        floor=None if source.is_virtual else known_floor(workers),
+    )
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     try:
         summary, folder = run(plan, progress)
@@ -157,6 +172,10 @@ def _headers(lines: list[str]) -> dict[str, str]:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or not line.isprintable():
             raise ConfigurationError("--header must be 'Name: value'")
+        if name.strip().lower() == REQUEST_ID_HEADER.lower():
+            raise ConfigurationError(
+                f"--header {REQUEST_ID_HEADER} is ours: each request has its own, in results.jsonl"
+            )
         headers[name.strip()] = value.strip()
     return headers
 

@@ -12,8 +12,10 @@ from rich.text import Text
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
 from .bench import bench
+from .calibrate import calibrate
 from .compare import compare
 from .exit_codes import ExitCode
+from .null_server import null_server
 from .report import report
 from .serve import serve
 from .workload import workload
@@ -30,6 +32,8 @@ app.command()(serve)
 app.command()(bench)
 app.command()(compare)
 app.command()(report)
+app.command()(calibrate)
+app.command()(null_server)
 app.add_typer(workload, name="workload")
 
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..engine.virtual_time import VirtualTimeLoop
+from ..reports.client_floor import ClientFloor
 from ..reports.run_file import RunConfig, RunWriter, default_folder, provenance, started_now
 from ..reports.summary import Summary
+from ..workloads.client_watch import ClientAudit, ClientWatch
 from ..workloads.engine_watch import EngineWatch
-from ..workloads.load_generator import LoadGenerator, RunOutcome
+from ..workloads.http_target import HttpTarget
+from ..workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
+from ..workloads.prompts import PromptSizer
+from ..workloads.result import Result
+from ..workloads.target import BenchTarget
 from .progress import Progress
-from .targets import RemoteServer, Source
+from .sender import Sender
+from .targets import Opened, OwnServer, RemoteServer, Source
 from .traffic import Traffic
+from .workers import Workers, started_workers
 
 _HEAD_START_S = 0.05
 """Between the configuration's going to disk and the run's beginning."""
@@ -25,12 +33,19 @@ _HEAD_START_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything a run needs, checked before anything is started. `options` are saved with it."""
+    """Everything a run needs, checked before anything is started. `options` are saved with it.
+
+    Attributes:
+        workers: Processes that send it between them; 1 is this process alone.
+        floor: What is known of the client itself; None in virtual time, and while that is being measured.
+    """
 
     traffic: Traffic
     source: Source
     folder: Path | None
     options: dict[str, Any]
+    workers: int = 1
+    floor: ClientFloor | None = None
 
 
 def run(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
@@ -52,7 +67,7 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
         writer = RunWriter(plan.folder or default_folder(plan.traffic.workload.name), _run_config(plan))
         with _abandoned_on_error(writer):
             if not isinstance(source, RemoteServer):
-                if not source.is_virtual:
+                if isinstance(source, OwnServer):
                     progress.say(f"loading {source.config.model}")
                 opened = await stack.enter_async_context(source.open(writer.folder))
             target = opened.target
@@ -60,39 +75,87 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
         config = writer.config
         config.model, config.warnings = target.model, target.warnings
         config.target, config.simulated = opened.label, opened.is_simulated
+        writer.start(plan.workers)
+        shown = stack.enter_context(progress.showing(writer, limits, is_virtual=source.is_virtual))
+        sender: Sender
+        if plan.workers == 1:
+            sender = _ThisProcess(plan, target, sizer, shown.add)
+        else:
+            sender = await stack.enter_async_context(_workers(plan, opened, sizer, writer))
         config.origin_s = asyncio.get_running_loop().time() + _HEAD_START_S
-        writer.start()
-        with progress.showing(writer, limits, is_virtual=source.is_virtual) as shown:
-            generator = LoadGenerator(
-                plan.traffic.workload,
-                target,
-                limits,
-                seed=plan.traffic.seed,
-                sizer=sizer,
-                on_result=shown.add,
-            )
-            shown.generator = generator
-            watch = EngineWatch(target, limits)
-            with _stopping_on_signals(generator) as interrupted:
-                outcome = await _replay(generator, watch, writer)
-            if (trace := plan.traffic.trace) is not None and trace.num_skipped:
-                config.warnings.append(f"{trace.num_skipped} malformed rows of {trace.path.name} were left out")
-            summary = writer.finish(
-                max(outcome.sending_s - limits.warmup_s, 0.0),
-                is_complete=not interrupted.is_set(),
-                abandoned_turns=generator.counts.turns_abandoned,
-                engine=await watch.totals(),
-            )
+        writer.save_config()
+        shown.sender = sender
+        watch = EngineWatch(target, limits)
+        with _stopping_on_signals(sender) as interrupted:
+            outcome = await _replay(sender, watch, writer)
+        if sender.num_skipped and plan.traffic.trace is not None:
+            name = plan.traffic.trace.path.name
+            config.warnings.append(f"{sender.num_skipped} malformed rows of {name} were left out")
+        summary = writer.finish(
+            max(outcome.sending_s - limits.warmup_s, 0.0),
+            is_complete=not interrupted.is_set(),
+            abandoned_turns=sender.counts.turns_abandoned,
+            engine=await watch.totals(),
+            client=sender.audit(),
+            floor=plan.floor,
+        )
     return summary, writer.folder
 
 
-async def _replay(generator: LoadGenerator, watch: EngineWatch, writer: RunWriter) -> RunOutcome:
+def _workers(plan: Plan, opened: Opened, sizer: PromptSizer, writer: RunWriter) -> AbstractAsyncContextManager[Workers]:
+    assert isinstance(opened.target, HttpTarget)
+    assert opened.connection is not None
+    return started_workers(plan.workers, plan.traffic, opened.connection, opened.target, sizer, writer)
+
+
+class _ThisProcess:
+    """Sends all of it, and watches itself. See `Sender`."""
+
+    def __init__(
+        self, plan: Plan, target: BenchTarget, sizer: PromptSizer, on_result: Callable[[Result], None]
+    ) -> None:
+        traffic = plan.traffic
+        self._traffic = traffic
+        self._watch = None if plan.source.is_virtual else ClientWatch()
+        self._generator = LoadGenerator(
+            traffic.workload, target, traffic.limits, seed=traffic.seed, sizer=sizer, on_result=on_result
+        )
+        self.stop = self._generator.stop
+
+    @property
+    def counts(self) -> RunCounts:
+        return self._generator.counts
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._generator.elapsed_s
+
+    @property
+    def num_skipped(self) -> int:
+        return 0 if self._traffic.trace is None else self._traffic.trace.num_skipped
+
+    async def run(self, origin_s: float) -> RunOutcome:
+        if self._watch is None:
+            return await self._generator.run(origin_s)
+        limits = self._traffic.limits
+        watching = asyncio.create_task(self._watch.run(limits.warmup_s, limits.duration_s, origin_s))
+        try:
+            return await self._generator.run(origin_s)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    def audit(self) -> ClientAudit | None:
+        return None if self._watch is None else self._watch.audit()
+
+
+async def _replay(sender: Sender, watch: EngineWatch, writer: RunWriter) -> RunOutcome:
     origin_s = writer.config.origin_s
     watching = asyncio.create_task(watch.run(origin_s))
     try:
-        return await generator.run(origin_s)
+        return await sender.run(origin_s)
     except BaseException:
-        writer.finish(max(generator.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
+        writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
         raise
     finally:
         watching.cancel()
@@ -124,14 +187,14 @@ def _run_config(plan: Plan) -> RunConfig:
 
 
 @contextmanager
-def _stopping_on_signals(generator: LoadGenerator) -> Iterator[asyncio.Event]:
+def _stopping_on_signals(sender: Sender) -> Iterator[asyncio.Event]:
     """End the run on Ctrl-C or SIGTERM, with everything up to then saved."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         interrupted.set()
-        generator.stop()
+        sender.stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:

@@ -15,21 +15,21 @@ from rich.text import Text
 from ..reports.console import milliseconds
 from ..reports.recorder import ALL
 from ..reports.run_file import RunWriter
-from ..workloads.load_generator import LoadGenerator
 from ..workloads.result import Result
 from ..workloads.run_limits import RunLimits
+from .sender import Sender
 
 _TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 15.0
 
 
 class ShownRun:
-    """A run on display. `generator` is to be set when there is one."""
+    """A run on display. `sender` is to be set when there is one."""
 
     def __init__(
         self, writer: RunWriter, limits: RunLimits, show: Callable[[Text], None], every_s: float, *, is_virtual: bool
     ) -> None:
-        self.generator: LoadGenerator | None = None
+        self.sender: Sender | None = None
         self._writer = writer
         self._limits = limits
         self._show = show
@@ -46,8 +46,8 @@ class ShownRun:
 
     def draw(self) -> None:
         """Show how far the run is."""
-        if self.generator is not None:
-            self._show(_line(self.generator, self._writer, self._limits))
+        if self.sender is not None:
+            self._show(_line(self.sender, self._writer, self._limits))
 
 
 class Progress:
@@ -99,9 +99,8 @@ def _repeating(action: Callable[[], None], every_s: float) -> Iterator[None]:
                 task.result()
 
 
-def _line(generator: LoadGenerator, writer: RunWriter, limits: RunLimits) -> Text:
-    totals, counts = writer.recorder.totals, generator.counts
-    elapsed_s = generator.elapsed_s
+def _line(sender: Sender, writer: RunWriter, limits: RunLimits) -> Text:
+    counts, elapsed_s = sender.counts, sender.elapsed_s
     end = f"/{limits.duration_s:.0f}" if limits.duration_s is not None else ""
     phase = "warming up" if elapsed_s < limits.warmup_s else "measuring"
     if limits.duration_s is not None and elapsed_s > limits.duration_s:
@@ -110,13 +109,12 @@ def _line(generator: LoadGenerator, writer: RunWriter, limits: RunLimits) -> Tex
         f"{phase} {elapsed_s:.0f}{end} s",
         f"{counts.live_sessions} sessions",
         f"{counts.in_flight} in flight",
-        f"{totals.succeeded} done",
+        f"{counts.turns_succeeded} done",
     ]
     ttft = writer.recorder.percentiles_ms("ttft", ALL, (50.0, 99.0))
     if ttft is not None:
         parts.append(f"ttft p50 {milliseconds(ttft[0])} p99 {milliseconds(ttft[1])} ms")
     line = Text(", ".join(parts))
-    num_errors = sum(totals.errors.values())
-    if num_errors:
-        line.append(f", {num_errors} errors", style="bold red")
+    if counts.turns_failed:
+        line.append(f", {counts.turns_failed} errors", style="bold red")
     return line

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..engine.config import parse_bytes
 from ..engine.errors import ConfigurationError
+from ..engine.listening import Listening
 from ..engine.model_source import pretrained_arguments
 from .options import ENGINE_OPTIONS, engine_config, with_options
 from .own_engine import default_model, require_engine
@@ -63,14 +64,11 @@ def serve(
     if max_body_bytes < 1:
         raise ConfigurationError("--max-body must be at least one byte")
     server_config = ServerConfig(
-        host=host,
-        port=port,
-        fd=fd,
+        listening=Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof),
         api_key=api_key or None,
         served_model_name=served_model_name,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout,
-        exit_on_eof=exit_on_eof,
     )
 
     def on_ready(url: str, ready: Ready) -> None:

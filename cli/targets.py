@@ -1,4 +1,4 @@
-"""What a command can measure: a server at a URL, one of our own, or the engine on a simulated device."""
+"""What a command can measure: a server at a URL, one of ours, the engine on a simulated device, or the null server."""
 
 from __future__ import annotations
 
@@ -17,24 +17,29 @@ from ..engine.launch import launched_server
 from ..engine.step_log import StepLog
 from ..reports.run_file import SERVER_LOG, STEPS
 from ..workloads.engine_target import EngineTarget
+from ..workloads.http_connection import Connection
 from ..workloads.http_target import HttpTarget
 from ..workloads.target import BenchTarget
 from .options import engine_arguments
 
+_ABATCH = (sys.executable, "-P", "-m", "abatch.cli")
+"""-P: a file in the user's folder must not take the place of a module of the same name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A target and what a run says of it."""
+    """A target and what a run says of it. `connection`: how other processes reach it; None where they cannot."""
 
     target: BenchTarget
     label: str
     is_simulated: bool
+    connection: Connection | None = None
 
 
 @asynccontextmanager
-async def _connected(url: str, **options: Any) -> AsyncIterator[HttpTarget]:
+async def _connected(connection: Connection, model: str | None = None) -> AsyncIterator[HttpTarget]:
     """A server, with what its engine says of itself if that is one of ours, until the context is left."""
-    target = await HttpTarget.connect(url, **options)
+    target = await connection.open(model)
     try:
         await target.engine_totals()
         yield target
@@ -57,15 +62,16 @@ class RemoteServer:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Opened]:
         """Connect."""
-        async with _connected(
-            self.url,
-            model=self.model,
+        connection = Connection(
+            url=self.url,
             api_key=self.api_key,
             headers=self.headers,
             timeout_s=self.timeout_s,
             tells_sessions=self.tells_sessions,
-        ) as target:
-            yield Opened(target, target.shown_url, target.engine is not None and target.engine.is_simulated)
+        )
+        async with _connected(connection, self.model) as target:
+            is_simulated = target.engine is not None and target.engine.is_simulated
+            yield Opened(target, target.shown_url, is_simulated, connection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,29 +91,21 @@ class OwnServer:
         """Start it, connect, and stop it in the end."""
 
         def command(listen_options: list[str]) -> list[str]:
-            # -P: a file in the user's folder must not take the place of a module of the same name.
-            python = (sys.executable, "-P", "-m", "abatch.cli")
             options = [*listen_options, "--seed", str(self.config.seed), *engine_arguments(self.values)]
             if self.has_step_log:
                 options += ["--step-log", str(folder / STEPS)]
-            return [*python, "serve", *options, "--", self.config.model]
+            return [*_ABATCH, "serve", *options, "--", self.config.model]
 
         config = self.config
-        async with (
-            launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url,
-            _connected(
-                url,
-                model=None,
-                api_key=None,
-                headers={},
-                timeout_s=self.timeout_s,
-                tells_sessions=self.tells_sessions,
-            ) as target,
-        ):
-            label = f"abatch serve, {config.batching} batching"
-            if config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
-                label += " (on a CPU as continuous)"
-            yield Opened(target, f"{label}, {config.device}" if config.is_simulated else label, config.is_simulated)
+        async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url:
+            connection = Connection(url=url, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions)
+            async with _connected(connection) as target:
+                label = f"abatch serve, {config.batching} batching"
+                if config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
+                    label += " (on a CPU as continuous)"
+                if config.is_simulated:
+                    label += f", {config.device}"
+                yield Opened(target, label, config.is_simulated, connection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +137,32 @@ class SimulatedEngine:
                 raise group.exceptions[0] from None
 
 
-Source = RemoteServer | OwnServer | SimulatedEngine
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NullServer:
+    """`abatch null-server` on a free loopback port: what the client itself adds is measured against its log."""
+
+    ttft_ms: float
+    itl_ms: float
+    log: Path
+    """What it truly did, whole when the target has been left."""
+    timeout_s: float = 60.0
+    is_virtual: ClassVar[bool] = False
+
+    @asynccontextmanager
+    async def open(self, folder: Path) -> AsyncIterator[Opened]:
+        """Start it, connect, and stop it in the end."""
+
+        def command(listen_options: list[str]) -> list[str]:
+            options = ["--ttft", str(self.ttft_ms), "--itl", str(self.itl_ms), "--log", str(self.log)]
+            return [*_ABATCH, "null-server", *listen_options, *options]
+
+        async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=60.0) as url:
+            connection = Connection(url=url, timeout_s=self.timeout_s)
+            async with _connected(connection) as target:
+                yield Opened(target, "abatch null-server", is_simulated=False, connection=connection)
+
+
+Source = RemoteServer | OwnServer | SimulatedEngine | NullServer
 """Where a target comes from.
 
 `is_virtual`: it runs on an event loop of virtual time. `open`: the target, until the context is left.

@@ -57,11 +57,17 @@ TRAFFIC_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is sent, and for how long. `trace` is the file it comes from, if it is a replay."""
+    """What is sent, and for how long.
+
+    Attributes:
+        values: Of the traffic options: what another process makes the same traffic of.
+        trace: The file it comes from, if it is a replay.
+    """
 
     workload: Workload
     limits: RunLimits
     seed: int
+    values: dict[str, Any]
     trace: Trace | None = None
 
 
@@ -112,7 +118,7 @@ def make_traffic(values: dict[str, Any]) -> Traffic:
         workload = trace_workload(trace, scales, **pace, speed=values["trace_speed"])
     else:
         workload = make_workload(values["workload"] or DEFAULT_WORKLOAD, scales).with_pacing(**pace)
-    return Traffic(workload, limits, values["seed"], trace)
+    return Traffic(workload, limits, values["seed"], values, trace)
 
 
 def _constant(value: float | None) -> Constant | None:

@@ -26,7 +26,7 @@ from ..workloads.scales import Scales
 from ..workloads.session import Session
 from ..workloads.traces.native import write_session
 from ..workloads.traces.trace import READERS, Trace
-from ..workloads.workload import Workload
+from ..workloads.workload import Workload, picked
 from .options import Option, with_options
 from .traffic import TRAFFIC_OPTIONS, Traffic, make_traffic
 
@@ -193,7 +193,7 @@ def _until(length_s: float, times: Iterable[float]) -> Iterator[float]:
 def _as_recorded(workload: Workload, trace: Trace) -> Workload:
     """The same at the same pace, but no length and no pause was touched, not even to round it."""
     (stream,) = workload.streams
-    return replace(workload, streams=(replace(stream, sessions=lambda seed: trace.sessions()),))
+    return replace(workload, streams=(replace(stream, supply=lambda _, numbers: picked(trace.sessions(), numbers)),))
 
 
 def _check_not_empty(chosen: Traffic, num_sessions: int) -> None:

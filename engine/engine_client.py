@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator
 
+from .child_process import Child, frame, receive, start_child
 from .config import EngineConfig
 from .engine import TokenOutput
 from .errors import ConfigurationError, EngineDeadError, RequestError, SessionBusyError
 from .messages import (
-    LENGTH,
     Cancel,
     EndSession,
     EngineStats,
@@ -27,12 +25,10 @@ from .messages import (
     Submit,
     Tell,
     ToEngine,
-    frame,
     from_engine_decoder,
 )
 from .request import SamplingParams, SessionUse, check_length, check_queue
 
-_MAX_FRAME_BYTES = 1 << 30
 _EXIT_GRACE_S = 5.0
 _LAST_WORDS_S = 1.0
 
@@ -46,19 +42,10 @@ class EngineClient:
     at once, and `is_alive` turns false.
     """
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        ready: Ready,
-    ) -> None:
+    def __init__(self, config: EngineConfig, child: Child, ready: Ready) -> None:
         self.ready = ready
         self.stats = EngineStats()
-        self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._child = child
         self._max_pending = ready.max_num_seqs + config.max_queue
         self._pending: dict[str, asyncio.Queue[_Event]] = {}
         self._busy_sessions: set[str] = set()
@@ -77,26 +64,18 @@ class EngineClient:
             ConfigurationError: the configuration cannot work; the text says what to change.
             EngineDeadError: the process ended without a word (its traceback is on stderr).
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "abatch.engine.engine_process", str(theirs.fileno())),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        reader, writer = await asyncio.open_connection(sock=ours)
+        child = await start_child("abatch.engine.engine_process")
         try:
-            writer.write(frame(Start(config)))
-            first = await _receive(reader)
+            child.send(Start(config))
+            first = await receive(child.reader, from_engine_decoder)
         except BaseException:
-            process.kill()
-            writer.close()
-            await process.wait()
+            child.process.kill()
+            await child.end(_EXIT_GRACE_S)
             raise
         if isinstance(first, Ready):
-            return cls(config, process, reader, writer, first)
-        writer.close()
-        code = await process.wait()
+            return cls(config, child, first)
+        child.writer.close()
+        code = await child.process.wait()
         if isinstance(first, Failed):
             raise ConfigurationError(first.message)
         raise EngineDeadError(f"the engine process ended while starting (exit code {code}); see its output above")
@@ -109,7 +88,7 @@ class EngineClient:
     @property
     def pid(self) -> int:
         """Process id of the engine."""
-        return self._process.pid
+        return self._child.process.pid
 
     @property
     def num_pending(self) -> int:
@@ -215,12 +194,7 @@ class EngineClient:
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
         self._die("the server was stopped before the request was finished")
-        self._writer.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), _EXIT_GRACE_S)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+        await self._child.end(_EXIT_GRACE_S)
 
     def _submit(
         self, prompt_ids: list[int], sampling: SamplingParams, session: SessionUse | None, *, is_append: bool
@@ -232,7 +206,7 @@ class EngineClient:
             self._busy_sessions.add(session.session_id)
         events = self._pending[request_id] = asyncio.Queue()
         self._drained.clear()
-        self._writer.write(message)
+        self._child.writer.write(message)
         return request_id, events
 
     def _forget(self, request_id: str) -> None:
@@ -242,11 +216,11 @@ class EngineClient:
 
     def _send(self, message: ToEngine) -> None:
         if self._death is None:
-            self._writer.write(frame(message))
+            self._child.send(message)
 
     async def _watch(self) -> None:
         """Take in what the engine says until it ends, by the end of its words or of its process."""
-        reading, exited = asyncio.create_task(self._read()), asyncio.create_task(self._process.wait())
+        reading, exited = asyncio.create_task(self._read()), asyncio.create_task(self._child.process.wait())
         try:
             await asyncio.wait({reading, exited}, return_when=asyncio.FIRST_COMPLETED)
             # Its last words may still be on the way, or its exit may follow them; neither is waited for long.
@@ -261,7 +235,7 @@ class EngineClient:
             raise error
 
     async def _read(self) -> None:
-        while (message := await _receive(self._reader)) is not None:
+        while (message := await receive(self._child.reader, from_engine_decoder)) is not None:
             self._dispatch(message)
 
     def _dispatch(self, message: FromEngine) -> None:
@@ -296,14 +270,3 @@ def _checked(event: _Event) -> TokenOutput:
     if isinstance(event, Exception):
         raise event
     return event
-
-
-async def _receive(reader: asyncio.StreamReader) -> FromEngine | None:
-    """The next message; None when the engine's end is closed."""
-    try:
-        (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-        if length > _MAX_FRAME_BYTES:
-            return None
-        return from_engine_decoder.decode(await reader.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None

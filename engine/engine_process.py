@@ -16,10 +16,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from .build import build_engine
+from .child_process import LENGTH, frame
 from .engine import Engine, TokenOutput
 from .errors import AbatchError, RequestError
 from .messages import (
-    LENGTH,
     Cancel,
     EndSession,
     EngineStats,
@@ -32,7 +32,6 @@ from .messages import (
     Submit,
     Tell,
     ToEngine,
-    frame,
     to_engine_decoder,
 )
 from .request import Request
@@ -182,8 +181,8 @@ class _StepLoop:
 
 def main() -> None:
     """Serve the engine on the socket whose file descriptor is the first argument."""
-    # Ctrl-C reaches the whole process group; the server decides when its engine ends, by closing the socket.
-    # The same for a SIGTERM to the whole group, as service managers send it: the server drains first.
+    # Service managers send SIGTERM to every process there is. The server drains first, and decides when its engine
+    # ends: by closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     channel = _Channel(socket.socket(fileno=int(sys.argv[1])))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from .child_process import environment_of_children
 from .errors import AbatchError, ConfigurationError
 
 _STOP_GRACE_S = 10.0
@@ -36,7 +36,7 @@ async def launched_server(
 
     The socket is bound here and inherited (`--fd`), so no other program can take the port in between. The child's
     standard input is a pipe that only this process holds: when this process is gone, however it went, the child reads
-    the end of it and stops (`--exit-on-eof`). A key for remote servers (ABATCH_API_KEY) is none of its business.
+    the end of it and stops (`--exit-on-eof`).
 
     Raises:
         ConfigurationError: the server refused its options.
@@ -52,7 +52,7 @@ async def launched_server(
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                env={name: value for name, value in os.environ.items() if name != "ABATCH_API_KEY"},
+                env=environment_of_children(),
                 pass_fds=[listener.fileno()],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,

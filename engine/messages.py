@@ -1,16 +1,12 @@
-"""What the server's and the engine's process say to each other: length-prefixed MessagePack on a socket pair."""
+"""What the server's and the engine's process say to each other (see `child_process`)."""
 
 from __future__ import annotations
-
-import struct
 
 import msgspec
 
 from .config import EngineConfig
 from .engine import EngineTotals, TokenOutput
 from .request import SamplingParams, SessionUse
-
-LENGTH = struct.Struct("<I")
 
 
 class Start(msgspec.Struct, tag=True):
@@ -115,12 +111,5 @@ class SessionEnded(msgspec.Struct, tag=True):
 ToEngine = Start | Submit | Cancel | Tell | EndSession
 FromEngine = Ready | Failed | Outputs | Refused | SessionEnded
 
-_encoder = msgspec.msgpack.Encoder()
 to_engine_decoder = msgspec.msgpack.Decoder(ToEngine)
 from_engine_decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
-
-
-def frame(message: ToEngine | FromEngine) -> bytes:
-    """A message as it goes over the socket."""
-    body = _encoder.encode(message)
-    return LENGTH.pack(len(body)) + body

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .console import SIMULATED, milliseconds
-from .summary import MetricSummary, Summary, Verdict, doubts
+from .summary import MetricSummary, Summary, Verdict, doubts_with
 
 _METRICS = ("ttft", "itl", "max_gap", "e2e")
 
@@ -58,7 +58,7 @@ def print_comparison(console: Console, runs: Mapping[str, Summary]) -> None:
     console.print(table)
     console.print()
     for name, summary in runs.items():
-        for problem in doubts(summary):
+        for problem in doubts_with(summary, _METRICS, traffic_class):
             console.print(Text("NOT TRUSTED", style="bold yellow") + Text(f": {name}: {problem}", style="default"))
         for warning in summary.warnings:
             console.print(Text(f"note: {name}: {warning}", style="yellow"))
@@ -69,4 +69,5 @@ def _ratio(value: MetricSummary | None) -> Text:
         return Text("-")
     if value.verdict is Verdict.TOO_FEW:
         return Text(f"{value.tail_ratio:.2f} (n={value.count})", style="yellow")
-    return Text(f"{value.tail_ratio:.2f}", style="bold red" if value.verdict is Verdict.FLAGGED else "green")
+    style = {Verdict.FLAGGED: "bold red", Verdict.BORDERLINE: "yellow"}.get(value.verdict, "green")
+    return Text(f"{value.tail_ratio:.2f}", style=style)

@@ -8,9 +8,22 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .attribution.cause import ADVICE, Cause
+from .attribution.findings import Attribution
+from .client_floor import floor_fact
+from .client_summary import ClientSummary
 from .gates import Judgement, Outcome
 from .recorder import ALL, RESUMES
-from .summary import FLAG_RATIO, MIN_SAMPLES, EngineSummary, MetricSummary, ParkingSummary, Summary, Verdict, doubts
+from .summary import (
+    FLAG_RATIO,
+    MIN_SAMPLES,
+    EngineSummary,
+    MetricSummary,
+    ParkingSummary,
+    Summary,
+    Verdict,
+    doubts_with,
+)
 
 _SHOWN_METRICS = ("ttft", "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
 _VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
@@ -63,16 +76,19 @@ def _verdict_lines(summary: Summary) -> list[RenderableType]:
         return [*lines, Text("NO VERDICT: no request succeeded", style="bold red")]
     of_class = "" if traffic_class == ALL else f" in class {traffic_class}"
     flagged = {metric: value for metric, value in measured.items() if value.verdict is Verdict.FLAGGED}
-    for metric, value in sorted(flagged.items(), key=lambda item: -item[1].tail_ratio):
-        text = f": {metric} p99 is {value.tail_ratio:.1f}x its median{of_class} "
-        spread = f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms)"
-        lines.append(Text("FLAGGED", style="bold red") + Text(text + spread, style="default"))
+    unsure = {metric: value for metric, value in measured.items() if value.verdict is Verdict.BORDERLINE}
+    for found, style in ((flagged, "bold red"), (unsure, "bold yellow")):
+        for metric, value in sorted(found.items(), key=lambda item: -item[1].tail_ratio):
+            words = Text(f": {_ratio_in_words(metric, value, of_class)}", style="default")
+            lines.append(Text(value.verdict.upper(), style=style) + words)
+    if summary.attribution is not None:
+        lines += _cause_lines(summary.attribution, [*flagged, *unsure])
     judged = [metric for metric, value in measured.items() if value.verdict is not Verdict.TOO_FEW]
-    problems = doubts(summary)
+    problems = doubts_with(summary, judged, traffic_class)
     lines += [Text("NOT TRUSTED", style="bold yellow") + Text(f": {problem}", style="default") for problem in problems]
     if not measured:
         lines.append(Text(f"NO VERDICT: nothing{of_class} succeeded", style="bold red"))
-    if judged and not flagged and not problems:
+    if judged and not flagged and not unsure and not problems:
         text = f": no p99 above {FLAG_RATIO:g}x its median{of_class} ({', '.join(judged)})"
         lines.append(Text("OK", style="bold green") + Text(text, style="default"))
     unjudged = [f"{metric} ({value.count})" for metric, value in measured.items() if value.verdict is Verdict.TOO_FEW]
@@ -80,6 +96,56 @@ def _verdict_lines(summary: Summary) -> list[RenderableType]:
         text = f": under {MIN_SAMPLES} samples{of_class}: {', '.join(unjudged)}; run longer for a p99"
         lines.append(Text("TOO FEW", style="yellow") + Text(text, style="default"))
     return lines
+
+
+_OF_METRIC = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
+"""By metric, the waits whose causes are looked for."""
+_MOST_STALLS = 3
+
+
+def _cause_lines(attribution: Attribution, suspects: Iterable[str]) -> list[RenderableType]:
+    """Why: the causes of the suspects that stand out, what to do about each, and what stood still."""
+    lines: list[RenderableType] = []
+    named = []
+    for metric in dict.fromkeys(_OF_METRIC[suspect] for suspect in suspects):
+        if (causes := attribution.causes.get(metric)) is None:
+            continue
+        what = "gaps" if metric == "itl" else "first tokens"
+        of_all = f"of {causes.events} {what} above {milliseconds(causes.threshold_ms)} ms"
+        for share in causes.causes:
+            if share.cause in causes.likely:
+                by_chance = f"{share.base_rate:.0%} of ordinary ones"
+                lines.append(_labelled("CAUSE", f"{share.cause}: {share.share:.0%} {of_all} ({by_chance})"))
+                named.append(share.cause)
+        if not causes.likely:
+            lines.append(_labelled("CAUSE", f"unknown: no single one stands out {of_all}"))
+    stalls = [stall for stall in attribution.stalls if stall.cause in (Cause.STALL, Cause.CLIENT)]
+    for stall in stalls[:_MOST_STALLS]:
+        who = "the client" if stall.cause is Cause.CLIENT else "the server"
+        hit = f"{stall.streams} streams and {stall.waiting} waiting requests hit"
+        lines.append(
+            _labelled("STALL", f"{who} stood still for {stall.length_s:.2f} s at {stall.start_s:.1f} s: {hit}")
+        )
+    if len(stalls) > _MOST_STALLS:
+        lines.append(_labelled("STALL", f"and {len(stalls) - _MOST_STALLS} more, in summary.json"))
+    return [*lines, *(_labelled("ADVICE", f"{cause}: {ADVICE[cause]}") for cause in dict.fromkeys(named))]
+
+
+def _labelled(word: str, text: str) -> Text:
+    return Text(word, style="bold cyan") + Text(f": {text}", style="default")
+
+
+def _ratio_in_words(metric: str, value: MetricSummary, of_class: str) -> str:
+    text = f"{metric} p99 is {value.tail_ratio:.1f}x its median{of_class} "
+    text += f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms"
+    if (interval := value.tail_ratio_interval) is not None:
+        text += f"; {interval.low:.1f}x to {interval.high:.1f}x at 95%"
+    text += ")"
+    if value.normalised_ratio is not None:
+        text += f"; {value.normalised_ratio:.1f}x for the size of each request"
+        if value.normalised_ratio <= FLAG_RATIO:
+            text += ": the workload's doing, not the server's"
+    return text
 
 
 def _table(summary: Summary) -> Table:
@@ -101,7 +167,12 @@ def _table(summary: Summary) -> Table:
 
 def _cells(value: MetricSummary) -> list[str | Text]:
     style = "bold red" if value.verdict is Verdict.FLAGGED else ""
-    short = {Verdict.FLAGGED: "FLAGGED", Verdict.TOO_FEW: f"n<{MIN_SAMPLES}", Verdict.OK: "ok"}[value.verdict]
+    short = {
+        Verdict.FLAGGED: "FLAGGED",
+        Verdict.BORDERLINE: "unsure",
+        Verdict.TOO_FEW: f"n<{MIN_SAMPLES}",
+        Verdict.OK: "ok",
+    }[value.verdict]
     return [
         str(value.count),
         milliseconds(value.p50_ms),
@@ -110,8 +181,17 @@ def _cells(value: MetricSummary) -> list[str | Text]:
         milliseconds(value.p999_ms) if value.count >= _COUNT_FOR_P999 else "-",
         milliseconds(value.max_ms),
         Text(f"{value.tail_ratio:.2f}", style=style),
-        Text(short, style=style or ("yellow" if value.verdict is Verdict.TOO_FEW else "green")),
+        Text(short, style=style or ("green" if value.verdict is Verdict.OK else "yellow")),
     ]
+
+
+def client_facts(client: ClientSummary) -> str:
+    """What held the client itself up, in one line."""
+    return (
+        f"lag p99 {milliseconds(client.lag_p99_ms)} ms, max {milliseconds(client.lag_max_ms)} ms, "
+        f"{client.gc_pauses} garbage collections of at most {milliseconds(client.gc_longest_ms)} ms, "
+        f"{client.cpu_share:.0%} of a processor"
+    )
 
 
 def engine_facts(engine: EngineSummary) -> str:
@@ -154,6 +234,9 @@ def _facts(summary: Summary) -> Text:
         f"client: {client}late {summary.late_arrivals}, dropped {summary.dropped_arrivals}, "
         f"censored {summary.censored} (lower bounds), warm-up {summary.warmup_requests}"
     )
+    if summary.client is not None:
+        lines.append(f"client: {client_facts(summary.client)}")
+        lines.append(floor_fact(summary.client.floor, summary.client.workers))
     if summary.engine is not None:
         lines.append(f"engine: {engine_facts(summary.engine)}")
         if summary.engine.parking is not None:

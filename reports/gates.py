@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..engine.errors import ConfigurationError
+from .bootstrap import Interval
 from .recorder import ALL, METRICS
-from .summary import MIN_SAMPLES, MetricSummary, Summary, doubts, share_failed, share_unknown
+from .summary import MIN_SAMPLES, MetricSummary, Summary, doubt_of_metric, doubts, share_failed, share_unknown
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -47,6 +48,13 @@ _RUN_VALUES: dict[str, tuple[str, Callable[[Summary], float]]] = {
     "dropped_arrivals": ("", lambda summary: summary.dropped_arrivals),
     "censored": ("", lambda summary: summary.censored),
 }
+
+_INTERVALS = {
+    ("p50", None): "p50_interval_ms",
+    ("p99", None): "p99_interval_ms",
+    ("p99", "p50"): "tail_ratio_interval",
+}
+"""By statistic and divisor."""
 
 _STATISTIC_PATTERN = r"p50|p90|p99\.9|p99|max|mean"
 _LATENCY = re.compile(
@@ -102,8 +110,9 @@ class Rule:
             return Judgement(
                 self.text, Outcome.INCONCLUSIVE, f"there is no {self.metric} of class {self.traffic_class!r}"
             )
-        if problems := doubts(summary):
-            return Judgement(self.text, Outcome.INCONCLUSIVE, problems[0])
+        problem = next(iter(doubts(summary)), None) or doubt_of_metric(summary, self.metric, self.traffic_class)
+        if problem is not None:
+            return Judgement(self.text, Outcome.INCONCLUSIVE, problem)
         needed = max(_MIN_SAMPLES[name] for name in (self.statistic, self.divisor) if name)
         if measured.count < needed:
             return Judgement(self.text, Outcome.INCONCLUSIVE, f"{measured.count} samples, of {needed} needed")
@@ -119,7 +128,21 @@ class Rule:
         if judgement.outcome is Outcome.PASS and unknown > _TAIL_SHARES[self.statistic]:
             reason = f"of {unknown:.1%} of the requests only a lower bound is known: {judgement.reason} or more"
             return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
-        return judgement
+        return self._doubt_chance(judgement, measured)
+
+    def _doubt_chance(self, judgement: Judgement, measured: MetricSummary) -> Judgement:
+        """Neither a pass nor a failure, if the true value may as well lie on the other side of the bound."""
+        name = _INTERVALS.get((self.statistic, self.divisor))
+        interval: Interval | None = getattr(measured, name) if name else None
+        if interval is None or self.comparison == "==":
+            return judgement
+        holds = _COMPARISONS[self.comparison]
+        ends = {holds(interval.low, self.bound), holds(interval.high, self.bound)}
+        if ends == {judgement.outcome is Outcome.PASS}:
+            return judgement
+        unit = " ms" if self.divisor is None else ""
+        reason = f"{judgement.reason}, and at 95% between {interval.low:.3f} and {interval.high:.3f}{unit}: run longer"
+        return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
 
     def _doubt_share(self, judgement: Judgement, value: float, summary: Summary) -> Judgement:
         """A share that holds only because too few requests were made, or because some never ended, is no pass."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
 from ..workloads.result import Result
 from ..workloads.session import Pause
+from .request_sample import RequestSample
+from .time_blocks import TimeBlocks, merged
 
 LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
 """Every histogram: microseconds, 1 us to 1 h, 3 significant digits. Equal settings merge without loss."""
@@ -38,6 +41,11 @@ METRICS = (
 )
 """fresh: first turns. continued: later turns without a tool pause. Of whole sessions: their time, the part of it that
 was not pauses, the worst ttft of their turns, and that of the last."""
+
+
+JUDGED = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
+"""Metrics that are also kept by time, for intervals: those that a verdict is about. tpot is an average, which hides
+the stalls; the others are parts of these."""
 
 
 def new_histogram() -> HdrHistogram:
@@ -73,6 +81,12 @@ class Totals:
     errors: Counter[str] = field(default_factory=Counter)
     error_examples: dict[str, str] = field(default_factory=dict)
 
+    def merge(self, other: Totals) -> None:
+        """Add the totals of other requests."""
+        for total in fields(self):
+            mine, theirs = getattr(self, total.name), getattr(other, total.name)
+            setattr(self, total.name, {**theirs, **mine} if total.name == "error_examples" else mine + theirs)
+
 
 @dataclass(slots=True)
 class _Session:
@@ -103,10 +117,13 @@ class Recorder:
     def __init__(self, measured: tuple[float, float] = (0.0, math.inf)) -> None:
         self.totals = Totals()
         self._measured = measured
+        self.sample = RequestSample()
         self._sessions: dict[str, _Session] = {}
         """Those between their first turn and their last."""
         self._histograms: dict[tuple[str, str], HdrHistogram] = {}
+        """By metric and class. Class `all` is put together when somebody asks."""
         self._pending: dict[tuple[str, str], Counter[int]] = {}
+        self._blocks: dict[tuple[str, str], TimeBlocks] = {}
 
     def add(self, result: Result) -> None:
         """Count a result, and time it if it may be timed."""
@@ -135,6 +152,7 @@ class Recorder:
             return
         self._count_tokens(result)
         self._record_latencies(result)
+        self.sample.add(result)
 
     def _follow_session(self, result: Result) -> None:
         """Add a turn to its session; at the last one, time the whole. One that breaks off is not timed."""
@@ -176,21 +194,35 @@ class Recorder:
         gaps_us = result.all_gaps_us()
         if gaps_us:
             self._record("itl", result, gaps_us)
-            self._record("max_gap", result, (max(gaps_us),))
+            first_s = result.due_s if result.first_s is None else result.first_s
+            self._time_blocks("itl", result).add_in_turn(first_s, gaps_us)
+            longest_us = max(gaps_us)
+            began_s = first_s + sum(gaps_us[: gaps_us.index(longest_us)]) / 1e6
+            self._record("max_gap", result, (longest_us,), began_s)
         if (tpot := result.tpot_us) is not None:
             self._record("tpot", result, (round(tpot),))
         self._record("e2e", result, (result.e2e_us,))
 
-    def _record(self, metric: str, result: Result, values_us: Sequence[int]) -> None:
-        for traffic_class in (ALL, result.traffic_class):
-            key = metric, traffic_class
-            pending = self._pending.get(key)
-            if pending is None:
-                pending = self._pending[key] = Counter()
-                self._histograms[key] = new_histogram()
-            pending.update(values_us)
-            if len(pending) > _MAX_PENDING_VALUES:
-                self._histogram(key)
+    def _record(self, metric: str, result: Result, values_us: Sequence[int], at_s: float | None = None) -> None:
+        """Count values. `at_s`: when they began, where that is not when the turn was due."""
+        key = metric, result.traffic_class
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = Counter()
+            self._histograms[key] = new_histogram()
+        pending.update(values_us)
+        if len(pending) > _MAX_PENDING_VALUES:
+            self._histogram(key)
+        if metric in JUDGED and metric != "itl":
+            self._time_blocks(metric, result).add(result.due_s if at_s is None else at_s, values_us)
+
+    def _time_blocks(self, metric: str, result: Result) -> TimeBlocks:
+        return self._blocks.setdefault((metric, result.traffic_class), TimeBlocks())
+
+    @property
+    def classes(self) -> list[str]:
+        """The traffic classes that something was recorded of, in alphabetical order."""
+        return sorted({traffic_class for _, traffic_class in self._histograms})
 
     def _histogram(self, key: tuple[str, str]) -> HdrHistogram:
         """The histogram of a metric and class, with all that was counted in it.
@@ -204,17 +236,54 @@ class Recorder:
         pending.clear()
         return histogram
 
+    def histogram(self, metric: str, traffic_class: str) -> HdrHistogram | None:
+        """Everything recorded of a metric and class; None before the first sample."""
+        if traffic_class != ALL:
+            key = metric, traffic_class
+            return self._histogram(key) if key in self._histograms else None
+        parts = [self._histogram(key) for key in self._histograms if key[0] == metric]
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        total = new_histogram()
+        for part in parts:
+            total.add(part)
+        return total
+
+    def blocks(self, metric: str, traffic_class: str) -> list[Counter[int]]:
+        """The values of a judged metric by block of time (see `TimeBlocks`)."""
+        keys = [(metric, name) for name in (self.classes if traffic_class == ALL else [traffic_class])]
+        return merged(self._blocks[key] for key in keys if key in self._blocks).blocks()
+
     def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Iterable[float]) -> list[float] | None:
         """Percentiles so far; None before the first sample."""
-        if (metric, traffic_class) not in self._histograms:
+        histogram = self.histogram(metric, traffic_class)
+        if histogram is None:
             return None
-        histogram = self._histogram((metric, traffic_class))
         return [histogram.get_value_at_percentile(percentile) / 1e3 for percentile in percentiles]
 
     def histograms(self) -> Iterator[tuple[str, str, HdrHistogram]]:
         """(metric, class, histogram), metrics in reporting order, `all` before the other classes."""
-        classes = sorted({traffic_class for _, traffic_class in self._histograms} - {ALL})
         for metric in METRICS:
-            for traffic_class in (ALL, *classes):
-                if (metric, traffic_class) in self._histograms:
-                    yield metric, traffic_class, self._histogram((metric, traffic_class))
+            for traffic_class in (ALL, *self.classes):
+                if (histogram := self.histogram(metric, traffic_class)) is not None:
+                    yield metric, traffic_class, histogram
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: histograms in their own encoding, which is exact. Open sessions are left behind."""
+        histograms = {key: self._histogram(key).encode() for key in self._histograms}
+        return {**self.__dict__, "_sessions": {}, "_pending": {}, "_histograms": histograms}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._histograms = {key: HdrHistogram.decode(encoded) for key, encoded in state["_histograms"].items()}
+        self._pending = {key: Counter() for key in self._histograms}
+
+    def merge(self, other: Recorder) -> None:
+        """Add what another process recorded of the same run: of other sessions, over the same time."""
+        self.totals.merge(other.totals)
+        self.sample.merge(other.sample)
+        for key in other._histograms:
+            self._pending.setdefault(key, Counter())
+            self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))
+        for key, blocks in other._blocks.items():
+            self._blocks.setdefault(key, TimeBlocks()).merge(blocks)

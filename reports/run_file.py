@@ -1,7 +1,7 @@
 """A run as a folder on disk: written so that a crash at any moment leaves something that can be read.
 
 config.json       first: what was asked for, and of which software on which machine
-results.jsonl     one result a line, appended as they end
+results.jsonl     one result a line, appended as they end; of several workers, results.1.jsonl and so on
 histograms.hlog   standard HdrHistogram log, one tagged histogram for each metric and class
 steps.jsonl       on request: what each step of our own engine did (`StepRecord`)
 summary.json      last, and atomically: a folder without it was interrupted
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from hdrh.histogram import HdrHistogram
@@ -28,17 +28,22 @@ from .. import __version__
 from ..engine.engine import EngineTotals
 from ..engine.errors import ConfigurationError
 from ..engine.step_log import StepRecord
+from ..workloads.client_watch import ClientAudit
 from ..workloads.result import Result
+from .attribution.attribution import attribute
+from .attribution.findings import Attribution
+from .client_floor import ClientFloor
+from .client_summary import summarise_client
 from .recorder import Recorder, new_histogram
+from .result_log import RESULTS, UNREADABLE, ResultLog, read_lines, read_results, shard
 from .summary import SCHEMA_VERSION, Summary, fill_summary, summarise_engine
 
-CONFIG, RESULTS, HISTOGRAMS, SUMMARY = "config.json", "results.jsonl", "histograms.hlog", "summary.json"
+CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
 
 STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"
 """What the server said, where `bench` started it."""
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
 
 
@@ -87,7 +92,6 @@ class _Version(msgspec.Struct):
 
 
 _Versioned = TypeVar("_Versioned", RunConfig, Summary)
-_Line = TypeVar("_Line", Result, StepRecord)
 
 
 def provenance() -> dict[str, str]:
@@ -127,27 +131,34 @@ class RunWriter:
             if any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir()):
                 raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
             (folder / STEPS).unlink(missing_ok=True)  # of the run that failed to start here
-            self._write_config()
+            self.save_config()
         except OSError as error:
             raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
-        self._results: BinaryIO | None = None
-        self._encoder = msgspec.json.Encoder()
+        self._results: ResultLog | None = None
+        self._num_workers = 1
 
-    def start(self) -> None:
-        """From now on there are results, and what `config` came to say of the target is saved."""
-        self._write_config()
-        # Unbuffered: a result that ended is on its way to disk, however this process ends. One write each, no more.
-        self._results = (self.folder / RESULTS).open("wb", buffering=0)
+    def start(self, num_workers: int = 1) -> None:
+        """From now on there are results, and what `config` came to say of the target is saved.
+
+        More workers than one append to files of their own (see `shard`); their recorders are to be merged into ours.
+        """
+        self.save_config()
+        self._num_workers = num_workers
+        if num_workers == 1:
+            self._results = ResultLog(self.folder / RESULTS)
+        for worker in range(1, num_workers + 1) if num_workers > 1 else ():
+            (self.folder / shard(worker)).touch()
         self.recorder = Recorder(self.config.measured)
 
     def add(self, result: Result) -> None:
         """Record a result and append it to the folder."""
         assert self._results is not None, "start comes first"
         self.recorder.add(result)
-        self._results.write(self._encoder.encode(result) + b"\n")
+        self._results.add(result)
 
-    def _write_config(self) -> None:
-        _write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
+    def save_config(self) -> None:
+        """Write the configuration again, as it is by now."""
+        write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
 
     def abandon(self) -> None:
         """The run never started: leave nothing that looks like one. A server's log stays, it says why."""
@@ -168,6 +179,8 @@ class RunWriter:
         is_complete: bool,
         abandoned_turns: int = 0,
         engine: EngineTotals | None = None,
+        client: ClientAudit | None = None,
+        floor: ClientFloor | None = None,
     ) -> Summary:
         """Write histograms, then the summary."""
         self.close()
@@ -175,8 +188,10 @@ class RunWriter:
         summary.is_complete = is_complete
         summary.abandoned_turns = abandoned_turns
         summary.engine = None if engine is None else summarise_engine(engine)
+        summary.client = None if client is None else summarise_client(client, self._num_workers, floor)
+        summary.attribution = _attribute(RunReader(self.folder), summary)
         write_histograms(self.folder / HISTOGRAMS, self.recorder, measured_s)
-        _write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+        write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
         return summary
 
 
@@ -199,34 +214,19 @@ class RunReader:
         self.config = _decode(raw, RunConfig, folder / CONFIG)
 
     def results(self) -> Iterator[Result]:
-        """The results, one at a time. A last line that was cut off by a crash is left out.
+        """The results in the order in which they ended, one at a time.
+
+        A last line that was cut off by a crash is left out.
 
         Raises:
             ConfigurationError: any other line is damaged.
         """
-        yield from self._lines(RESULTS, Result)
-
-    def _lines(self, name: str, kind: type[_Line]) -> Iterator[_Line]:
-        decoder = msgspec.json.Decoder(kind)
-        path = self.folder / name
-        try:
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.endswith(b"\n"):
-                        return
-                    try:
-                        yield decoder.decode(line)
-                    except _UNREADABLE as error:
-                        raise ConfigurationError(f"{path}, line {number}: {error}") from error
-        except FileNotFoundError:
-            raise ConfigurationError(f"the run in {self.folder} never started: there are no results") from None
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+        return read_results(self.folder)
 
     def steps(self) -> Iterator[StepRecord]:
         """The engine's step log, one step at a time; nothing if the run has none."""
         if (self.folder / STEPS).exists():
-            yield from self._lines(STEPS, StepRecord)
+            yield from read_lines(self.folder / STEPS, StepRecord)
 
     def summary(self) -> Summary:
         """The saved summary; made from the results if the run never got to write one.
@@ -249,7 +249,12 @@ class RunReader:
             last_s = min(max(last_s, result.end_s), self.config.measured[1])
         summary = fill_summary(self.config.new_summary(), recorder, max(0.0, last_s - self.config.warmup_s))
         summary.is_complete = False
+        summary.attribution = _attribute(self, summary)
         return summary
+
+
+def _attribute(run: RunReader, summary: Summary) -> Attribution:
+    return attribute(run.results, summary, run.steps(), run.config.origin_s)
 
 
 def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
@@ -266,7 +271,7 @@ def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
         payload = histogram.encode().decode()
         maximum_ms = histogram.get_max_value() / 1e3
         lines.append(f"Tag={metric}.{traffic_class},0.000,{measured_s:.3f},{maximum_ms:.3f},{payload}")
-    _write_atomically(path, "\n".join([*lines, ""]).encode())
+    write_atomically(path, "\n".join([*lines, ""]).encode())
 
 
 def read_histograms(path: Path) -> dict[str, HdrHistogram]:
@@ -310,11 +315,11 @@ def _decode(raw: bytes, kind: type[_Versioned], path: Path) -> _Versioned:
         if version > SCHEMA_VERSION:
             raise ConfigurationError(f"{path} has schema version {version}; a newer abatch wrote it")
         return msgspec.json.decode(raw, type=kind)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"{path} is damaged: {error}") from error
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """A reader sees the old file or the whole new one, never half of it."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -9,7 +11,12 @@ from hdrh.histogram import HdrHistogram
 
 from ..engine.engine import EngineTotals
 from ..engine.parked_session import ParkingTotals
-from .recorder import Recorder
+from .attribution.findings import Attribution
+from .bootstrap import Interval, intervals, p50_ms, p99_ms, tail_ratio
+from .client_floor import floor_doubts
+from .client_summary import ClientSummary, client_doubts, lag_doubt
+from .expectation import FittedSizes, normalise
+from .recorder import JUDGED, Recorder
 
 SCHEMA_VERSION = 1
 FLAG_RATIO = 3.0
@@ -23,11 +30,20 @@ class Verdict(StrEnum):
 
     OK = "ok"
     FLAGGED = "FLAGGED"
+    BORDERLINE = "borderline"
+    """The interval of the ratio has 3 within it: another run might say otherwise."""
     TOO_FEW = "too few samples"
 
 
 class MetricSummary(msgspec.Struct, kw_only=True):
-    """One metric of one traffic class. `tail_ratio` is p99 / p50."""
+    """One metric of one traffic class. `tail_ratio` is p99 / p50.
+
+    Intervals are at 95%, by a block bootstrap over time; None for metrics that no verdict is about, and where a run is
+    too short to tell.
+
+    Attributes:
+        normalised_ratio: The tail ratio once each request is divided by what one of its size should take.
+    """
 
     count: int
     mean_ms: float
@@ -38,6 +54,10 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     max_ms: float
     tail_ratio: float
     verdict: Verdict
+    p50_interval_ms: Interval | None = None
+    p99_interval_ms: Interval | None = None
+    tail_ratio_interval: Interval | None = None
+    normalised_ratio: float | None = None
 
 
 class ParkingSummary(msgspec.Struct, kw_only=True):
@@ -133,6 +153,9 @@ class Summary(msgspec.Struct, kw_only=True):
         errors: Failed requests by class; they are in no latency histogram.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
+        expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
+        attribution: Why the tail is there.
+        client: What held up the client itself; None in virtual time.
         engine: What the server says of itself, where it is an `abatch serve`.
     """
 
@@ -165,11 +188,14 @@ class Summary(msgspec.Struct, kw_only=True):
     verdict_class: str = "all"
     warnings: list[str] = []
     metrics: dict[str, dict[str, MetricSummary]] = {}
+    expectation: FittedSizes | None = None
+    client: ClientSummary | None = None
+    attribution: Attribution | None = None
     engine: EngineSummary | None = None
 
 
-def summarise_metric(histogram: HdrHistogram) -> MetricSummary:
-    """Percentiles, tail ratio and verdict of one histogram of microseconds."""
+def summarise_metric(histogram: HdrHistogram, blocks: Sequence[Counter[int]] = ()) -> MetricSummary:
+    """Percentiles, tail ratio and verdict of one histogram of microseconds; intervals where its blocks are there."""
     count = histogram.get_total_count()
 
     def at(percentile: float) -> float:
@@ -177,10 +203,8 @@ def summarise_metric(histogram: HdrHistogram) -> MetricSummary:
 
     p50, p99 = at(50), at(99)
     ratio = p99 / p50 if p50 else 0.0
-    if count < MIN_SAMPLES:
-        verdict = Verdict.TOO_FEW
-    else:
-        verdict = Verdict.FLAGGED if ratio > FLAG_RATIO else Verdict.OK
+    found = intervals(blocks, (p50_ms, p99_ms, tail_ratio)) if count >= MIN_SAMPLES else None
+    of_p50, of_p99, of_ratio = found or (None, None, None)
     return MetricSummary(
         count=count,
         mean_ms=round(_mean_us(histogram) / 1e3, 3),
@@ -190,8 +214,20 @@ def summarise_metric(histogram: HdrHistogram) -> MetricSummary:
         p999_ms=at(99.9),
         max_ms=float(histogram.get_max_value()) / 1e3,
         tail_ratio=round(ratio, 3),
-        verdict=verdict,
+        verdict=_verdict(count, ratio, of_ratio),
+        p50_interval_ms=of_p50,
+        p99_interval_ms=of_p99,
+        tail_ratio_interval=of_ratio,
     )
+
+
+def _verdict(count: int, ratio: float, interval: Interval | None) -> Verdict:
+    if count < MIN_SAMPLES:
+        return Verdict.TOO_FEW
+    is_flagged = ratio > FLAG_RATIO
+    if interval is not None and any((end > FLAG_RATIO) != is_flagged for end in (interval.low, interval.high)):
+        return Verdict.BORDERLINE
+    return Verdict.FLAGGED if is_flagged else Verdict.OK
 
 
 def _mean_us(histogram: HdrHistogram) -> float:
@@ -228,7 +264,11 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.tokens_per_chunk = round(totals.chunk_tokens / totals.chunks, 3) if totals.chunks else 0.0
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
-        summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram)
+        blocks = recorder.blocks(metric, traffic_class) if metric in JUDGED else []
+        summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram, blocks)
+    summary.expectation, ratios = normalise(recorder.sample)
+    for (metric, traffic_class), ratio in ratios.items():
+        summary.metrics[metric][traffic_class].normalised_ratio = ratio
     return summary
 
 
@@ -243,6 +283,31 @@ def doubts(summary: Summary) -> list[str]:
         found.append(f"{failed:.1%} of the requests failed, and failures are often the slow ones")
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
         found.append(f"{late:.1%} were sent late: the client or --max-in-flight was the bottleneck")
+    if (dropped := summary.dropped_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
+        found.append(
+            f"{summary.dropped_arrivals} arrivals ({dropped:.1%}) were due and never sent: the client or "
+            "--max-in-flight was the bottleneck, and what is known of them are lower bounds"
+        )
+    if summary.client is not None:
+        found += client_doubts(summary.client)
+        found += floor_doubts(summary.client.floor, summary.offered_rate)
+    return found
+
+
+def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> str | None:
+    """Why one metric must not be read as the server's, though others may; None if nothing speaks against it."""
+    if summary.client is None:
+        return None
+    return lag_doubt(summary.client, summary.metrics[metric][traffic_class].p99_ms)
+
+
+def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) -> list[str]:
+    """All doubts: those about the run, then those about these metrics of a class, where it has them."""
+    found = doubts(summary)
+    for metric in metrics:
+        if traffic_class in summary.metrics.get(metric, {}):
+            problem = doubt_of_metric(summary, metric, traffic_class)
+            found += [f"{metric}: {problem}"] if problem else []
     return found
 
 

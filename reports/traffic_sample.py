@@ -6,10 +6,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from random import Random
 
 from ..engine.errors import ConfigurationError
-from ..workloads.arrivals import arrival_times
 from ..workloads.session import Session
 from ..workloads.workload import ClosedLoop, OpenLoop, Stream, Workload
 
@@ -87,6 +85,4 @@ def _started(stream: Stream, seed: int) -> Iterator[Session]:
 
 def _times(stream: Stream, seed: int) -> Iterator[float]:
     """As the load generator draws them, in whole microseconds."""
-    assert isinstance(stream.pacing, OpenLoop)
-    times = arrival_times(stream.pacing.arrival, stream.pacing.rate, Random(f"{seed}/{stream.name}/arrivals"))
-    return (round(time_s, 6) for time_s in times)
+    return (round(time_s, 6) for time_s in stream.arrivals(seed))

@@ -7,17 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.smollm2 import smollm2_folder
 
 # Nothing here may reach for a hub: what a test needs it makes, or fetches by itself.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ABATCH_API_KEY", None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `abatch calibrate` has found on this machine is not for tests to read, nor to write."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """A folder with the real weights of SmolLM2-135M-Instruct."""
-    from support.smollm2 import smollm2_folder
-
     return smollm2_folder()
 
 

@@ -57,9 +57,18 @@ def test_imports_are_relative_and_run_downward(path: Path) -> None:
             assert node.module.partition(".")[0] != "abatch", "imports inside are relative"
 
 
-@pytest.mark.parametrize("module", ["abatch.cli.main", "abatch.workloads.load_generator", "abatch.reports.console"])
-def test_the_client_loads_neither_torch_nor_transformers(module: str) -> None:
-    code = f"import {module}, sys; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+@pytest.mark.parametrize(
+    "module",
+    [
+        "abatch.cli.main",
+        "abatch.workloads.load_generator",
+        "abatch.reports.console",
+        "abatch.engine.null_server.server",
+    ],
+)
+def test_the_client_loads_nothing_of_the_engines_packages(module: str) -> None:
+    packages = ("torch", "transformers", "numpy", "jinja2", "prometheus_client")
+    code = f"import {module}, sys; print([name for name in {packages} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
 

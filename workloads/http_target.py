@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import re
 import uuid
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from .engine_metrics import EngineMetrics, read_engine_metrics
 from .prompts import PromptSizer
 from .target import Call, Reply
 
+REQUEST_ID_HEADER = "X-Request-ID"
+"""Servers and proxies write it into their logs, which a run can then be joined with."""
 _MAX_EVENT_BYTES = 16 << 20
 _DONE = b"[DONE]"
 _END_OF_BODY_S = 1.0
@@ -80,7 +83,8 @@ class HttpTarget:
         self.model = model
         self.takes_ignore_eos = True
         self.tells_sessions = tells_sessions
-        self._run_id = uuid.uuid4().hex[:8]  # sessions of an earlier run may be parked on the server
+        self.run_id = uuid.uuid4().hex[:8]  # sessions of an earlier run may be parked on the server
+        self._request_numbers = itertools.count()
         self.engine: EngineMetrics | None = None
         """What the engine behind it said of itself last, if it is one of ours."""
         self.warnings: list[str] = []
@@ -135,11 +139,11 @@ class HttpTarget:
         """See `Target.send`."""
         body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
         clock = asyncio.get_running_loop().time
+        reply.request_id = f"{self.run_id}-{next(self._request_numbers)}"
+        headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id}
         reply.sent_s = clock()
         try:
-            async with self._http.post(
-                self._url, data=body, headers={"Content-Type": "application/json"}, timeout=self._timeout
-            ) as response:
+            async with self._http.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
                 if response.status == 200:
                     await self._read_stream(response, reply)
                 else:
@@ -244,7 +248,7 @@ class HttpTarget:
         if self.tells_sessions and self.engine is not None:
             # Fields of our own engine: another server might refuse what it does not know.
             name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace
-            body |= {"session_id": f"{self._run_id}/{name}", "end_session": call.ends_session}
+            body |= {"session_id": f"{self.run_id}/{name}", "end_session": call.ends_session}
             if call.next_tool is not None:
                 body["next_tool"] = call.next_tool[:256]
         return body

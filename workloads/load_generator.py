@@ -7,22 +7,19 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
-from random import Random
+from dataclasses import dataclass, fields
 from typing import Any
 
-from .arrivals import arrival_times
 from .conversation import Conversation, PromptWriter
 from .prompts import PromptSizer
 from .result import Result
 from .run_limits import RunLimits
 from .session import Session, Turn
+from .share import WHOLE, Share, Slots, parts
 from .target import Call, Reply, Target
-from .workload import ClosedLoop, OpenLoop, Replay, Stream, Workload
+from .workload import Workload
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
-_CLOSED_LOOP_RAMP_S = 1.0
-"""Closed-loop sessions start spread over this time: all at once would measure a burst no user makes."""
 
 
 @dataclass(slots=True)
@@ -33,8 +30,16 @@ class RunCounts:
     in_flight: int = 0
     sessions_started: int = 0
     sessions_ended: int = 0
+    turns_succeeded: int = 0
+    turns_failed: int = 0
     turns_abandoned: int = 0
     """Turns that never became due, because their session had failed."""
+
+    @classmethod
+    def total(cls, parts: Iterable[RunCounts]) -> RunCounts:
+        """Of several processes together."""
+        parts = list(parts)
+        return cls(**{count.name: sum(getattr(part, count.name) for part in parts) for count in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class RunOutcome:
 
 
 class LoadGenerator:
-    """One replay of a workload. Create, then `run` once."""
+    """One replay of a workload, or of a process's share of it. Create, then `run` once."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class LoadGenerator:
         seed: int,
         sizer: PromptSizer,
         on_result: Callable[[Result], None],
+        share: Share = WHOLE,
     ) -> None:
         self.counts = RunCounts()
         self._workload = workload
@@ -66,9 +72,12 @@ class LoadGenerator:
         self._seed = seed
         self._writer = PromptWriter(seed, sizer)
         self._on_result = on_result
-        self._places = asyncio.Semaphore(limits.max_in_flight) if limits.max_in_flight else None
+        self._share = share
+        self._places = asyncio.Semaphore(share.part(limits.max_in_flight)) if limits.max_in_flight else None
         self._sessions_left = (
-            itertools.repeat(None) if limits.num_sessions is None else iter(range(limits.num_sessions))
+            itertools.repeat(None)
+            if limits.num_sessions is None
+            else iter(range(share.num_sessions(workload, limits.num_sessions)))
         )
         self._sessions: dict[asyncio.Task[bool], None] = {}
         """Those that are alive. Not a set: the order in which they are cut off is part of a repeatable run."""
@@ -96,7 +105,7 @@ class LoadGenerator:
         now_s = asyncio.get_running_loop().time()
         self._origin_s = now_s if origin_s is None else origin_s
         await asyncio.sleep(self._origin_s - now_s)
-        starters = [asyncio.create_task(self._start_sessions(stream)) for stream in self._workload.streams]
+        starters = [asyncio.create_task(starting) for starting in self._starting()]
         try:
             await self._first_of(self._limits.duration_s, self._stopping.wait(), self._until_all_ended(starters))
             self._end_sending()
@@ -131,19 +140,13 @@ class LoadGenerator:
         while self._sessions:
             await asyncio.wait(self._sessions)
 
-    async def _start_sessions(self, stream: Stream) -> None:
-        sessions = stream.sessions(self._seed)
-        match stream.pacing:
-            case OpenLoop(rate, arrival):
-                times = arrival_times(arrival, rate, Random(f"{self._seed}/{stream.name}/arrivals"))
-                await self._start_at(zip(times, sessions, strict=False))
-            case Replay(speed):
-                await self._start_at(((session.start_s or 0.0) / speed, session) for session in sessions)
-            case ClosedLoop(concurrency):
-                slots = [
-                    self._keep_busy(sessions, _CLOSED_LOOP_RAMP_S * slot / concurrency) for slot in range(concurrency)
-                ]
-                await asyncio.gather(*slots)
+    def _starting(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What starts the sessions, stream by stream."""
+        for part in parts(self._workload, self._seed, self._share, self._limits.num_sessions):
+            yield self._keep_all_busy(part) if isinstance(part, Slots) else self._start_at(part.timed)
+
+    async def _keep_all_busy(self, slots: Slots) -> None:
+        await asyncio.gather(*(self._keep_busy(slots.sessions, start_s) for start_s in slots.starts_s))
 
     async def _start_at(self, timed: Iterator[tuple[float, Session]]) -> None:
         """Sessions at given times, in order."""
@@ -274,6 +277,8 @@ class LoadGenerator:
         finally:
             self.counts.in_flight -= 1
             result = self._result(session, index, due_s, reply, pause_s, is_cut=is_cut)
+            self.counts.turns_failed += result.error is not None
+            self.counts.turns_succeeded += result.error is None and not result.censored
             self._on_result(result)
         return result, "".join(reply.text)
 
@@ -295,6 +300,7 @@ class LoadGenerator:
             turn_index=index,
             traffic_class=session.traffic_class,
             due_s=round(due_s, 6),
+            request_id=reply.request_id,
             sent_s=since_origin(reply.sent_s),
             first_s=since_origin(reply.first_s),
             end_s=since_origin(reply.finished_s if has_ended else None) or round(self.elapsed_s, 6),

@@ -12,6 +12,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     Attributes:
         due_s: When it should have been sent. All latencies count from here.
+        request_id: The X-Request-ID that was sent along, its own for each; None if it was not sent, or not by HTTP.
         sent_s: When its bytes were handed to the connection; None if it never was (it was dropped).
         first_s: When the first chunk with content came.
         tool: Whose result it brought.
@@ -28,6 +29,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     traffic_class: str
     due_s: float
     end_s: float
+    request_id: str | None = None
     sent_s: float | None = None
     first_s: float | None = None
     gaps_us: list[int] = []

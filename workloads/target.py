@@ -37,6 +37,8 @@ class Reply:
     Times are of the event loop's clock.
     """
 
+    request_id: str | None = None
+    """What the server was told to call it, where it was told: what its log is joined by."""
     sent_s: float | None = None
     first_s: float | None = None
     last_s: float | None = None

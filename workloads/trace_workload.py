@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from ..engine.errors import ConfigurationError
@@ -10,7 +10,7 @@ from .scales import Scales
 from .session import Session
 from .traces.fit import fit
 from .traces.trace import Trace
-from .workload import ClosedLoop, OpenLoop, Replay, Stream, Workload
+from .workload import ClosedLoop, OpenLoop, Replay, Stream, Workload, picked
 
 _CONCURRENCY = 8
 """Live sessions of a trace that does not say when they start."""
@@ -51,8 +51,9 @@ def trace_workload(
     else:
         pacing = ClosedLoop(concurrency or _CONCURRENCY)
 
-    def sessions(seed: int) -> Iterator[Session]:
-        return (fit(session, scales, Random(f"{seed}/{session.session_id}")) for session in trace.sessions())
+    def supply(seed: int, numbers: Iterable[int]) -> Iterator[Session]:
+        sessions = picked(trace.sessions(), numbers)
+        return (fit(session, scales, Random(f"{seed}/{session.session_id}")) for session in sessions)
 
     name = trace.path.stem
-    return Workload(name, f"{trace.format} trace", (Stream(name, sessions, pacing),))
+    return Workload(name, f"{trace.format} trace", (Stream(name, supply, pacing),))

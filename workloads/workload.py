@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from random import Random
+from typing import TypeVar
 
 from ..engine.errors import ConfigurationError
-from .arrivals import check_arrival
+from .arrivals import arrival_times, check_arrival
 from .session import Session
 
 
@@ -44,17 +45,33 @@ class Replay:
 Pacing = ClosedLoop | OpenLoop | Replay
 SessionFactory = Callable[[Random, str], Session]
 """Draws a session with the given id."""
-Supply = Callable[[int], Iterator[Session]]
-"""The sessions there are under a seed, in order. A preset has no end of them, a trace has."""
+Supply = Callable[[int, Iterable[int]], Iterator[Session]]
+"""The sessions of some numbers (from 0, ascending) under a seed. A preset has no end of them, a trace has.
+
+Those in between are not drawn: of several processes that send a workload, each draws its own.
+"""
+_Item = TypeVar("_Item")
 
 
 def drawn(name: str, make_session: SessionFactory) -> Supply:
     """Sessions without end, each a function of seed, name and number only: every run and every shard agrees on it."""
 
-    def sessions(seed: int) -> Iterator[Session]:
-        return (make_session(Random(f"{seed}/{name}/{index}"), f"{name}-{index}") for index in count())
+    def supply(seed: int, numbers: Iterable[int]) -> Iterator[Session]:
+        return (make_session(Random(f"{seed}/{name}/{number}"), f"{name}-{number}") for number in numbers)
 
-    return sessions
+    return supply
+
+
+def picked(items: Iterable[_Item], numbers: Iterable[int]) -> Iterator[_Item]:
+    """The items in these places (ascending), for as long as there are any."""
+    rest, place = iter(items), 0
+    for number in numbers:
+        for item in islice(rest, number - place, number - place + 1):
+            yield item
+            break
+        else:
+            return
+        place = number + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +82,18 @@ class Stream:
     """
 
     name: str
-    sessions: Supply
+    supply: Supply
     pacing: Pacing
     share: float | None = None
+
+    def sessions(self, seed: int, numbers: Iterable[int] | None = None) -> Iterator[Session]:
+        """Its sessions in order, or those of some numbers (see `Supply`)."""
+        return self.supply(seed, count() if numbers is None else numbers)
+
+    def arrivals(self, seed: int) -> Iterator[float]:
+        """When the sessions of an open loop start, in seconds since the run began; without end."""
+        assert isinstance(self.pacing, OpenLoop)
+        return arrival_times(self.pacing.arrival, self.pacing.rate, Random(f"{seed}/{self.name}/arrivals"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +151,7 @@ class Workload:
 
     def _paced(self, kind: type[ClosedLoop] | type[OpenLoop], pacing: ClosedLoop | OpenLoop, option: str) -> Workload:
         if self._is_mix:
-            return replace(self, streams=mix(pacing, [(s.share or 0.0, s.name, s.sessions) for s in self.streams]))
+            return replace(self, streams=mix(pacing, [(s.share or 0.0, s.name, s.supply) for s in self.streams]))
         is_single = len(self.streams) == 1
         if not is_single and not any(isinstance(stream.pacing, kind) for stream in self.streams):
             raise ConfigurationError(f"{option} does not apply to the workload {self.name!r}")
@@ -150,8 +176,8 @@ def mix(pacing: ClosedLoop | OpenLoop, parts: Sequence[tuple[float, str, Supply]
     else:
         paces = [ClosedLoop(count) for count in _apportion(pacing.concurrency, shares)]
     return tuple(
-        Stream(name, sessions, pace, share)
-        for (share, name, sessions), pace in zip(parts, paces, strict=True)
+        Stream(name, supply, pace, share)
+        for (share, name, supply), pace in zip(parts, paces, strict=True)
         if pace != ClosedLoop(0)
     )
 

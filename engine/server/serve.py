@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-import socket
-import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from ..config import EngineConfig
 from ..engine_client import EngineClient
-from ..errors import ConfigurationError, EngineDeadError
+from ..errors import EngineDeadError
 from ..generation import TextGenerator
+from ..listening import BACKLOG, Listening, base_url
 from ..messages import Ready
 from ..metrics import ServerMetrics
 from .app import make_app
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from ..tokenizer import ChatTokenizer
 
 _log = logging.getLogger("abatch.server")
-_BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +32,15 @@ class ServerConfig:
     """How the API is served.
 
     Attributes:
-        fd: A listening socket inherited from the parent, instead of `host` and `port`.
-        exit_on_eof: Shut down when standard input ends, as it does when the process that launched us is gone.
+        listening: Where, and when it stops.
         drain_timeout_s: How long a shutdown waits for what was accepted.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    fd: int | None = None
+    listening: Listening = field(default_factory=Listening)
     api_key: str | None = None
     served_model_name: str | None = None
     max_body_bytes: int = 16 << 20
     drain_timeout_s: float = 30.0
-    exit_on_eof: bool = False
 
 
 async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Callable[[str, Ready], None]) -> None:
@@ -64,13 +56,8 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
             /health had been red, until somebody stopped the server.
     """
-    listener = _listen(config)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if config.exit_on_eof:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, stop)
+    listener = config.listening.bind()  # before the model is loaded: a port in use is found out at once
+    stop = config.listening.stop_event()
     # In a thread, while the engine's process imports torch and loads the model.
     loading = asyncio.create_task(asyncio.to_thread(_load_tokenizer, engine_config))
     # Where the engine cannot start either, its reason is the one to tell; this one must count as looked at.
@@ -88,9 +75,8 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-            host, port = listener.getsockname()[:2]
-            on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", engine.ready)
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            on_ready(base_url(listener), engine.ready)
             await stop.wait()
             engine_died = not engine.is_alive
             await _drain(state, config.drain_timeout_s, stop)
@@ -137,28 +123,3 @@ async def _drain(state: ServerState, timeout_s: float, stop: asyncio.Event) -> N
     if not (drained.done() and drained.result()):
         drained.cancel()
         _log.warning("stopped with %d requests unfinished", engine.num_pending)
-
-
-def _on_stdin(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        stop.set()
-
-
-def _listen(config: ServerConfig) -> socket.socket:
-    """Bind before the model is loaded: a port in use is found out at once, not after minutes."""
-    if config.fd is not None:
-        try:
-            return socket.socket(fileno=config.fd)
-        except OSError as error:
-            raise ConfigurationError(f"--fd {config.fd} is not a listening socket: {error.strerror}") from error
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.host, config.port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"cannot listen on {config.host}:{config.port}: {reason}") from error
-    return listener

@@ -24,6 +24,7 @@ from support.cli import abatch
         (["bench", "--arrival", "sometimes", "--request-rate", "1"], "--arrival"),
         (["bench", "--context-scale", "0"], "--context-scale"),
         (["bench", "--header", "nocolon"], "--header"),
+        (["bench", "--url", "http://127.0.0.1:1", "--header", "x-request-id: mine"], "results.jsonl"),
         (["bench", "--require", "ttft.p99 < fast"], "column 12"),
         (["bench", "--batching", "sometimes"], "--batching"),
         (["bench", "--kv-memory", "lots"], "2GiB"),
@@ -71,6 +72,22 @@ from support.cli import abatch
         (["bench", "--trace", "no-such.jsonl"], "no-such.jsonl"),
         (["bench", "--trace-speed", "2"], "--trace"),
         (["bench", "--skip-bad-rows"], "--trace"),
+        (["calibrate", "--request-rate", "0"], "--request-rate"),
+        (["calibrate", "--request-rate", "5", "--duration", "-1"], "--duration must be above 0, not -1"),
+        (["calibrate", "--request-rate", "5", "--max-rate", "9"], "not both"),
+        (["calibrate", "--max-rate", "0"], "--max-rate"),
+        (["calibrate", "--duration", "5"], "--request-rate"),
+        (["calibrate", "--url", "http://127.0.0.1:1"], "--url needs --request-rate"),
+        (["calibrate", "--url", "localhost:1", "--request-rate", "5"], "http://"),
+        (["calibrate", "--model", "m", "--request-rate", "5"], "--url"),
+        (["null-server", "--ttft", "-1"], "--ttft"),
+        (["null-server", "--jitter", "nan"], "--jitter"),
+        (["null-server", "--burst", "0"], "--burst"),
+        (["null-server", "--prefill-rate", "0"], "--prefill-rate"),
+        (["null-server", "--error-rate", "0.6", "--reset-rate", "0.6"], "--error-rate and --reset-rate"),
+        (["null-server", "--block"], "--freeze-at"),
+        (["null-server", "--host", "256.256.256.256", "--log", "truth.jsonl"], "256.256.256.256"),
+        (["null-server", "--log", "/no/such/folder/truth.jsonl"], "--log"),
         (["compare", "--batching", "async,batchy"], "--batching"),
         (["compare", "--batching", "async,async"], "--batching"),
     ],
@@ -113,7 +130,16 @@ def test_a_server_that_cannot_be_as_asked_is_exit_2_with_its_own_words(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["serve", "--help"], ["bench", "-h"], ["report", "--help"], ["compare", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        ["-h"],
+        ["serve", "--help"],
+        ["bench", "-h"],
+        ["report", "--help"],
+        ["compare", "-h"],
+        ["null-server", "-h"],
+    ],
 )
 def test_help(arguments: list[str]) -> None:
     result = abatch(*arguments)

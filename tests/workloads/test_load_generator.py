@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,7 +16,7 @@ from abatch.workloads.result import Result
 from abatch.workloads.run_limits import RunLimits
 from abatch.workloads.session import Pause, Session, SharedPrefix, Turn
 from abatch.workloads.target import Call, Reply
-from abatch.workloads.workload import ClosedLoop, OpenLoop, Pacing, Replay, Stream, Workload, drawn
+from abatch.workloads.workload import ClosedLoop, OpenLoop, Pacing, Replay, Stream, Workload, drawn, picked
 
 
 class ScriptedTarget:
@@ -319,16 +319,18 @@ async def test_a_turn_waits_for_pause_gap_tick_and_children() -> None:
 
 
 async def test_a_replay_starts_sessions_when_the_trace_does_and_ends_with_it() -> None:
-    def sessions(_: int) -> Iterator[Session]:
-        for index, start_s in enumerate([0.0, 0.1, 0.1, 0.4]):
-            yield Session(str(index), "test", (Turn(1, 1),), start_s=start_s)
+    starts_s = [0.0, 0.1, 0.1, 0.4]
+    recorded = [Session(str(index), "test", (Turn(1, 1),), start_s=at_s) for index, at_s in enumerate(starts_s)]
+
+    def supply(_: int, numbers: Iterable[int]) -> Iterator[Session]:
+        return picked(recorded, numbers)
 
     for pacing, expected in ((Replay(), [0.0, 0.1, 0.1, 0.4]), (Replay(2.0), [0.0, 0.05, 0.05, 0.2])):
-        load = Workload("test", "", (Stream("test", sessions, pacing),))
+        load = Workload("test", "", (Stream("test", supply, pacing),))
         results, outcome, _ = await replay(load, ScriptedTarget(), duration_s=60)
         assert [result.due_s for result in results] == pytest.approx(expected)
         assert outcome.total_s < 1
-    load = Workload("test", "", (Stream("test", sessions, ClosedLoop(3)),))
+    load = Workload("test", "", (Stream("test", supply, ClosedLoop(3)),))
     results, outcome, _ = await replay(load, ScriptedTarget(), duration_s=60)
     assert len(results) == 4
     assert outcome.total_s < 2

@@ -1,0 +1,238 @@
+"""`abatch calibrate`."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from ..engine.errors import ConfigurationError
+from ..engine.null_server.truth import read_truths
+from ..reports.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
+from ..reports.calibration_console import print_point, search_heading, search_line
+from ..reports.calibration_file import Calibration, save_calibration
+from ..reports.run_file import RunReader, provenance, started_now
+from ..workloads.http_target import normalise_url
+from .exit_codes import ExitCode
+from .measure import Plan, run
+from .progress import Progress
+from .rate_search import Found, Limit, highest_rate
+from .targets import NullServer, RemoteServer
+from .traffic import TRAFFIC_OPTIONS, make_traffic
+from .workers import MOST_WORKERS
+
+_WARMUP_S = 0.5
+_DRAIN_S = 2.0
+"""A request takes a quarter of a second; what takes eight times as long is lost anyway."""
+_DURATION_S = 10.0
+_SEARCH_DURATION_S = 4.0
+_SEARCH_LIMIT_S = 60.0
+_SEARCH_POINT_S = 7.0
+"""What a point takes at most, with its server's start: none is begun that would not end within the limit."""
+
+
+class _PointReport(msgspec.Struct, kw_only=True):
+    """What --json prints of one rate."""
+
+    is_trusted: bool
+    point: Point
+
+
+class _SearchReport(msgspec.Struct, kw_only=True):
+    """What --json prints of a search. `failed_rate` is the lowest that failed above the highest trusted."""
+
+    max_trusted_rate: float | None
+    failed_rate: float | None
+    limit: Limit
+    points: list[Point]
+    saved_in: str | None
+
+
+def calibrate(
+    request_rate: Annotated[
+        float | None, typer.Option("--request-rate", "-r", help="Measure at this rate. Default: find the highest.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", "-d", help=f"Seconds, with --request-rate. Default: {_DURATION_S:g}.")
+    ] = None,
+    max_rate: Annotated[float | None, typer.Option(help="Search no higher than this. Default: 5000.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that send, as abatch bench would have them.")
+    ] = 1,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", "--base-url", help="Send to this server instead: then only start delay, lag and CPU."),
+    ] = None,
+    model_name: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model to ask for, with --url. Default: the first.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="ABATCH_API_KEY", show_envvar=True, help="Bearer token, with --url.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """What the client itself adds on this machine, and up to which rate it can be trusted.
+
+    Sends 50 input and 20 output tokens a request, at a constant rate, to abatch null-server (ttft 50 ms, itl 10 ms),
+    and holds every result against that server's own log.
+
+    Trusted at a rate: start delay p99 under 2 ms, e2e p99 within 2% of the server's log, at most 1% of the requests
+    late, and no doubts of any report.
+
+    The highest trusted rate is kept in $XDG_CACHE_HOME/abatch/calibration.json: abatch bench says when it is exceeded.
+
+    With --request-rate the exit code is 4 if the client cannot be trusted at that rate.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
+    progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
+    remote = None
+    if url is not None:
+        if request_rate is None:
+            raise ConfigurationError(
+                "--url needs --request-rate: a search would load that server until one of the two gives in"
+            )
+        normalise_url(url)
+        remote = RemoteServer(url=url, model=model_name, api_key=api_key, headers={}, timeout_s=60.0)
+    elif model_name is not None:
+        raise ConfigurationError("--model is for a server at --url")
+    meter = _Meter(progress, workers, remote)
+    try:
+        if request_rate is None:
+            if duration is not None:
+                raise ConfigurationError("--duration is for --request-rate; a search sends for 4 s at each rate")
+            _search(meter, 5000.0 if max_rate is None else max_rate, console, as_json=as_json)
+            return
+        if max_rate is not None:
+            raise ConfigurationError("give --request-rate or --max-rate, not both")
+        point = meter.measure(request_rate, _DURATION_S if duration is None else duration)
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if as_json:
+        _print_json(_PointReport(is_trusted=not point.failed and point.has_truth, point=point))
+    else:
+        print_point(console, point)
+    raise typer.Exit(ExitCode.RULE_INCONCLUSIVE if point.failed else ExitCode.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    """Measures the client at a rate, each time against a null server of its own, or always against the same server."""
+
+    progress: Progress
+    workers: int
+    remote: RemoteServer | None = None
+
+    def measure(self, request_rate: float, duration_s: float) -> Point:
+        """A run at this rate.
+
+        Raises:
+            ConfigurationError: rate or duration are out of range.
+            AbatchError: the server cannot be started or reached.
+            KeyboardInterrupt: before the end.
+        """
+        if not duration_s > 0:
+            raise ConfigurationError(f"--duration must be above 0, not {duration_s:g}")
+        options = {option.name: option.default for option in TRAFFIC_OPTIONS} | {
+            "workload": "chat-short",
+            "turns": 1,
+            "input_len": INPUT_TOKENS,
+            "output_len": OUTPUT_TOKENS,
+            "request_rate": request_rate,
+            "arrival": "constant",
+            "warmup": _WARMUP_S,
+            "duration": _WARMUP_S + duration_s,
+            "drain": _DRAIN_S,
+        }
+        traffic = make_traffic(options)
+        with tempfile.TemporaryDirectory(prefix="abatch-calibrate-") as folder:
+            log = Path(folder) / "truth.jsonl"
+            source = self.remote or NullServer(ttft_ms=TTFT_MS, itl_ms=ITL_MS, log=log)
+            # No floor: what is being measured must not depend on what was measured before.
+            plan = Plan(
+                traffic=traffic, source=source, folder=Path(folder) / "run", options=options, workers=self.workers
+            )
+            summary, run_folder = run(plan, self.progress)
+            if not summary.is_complete:
+                raise KeyboardInterrupt
+            truths = None if self.remote is not None else read_truths(log)
+            return make_point(request_rate, summary, RunReader(run_folder).results(), truths)
+
+
+def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) -> None:
+    """Find the highest trusted rate, a line for each that is tried, and keep it."""
+    if not 0 < max_rate < 1e6:
+        raise ConfigurationError(f"--max-rate must be above 0, not {max_rate:g}")
+    points: list[Point] = []
+    deadline_s = time.monotonic() + _SEARCH_LIMIT_S
+
+    def is_trusted(rate: float) -> bool:
+        point = meter.measure(rate, _SEARCH_DURATION_S)
+        points.append(point)
+        if not as_json:
+            console.print(search_line(point), soft_wrap=True)
+        return not point.failed
+
+    if not as_json:
+        console.print(search_heading(), soft_wrap=True)
+    found = highest_rate(
+        is_trusted, max_rate=max_rate, has_time=lambda: time.monotonic() + _SEARCH_POINT_S < deadline_s
+    )
+    best = [point for point in points if point.request_rate == found.rate and not point.failed]
+    saved_in, problem = _save(found, best[-1], meter.workers) if best else (None, "nothing to keep")
+    if as_json:
+        _print_json(
+            _SearchReport(
+                max_trusted_rate=found.rate,
+                failed_rate=found.failed_rate,
+                limit=found.limit,
+                points=points,
+                saved_in=saved_in,
+            )
+        )
+        return
+    console.print()
+    console.print(_conclusion(found, points))
+    if best:
+        console.print(f"saved in {saved_in}" if saved_in else f"not saved: {problem}", soft_wrap=True)
+
+
+def _save(found: Found, point: Point, workers: int) -> tuple[str | None, str]:
+    """Where the calibration is, or why it is nowhere: the user has the result all the same."""
+    calibration = Calibration(
+        calibrated_at=started_now(),
+        provenance=provenance(),
+        workers=workers,
+        max_trusted_rate=point.request_rate,
+        limit=found.limit,
+        point=point,
+    )
+    try:
+        return str(save_calibration(calibration)), ""
+    except OSError as error:
+        return None, f"{error.filename}: {error.strerror}"
+
+
+def _conclusion(found: Found, points: list[Point]) -> str:
+    if found.rate is None:
+        rate = points[-1].request_rate if points else 0.0
+        return f"NOT TRUSTED at {rate:g} requests/s: give the client processors of its own, then calibrate again"
+    text = f"TRUSTED up to {found.rate:g} requests/s of {OUTPUT_TOKENS} output tokens"
+    if found.limit is Limit.MAX_RATE:
+        return f"{text}, and perhaps beyond: --max-rate ended the search"
+    if found.limit is Limit.TIME:
+        failed = f"; {found.failed_rate:g}/s failed" if found.failed_rate else ""
+        return f"{text}, and perhaps beyond: the time limit ended the search{failed}"
+    text += f"; {found.failed_rate:g}/s failed twice"
+    if any(point.server_was_slow for point in points if point.request_rate == found.failed_rate):
+        text += ", where the null server was slow too: the limit may be its"
+    return text
+
+
+def _print_json(report: msgspec.Struct) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())

@@ -1,0 +1,96 @@
+"""`abatch null-server`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..engine.errors import ConfigurationError
+from ..engine.listening import Listening
+from ..engine.null_server.behaviour import Behaviour
+from ..engine.null_server.truth import OnTruth, truth_log
+
+_FAULTS = "Faults"
+
+
+def null_server(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="Listening socket inherited from the parent.")] = None,
+    exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
+    drain_timeout: Annotated[float, typer.Option(hidden=True, help="As every server of ours has it.")] = 0.0,
+    ttft: Annotated[float, typer.Option(help="Milliseconds to the first chunk.")] = 50.0,
+    itl: Annotated[float, typer.Option(help="Milliseconds between chunks.")] = 10.0,
+    jitter: Annotated[float, typer.Option(help="Coefficient of variation of both; 0: always the same.")] = 0.0,
+    prefill_rate: Annotated[
+        float | None, typer.Option(help="Prompt tokens per second, on top of --ttft. A word is a token.")
+    ] = None,
+    tokens_per_chunk: Annotated[int, typer.Option(help="Tokens in a chunk.")] = 1,
+    burst: Annotated[int, typer.Option(help="Chunks held back and sent together, as a buffering proxy does.")] = 1,
+    header_delay: Annotated[float, typer.Option(help="Milliseconds before the response's headers.")] = 0.0,
+    freeze_at: Annotated[
+        float | None,
+        typer.Option(help="Stand still this many seconds after the first request ...", rich_help_panel=_FAULTS),
+    ] = None,
+    freeze_for: Annotated[float, typer.Option(help="... for so many seconds.", rich_help_panel=_FAULTS)] = 2.0,
+    block: Annotated[
+        bool,
+        typer.Option(
+            "--block",
+            help="Freeze by blocking the server's own loop: its log will not see what waited.",
+            rich_help_panel=_FAULTS,
+        ),
+    ] = False,
+    stall_every: Annotated[
+        int | None,
+        typer.Option(help="Every so many requests, one stands still in its middle ...", rich_help_panel=_FAULTS),
+    ] = None,
+    stall_for: Annotated[float, typer.Option(help="... for so many seconds.", rich_help_panel=_FAULTS)] = 1.0,
+    error_rate: Annotated[float, typer.Option(help="Share of requests answered 500.", rich_help_panel=_FAULTS)] = 0.0,
+    reset_rate: Annotated[
+        float, typer.Option(help="Share of requests whose connection is cut half way.", rich_help_panel=_FAULTS)
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of jitter and faults.")] = 0,
+    log: Annotated[
+        Path | None, typer.Option(help="Write what was truly done to this new file, a request a line.")
+    ] = None,
+) -> None:
+    """Serve an API that computes nothing and behaves exactly as told: to test a load generator against.
+
+    Chat completions only. Times are kept to about a millisecond; --log has what they really were.
+    """
+    from ..engine.null_server.server import NullServer, serve_null  # aiohttp's server, which no other command needs
+
+    behaviour = Behaviour(
+        ttft_s=ttft / 1e3,
+        prefill_tokens_per_s=prefill_rate,
+        itl_s=itl / 1e3,
+        jitter=jitter,
+        tokens_per_chunk=tokens_per_chunk,
+        burst=burst,
+        header_delay_s=header_delay / 1e3,
+        freeze_at_s=freeze_at,
+        freeze_for_s=freeze_for if freeze_at is not None else 0.0,
+        stall_every=stall_every,
+        stall_for_s=stall_for if stall_every is not None else 0.0,
+        error_rate=error_rate,
+        reset_rate=reset_rate,
+        seed=seed,
+    )
+    if block and freeze_at is None:
+        raise ConfigurationError("--block says how to freeze; --freeze-at says when")
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    listening = Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof)
+    with listening.bind() as listener, contextlib.ExitStack() as files:  # in this order: no log if the port is in use
+        on_truth: OnTruth | None = files.enter_context(truth_log(log)) if log is not None else None
+        server = NullServer(behaviour, blocks=block, on_truth=on_truth)
+
+        def on_ready(url: str) -> None:
+            console.print(f"abatch: null server at {url} (Ctrl-C stops it)")
+
+        asyncio.run(serve_null(server, listener, listening, on_ready))

@@ -1,0 +1,85 @@
+"""What a run and its workers say to each other (see `engine.child_process`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..workloads.client_watch import ClientAudit
+from ..workloads.engine_metrics import EngineMetrics
+from ..workloads.http_connection import Connection
+from ..workloads.load_generator import RunCounts
+from ..workloads.prompts import PromptSizer
+from ..workloads.share import Share
+
+
+class Start(msgspec.Struct, tag=True, kw_only=True):
+    """First message to a worker: what to send where. Only here are secrets told.
+
+    Attributes:
+        traffic: The values of the traffic options, of which it makes the traffic itself.
+        model: With the next three, what the run found out of the server.
+        run_id: Of no other worker.
+        results: The file of its results.
+        measured: From when to when throughput counts, in seconds since the run began.
+    """
+
+    share: Share
+    traffic: dict[str, Any]
+    connection: Connection
+    model: str
+    takes_ignore_eos: bool
+    engine: EngineMetrics | None
+    sizer: PromptSizer
+    run_id: str
+    results: str
+    measured: tuple[float, float]
+
+
+class Go(msgspec.Struct, tag=True):
+    """The run begins at this time of the machine's monotonic clock."""
+
+    origin_s: float
+
+
+class Stop(msgspec.Struct, tag=True):
+    """End now, with what there is."""
+
+
+class Ready(msgspec.Struct, tag=True):
+    """It can go."""
+
+
+class Counted(msgspec.Struct, tag=True):
+    """How far it has got."""
+
+    counts: RunCounts
+
+
+class Ended(msgspec.Struct, tag=True, kw_only=True):
+    """Last message: what came of its share.
+
+    Attributes:
+        recorder: A `Recorder`, pickled. Its size does not grow with the run.
+        num_skipped: Bad rows of the trace left out.
+    """
+
+    sending_s: float
+    counts: RunCounts
+    audit: ClientAudit
+    recorder: bytes
+    num_skipped: int
+
+
+class Failed(msgspec.Struct, tag=True):
+    """Last message: what was asked for cannot be, and why; one line for the user."""
+
+    message: str
+
+
+ToWorker = Start | Go | Stop
+FromWorker = Ready | Counted | Ended | Failed
+
+to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

@@ -1,0 +1,130 @@
+"""One of several processes that send a run's traffic: `python -m abatch.cli.worker_process FD`, started by `Workers`.
+
+It sends, times and records its share as a run with one process would, into a file of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from ..engine.child_process import frame, receive
+from ..engine.errors import AbatchError
+from ..reports.recorder import Recorder
+from ..reports.result_log import ResultLog
+from ..workloads.client_watch import ClientWatch
+from ..workloads.http_target import HttpTarget
+from ..workloads.load_generator import LoadGenerator
+from ..workloads.result import Result
+from .traffic import make_traffic
+from .worker_messages import Counted, Ended, Failed, Go, Ready, Start, Stop, to_worker_decoder
+
+_COUNT_EVERY_S = 0.5
+
+
+class _Worker:
+    def __init__(self, start: Start, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._start = start
+        self._reader = reader
+        self._writer = writer
+
+    async def work(self) -> None:
+        """From the first message to the last."""
+        try:
+            target = await self._start.connection.open(self._start.model)
+            try:
+                await self._send_share(target)
+            finally:
+                await target.close()
+        except AbatchError as error:
+            self._say(Failed(str(error)))
+        await self._writer.drain()
+
+    async def _send_share(self, target: HttpTarget) -> None:
+        start = self._start
+        target.takes_ignore_eos, target.engine, target.run_id = start.takes_ignore_eos, start.engine, start.run_id
+        traffic = make_traffic(start.traffic)
+        self._say(Ready())
+        go = await receive(self._reader, to_worker_decoder)
+        if not isinstance(go, Go):
+            return
+        recorder = Recorder(start.measured)
+        with closing(ResultLog(Path(start.results))) as log:
+
+            def on_result(result: Result) -> None:
+                recorder.add(result)
+                log.add(result)
+
+            generator = LoadGenerator(
+                traffic.workload,
+                target,
+                traffic.limits,
+                seed=traffic.seed,
+                sizer=start.sizer,
+                on_result=on_result,
+                share=start.share,
+            )
+            watch = ClientWatch()
+            limits = traffic.limits
+            beside = [
+                asyncio.create_task(watch.run(limits.warmup_s, limits.duration_s, go.origin_s)),
+                asyncio.create_task(self._obey(generator)),
+                asyncio.create_task(self._count(generator)),
+            ]
+            try:
+                outcome = await generator.run(go.origin_s)
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+        self._say(
+            Ended(
+                sending_s=outcome.sending_s,
+                counts=generator.counts,
+                audit=watch.audit(),
+                recorder=pickle.dumps(recorder),
+                num_skipped=traffic.trace.num_skipped if traffic.trace is not None else 0,
+            )
+        )
+
+    async def _obey(self, generator: LoadGenerator) -> None:
+        while await receive(self._reader, to_worker_decoder) == Stop():
+            generator.stop()
+        os._exit(1)  # whoever started us is gone, and what has ended is on disk
+
+    async def _count(self, generator: LoadGenerator) -> None:
+        while True:
+            await asyncio.sleep(_COUNT_EVERY_S)
+            self._say(Counted(generator.counts))
+
+    def _say(self, message: msgspec.Struct) -> None:
+        self._writer.write(frame(message))
+
+
+async def _work(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection)
+    with closing(writer):
+        start = await receive(reader, to_worker_decoder)
+        if isinstance(start, Start):
+            await _Worker(start, reader, writer).work()
+
+
+def main() -> None:
+    """Work for whoever holds the other end of the socket whose file descriptor is the first argument."""
+    # Service managers send SIGTERM to every process there is. Whoever started us ends us: with a message, or by
+    # closing the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    asyncio.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What a null server does with a request, worked out beforehand: when each of its chunks is due."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from ..errors import ConfigurationError
+
+_BURST_GAP_S = 0.001
+"""Between the chunks of a burst: events of their own, and as close as a loop's timers can tell them apart, so that most
+reach the client in reads of their own."""
+
+
+class Fault(StrEnum):
+    """How an answer goes wrong."""
+
+    ERROR = "error"
+    """Status 500, at the time at which the headers would have come."""
+    RESET = "reset"
+    """The connection is cut after half of the chunks, when the next is due; of a whole answer nothing is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer. Times are seconds on the clock that the request's arrival was given in.
+
+    Attributes:
+        header_s: When the response begins.
+        chunk_s: When each chunk is written, in order.
+        tokens: In each of them.
+    """
+
+    header_s: float
+    chunk_s: tuple[float, ...]
+    tokens: tuple[int, ...]
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """What the server does. Pure: the same request at the same time is always answered alike.
+
+    Attributes:
+        ttft_s: From a request's arrival to its first chunk.
+        prefill_tokens_per_s: The first chunk also takes the time for this many prompt tokens a second.
+        itl_s: Between chunks.
+        jitter: Each interval is multiplied by a random factor of this coefficient of variation (log-normal, mean 1).
+        tokens_per_chunk: Tokens in a chunk.
+        burst: So many chunks are held back and sent together, when the last of them is due: a proxy that buffers.
+        header_delay_s: From a request's arrival to the response's headers, where the first chunk is not due before.
+        freeze_at_s: From then on time stands still for `freeze_for_s`: nothing is written, and all that was under way
+            goes on afterwards where it was. Counted from the first request.
+        stall_every: Every so many requests, one stands still for `stall_for_s` in the middle of its answer, where that
+            has several chunks.
+        error_rate: Share of requests that are answered with status 500.
+        reset_rate: Share of requests whose connection is cut in the middle.
+        seed: Of jitter and faults.
+    """
+
+    ttft_s: float = 0.05
+    prefill_tokens_per_s: float | None = None
+    itl_s: float = 0.01
+    jitter: float = 0.0
+    tokens_per_chunk: int = 1
+    burst: int = 1
+    header_delay_s: float = 0.0
+    freeze_at_s: float | None = None
+    freeze_for_s: float = 0.0
+    stall_every: int | None = None
+    stall_for_s: float = 0.0
+    error_rate: float = 0.0
+    reset_rate: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        from_zero = {
+            "--ttft": self.ttft_s,
+            "--itl": self.itl_s,
+            "--jitter": self.jitter,
+            "--header-delay": self.header_delay_s,
+            "--freeze-at": self.freeze_at_s or 0.0,
+            "--freeze-for": self.freeze_for_s,
+            "--stall-for": self.stall_for_s,
+        }
+        for flag, value in from_zero.items():
+            if not 0 <= value < math.inf:
+                raise ConfigurationError(f"{flag} must be 0 or more")
+        above_zero = {
+            "--tokens-per-chunk": self.tokens_per_chunk,
+            "--burst": self.burst,
+            "--stall-every": self.stall_every,
+            "--prefill-rate": self.prefill_tokens_per_s,
+        }
+        for flag, optional in above_zero.items():
+            if optional is not None and not 0 < optional < math.inf:
+                raise ConfigurationError(f"{flag} must be above 0")
+        if not (0 <= self.error_rate <= 1 and 0 <= self.reset_rate <= 1 and self.error_rate + self.reset_rate <= 1):
+            raise ConfigurationError("--error-rate and --reset-rate are shares, together at most 1")
+
+    def answer(self, number: int, arrived_s: float, prompt_tokens: int, max_tokens: int) -> Answer:
+        """The answer to request `number` (from 0), that arrived so many seconds after the first."""
+        random = Random(f"{self.seed}/{number}")
+        draw = random.random()
+        fault = Fault.ERROR if draw < self.error_rate else None
+        if fault is None and draw < self.error_rate + self.reset_rate:
+            fault = Fault.RESET
+        start_s = self._thawed(arrived_s)
+        prefill_s = prompt_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
+        num_chunks = -(-max_tokens // self.tokens_per_chunk)
+        stalled_chunk = num_chunks // 2 if self._stalls(number) else -1
+        at_s = max(start_s + self.ttft_s * self._jittered(random) + prefill_s, start_s + self.header_delay_s)
+        chunk_s = [at_s]
+        for chunk in range(1, num_chunks):
+            at_s += self.itl_s * self._jittered(random)
+            if chunk == stalled_chunk:
+                at_s += self.stall_for_s
+            chunk_s.append(at_s)
+        tokens = [self.tokens_per_chunk] * (num_chunks - 1)
+        return Answer(
+            header_s=self._stood_still(start_s, start_s + self.header_delay_s),
+            chunk_s=tuple(self._stood_still(start_s, at_s) for at_s in self._held_back(chunk_s)),
+            tokens=(*tokens, max_tokens - sum(tokens)),
+            fault=fault,
+        )
+
+    def _stalls(self, number: int) -> bool:
+        return self.stall_every is not None and number % self.stall_every == self.stall_every - 1
+
+    def _jittered(self, random: Random) -> float:
+        if self.jitter == 0:
+            return 1.0
+        variance = math.log1p(self.jitter**2)
+        return random.lognormvariate(-variance / 2, math.sqrt(variance))
+
+    def _held_back(self, chunk_s: list[float]) -> list[float]:
+        """Chunks in bursts, each when its last is due."""
+        if self.burst == 1:
+            return chunk_s
+        gap_s = min(_BURST_GAP_S, self.itl_s)  # a burst is over before the next begins
+        held: list[float] = []
+        for first in range(0, len(chunk_s), self.burst):
+            group = chunk_s[first : first + self.burst]
+            begin_s = max(group[-1], held[-1] if held else 0.0)  # not quite, where jitter brings the next early
+            held += [begin_s + gap_s * place for place in range(len(group))]
+        return held
+
+    def _thawed(self, at_s: float) -> float:
+        """When something that arrives then is first looked at."""
+        if self.freeze_at_s is not None and self.freeze_at_s <= at_s < self.freeze_at_s + self.freeze_for_s:
+            return self.freeze_at_s + self.freeze_for_s
+        return at_s
+
+    def _stood_still(self, start_s: float, at_s: float) -> float:
+        """When something happens that would at `at_s`, of an answer begun at `start_s`."""
+        if self.freeze_at_s is not None and start_s < self.freeze_at_s <= at_s:
+            return at_s + self.freeze_for_s
+        return at_s

@@ -1,0 +1,236 @@
+"""The null server over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import msgspec
+from aiohttp import web
+
+from ..listening import BACKLOG, Listening, base_url
+from ..protocol import (
+    DONE,
+    AssistantMessage,
+    ChatChoice,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionRequest,
+    ChatMessage,
+    Delta,
+    ErrorBody,
+    ErrorDetail,
+    ModelCard,
+    ModelList,
+    PromptTokensDetails,
+    Usage,
+    encode,
+    server_sent_event,
+)
+from .behaviour import Answer, Behaviour, Fault
+from .truth import OnTruth, Truth
+
+MODEL = "null"
+_MAX_BODY_BYTES = 64 << 20
+_MAX_OUTPUT_TOKENS = 100_000
+_WORD = "w "
+
+_decoder = msgspec.json.Decoder(ChatCompletionRequest)
+
+
+@dataclass(slots=True)
+class _Writing:
+    """An answer as far as it has been written."""
+
+    request_id: str
+    arrived_s: float
+    prompt_tokens: int
+    chunk_s: list[float] = field(default_factory=list)
+    output_tokens: int = 0
+    fault: str | None = "cancelled"
+    """Until it has ended otherwise."""
+
+    def truth(self) -> Truth:
+        times = self.chunk_s
+        return Truth(
+            request_id=self.request_id,
+            arrived_s=self.arrived_s,
+            end_s=times[-1] if times and self.fault is None else time.monotonic(),
+            first_s=times[0] if times else None,
+            gaps_us=[round((later - earlier) * 1e6) for earlier, later in itertools.pairwise(times)],
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            fault=self.fault,
+        )
+
+
+class NullServer:
+    """Answers chat requests as its behaviour says, streamed or whole. `app` is what is to be served."""
+
+    def __init__(self, behaviour: Behaviour, *, blocks: bool = False, on_truth: OnTruth | None = None) -> None:
+        """`blocks`: freeze by blocking the server's own event loop; to its log, what came meanwhile came afterwards."""
+        self._behaviour = replace(behaviour, freeze_at_s=None) if blocks else behaviour
+        self._block = (behaviour.freeze_at_s, behaviour.freeze_for_s) if blocks else None
+        self._on_truth = on_truth
+        self._num_requests = 0
+        self._first_s: float | None = None
+        self.app = web.Application(client_max_size=_MAX_BODY_BYTES)
+        self.app.router.add_get("/health", _health)
+        self.app.router.add_get("/v1/models", _models)
+        self.app.router.add_post("/v1/chat/completions", self._chat)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        arrived_s = time.monotonic()
+        try:
+            body = _decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _error(f"invalid body: {error}", 400)
+        max_tokens = min(body.max_completion_tokens or body.max_tokens or 16, _MAX_OUTPUT_TOKENS)
+        prompt_tokens = sum(_num_words(message) for message in body.messages)
+        answer = self._answer(arrived_s, prompt_tokens, max_tokens)
+        writing = _Writing(request.headers.get("X-Request-ID", "")[:256], arrived_s, prompt_tokens)
+        try:
+            return await self._write(request, body, answer, writing)
+        finally:
+            if self._on_truth is not None:
+                self._on_truth(writing.truth())
+
+    def _answer(self, arrived_s: float, prompt_tokens: int, max_tokens: int) -> Answer:
+        """When what is due. Times are of the monotonic clock."""
+        if self._first_s is None:
+            self._first_s = arrived_s
+            if self._block is not None and self._block[0] is not None:
+                asyncio.get_running_loop().call_later(self._block[0], time.sleep, self._block[1])
+        number, self._num_requests = self._num_requests, self._num_requests + 1
+        answer = self._behaviour.answer(number, arrived_s - self._first_s, prompt_tokens, max_tokens)
+        return replace(
+            answer,
+            header_s=answer.header_s + self._first_s,
+            chunk_s=tuple(at_s + self._first_s for at_s in answer.chunk_s),
+        )
+
+    async def _write(
+        self, request: web.Request, body: ChatCompletionRequest, answer: Answer, writing: _Writing
+    ) -> web.StreamResponse:
+        await _until(answer.header_s)
+        if answer.fault is Fault.ERROR:
+            writing.fault = answer.fault
+            return _error("an error on purpose (--error-rate)", 500)
+        usage = Usage(
+            prompt_tokens=writing.prompt_tokens,
+            completion_tokens=sum(answer.tokens),
+            total_tokens=writing.prompt_tokens + sum(answer.tokens),
+            prompt_tokens_details=PromptTokensDetails(),
+        )
+        if not body.stream:
+            return await _write_whole(request, answer, usage, writing)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        await _write_chunks(request, response, answer, writing)
+        if writing.fault is None:
+            wants_usage = body.stream_options is not None and body.stream_options.include_usage
+            events = [_chunk(Delta(), finish_reason="length"), *[_usage_chunk(usage)] * wants_usage]
+            await response.write(b"".join(map(server_sent_event, events)) + DONE)
+        return response
+
+
+async def _write_chunks(request: web.Request, response: web.StreamResponse, answer: Answer, writing: _Writing) -> None:
+    """Each chunk when it is due, or as soon afterwards as can be."""
+    cut_chunk = _cut_chunk(answer)
+    events: dict[int, bytes] = {}
+    for chunk, (at_s, num_tokens) in enumerate(zip(answer.chunk_s, answer.tokens, strict=True)):
+        if num_tokens not in events:
+            events[num_tokens] = server_sent_event(_chunk(Delta(content=_WORD * num_tokens)))
+        await _until(at_s)
+        if chunk == cut_chunk:
+            _cut(request, writing)
+            return
+        writing.chunk_s.append(time.monotonic())
+        writing.output_tokens += num_tokens
+        await response.write(events[num_tokens])
+    writing.fault = None
+
+
+async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writing: _Writing) -> web.StreamResponse:
+    """Nothing until the last chunk would have been due, then all at once."""
+    if (cut_chunk := _cut_chunk(answer)) is not None:
+        await _until(answer.chunk_s[cut_chunk])
+        _cut(request, writing)
+        return web.Response()  # which reaches nobody
+    await _until(answer.chunk_s[-1])
+    writing.chunk_s = [time.monotonic()]
+    writing.output_tokens = usage.completion_tokens
+    writing.fault = None
+    message = AssistantMessage(content=_WORD * usage.completion_tokens)
+    choice = ChatChoice(index=0, message=message, finish_reason="length")
+    return _json(ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage))
+
+
+def _cut_chunk(answer: Answer) -> int | None:
+    """The chunk in whose place the connection is cut."""
+    return len(answer.chunk_s) // 2 if answer.fault is Fault.RESET else None
+
+
+def _cut(request: web.Request, writing: _Writing) -> None:
+    writing.fault = Fault.RESET
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def serve_null(
+    server: NullServer, listener: socket.socket, stops_on: Listening, on_ready: Callable[[str], None]
+) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; what is under way then is cut off, and logged so."""
+    stop = stops_on.stop_event()
+    runner = web.AppRunner(server.app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        on_ready(base_url(listener))
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+async def _health(_: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+async def _models(_: web.Request) -> web.Response:
+    return _json(ModelList(data=[ModelCard(id=MODEL, max_model_len=_MAX_OUTPUT_TOKENS)]))
+
+
+def _chunk(delta: Delta, finish_reason: str | None = None) -> ChatCompletionChunk:
+    choice = ChatChunkChoice(delta=delta, finish_reason=finish_reason)
+    return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=[choice])
+
+
+def _usage_chunk(usage: Usage) -> ChatCompletionChunk:
+    return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=[], usage=usage)
+
+
+def _num_words(message: ChatMessage) -> int:
+    content = message.content
+    texts = [content] if isinstance(content, str) else [part.text for part in content or ()]
+    return sum(len(text.split()) for text in texts if text)
+
+
+def _json(body: msgspec.Struct, status: int = 200) -> web.Response:
+    return web.Response(body=encode(body), status=status, content_type="application/json")
+
+
+def _error(message: str, status: int) -> web.Response:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return _json(ErrorBody(ErrorDetail(message=message, type=kind)), status)
+
+
+async def _until(at_s: float) -> None:
+    delay_s = at_s - time.monotonic()
+    if delay_s > 0:
+        await asyncio.sleep(delay_s)

@@ -1,0 +1,122 @@
+"""Why the tail is there, for a whole run: the share of each cause, against how often its rule fits an ordinary wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from ...engine.step_log import StepRecord
+from ...workloads.result import Result
+from ..recorder import ALL
+from ..summary import Summary
+from .cause import ADVICE, Cause
+from .findings import Attribution, CauseShare, TailCauses
+from .neighbours import Neighbours
+from .rules import Setting, cause_of
+from .stalls import find_stalls
+from .steps import StepIndex
+from .tail_events import TailEvent, TailSample
+
+_LEAST_EVENTS = 10
+"""Fewer are accidents, each with its own story."""
+_LIKELY_SHARE = 0.3
+"""Of what the base rate leaves: from here on a cause is named."""
+
+
+Labels = list[tuple[TailEvent, Cause]]
+ReadResults = Callable[[], Iterable[Result]]
+
+
+def attribute(
+    results: ReadResults, summary: Summary, steps: Iterable[StepRecord] = (), origin_s: float = 0.0
+) -> Attribution:
+    """Read a run's results twice: once for the tail, once for what went on around it.
+
+    Args:
+        results: Begins to read them anew, in any order.
+        summary: Of the same run; medians, expectation and the client's lapses come from it.
+        steps: Of our own engine, if it logged them.
+        origin_s: When the run began, by the clock of the steps.
+    """
+    sample, setting = examine(results, summary)
+    index = StepIndex(steps, origin_s)
+    found = Attribution(stalls=list(setting.stalls))
+    for metric, is_gap in (("itl", True), ("ttft", False)):
+        labels = label(sample.events(), setting, index if is_gap else None, is_gap=is_gap)
+        num_exact = sum(1 for event, _ in labels if not event.is_control and is_gap and index.knows(event))
+        if (causes := _shares(labels)) is None:
+            continue
+        threshold_s = sample.gap_threshold_s if is_gap else sample.ttft_threshold_s
+        found.causes[metric] = TailCauses(
+            threshold_ms=round(threshold_s * 1e3, 4),
+            events=sample.num_gaps if is_gap else sample.num_ttfts,
+            examined=sum(1 for event, _ in labels if not event.is_control),
+            exact=num_exact,
+            causes=causes,
+            likely=[share.cause for share in causes if share.excess >= _LIKELY_SHARE],
+        )
+    likely = [cause for causes in found.causes.values() for cause in causes.likely]
+    found.advice = [f"{cause}: {ADVICE[cause]}" for cause in dict.fromkeys(likely)]
+    return found
+
+
+def examine(results: ReadResults, summary: Summary) -> tuple[TailSample, Setting]:
+    """The tail's sample with what was around it, and what the rules must know of the run."""
+    sample = TailSample(summary)
+    for result in results():
+        sample.add(result)
+    stalls = find_stalls(sample.long_gaps)
+    itl_p50_s, ttft_p50_s = _p50_s(summary, "itl"), _p50_s(summary, "ttft")
+    as_events = [
+        TailEvent(("", index), stall.start_s, stall.end_s, is_gap=True, mean_gap_s=itl_p50_s)
+        for index, stall in enumerate(stalls)
+    ]
+    events = [*sample.events(), *as_events]
+    neighbours = Neighbours(events, summary.expectation, itl_p50_s=itl_p50_s, ttft_p50_s=ttft_p50_s)
+    for result in results():
+        neighbours.add(result)
+    lapses = [] if summary.client is None else summary.client.lapses
+    setting = Setting(lapses, stalls, summary.expectation, itl_p50_s, ttft_p50_s)
+    for stall, event in zip(stalls, as_events, strict=True):
+        stall.cause = cause_of(event, setting)
+        stall.waiting = event.around.num_waiting
+    return sample, setting
+
+
+def label(events: Sequence[TailEvent], setting: Setting, index: StepIndex | None, *, is_gap: bool) -> Labels:
+    """The cause of each gap, or of each ttft: by what a client can see, or exact as far as there is a step log."""
+    labels: Labels = []
+    for event in events:
+        if event.is_gap == is_gap:
+            is_exact = index is not None and index.knows(event)
+            cause = index.cause_of_gap(event) if index is not None and is_exact else cause_of(event, setting)
+            labels.append((event, cause))
+    return labels
+
+
+def _shares(labels: Labels) -> list[CauseShare] | None:
+    tail = Counter(cause for event, cause in labels if not event.is_control)
+    ordinary = Counter(cause for event, cause in labels if event.is_control)
+    if tail.total() < _LEAST_EVENTS:
+        return None
+    shares = []
+    for cause, count in tail.most_common():
+        share = count / tail.total()
+        base_rate = ordinary[cause] / ordinary.total() if ordinary else 0.0
+        excess = (share - base_rate) / (1 - base_rate) if base_rate < 1 else 0.0
+        shares.append(
+            CauseShare(
+                cause=cause,
+                share=round(share, 4),
+                base_rate=round(base_rate, 4),
+                excess=round(max(0.0, excess), 4) if cause is not Cause.UNKNOWN else 0.0,
+                events=count,
+            )
+        )
+    return shares
+
+
+def _p50_s(summary: Summary, metric: str) -> float:
+    by_class = summary.metrics.get(metric, {})
+    measured = by_class.get(summary.verdict_class) or by_class.get(ALL)
+    return measured.p50_ms / 1e3 if measured else 0.0

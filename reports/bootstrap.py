@@ -1,0 +1,115 @@
+"""Confidence intervals by a block bootstrap over time.
+
+Latencies of one moment go together: a freeze that hits forty requests is one event, not forty samples. So whole
+stretches of the run are resampled, not requests (circular block bootstrap: Politis and Romano, 1992).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from operator import mul
+from random import Random
+
+import msgspec
+
+from .time_blocks import BUCKET_WIDTH, bucket_us
+
+RESAMPLES = 400
+_STRETCHES = 16
+"""A stretch is a sixteenth of the run: longer than most stalls, and still enough of them to vary."""
+_LEAST_BLOCKS = 8
+"""Fewer cannot show how much a run varies."""
+CONFIDENCE = 0.95
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Where a true value probably lies, at 95% confidence."""
+
+    low: float
+    high: float
+
+
+class Distribution:
+    """Counts by block, laid out for fast quantiles of resamples."""
+
+    def __init__(self, blocks: Sequence[Counter[int]]) -> None:
+        self.num_blocks = len(blocks)
+        self._buckets = sorted(set().union(*blocks)) if blocks else []
+        running = [0] * len(blocks)
+        self._cumulative: list[tuple[int, ...]] = []
+        """By bucket: how many values of each block are in it or below."""
+        for bucket in self._buckets:
+            for index, block in enumerate(blocks):
+                if bucket in block:
+                    running[index] += block[bucket]
+            self._cumulative.append(tuple(running))
+
+    def count(self, weights: Sequence[int]) -> int:
+        """Values, where each block is there as often as its weight says."""
+        return sum(map(mul, weights, self._cumulative[-1])) if self._cumulative else 0
+
+    def quantile_us(self, weights: Sequence[int], share: float) -> float:
+        """By nearest rank, of the blocks with these weights. The resample must not be empty."""
+        rank = max(1, math.ceil(share * self.count(weights)))
+        low, high = 0, len(self._buckets) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if sum(map(mul, weights, self._cumulative[middle])) >= rank:
+                high = middle
+            else:
+                low = middle + 1
+        return bucket_us(self._buckets[low])
+
+
+Statistic = Callable[[Distribution, Sequence[int]], float]
+
+
+def p50_ms(distribution: Distribution, weights: Sequence[int]) -> float:
+    """The median."""
+    return distribution.quantile_us(weights, 0.5) / 1e3
+
+
+def p99_ms(distribution: Distribution, weights: Sequence[int]) -> float:
+    """The 99th percentile."""
+    return distribution.quantile_us(weights, 0.99) / 1e3
+
+
+def tail_ratio(distribution: Distribution, weights: Sequence[int]) -> float:
+    """p99 / p50."""
+    return distribution.quantile_us(weights, 0.99) / distribution.quantile_us(weights, 0.5)
+
+
+def resampled_weights(num_blocks: int, random: Random) -> list[int]:
+    """How often each block is in a resample: stretches of neighbouring blocks, drawn with replacement."""
+    length = max(1, num_blocks // _STRETCHES)
+    weights = [0] * num_blocks
+    for _ in range(math.ceil(num_blocks / length)):
+        start = random.randrange(num_blocks)
+        for place in range(start, start + length):
+            weights[place % num_blocks] += 1
+    return weights
+
+
+def intervals(blocks: Sequence[Counter[int]], statistics: Sequence[Statistic]) -> list[Interval] | None:
+    """The interval of each statistic; None where there are too few blocks of time to tell. The same each time."""
+    distribution = Distribution(blocks)
+    if sum(1 for block in blocks if block) < _LEAST_BLOCKS:
+        return None
+    random = Random("bootstrap")
+    drawn: list[list[float]] = [[] for _ in statistics]
+    while len(drawn[0]) < RESAMPLES:
+        weights = resampled_weights(distribution.num_blocks, random)
+        if distribution.count(weights) == 0:
+            continue
+        for values, statistic in zip(drawn, statistics, strict=True):
+            values.append(statistic(distribution, weights))
+    return [percentile_interval(values) for values in drawn]
+
+
+def percentile_interval(values: Sequence[float]) -> Interval:
+    """The middle 95% of what was drawn, and as much more as buckets are wide."""
+    ordered = sorted(values)
+    cut = int(len(ordered) * (1 - CONFIDENCE) / 2)
+    return Interval(round(ordered[cut] / BUCKET_WIDTH, 4), round(ordered[-1 - cut] * BUCKET_WIDTH, 4))

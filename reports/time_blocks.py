@@ -1,0 +1,94 @@
+"""Values by block of time, in bounded memory: what a block bootstrap resamples."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+_MOST_BLOCKS = 64
+_FIRST_BLOCK_S = 0.25
+_BUCKETS_PER_E = 200
+"""Values are kept to half a percent: finer than any interval that will be drawn from them."""
+
+
+class TimeBlocks:
+    """Counts of values (microseconds) by when they belong to.
+
+    Blocks grow with the run: there are at most 64 of them, and from the moment the run has outgrown 64 short ones at
+    least 32. Two runs of equal length have equal blocks.
+    """
+
+    __slots__ = ("_blocks", "block_s")
+
+    def __init__(self) -> None:
+        self.block_s = _FIRST_BLOCK_S
+        self._blocks: list[Counter[int]] = []
+
+    def add(self, at_s: float, values_us: Sequence[int]) -> None:
+        """Count values that belong to this time, in seconds since the run began."""
+        log = math.log
+        buckets = [int(log(value_us) * _BUCKETS_PER_E) if value_us > 1 else 0 for value_us in values_us]
+        self._block(max(0.0, at_s)).update(buckets)
+
+    def add_in_turn(self, start_s: float, values_us: Sequence[int]) -> None:
+        """Count durations that follow each other, each at the time at which it began."""
+        at_s, rest = start_s, values_us
+        while rest:
+            end_s = (int(max(0.0, at_s) / self.block_s) + 1) * self.block_s
+            num_taken, next_s = 0, at_s
+            for value_us in rest:
+                if next_s >= end_s:
+                    break
+                next_s += value_us / 1e6
+                num_taken += 1
+            self.add(at_s, rest[:num_taken])
+            at_s, rest = next_s, rest[num_taken:]
+
+    def _block(self, at_s: float) -> Counter[int]:
+        while at_s >= _MOST_BLOCKS * self.block_s:
+            self._coarsen()
+        index = int(at_s / self.block_s)
+        while len(self._blocks) <= index:
+            self._blocks.append(Counter())
+        return self._blocks[index]
+
+    def _coarsen(self) -> None:
+        """Blocks of twice the length."""
+        merged = []
+        for first in range(0, len(self._blocks), 2):
+            block = self._blocks[first]
+            for other in self._blocks[first + 1 : first + 2]:
+                block.update(other)
+            merged.append(block)
+        self._blocks = merged
+        self.block_s *= 2
+
+    def merge(self, other: TimeBlocks) -> None:
+        """Add another's counts, of the same run's time."""
+        while self.block_s < other.block_s:
+            self._coarsen()
+        for index, block in enumerate(other._blocks):
+            self._block((index + 0.5) * other.block_s).update(block)
+
+    def blocks(self) -> list[Counter[int]]:
+        """The blocks in order of time, from the first that has anything in it; counts by bucket (see `bucket_us`)."""
+        first = next((index for index, block in enumerate(self._blocks) if block), 0)
+        return self._blocks[first:]
+
+
+BUCKET_WIDTH = math.exp(1 / _BUCKETS_PER_E)
+"""A bucket's upper end over its lower one."""
+
+
+def merged(parts: Iterable[TimeBlocks]) -> TimeBlocks:
+    """All counts of several together; the parts are left as they are."""
+    total = TimeBlocks()
+    for part in parts:
+        total.merge(part)
+    return total
+
+
+def bucket_us(bucket: int) -> float:
+    """The middle of a bucket."""
+    return math.exp((bucket + 0.5) / _BUCKETS_PER_E)

@@ -1,0 +1,28 @@
+"""A target in this process that behaves as a null server would, on whatever clock the event loop has."""
+
+from __future__ import annotations
+
+import asyncio
+
+from abatch.engine.null_server.behaviour import Behaviour
+from abatch.workloads.target import Call, Reply
+
+
+class BehavingTarget:
+    """See `Target`. Its clock's zero is the event loop's, not the first request."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+        self._num_requests = 0
+
+    async def send(self, call: Call, reply: Reply) -> None:
+        """See `Target.send`."""
+        loop = asyncio.get_running_loop()
+        reply.sent_s = loop.time()
+        number, self._num_requests = self._num_requests, self._num_requests + 1
+        answer = self._behaviour.answer(number, reply.sent_s, 0, call.max_tokens)
+        assert answer.fault is None, "not made for faults"
+        for at_s in answer.chunk_s:
+            await asyncio.sleep(at_s - loop.time())
+            reply.saw_content(loop.time())
+        reply.finish_reason, reply.finished_s, reply.output_tokens = "length", loop.time(), call.max_tokens

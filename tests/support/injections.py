@@ -1,0 +1,253 @@
+"""Runs whose tails have a known cause: what attribution is scored against."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from abatch.cli.measure import Plan, run
+from abatch.cli.options import ENGINE_OPTIONS
+from abatch.cli.own_engine import own_engine
+from abatch.cli.progress import Progress
+from abatch.cli.traffic import TRAFFIC_OPTIONS, make_traffic
+from abatch.engine.null_server.behaviour import Behaviour
+from abatch.engine.virtual_time import VirtualTimeLoop
+from abatch.reports.attribution.attribution import examine, label
+from abatch.reports.attribution.cause import Cause
+from abatch.reports.attribution.steps import StepIndex
+from abatch.reports.attribution.tail_events import TailEvent
+from abatch.reports.client_summary import ClientSummary
+from abatch.reports.recorder import Recorder
+from abatch.reports.run_file import RunReader
+from abatch.reports.summary import Summary, fill_summary
+from abatch.workloads.client_watch import Lapse
+from abatch.workloads.load_generator import LoadGenerator
+from abatch.workloads.prompts import PromptSizer
+from abatch.workloads.result import Result
+from abatch.workloads.target import Call, Reply
+from rich.console import Console
+
+Truth = Callable[[TailEvent], Cause | None]
+"""The true cause of an event; None where nobody can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A run and what is true of its tail. `is_gap`: the truth is about gaps; else about ttfts."""
+
+    results: list[Result]
+    summary: Summary
+    truth: Truth
+    is_gap: bool
+
+    def judged(self) -> Iterator[tuple[Cause, Cause]]:
+        """(true, found by what a client can see) for each event of the tail that the truth is known of."""
+        sample, setting = examine(lambda: self.results, self.summary)
+        for event, cause in label(sample.events(), setting, None, is_gap=self.is_gap):
+            if not event.is_control and (true := self.truth(event)) is not None:
+                yield true, cause
+
+
+def simulated(folder: Path, truth: Truth | None, *, is_gap: bool, traffic: dict[str, Any], **engine: Any) -> Injection:
+    """The engine on a simulated H100. Without a truth, that of gaps is what the step log says."""
+    values = {option.name: option.default for option in TRAFFIC_OPTIONS} | {"duration": 60.0} | traffic
+    options = {option.name: option.default for option in ENGINE_OPTIONS} | {"device": "simulated:h100"} | engine
+    source = own_engine(None, 0, options, real_time=False, has_step_log=True, timeout_s=600.0, startup_timeout_s=60.0)
+    plan = Plan(traffic=make_traffic(values), source=source, folder=folder, options={})
+    summary, _ = run(plan, Progress(Console(file=sys.stderr, quiet=True)))
+    reader = RunReader(folder)
+    if truth is None:
+        truth = StepIndex(reader.steps(), reader.config.origin_s).cause_of_gap
+    return Injection(list(reader.results()), summary, truth, is_gap)
+
+
+class _NullTarget:
+    """See `Target`. A null server in this process."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+        self._num_requests = 0
+
+    async def send(self, call: Call, reply: Reply) -> None:
+        loop = asyncio.get_running_loop()
+        reply.sent_s = loop.time()
+        prompt_tokens = sum(len(str(message.content).split()) for message in call.messages)
+        number, self._num_requests = self._num_requests, self._num_requests + 1
+        answer = self._behaviour.answer(number, reply.sent_s, prompt_tokens, call.max_tokens)
+        for at_s in answer.chunk_s:
+            await asyncio.sleep(at_s - loop.time())
+            reply.saw_content(loop.time())
+        reply.finish_reason, reply.finished_s = "length", loop.time()
+        reply.prompt_tokens, reply.cached_tokens, reply.output_tokens = prompt_tokens, 0, call.max_tokens
+
+
+def null_run(behaviour: Behaviour, **traffic: Any) -> list[Result]:
+    """Results against a null server, in virtual time."""
+    values = {option.name: option.default for option in TRAFFIC_OPTIONS}
+    values |= {"workload": "chat-short", "turns": 1, "request_rate": 20.0, "duration": 40.0, "warmup": 0.0} | traffic
+    planned = make_traffic(values)
+    results: list[Result] = []
+
+    async def replay() -> None:
+        generator = LoadGenerator(
+            planned.workload,
+            _NullTarget(behaviour),
+            planned.limits,
+            seed=planned.seed,
+            sizer=PromptSizer(is_measured=True),
+            on_result=results.append,
+        )
+        await generator.run()
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(replay())
+    return results
+
+
+def summarised(results: list[Result], lapses: list[Lapse] | None = None) -> Summary:
+    """A summary of results, with a client that stood still at times."""
+    recorder = Recorder()
+    for result in results:
+        recorder.add(result)
+    summary = fill_summary(Summary(), recorder, max(result.end_s for result in results))
+    if lapses is not None:
+        summary.client = ClientSummary(
+            lag_p50_ms=0.1,
+            lag_p99_ms=1.0,
+            lag_p999_ms=1.0,
+            lag_max_ms=1.0,
+            gc_pauses=0,
+            gc_share=0.0,
+            gc_longest_ms=0.0,
+            cpu_share=0.1,
+            lapses=lapses,
+        )
+    return summary
+
+
+def read_late(results: list[Result], lapses: list[Lapse]) -> list[Result]:
+    """The same results as a client sees them that stood still at times: what came meanwhile is read afterwards."""
+
+    def seen(at_s: float) -> float:
+        for lapse in lapses:
+            if lapse.start_s <= at_s < lapse.start_s + lapse.length_s:
+                return lapse.start_s + lapse.length_s
+        return at_s
+
+    late = []
+    for result in results:
+        assert result.first_s is not None
+        assert result.sent_s is not None
+        chunk_s = [result.first_s]
+        for gap_us in result.gaps_us:
+            chunk_s.append(chunk_s[-1] + gap_us / 1e6)
+        chunk_s = [seen(at_s) for at_s in chunk_s]
+        gaps = [round((after - before) * 1e6) for before, after in pairwise(chunk_s)]
+        late.append(
+            msgspec.structs.replace(
+                result,
+                sent_s=seen(result.sent_s),
+                first_s=chunk_s[0],
+                # What is read in one go is one arrival.
+                gaps_us=[gap for gap in gaps if gap],
+                end_s=max(seen(result.end_s), chunk_s[-1]),
+            )
+        )
+    return late
+
+
+def always(cause: Cause) -> Truth:
+    """Everything in this run's tail has the same cause."""
+    return lambda _: cause
+
+
+def within(start_s: float, length_s: float, cause: Cause) -> Truth:
+    """What overlaps this time has the cause."""
+    return lambda event: cause if event.start_s < start_s + length_s and event.end_s > start_s else None
+
+
+def _recomputed(reader: RunReader) -> Truth:
+    """Cold where the engine says that it computed the context of that very turn again, and little else."""
+    origin_s = reader.config.origin_s
+    begun: dict[str, list[tuple[float, int]]] = {}
+    for step in reader.steps():
+        for event in step.parking:
+            if event.action == "recomputed":
+                begun.setdefault(event.session_id, []).append((step.planned_s - origin_s, event.num_blocks))
+    tokens = {
+        (result.session_id, result.turn_index): (result.prompt_tokens or 0, result.cached_tokens or 0)
+        for result in reader.results()
+    }
+
+    def truth(event: TailEvent) -> Cause | None:
+        num_prompt, num_cached = tokens[event.key]
+        for at_s, num_blocks in begun.get(event.key[0], ()):
+            num_lost = num_blocks * _BLOCK_SIZE - num_cached
+            if event.start_s - 0.05 <= at_s <= event.end_s and 2 * num_lost > num_prompt - num_cached:
+                return Cause.COLD_PREFIX
+        return None
+
+    return truth
+
+
+def _queued(reader: RunReader) -> Truth:
+    """Queueing where the engine says that somebody was waiting for a slot during most of the wait."""
+    steps = [(step.planned_s - reader.config.origin_s, step.num_waiting) for step in reader.steps()]
+
+    def truth(event: TailEvent) -> Cause | None:
+        first = bisect_left(steps, (event.start_s, 0))
+        last = bisect_left(steps, (event.end_s, 0))
+        num_waiting = sum(1 for _, waiting in steps[first:last] if waiting)
+        return Cause.QUEUEING if num_waiting > 0.5 * (last - first) else None
+
+    return truth
+
+
+_BLOCK_SIZE = 16
+_FREEZE = Behaviour(freeze_at_s=15.0, freeze_for_s=2.0, jitter=0.2)
+_LAPSES = [Lapse(0.3, 5.0), Lapse(1.0, 12.0), Lapse(0.2, 20.0), Lapse(0.5, 31.0)]
+
+
+def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
+    """One run for each cause, by name."""
+
+    def null(behaviour: Behaviour, **traffic: Any) -> list[Result]:
+        return null_run(replace(behaviour, seed=seed), seed=seed, **traffic)
+
+    def engine(name: str, truth: Truth | None, *, is_gap: bool, traffic: dict[str, Any], **options: Any) -> Injection:
+        return simulated(folder / name, truth, is_gap=is_gap, traffic=traffic | {"seed": seed}, **options)
+
+    frozen = null(_FREEZE)
+    for is_gap in (True, False):
+        truth = within(15.0, 2.0, Cause.STALL)
+        yield f"freeze, {'gaps' if is_gap else 'ttft'}", Injection(frozen, summarised(frozen), truth, is_gap)
+    stalled = null(Behaviour(stall_every=10, stall_for_s=0.5, jitter=0.2))
+    yield "one stream stalls", Injection(stalled, summarised(stalled), always(Cause.PREEMPTION), is_gap=True)
+    held_back = null(Behaviour(burst=6, jitter=0.2))
+    yield "bursts", Injection(held_back, summarised(held_back), always(Cause.COALESCING), is_gap=True)
+    late = read_late(null(Behaviour(jitter=0.2)), _LAPSES)
+    for is_gap in (True, False):
+        injection = Injection(late, summarised(late, _LAPSES), always(Cause.CLIENT), is_gap)
+        yield f"client stands still, {'gaps' if is_gap else 'ttft'}", injection
+    uneven = null(Behaviour(prefill_tokens_per_s=2000.0, jitter=0.1), workload="mixed", request_rate=2.0, duration=80.0)
+    yield "uneven prompts", Injection(uneven, summarised(uneven), always(Cause.SIZE), is_gap=False)
+    yield "long prompts beside decodes", engine("prompts", None, is_gap=True, traffic={"workload": "hol-probe"})
+    little = {"num_blocks": 500, "max_num_batched_tokens": 512}
+    yield "too little memory", engine("memory", None, is_gap=True, traffic=_CHATS | {"request_rate": 8.0}, **little)
+    batches = engine("batches", always(Cause.STATIC_BATCH), is_gap=False, traffic=_CHATS, batching="window")
+    yield "static batches", batches
+    queued = engine("queue", None, is_gap=False, traffic=_CHATS | {"arrival": "bursty"}, max_num_seqs=16)
+    yield "too few slots", replace(queued, truth=_queued(RunReader(folder / "queue")))
+    dropped = engine("dropped", None, is_gap=False, traffic=_DROPPED, park="drop", num_blocks=1200)
+    yield "contexts dropped", replace(dropped, truth=_recomputed(RunReader(folder / "dropped")))
+
+
+_CHATS = {"workload": "chat-short", "request_rate": 4.0, "duration": 120.0}
+_DROPPED = {"workload": "agent-tools", "concurrency": 12, "duration": 120.0, "context_scale": 0.3}

@@ -1,0 +1,34 @@
+"""How a server is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .http_target import HttpTarget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """All it takes to reach a server, again or from another process. Some of it is secret.
+
+    Attributes:
+        timeout_s: What a request may take.
+        tells_sessions: Say to an engine of ours which requests are of one session.
+    """
+
+    url: str
+    api_key: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    timeout_s: float
+    tells_sessions: bool = True
+
+    async def open(self, model: str | None) -> HttpTarget:
+        """See `HttpTarget.connect`. Where the model is known already, the server is not asked."""
+        return await HttpTarget.connect(
+            self.url,
+            model=model,
+            api_key=self.api_key,
+            headers=self.headers,
+            timeout_s=self.timeout_s,
+            tells_sessions=self.tells_sessions,
+        )
