@@ -21,11 +21,14 @@ from .measure import Plan, run
 from .options import ENGINE_OPTIONS, engine_arguments, with_options
 from .own_engine import own_engine
 from .progress import Progress
+from .report_options import ReportOptions, parse_percentiles
+from .sweep import sweep_rates
 from .targets import RemoteServer, Source
 from .traffic import TRAFFIC_OPTIONS, make_traffic
 from .workers import MOST_WORKERS
 
 _TARGET = "Target"
+_SWEEP = "Sweep"
 
 
 @with_options(traffic=TRAFFIC_OPTIONS, engine=ENGINE_OPTIONS)
@@ -75,6 +78,21 @@ def bench(
     workers: Annotated[
         int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that send, for rates that one cannot keep up with.")
     ] = 1,
+    percentiles: Annotated[str, typer.Option(help="Columns of the table.")] = "50,90,99,99.9",
+    goodput: Annotated[
+        str | None, typer.Option(help="Count requests that meet all of these, ms: 'ttft:200,tpot:50' (max_gap, e2e).")
+    ] = None,
+    steady_state: Annotated[
+        bool, typer.Option("--steady-state", help="Only the part counts in which requests in flight are steady.")
+    ] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Find the highest --request-rate that meets --goodput.", rich_help_panel=_SWEEP),
+    ] = False,
+    sweep_share: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Share of requests that must meet it.", rich_help_panel=_SWEEP)
+    ] = 0.99,
+    max_rate: Annotated[float, typer.Option(min=0.001, help="Try no higher rate.", rich_help_panel=_SWEEP)] = 1000.0,
     require: Annotated[
         list[str] | None,
         typer.Option(help="Rule that must hold, as 'ttft.p99/p50 <= 3'; exit 3 if not, 4 if unknown. Repeatable."),
@@ -94,7 +112,8 @@ def bench(
     """
     source: Source
     options = {**traffic, "model": model, "timeout": timeout, "require": require, "no_sessions": no_sessions}
-    options["workers"] = workers
+    options |= {"workers": workers, "percentiles": percentiles, "goodput": goodput, "steady_state": steady_state}
+    report = ReportOptions(percentiles=parse_percentiles(percentiles), goodput=goodput, steady_state=steady_state)
     headers = _headers(header or [])
     if url is None:
         if headers or model_name is not None:
@@ -133,15 +152,20 @@ def bench(
         source=source,
         folder=output,
         options=options,
+        report=report,
         workers=workers,
         floor=None if source.is_virtual else known_floor(workers),
     )
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if sweep:
+        if require or timeline is not None:
+            raise ConfigurationError("--sweep has no use for --require or --timeline: each point is a run of its own")
+        raise typer.Exit(sweep_rates(plan, traffic, sweep_share, max_rate, progress, console))
     try:
         summary, folder = run(plan, progress)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    console = Console(highlight=False, markup=False, emoji=False)
     judgements = [rule.judge(summary) for rule in rules]
     print_summary(console, summary, judgements)
     console.print(f"saved in {folder}", soft_wrap=True)

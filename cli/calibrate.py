@@ -31,6 +31,9 @@ _WARMUP_S = 0.5
 _DRAIN_S = 2.0
 """A request takes a quarter of a second; what takes eight times as long is lost anyway."""
 _DURATION_S = 10.0
+_FIRST_RATE, _PRECISION = 25.0, 1.1
+_MAY_FAIL = 2
+"""A processor that idles between two requests wakes late: the lowest rates may fail where higher ones hold."""
 _SEARCH_DURATION_S = 4.0
 _SEARCH_LIMIT_S = 60.0
 _SEARCH_POINT_S = 7.0
@@ -181,7 +184,12 @@ def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) 
     if not as_json:
         console.print(search_heading(), soft_wrap=True)
     found = highest_rate(
-        is_trusted, max_rate=max_rate, has_time=lambda: time.monotonic() + _SEARCH_POINT_S < deadline_s
+        is_trusted,
+        first_rate=_FIRST_RATE,
+        max_rate=max_rate,
+        precision=_PRECISION,
+        may_fail=_MAY_FAIL,
+        has_time=lambda: time.monotonic() + _SEARCH_POINT_S < deadline_s,
     )
     best = [point for point in points if point.request_rate == found.rate and not point.failed]
     saved_in, problem = _save(found, best[-1], meter.workers) if best else (None, "nothing to keep")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..engine.config import BATCHING_MODES
 from ..engine.errors import ConfigurationError
+from ..reports.calibration_file import known_floor
 from ..reports.comparison import print_comparison
 from ..reports.run_file import default_folder
 from ..reports.summary import Summary
@@ -69,7 +70,14 @@ def compare(
         for mode, source in sources.items():
             progress.say(f"{mode} batching")
             options = {**traffic, **engine, "batching": mode, "model": model, "real_time": real_time}
-            runs[mode], _ = run(Plan(traffic=planned, source=source, folder=folder / mode, options=options), progress)
+            plan = Plan(
+                traffic=planned,
+                source=source,
+                folder=folder / mode,
+                options=options,
+                floor=None if source.is_virtual else known_floor(),
+            )
+            runs[mode], _ = run(plan, progress)
             if not runs[mode].is_complete:
                 break
     except KeyboardInterrupt:

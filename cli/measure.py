@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..workloads.prompts import PromptSizer
 from ..workloads.result import Result
 from ..workloads.target import BenchTarget
 from .progress import Progress
+from .report_options import ReportOptions
 from .sender import Sender
 from .targets import Opened, OwnServer, RemoteServer, Source
 from .traffic import Traffic
@@ -36,6 +37,7 @@ class Plan:
     """Everything a run needs, checked before anything is started. `options` are saved with it.
 
     Attributes:
+        report: What its summary is to say.
         workers: Processes that send it between them; 1 is this process alone.
         floor: What is known of the client itself; None in virtual time, and while that is being measured.
     """
@@ -44,6 +46,7 @@ class Plan:
     source: Source
     folder: Path | None
     options: dict[str, Any]
+    report: ReportOptions = field(default_factory=ReportOptions)
     workers: int = 1
     floor: ClientFloor | None = None
 
@@ -181,6 +184,9 @@ def _run_config(plan: Plan) -> RunConfig:
         seed=traffic.seed,
         warmup_s=traffic.limits.warmup_s,
         duration_s=traffic.limits.duration_s,
+        percentiles=list(plan.report.percentiles),
+        goodput=plan.report.goodput,
+        steady_state=plan.report.steady_state,
         options=plan.options,
         provenance=provenance(),
     )

@@ -7,13 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-FIRST_RATE = 25.0
-PRECISION = 1.1
-"""The search is over when the lowest rate that failed is within this factor of the highest that did not."""
-
-_MAY_FAIL = 2
-"""Of the first rates."""
-
 
 class Limit(StrEnum):
     """What ended a search."""
@@ -21,6 +14,7 @@ class Limit(StrEnum):
     FAILED = "a higher rate failed"
     MAX_RATE = "--max-rate"
     TIME = "the time limit"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +26,30 @@ class Found:
     limit: Limit
 
 
-def highest_rate(holds: Callable[[float], bool], *, max_rate: float, has_time: Callable[[], bool]) -> Found:
+def highest_rate(
+    holds: Callable[[float], bool],
+    *,
+    first_rate: float,
+    max_rate: float,
+    precision: float,
+    may_fail: int = 0,
+    has_time: Callable[[], bool] = lambda: True,
+) -> Found:
     """Double the rate until it fails, then halve the ratio between what held and what failed.
 
-    A rate has failed when it did so twice in a row: on a busy machine anything fails once. The first few rates may fail
-    altogether, as long as a higher one holds: a processor that idles between two requests wakes late. `has_time` is
-    asked before each measurement.
+    A rate has failed when it did so twice in a row: on a busy machine anything fails once.
+
+    Args:
+        holds: Measures at a rate.
+        first_rate: To begin with.
+        max_rate: No higher one is tried.
+        precision: The search is over when the lowest rate that failed is within this factor of the highest that held.
+        may_fail: Of the first rates so many may fail, as long as a higher one holds.
+        has_time: Asked before each measurement.
     """
     held: float | None = None
     failed: float | None = None
-    rate, num_rates = min(FIRST_RATE, max_rate), 0
+    rate, num_rates = min(first_rate, max_rate), 0
     while has_time():
         num_rates += 1
         has_held = holds(rate)
@@ -51,14 +59,19 @@ def highest_rate(holds: Callable[[float], bool], *, max_rate: float, has_time: C
             has_held = holds(rate)
         if has_held:
             held = rate
-        elif held is not None or num_rates > _MAY_FAIL or rate >= max_rate:
+        elif held is not None or num_rates > may_fail or rate >= max_rate:
             failed = rate
         if failed is None:
             if rate >= max_rate:
                 return Found(held, None, Limit.MAX_RATE)
             rate = min(2 * rate, max_rate)
-        elif held is None or failed <= held * PRECISION:
+        elif held is None or failed <= held * precision:
             return Found(held, failed, Limit.FAILED)
         else:
-            rate = round(math.sqrt(held * failed), 1 if held < 100 else 0)
+            rate = _rounded(math.sqrt(held * failed))
     return Found(held, failed, Limit.TIME)
+
+
+def _rounded(rate: float) -> float:
+    """To three significant digits."""
+    return float(f"{rate:.3g}")

@@ -22,6 +22,7 @@ class Start(msgspec.Struct, tag=True, kw_only=True):
         model: With the next three, what the run found out of the server.
         run_id: Of no other worker.
         results: The file of its results.
+        goodput: The objectives, as text.
         measured: From when to when throughput counts, in seconds since the run began.
     """
 
@@ -35,6 +36,7 @@ class Start(msgspec.Struct, tag=True, kw_only=True):
     run_id: str
     results: str
     measured: tuple[float, float]
+    goodput: str | None
 
 
 class Go(msgspec.Struct, tag=True):

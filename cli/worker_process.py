@@ -18,6 +18,7 @@ import msgspec
 
 from ..engine.child_process import frame, receive
 from ..engine.errors import AbatchError
+from ..reports.goodput import parse_objectives
 from ..reports.recorder import Recorder
 from ..reports.result_log import ResultLog
 from ..workloads.client_watch import ClientWatch
@@ -56,7 +57,7 @@ class _Worker:
         go = await receive(self._reader, to_worker_decoder)
         if not isinstance(go, Go):
             return
-        recorder = Recorder(start.measured)
+        recorder = Recorder(start.measured, () if start.goodput is None else parse_objectives(start.goodput))
         with closing(ResultLog(Path(start.results))) as log:
 
             def on_result(result: Result) -> None:

@@ -171,6 +171,7 @@ async def started_workers(
                     run_id=f"{target.run_id}-{index + 1}",
                     results=str(writer.folder / shard(index + 1)),
                     measured=writer.config.measured,
+                    goodput=writer.config.goodput,
                 )
             )
         for worker in workers:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from .atomic_file import write_atomically
 from .calibration import Point
 from .client_floor import ClientFloor
 from .result_log import UNREADABLE
-from .run_file import provenance, write_atomically
+from .run_file import provenance
 
 _SCHEMA_VERSION = 1
 _SAME = ("abatch", "python", "aiohttp", "cpu", "cpu_count")

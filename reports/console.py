@@ -30,7 +30,6 @@ _VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
 """tpot is left out: an average over a request hides the stalls the verdict is about."""
 
 _OUTCOME_STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "yellow"}
-_COUNT_FOR_P999 = 1000
 
 SIMULATED = Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta")
 """The first line of whatever shows numbers of a simulated device."""
@@ -151,7 +150,7 @@ def _ratio_in_words(metric: str, value: MetricSummary, of_class: str) -> str:
 def _table(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
     table.add_column("ms", no_wrap=True)
-    for name in ("n", "p50", "p90", "p99", "p99.9", "max", "p99/p50"):
+    for name in ("n", *(f"p{percentile:g}" for percentile in summary.percentiles), "max", "p99/p50"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for metric in _SHOWN_METRICS:
@@ -175,14 +174,16 @@ def _cells(value: MetricSummary) -> list[str | Text]:
     }[value.verdict]
     return [
         str(value.count),
-        milliseconds(value.p50_ms),
-        milliseconds(value.p90_ms),
-        milliseconds(value.p99_ms),
-        milliseconds(value.p999_ms) if value.count >= _COUNT_FOR_P999 else "-",
+        *(_percentile(value, float(name), at_ms) for name, at_ms in value.percentiles_ms.items()),
         milliseconds(value.max_ms),
         Text(f"{value.tail_ratio:.2f}", style=style),
         Text(short, style=style or ("green" if value.verdict is Verdict.OK else "yellow")),
     ]
+
+
+def _percentile(value: MetricSummary, percentile: float, at_ms: float) -> str:
+    """Nothing where the samples are too few to have any beyond it."""
+    return milliseconds(at_ms) if value.count * (100 - percentile) >= 100 - 1e-6 else "-"
 
 
 def client_facts(client: ClientSummary) -> str:
@@ -226,6 +227,9 @@ def _facts(summary: Summary) -> Text:
         f"offered {summary.offered_rate:.2f}/s, achieved {summary.achieved_rate:.2f}/s, "
         f"{summary.output_tokens_per_s:.1f} output tokens/s, {summary.tokens_per_chunk:.2f} tokens per chunk",
     ]
+    if (goodput := summary.goodput) is not None:
+        objectives = ", ".join(f"{metric} {limit_ms:g} ms" for metric, limit_ms in goodput.objectives.items())
+        lines.insert(1, f"goodput {goodput.rate:.2f}/s: {goodput.share:.1%} of requests within {objectives}")
     if summary.tokens_per_chunk == 0:
         lines[-1] = lines[-1].rpartition(", ")[0] + ", tokens per chunk unknown"
     delay = summary.metrics.get("start_delay", {}).get(ALL)

@@ -12,7 +12,17 @@ from enum import StrEnum
 from ..engine.errors import ConfigurationError
 from .bootstrap import Interval
 from .recorder import ALL, METRICS
-from .summary import MIN_SAMPLES, MetricSummary, Summary, doubt_of_metric, doubts, share_failed, share_unknown
+from .summary import (
+    MIN_SAMPLES,
+    MetricSummary,
+    Summary,
+    client_problems,
+    doubt_of_metric,
+    doubts,
+    share_failed,
+    share_good,
+    share_unknown,
+)
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -41,6 +51,7 @@ _TAIL_SHARES = {"p50": 0.5, "mean": 0.0, "p90": 0.1, "p99": 0.01, "p99.9": 0.001
 
 _RUN_VALUES: dict[str, tuple[str, Callable[[Summary], float]]] = {
     "errors": ("%", share_failed),
+    "goodput": ("%", share_good),
     "achieved_rate": ("", lambda summary: summary.achieved_rate),
     "offered_rate": ("", lambda summary: summary.offered_rate),
     "output_tokens_per_s": ("", lambda summary: summary.output_tokens_per_s),
@@ -103,7 +114,12 @@ class Rule:
         if self.run_value is not None:
             unit, read = _RUN_VALUES[self.run_value]
             value = read(summary)
+            if math.isnan(value):
+                return Judgement(self.text, Outcome.INCONCLUSIVE, "the run had no --goodput objectives")
             judgement = self._compare(value, f"{value:.3%}" if unit == "%" else f"{value:g}")
+            problems = client_problems(summary) if self.run_value == "goodput" else []
+            if problems and judgement.outcome is Outcome.FAIL:
+                return Judgement(self.text, Outcome.INCONCLUSIVE, f"{judgement.reason}, but {problems[0]}")
             return self._doubt_share(judgement, value, summary) if unit == "%" else judgement
         measured = summary.metrics.get(self.metric, {}).get(self.traffic_class)
         if measured is None:

@@ -12,6 +12,8 @@ from hdrh.histogram import HdrHistogram
 
 from ..workloads.result import Result
 from ..workloads.session import Pause
+from .goodput import GoodputSummary, Objective, meets
+from .in_flight import InFlight
 from .request_sample import RequestSample
 from .time_blocks import TimeBlocks, merged
 
@@ -61,6 +63,7 @@ class Totals:
         finished: Requests that ended well within the measured time, whenever they were due: what throughput is.
         finished_tokens: Their output tokens.
         chunks: Of requests whose number of tokens is known.
+        due: Requests by class. `good`: those of them that met all objectives.
     """
 
     requests: int = 0
@@ -74,6 +77,8 @@ class Totals:
     output_tokens: int = 0
     chunks: int = 0
     chunk_tokens: int = 0
+    due: Counter[str] = field(default_factory=Counter)
+    good: Counter[str] = field(default_factory=Counter)
     finished: int = 0
     finished_tokens: int = 0
     paused: int = 0
@@ -108,16 +113,18 @@ LATE_US = 10_000
 class Recorder:
     """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run.
 
-    `measured` is from when to when throughput counts, in seconds since the run began.
+    `measured` is from when to when throughput counts, in seconds since the run began; `objectives` are goodput's.
 
     Values are counted first and put into the histograms many at a time: the histograms are pure Python and take
     microseconds a value, which at a thousand streams would be the generator's own delay.
     """
 
-    def __init__(self, measured: tuple[float, float] = (0.0, math.inf)) -> None:
+    def __init__(self, measured: tuple[float, float] = (0.0, math.inf), objectives: tuple[Objective, ...] = ()) -> None:
         self.totals = Totals()
         self._measured = measured
         self.sample = RequestSample()
+        self.in_flight = InFlight()
+        self._objectives = objectives
         self._sessions: dict[str, _Session] = {}
         """Those between their first turn and their last."""
         self._histograms: dict[tuple[str, str], HdrHistogram] = {}
@@ -129,6 +136,7 @@ class Recorder:
         """Count a result, and time it if it may be timed."""
         totals = self.totals
         self._follow_session(result)
+        self.in_flight.add(result)
         has_succeeded = result.error is None and not result.censored
         if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
             totals.finished += 1
@@ -137,6 +145,8 @@ class Recorder:
             totals.warmup += 1
             return
         totals.requests += 1
+        totals.due[result.traffic_class] += 1
+        totals.good[result.traffic_class] += meets(result, self._objectives)
         totals.succeeded += has_succeeded
         totals.paused += result.pause is not Pause.NONE
         totals.capped_pauses += result.pause_was_capped
@@ -278,10 +288,23 @@ class Recorder:
         self._histograms = {key: HdrHistogram.decode(encoded) for key, encoded in state["_histograms"].items()}
         self._pending = {key: Counter() for key in self._histograms}
 
+    def goodput(self, measured_s: float) -> GoodputSummary | None:
+        """How much met the objectives; None if there are none."""
+        due, good = self.totals.due, self.totals.good
+        if not self._objectives or not due:
+            return None
+        return GoodputSummary(
+            objectives={objective.metric: objective.limit_ms for objective in self._objectives},
+            share=round(good.total() / due.total(), 6),
+            rate=round(good.total() / measured_s, 4) if measured_s > 0 else 0.0,
+            by_class={name: round(good[name] / due[name], 6) for name in sorted(due)},
+        )
+
     def merge(self, other: Recorder) -> None:
         """Add what another process recorded of the same run: of other sessions, over the same time."""
         self.totals.merge(other.totals)
         self.sample.merge(other.sample)
+        self.in_flight.merge(other.in_flight)
         for key in other._histograms:
             self._pending.setdefault(key, Counter())
             self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))

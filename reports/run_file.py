@@ -14,15 +14,13 @@ import itertools
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from hdrh.histogram import HdrHistogram
-from hdrh.log import HistogramLogReader
 
 from .. import __version__
 from ..engine.engine import EngineTotals
@@ -30,13 +28,16 @@ from ..engine.errors import ConfigurationError
 from ..engine.step_log import StepRecord
 from ..workloads.client_watch import ClientAudit
 from ..workloads.result import Result
+from .atomic_file import write_atomically
 from .attribution.attribution import attribute
 from .attribution.findings import Attribution
 from .client_floor import ClientFloor
 from .client_summary import summarise_client
-from .recorder import Recorder, new_histogram
+from .goodput import parse_objectives
+from .histogram_log import write_histograms
+from .recorder import Recorder
 from .result_log import RESULTS, UNREADABLE, ResultLog, read_lines, read_results, shard
-from .summary import SCHEMA_VERSION, Summary, fill_summary, summarise_engine
+from .summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary, fill_summary, summarise_engine
 
 CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
 
@@ -65,6 +66,9 @@ class RunConfig(msgspec.Struct, kw_only=True):
     """When the run began, by the clock that the engine's step log is in (if on the same machine)."""
     warmup_s: float = 0.0
     duration_s: float | None = None
+    percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
+    goodput: str | None = None
+    steady_state: bool = False
     options: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     warnings: list[str] = []
@@ -73,6 +77,11 @@ class RunConfig(msgspec.Struct, kw_only=True):
     def measured(self) -> tuple[float, float]:
         """From when to when throughput counts, in seconds since the run began."""
         return self.warmup_s, math.inf if self.duration_s is None else self.duration_s
+
+    def new_recorder(self, measured: tuple[float, float] | None = None) -> Recorder:
+        """A recorder of this run with nothing recorded, of another part of it where that is given."""
+        objectives = () if self.goodput is None else parse_objectives(self.goodput)
+        return Recorder(measured or self.measured, objectives)
 
     def new_summary(self) -> Summary:
         """A summary with this run's labels and nothing recorded."""
@@ -83,6 +92,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
             workload=self.workload,
             seed=self.seed,
             verdict_class=self.verdict_class,
+            percentiles=self.percentiles,
             warnings=list(self.warnings),
         )
 
@@ -148,7 +158,7 @@ class RunWriter:
             self._results = ResultLog(self.folder / RESULTS)
         for worker in range(1, num_workers + 1) if num_workers > 1 else ():
             (self.folder / shard(worker)).touch()
-        self.recorder = Recorder(self.config.measured)
+        self.recorder = self.config.new_recorder()
 
     def add(self, result: Result) -> None:
         """Record a result and append it to the folder."""
@@ -184,7 +194,7 @@ class RunWriter:
     ) -> Summary:
         """Write histograms, then the summary."""
         self.close()
-        summary = fill_summary(self.config.new_summary(), self.recorder, measured_s)
+        summary, measured_s = summarise(self.config, self.recorder, measured_s, RunReader(self.folder).results)
         summary.is_complete = is_complete
         summary.abandoned_turns = abandoned_turns
         summary.engine = None if engine is None else summarise_engine(engine)
@@ -242,50 +252,48 @@ class RunReader:
         return _decode(raw, Summary, path)
 
     def _summary_from_results(self) -> Summary:
-        recorder = Recorder(self.config.measured)
+        recorder = self.config.new_recorder()
         last_s = 0.0
         for result in self.results():
             recorder.add(result)
             last_s = min(max(last_s, result.end_s), self.config.measured[1])
-        summary = fill_summary(self.config.new_summary(), recorder, max(0.0, last_s - self.config.warmup_s))
+        measured_s = max(0.0, last_s - self.config.warmup_s)
+        summary, _ = summarise(self.config, recorder, measured_s, self.results)
         summary.is_complete = False
         summary.attribution = _attribute(self, summary)
         return summary
 
 
+def summarise(
+    config: RunConfig, recorder: Recorder, measured_s: float, results: Callable[[], Iterable[Result]]
+) -> tuple[Summary, float]:
+    """The summary of what was recorded, or of the steady part of it where that was asked for; and how long that is.
+
+    Args:
+        config: The run's.
+        recorder: What was recorded of the whole run.
+        measured_s: How long its measured part was.
+        results: Begins to read its results anew.
+    """
+    steady = recorder.in_flight.steady_state(config.warmup_s + measured_s)
+    if config.steady_state and steady is not None:
+        recorder = config.new_recorder((steady.from_s, steady.to_s))
+        for result in results():
+            is_outside = not steady.from_s <= result.due_s < steady.to_s
+            recorder.add(msgspec.structs.replace(result, warmup=is_outside))
+        measured_s = steady.to_s - steady.from_s
+    summary = fill_summary(config.new_summary(), recorder, measured_s)
+    summary.steady_state = steady
+    if steady is not None and not steady.is_steady:
+        summary.warnings.append(
+            f"no steady state: requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}; the "
+            "server does not keep up, or the run is too short for its sessions"
+        )
+    return summary, measured_s
+
+
 def _attribute(run: RunReader, summary: Summary) -> Attribution:
     return attribute(run.results, summary, run.steps(), run.config.origin_s)
-
-
-def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
-    """Save all histograms as one HdrHistogram log, tagged `metric.class`, values in microseconds.
-
-    hdrh's own writer knows no tags, so the lines are put together here: tag, start, length, maximum, payload.
-    """
-    lines = [
-        "#[abatch: values in microseconds, interval maximum in milliseconds; tags are metric.class]",
-        "#[Histogram log format version 1.3]",
-        '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
-    ]
-    for metric, traffic_class, histogram in recorder.histograms():
-        payload = histogram.encode().decode()
-        maximum_ms = histogram.get_max_value() / 1e3
-        lines.append(f"Tag={metric}.{traffic_class},0.000,{measured_s:.3f},{maximum_ms:.3f},{payload}")
-    write_atomically(path, "\n".join([*lines, ""]).encode())
-
-
-def read_histograms(path: Path) -> dict[str, HdrHistogram]:
-    """Histograms of a log by tag; those with equal tags (from several shards) are added up."""
-    reader = HistogramLogReader(str(path), new_histogram())
-    histograms: dict[str, HdrHistogram] = {}
-    while (histogram := reader.get_next_interval_histogram()) is not None:
-        tag = histogram.get_tag() or ""
-        if tag in histograms:
-            histograms[tag].add(histogram)
-        else:
-            histograms[tag] = histogram
-    reader.close()
-    return histograms
 
 
 def default_folder(workload: str) -> Path:
@@ -317,13 +325,3 @@ def _decode(raw: bytes, kind: type[_Versioned], path: Path) -> _Versioned:
         return msgspec.json.decode(raw, type=kind)
     except UNREADABLE as error:
         raise ConfigurationError(f"{path} is damaged: {error}") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the whole new one, never half of it."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

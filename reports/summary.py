@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -16,9 +17,12 @@ from .bootstrap import Interval, intervals, p50_ms, p99_ms, tail_ratio
 from .client_floor import floor_doubts
 from .client_summary import ClientSummary, client_doubts, lag_doubt
 from .expectation import FittedSizes, normalise
+from .goodput import GoodputSummary
+from .in_flight import SteadyState
 from .recorder import JUDGED, Recorder
 
 SCHEMA_VERSION = 1
+DEFAULT_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 FLAG_RATIO = 3.0
 """A p99 of more than this many medians is flagged."""
 MIN_SAMPLES = 300
@@ -58,6 +62,7 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     p99_interval_ms: Interval | None = None
     tail_ratio_interval: Interval | None = None
     normalised_ratio: float | None = None
+    percentiles_ms: dict[str, float] = {}
 
 
 class ParkingSummary(msgspec.Struct, kw_only=True):
@@ -153,6 +158,9 @@ class Summary(msgspec.Struct, kw_only=True):
         errors: Failed requests by class; they are in no latency histogram.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
+        percentiles: Those that a report shows.
+        goodput: How much of the traffic met the objectives, where there were some.
+        steady_state: The part of the run in which the number of requests in flight was steady.
         expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
         attribution: Why the tail is there.
         client: What held up the client itself; None in virtual time.
@@ -187,14 +195,19 @@ class Summary(msgspec.Struct, kw_only=True):
     tokens_per_chunk: float = 0.0
     verdict_class: str = "all"
     warnings: list[str] = []
+    percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
     metrics: dict[str, dict[str, MetricSummary]] = {}
+    goodput: GoodputSummary | None = None
+    steady_state: SteadyState | None = None
     expectation: FittedSizes | None = None
     client: ClientSummary | None = None
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
 
 
-def summarise_metric(histogram: HdrHistogram, blocks: Sequence[Counter[int]] = ()) -> MetricSummary:
+def summarise_metric(
+    histogram: HdrHistogram, blocks: Sequence[Counter[int]] = (), percentiles: Sequence[float] = ()
+) -> MetricSummary:
     """Percentiles, tail ratio and verdict of one histogram of microseconds; intervals where its blocks are there."""
     count = histogram.get_total_count()
 
@@ -218,6 +231,7 @@ def summarise_metric(histogram: HdrHistogram, blocks: Sequence[Counter[int]] = (
         p50_interval_ms=of_p50,
         p99_interval_ms=of_p99,
         tail_ratio_interval=of_ratio,
+        percentiles_ms={f"{percentile:g}": at(percentile) for percentile in percentiles},
     )
 
 
@@ -265,7 +279,8 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
         blocks = recorder.blocks(metric, traffic_class) if metric in JUDGED else []
-        summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram, blocks)
+        summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram, blocks, summary.percentiles)
+    summary.goodput = recorder.goodput(measured_s)
     summary.expectation, ratios = normalise(recorder.sample)
     for (metric, traffic_class), ratio in ratios.items():
         summary.metrics[metric][traffic_class].normalised_ratio = ratio
@@ -278,9 +293,15 @@ MAX_LATE_SHARE = 0.05
 
 def doubts(summary: Summary) -> list[str]:
     """Why this run's latencies must not be read as the server's; empty if nothing speaks against it."""
-    found = []
+    found = client_problems(summary)
     if (failed := share_failed(summary)) > MAX_ERROR_SHARE:
-        found.append(f"{failed:.1%} of the requests failed, and failures are often the slow ones")
+        found.insert(0, f"{failed:.1%} of the requests failed, and failures are often the slow ones")
+    return found
+
+
+def client_problems(summary: Summary) -> list[str]:
+    """What shows that the client was the bottleneck; empty if it was not."""
+    found = []
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
         found.append(f"{late:.1%} were sent late: the client or --max-in-flight was the bottleneck")
     if (dropped := summary.dropped_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
@@ -314,6 +335,11 @@ def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) ->
 def share_failed(summary: Summary) -> float:
     """Share of requests that failed."""
     return sum(summary.errors.values()) / max(summary.requests, 1)
+
+
+def share_good(summary: Summary) -> float:
+    """Share of requests that met the objectives; NaN where there were none."""
+    return math.nan if summary.goodput is None else summary.goodput.share
 
 
 def share_unknown(summary: Summary) -> float:

@@ -1,0 +1,42 @@
+"""The histograms of a run as a standard HdrHistogram log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+
+from .atomic_file import write_atomically
+from .recorder import Recorder, new_histogram
+
+
+def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
+    """Save all histograms as one HdrHistogram log, tagged `metric.class`, values in microseconds.
+
+    hdrh's own writer knows no tags, so the lines are put together here: tag, start, length, maximum, payload.
+    """
+    lines = [
+        "#[abatch: values in microseconds, interval maximum in milliseconds; tags are metric.class]",
+        "#[Histogram log format version 1.3]",
+        '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
+    ]
+    for metric, traffic_class, histogram in recorder.histograms():
+        payload = histogram.encode().decode()
+        maximum_ms = histogram.get_max_value() / 1e3
+        lines.append(f"Tag={metric}.{traffic_class},0.000,{measured_s:.3f},{maximum_ms:.3f},{payload}")
+    write_atomically(path, "\n".join([*lines, ""]).encode())
+
+
+def read_histograms(path: Path) -> dict[str, HdrHistogram]:
+    """Histograms of a log by tag; those with equal tags (from several shards) are added up."""
+    reader = HistogramLogReader(str(path), new_histogram())
+    histograms: dict[str, HdrHistogram] = {}
+    while (histogram := reader.get_next_interval_histogram()) is not None:
+        tag = histogram.get_tag() or ""
+        if tag in histograms:
+            histograms[tag].add(histogram)
+        else:
+            histograms[tag] = histogram
+    reader.close()
+    return histograms
