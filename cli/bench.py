@@ -15,6 +15,7 @@ from ..reports.gates import Judgement, Outcome, parse_rule
 from ..reports.run_file import RunReader
 from ..reports.summary import Summary
 from ..reports.timeline import check_writable, write_timeline
+from ..workloads.exact_text import load_text_tokenizer
 from ..workloads.http_target import REQUEST_ID_HEADER, hide_credentials, normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run
@@ -132,7 +133,10 @@ def bench(
         options |= {**engine, "real_time": real_time}
     else:
         normalise_url(url)
-        _refuse_with_url(model, engine, real_time=real_time, step_log=step_log)
+        tokenizer = engine["tokenizer"]
+        if tokenizer is not None:
+            load_text_tokenizer(tokenizer)  # one that is none is found before anything is sent
+        _refuse_with_url(model, engine | {"tokenizer": None}, real_time=real_time, step_log=step_log)
         source = RemoteServer(
             url=url,
             model=model_name,
@@ -140,8 +144,9 @@ def bench(
             headers=headers,
             tells_sessions=not no_sessions,
             timeout_s=timeout,
+            tokenizer=tokenizer,
         )
-        options |= {"url": hide_credentials(url), "model_name": model_name}
+        options |= {"tokenizer": tokenizer, "url": hide_credentials(url), "model_name": model_name}
     if timeline is not None:
         check_writable(timeline, output)
     if source.is_virtual and workers > 1:

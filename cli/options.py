@@ -81,7 +81,12 @@ ENGINE_OPTIONS = (
         "nothing and costs the time of that device.",
     ),
     _engine("dtype", "--dtype", str, "auto, float32, bfloat16 or float16. auto: float32 on CPU."),
-    _engine("tokenizer", "--tokenizer", str | None, "Hub id or folder, if not with the model."),
+    _engine(
+        "tokenizer",
+        "--tokenizer",
+        str | None,
+        "Hub id or folder, if not with the model. With --url: the server's, for prompts of exact lengths.",
+    ),
     _engine("load_format", "--load-format", str, "dummy: the shape of config.json with random weights."),
     _engine("max_num_seqs", "--max-num-seqs", int | None, "Sequences that run at once. Default: 64 on CPU, else 256."),
     _engine(

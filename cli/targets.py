@@ -57,6 +57,8 @@ class RemoteServer:
     headers: dict[str, str]
     timeout_s: float
     tells_sessions: bool = True
+    tokenizer: str | None = None
+    """The server's, for prompts of exact lengths."""
     is_virtual: ClassVar[bool] = False
 
     @asynccontextmanager
@@ -70,6 +72,7 @@ class RemoteServer:
             tells_sessions=self.tells_sessions,
         )
         async with _connected(connection, self.model) as target:
+            target.tokenizer = self.tokenizer
             is_simulated = target.engine is not None and target.engine.is_simulated
             yield Opened(target, target.shown_url, is_simulated, connection)
 

@@ -82,6 +82,8 @@ class HttpTarget:
         self.shown_url = hide_credentials(base_url)
         self.model = model
         self.takes_ignore_eos = True
+        self.tokenizer: str | None = None
+        """The server's, where the client has it: prompts are of exact lengths then."""
         self.tells_sessions = tells_sessions
         self.run_id = uuid.uuid4().hex[:8]  # sessions of an earlier run may be parked on the server
         self._request_numbers = itertools.count()
@@ -223,9 +225,14 @@ class HttpTarget:
                 )
             return reply.prompt_tokens
 
-        sizer = await PromptSizer.measure(count)
+        sizer = await PromptSizer.measure(count, self.tokenizer)
         if not sizer.is_measured:
-            self.warnings.append("the server reports no token counts: prompt lengths are guesses, one token a word")
+            guess = (
+                "what its template adds is not known"
+                if self.tokenizer
+                else "prompt lengths are guesses, one token a word"
+            )
+            self.warnings.append(f"the server reports no token counts: {guess}")
         return sizer
 
     async def engine_totals(self) -> EngineTotals | None:

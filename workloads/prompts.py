@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
+from .exact_text import exact_text, load_text_tokenizer, num_tokens
+
 # Short common words: most tokenizers of language models have each as one token, with its space.
 _WORDS = """
 the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one
@@ -34,26 +36,56 @@ class PromptSizer:
         tokens_per_word: Slope, measured.
         overhead_tokens: What the chat template adds to a first message (it may add a system prompt).
         is_measured: False if the server reports no usage and these are guesses.
+        tokenizer: The server's own, by name: then texts are exact by themselves, and only what joins them is not.
     """
 
     tokens_per_word: float = 1.0
     overhead_tokens: float = 0.0
     is_measured: bool = False
+    tokenizer: str | None = None
 
     def text(self, random: Random, tokens: float) -> str:
         """Noise of about `tokens` tokens as the server will count them, the chat template not included."""
+        if self.tokenizer is not None:
+            return self._exact(random, round(tokens), self.tokenizer)
         return words(random, round(tokens / self.tokens_per_word))
 
     def text_between(self, random: Random, start: float, end: float) -> str:
         """Noise for tokens `start` to `end` of a longer text: what rounding cuts off one part is in the next."""
+        if self.tokenizer is not None:
+            return self._exact(random, round(end) - round(start), self.tokenizer)
         return words(random, round(end / self.tokens_per_word) - round(start / self.tokens_per_word))
 
+    def _exact(self, random: Random, tokens: int, name: str) -> str:
+        """As many tokens as that by the tokenizer of that name; one at least. More begin like fewer."""
+        tokenizer, tokens = load_text_tokenizer(name), max(tokens, 1)
+        state = random.getstate()
+        spare = 1.1
+        while True:
+            random.setstate(state)
+            text = exact_text(tokenizer, words(random, int(spare * tokens / self.tokens_per_word) + 2), tokens)
+            if text is not None:
+                return text
+            spare *= 1.5
+
     @classmethod
-    async def measure(cls, count_tokens: Callable[[str], Awaitable[int | None]]) -> PromptSizer:
-        """Fit slope and overhead from two messages. `count_tokens` sends one and returns the server's own count."""
+    async def measure(
+        cls, count_tokens: Callable[[str], Awaitable[int | None]], tokenizer: str | None = None
+    ) -> PromptSizer:
+        """Fit slope and overhead from two messages. With a tokenizer, it says the slope, and the messages the overhead.
+
+        Args:
+            count_tokens: Sends a message and returns the server's own count.
+            tokenizer: The server's, by name.
+        """
         random = Random("calibration")
-        counts = [await count_tokens(words(random, num_words)) for num_words in _PROBE_WORDS]
+        probes = [words(random, num_words) for num_words in _PROBE_WORDS]
+        counts = [await count_tokens(probe) for probe in probes]
         few, many = counts
+        if tokenizer is not None:
+            by_itself = [num_tokens(load_text_tokenizer(tokenizer), probe) for probe in probes]
+            overhead = 0.0 if few is None else max(0.0, float(few - by_itself[0]))
+            return cls(by_itself[1] / _PROBE_WORDS[1], overhead, is_measured=few is not None, tokenizer=tokenizer)
         if few is None or many is None or many <= few:
             return cls()
         slope = (many - few) / (_PROBE_WORDS[1] - _PROBE_WORDS[0])
