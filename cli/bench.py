@@ -19,7 +19,7 @@ from ..workloads.exact_text import load_text_tokenizer
 from ..workloads.http_target import REQUEST_ID_HEADER, hide_credentials, normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run
-from .options import ENGINE_OPTIONS, engine_arguments, with_options
+from .options import ENGINE_OPTIONS, clean_api_key, engine_arguments, with_options
 from .own_engine import own_engine
 from .progress import Progress
 from .report_options import ReportOptions, parse_percentiles
@@ -140,7 +140,7 @@ def bench(
         source = RemoteServer(
             url=url,
             model=model_name,
-            api_key=_api_key(api_key),
+            api_key=clean_api_key(api_key),
             headers=headers,
             tells_sessions=not no_sessions,
             timeout_s=timeout,
@@ -186,13 +186,6 @@ def _refuse_with_url(model: str | None, engine: dict[str, Any], *, real_time: bo
     words = [*engine_arguments(engine), *["--real-time"] * real_time, *["--step-log"] * step_log]
     if words:
         raise ConfigurationError(f"{words[0]} is for our own engine; the server at --url has its own settings")
-
-
-def _api_key(key: str | None) -> str | None:
-    key = (key or "").strip()  # a key read from a file often ends in a line break
-    if not key.isprintable():
-        raise ConfigurationError("--api-key must be printable characters on one line")
-    return key or None
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from ..reports.run_file import RunReader, provenance, started_now
 from ..workloads.http_target import normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run
+from .options import clean_api_key
 from .progress import Progress
 from .rate_search import Found, Limit, highest_rate
 from .targets import NullServer, RemoteServer
@@ -101,7 +102,7 @@ def calibrate(
                 "--url needs --request-rate: a search would load that server until one of the two gives in"
             )
         normalise_url(url)
-        remote = RemoteServer(url=url, model=model_name, api_key=api_key, headers={}, timeout_s=60.0)
+        remote = RemoteServer(url=url, model=model_name, api_key=clean_api_key(api_key), headers={}, timeout_s=60.0)
     elif model_name is not None:
         raise ConfigurationError("--model is for a server at --url")
     meter = _Meter(progress, workers, remote)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..engine.config import EngineConfig, parse_bytes
+from ..engine.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +165,15 @@ def engine_arguments(values: dict[str, Any]) -> list[str]:
         else:
             words += [flag, str(value)]
     return words
+
+
+def clean_api_key(key: str | None) -> str | None:
+    """The key that a server at --url wants; None if there is none.
+
+    Raises:
+        ConfigurationError: it cannot be sent.
+    """
+    key = (key or "").strip()  # a key read from a file often ends in a line break
+    if not key.isprintable():
+        raise ConfigurationError("--api-key must be printable characters on one line")
+    return key or None

@@ -126,9 +126,8 @@ class Rule:
             return Judgement(
                 self.text, Outcome.INCONCLUSIVE, f"there is no {self.metric} of class {self.traffic_class!r}"
             )
-        problem = next(iter(doubts(summary)), None) or doubt_of_metric(summary, self.metric, self.traffic_class)
-        if problem is not None:
-            return Judgement(self.text, Outcome.INCONCLUSIVE, problem)
+        if problems := doubts(summary):
+            return Judgement(self.text, Outcome.INCONCLUSIVE, problems[0])
         needed = max(_MIN_SAMPLES[name] for name in (self.statistic, self.divisor) if name)
         if measured.count < needed:
             return Judgement(self.text, Outcome.INCONCLUSIVE, f"{measured.count} samples, of {needed} needed")
@@ -144,7 +143,17 @@ class Rule:
         if judgement.outcome is Outcome.PASS and unknown > _TAIL_SHARES[self.statistic]:
             reason = f"of {unknown:.1%} of the requests only a lower bound is known: {judgement.reason} or more"
             return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
+        problem = doubt_of_metric(summary, self.metric, self.traffic_class)
+        if problem is not None and not self._stands_in_spite_of_lag(judgement, value, summary):
+            return Judgement(self.text, Outcome.INCONCLUSIVE, problem)
         return self._doubt_chance(judgement, measured)
+
+    def _stands_in_spite_of_lag(self, judgement: Judgement, value: float, summary: Summary) -> bool:
+        """Lag of the client only adds to latencies: what is low enough with it is, what fails by more than it fails."""
+        if self.divisor is not None or self.comparison not in ("<", "<=") or summary.client is None:
+            return False
+        is_pass = judgement.outcome is Outcome.PASS
+        return is_pass or not _COMPARISONS[self.comparison](value - summary.client.lag_p99_ms, self.bound)
 
     def _doubt_chance(self, judgement: Judgement, measured: MetricSummary) -> Judgement:
         """Neither a pass nor a failure, if the true value may as well lie on the other side of the bound."""

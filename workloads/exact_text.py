@@ -11,8 +11,6 @@ from ..engine.errors import ConfigurationError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_TRIES = 8
-
 
 @lru_cache(maxsize=2)
 def load_text_tokenizer(name: str) -> Tokenizer:
@@ -48,16 +46,7 @@ def num_tokens(tokenizer: Tokenizer, text: str) -> int:
 def exact_text(tokenizer: Tokenizer, text: str, tokens: int) -> str | None:
     """The beginning of a text that is so many tokens; None if the whole has fewer.
 
-    A text cut at a token's end may read as one token more or less by itself: then it is cut elsewhere.
+    It ends where a token does, so that by itself it is made of the same tokens.
     """
     ends = [end for _, end in tokenizer.encode(text, add_special_tokens=False).offsets]
-    if len(ends) < tokens:
-        return None
-    closest = text[: ends[tokens - 1]]
-    for shift in range(_TRIES):
-        for place in {tokens - 1 - shift, tokens - 1 + shift}:
-            if 0 <= place < len(ends):
-                cut = text[: ends[place]]
-                if num_tokens(tokenizer, cut) == tokens:
-                    return cut
-    return closest
+    return text[: ends[tokens - 1]] if len(ends) >= tokens else None

@@ -99,6 +99,18 @@ def test_each_number_of_workers_is_kept_for_itself(on: Any) -> None:
     assert rates == {1: 50, 2: 100}
 
 
+def test_a_processor_that_falls_asleep_at_low_rates_ends_no_search(on: Any) -> None:
+    class Sleepy(_Machine):
+        def measure(self, rate: float, duration_s: float) -> Point:
+            self._up_to = 0 if rate < 100 else 150
+            return super().measure(rate, duration_s)
+
+    on(Sleepy(150))
+    floor = known_floor()
+    assert floor is not None
+    assert floor.max_trusted_rate == 141
+
+
 def test_where_nothing_is_trusted_nothing_is_kept(on: Any, cache: Path) -> None:
     result = on(_Machine(up_to=0))
     assert result.exit_code == 0, "it was measured"

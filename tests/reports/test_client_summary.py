@@ -1,0 +1,126 @@
+"""The client's account of itself, and what it makes of verdicts and rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from abatch.reports.client_summary import ClientSummary, client_doubts, lag_doubt, summarise_client
+from abatch.reports.console import print_summary
+from abatch.reports.gates import Outcome, parse_rule
+from abatch.reports.recorder import Recorder
+from abatch.reports.summary import Summary, fill_summary
+from abatch.workloads.client_watch import ClientAudit, Lapse
+from rich.console import Console
+from support.results import make_result
+
+
+def _client(**fields: Any) -> ClientSummary:
+    quiet: dict[str, Any] = {
+        "lag_p50_ms": 0.1,
+        "lag_p99_ms": 0.5,
+        "lag_p999_ms": 1.0,
+        "lag_max_ms": 1.0,
+        "gc_pauses": 1,
+        "gc_share": 0.001,
+        "gc_longest_ms": 1.0,
+        "cpu_share": 0.2,
+    }
+    return ClientSummary(**(quiet | fields))
+
+
+def _summary(client: ClientSummary | None) -> Summary:
+    """400 requests: gaps of 5 ms, ttft of 10 ms, answers of 110 ms."""
+    recorder = Recorder()
+    for number in range(400):
+        recorder.add(make_result(10.0, gaps_ms=(5.0,) * 20, due_s=number * 0.1, session_id=str(number)))
+    summary = fill_summary(Summary(), recorder, 40.0)
+    summary.client = client
+    return summary
+
+
+def _shown(summary: Summary) -> str:
+    console = Console(width=200, record=True, quiet=True, highlight=False)
+    with console.capture() as captured:
+        quiet, console.quiet = console.quiet, False
+        print_summary(console, summary)
+        console.quiet = quiet
+    return captured.get()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"cpu_share": 0.95}, "95% of a processor"),
+        ({"gc_share": 0.05}, "5.0% of the time collecting garbage"),
+    ],
+)
+def test_a_client_that_was_busy_is_not_trusted_and_says_what_to_do(fields: dict[str, float], says: str) -> None:
+    assert client_doubts(_client()) == []
+    (doubt,) = client_doubts(_client(**fields))
+    assert says in doubt
+    assert "--workers" in doubt
+    summary = _summary(_client(**fields))
+    assert parse_rule("ttft.p99 < 1s").judge(summary).outcome is Outcome.INCONCLUSIVE
+    assert f"NOT TRUSTED: {doubt}" in _shown(summary)
+    assert "OK:" not in _shown(summary)
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "p99_ms", "is_doubtful"),
+    [(1.9, 2.0, False), (2.1, 8.0, True), (2.1, 8.5, False), (30.0, 119.0, True), (30.0, 121.0, False)],
+)
+def test_lag_counts_where_it_is_a_large_part_of_what_was_measured(
+    lag_ms: float, p99_ms: float, is_doubtful: bool
+) -> None:
+    assert (lag_doubt(_client(lag_p99_ms=lag_ms), p99_ms) is not None) is is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome"),
+    [
+        ("itl.p99/p50 <= 3", Outcome.INCONCLUSIVE),
+        ("e2e.p99/p50 <= 3", Outcome.PASS),
+        ("itl.p99 < 6ms", Outcome.PASS),
+        ("itl.p99 < 4ms", Outcome.INCONCLUSIVE),
+        ("itl.p99 < 1ms", Outcome.FAIL),
+        ("itl.p99 > 4ms", Outcome.INCONCLUSIVE),
+    ],
+    ids=["ratio", "large metric", "holds with the lag", "might without it", "fails without it too", "lower bound"],
+)
+def test_a_lag_voids_what_it_may_have_decided(rule: str, outcome: Outcome) -> None:
+    assert parse_rule(rule).judge(_summary(_client(lag_p99_ms=2.5))).outcome is outcome
+
+
+def test_a_lag_is_said_of_the_metrics_that_it_spoils() -> None:
+    lines = _shown(_summary(_client(lag_p99_ms=2.5))).splitlines()
+    named = [line.split(": ")[1] for line in lines if line.startswith("NOT TRUSTED")]
+    assert named == ["itl", "max_gap"]
+
+
+def test_in_virtual_time_there_is_no_client_to_doubt() -> None:
+    shown = _shown(_summary(None))
+    assert shown.startswith("OK:")
+    assert "client: lag" not in shown
+
+
+def test_an_audit_becomes_percentiles() -> None:
+    audit = ClientAudit(
+        beats_us={100: 990, 20_000: 10},
+        lapses=[Lapse(0.02, float(number)) for number in range(150)],
+        gc_pauses=3,
+        gc_total_s=0.1,
+        gc_longest_s=0.05,
+        cpu_s=2.0,
+        elapsed_s=10.0,
+    )
+    client = summarise_client(audit, workers=2)
+    assert client is not None
+    assert client.lag_p50_ms == pytest.approx(0.1)
+    assert client.lag_max_ms == pytest.approx(20.0, rel=0.01)
+    assert (client.gc_share, client.gc_longest_ms, client.cpu_share, client.workers) == (0.01, 50.0, 0.2, 2)
+    assert len(client.lapses) == 100
+
+
+def test_a_watch_that_saw_nothing_says_nothing() -> None:
+    assert summarise_client(ClientAudit()) is None
