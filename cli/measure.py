@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..engine.precise_loop import new_precise_loop
 from ..engine.virtual_time import VirtualTimeLoop
 from ..reports.client_floor import ClientFloor
 from ..reports.run_file import RunConfig, RunWriter, default_folder, provenance, started_now
@@ -58,7 +59,7 @@ def run(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
         AbatchError: the target cannot be measured.
         KeyboardInterrupt: it was interrupted before it had begun. Later, the part that was measured is the result.
     """
-    with asyncio.Runner(loop_factory=VirtualTimeLoop if plan.source.is_virtual else None) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop if plan.source.is_virtual else new_precise_loop) as runner:
         return runner.run(_measure(plan, progress))
 
 

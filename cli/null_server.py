@@ -14,6 +14,7 @@ from ..engine.errors import ConfigurationError
 from ..engine.listening import Listening
 from ..engine.null_server.behaviour import Behaviour
 from ..engine.null_server.truth import OnTruth, truth_log
+from ..engine.precise_loop import new_precise_loop
 
 _FAULTS = "Faults"
 
@@ -93,4 +94,5 @@ def null_server(
         def on_ready(url: str) -> None:
             console.print(f"abatch: null server at {url} (Ctrl-C stops it)")
 
-        asyncio.run(serve_null(server, listener, listening, on_ready))
+        with asyncio.Runner(loop_factory=new_precise_loop) as runner:
+            runner.run(serve_null(server, listener, listening, on_ready))

@@ -18,6 +18,7 @@ import msgspec
 
 from ..engine.child_process import frame, receive
 from ..engine.errors import AbatchError
+from ..engine.precise_loop import new_precise_loop
 from ..reports.goodput import parse_objectives
 from ..reports.recorder import Recorder
 from ..reports.result_log import ResultLog
@@ -124,7 +125,8 @@ def main() -> None:
     # closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    asyncio.run(_work(socket.socket(fileno=int(sys.argv[1]))))
+    with asyncio.Runner(loop_factory=new_precise_loop) as runner:
+        runner.run(_work(socket.socket(fileno=int(sys.argv[1]))))
 
 
 if __name__ == "__main__":
