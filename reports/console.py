@@ -115,7 +115,7 @@ def _cause_lines(attribution: Attribution, suspects: Iterable[str]) -> list[Rend
             if share.cause in causes.likely:
                 by_chance = f"{share.base_rate:.0%} of ordinary ones"
                 lines.append(_labelled("CAUSE", f"{share.cause}: {share.share:.0%} {of_all} ({by_chance})"))
-                named.append(share.cause)
+        named += causes.likely
         if not causes.likely:
             lines.append(_labelled("CAUSE", f"unknown: no single one stands out {of_all}"))
     stalls = [stall for stall in attribution.stalls if stall.cause in (Cause.STALL, Cause.CLIENT)]

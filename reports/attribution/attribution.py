@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ...engine.step_log import StepRecord
 from ...workloads.result import Result
 from ..recorder import ALL
-from ..summary import Summary
+from ..summary import FLAG_RATIO, Summary
 from .cause import ADVICE, Cause
 from .findings import Attribution, CauseShare, TailCauses
 from .neighbours import Neighbours
@@ -53,7 +53,7 @@ def attribute(
             examined=sum(1 for event, _ in labels if not event.is_control),
             exact=num_exact,
             causes=causes,
-            likely=[share.cause for share in causes if share.excess >= _LIKELY_SHARE],
+            likely=_likely(causes, summary, metric),
         )
     likely = [cause for causes in found.causes.values() for cause in causes.likely]
     found.advice = [f"{cause}: {ADVICE[cause]}" for cause in dict.fromkeys(likely)]
@@ -114,6 +114,15 @@ def _shares(labels: Labels) -> list[CauseShare] | None:
             )
         )
     return shares
+
+
+def _likely(causes: Sequence[CauseShare], summary: Summary, metric: str) -> list[Cause]:
+    """What stands out; nothing but the workload's size, where that makes the whole tail."""
+    measured = summary.metrics.get(metric, {}).get(summary.verdict_class)
+    normalised = None if measured is None else measured.normalised_ratio
+    if measured is not None and normalised is not None and normalised <= FLAG_RATIO < measured.tail_ratio:
+        return [Cause.SIZE]
+    return [share.cause for share in causes if share.excess >= _LIKELY_SHARE]
 
 
 def _p50_s(summary: Summary, metric: str) -> float:

@@ -170,3 +170,15 @@ def test_with_a_step_log_the_step_says_what_a_gap_was(middle: list[StepRecord], 
     causes = attribute(lambda: results, summarised(results), steps, 1000.0).causes["itl"]
     assert causes.exact == causes.examined == 12
     assert [share.cause for share in causes.causes] == [cause]
+
+
+def test_where_size_makes_the_whole_tail_nothing_else_is_blamed() -> None:
+    """A cause may fit the slow ones. If each took what one of its size should take, it is not why."""
+    results = null_run(Behaviour(freeze_at_s=15.0, freeze_for_s=2.0))
+    summary = summarised(results)
+    ttft = summary.metrics["ttft"]["all"]
+    likely = {}
+    for ratio in (2.9, 3.1):
+        ttft.normalised_ratio = ratio
+        likely[ratio] = attribute(lambda: results, summary).causes["ttft"].likely
+    assert likely == {2.9: [Cause.SIZE], 3.1: [Cause.STALL]}
