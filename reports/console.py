@@ -12,6 +12,7 @@ from .attribution.cause import ADVICE, Cause
 from .attribution.findings import Attribution
 from .client_floor import floor_fact
 from .client_summary import ClientSummary
+from .expectation import FittedSizes
 from .gates import Judgement, Outcome
 from .recorder import ALL, RESUMES
 from .summary import (
@@ -195,6 +196,15 @@ def client_facts(client: ClientSummary) -> str:
     )
 
 
+def expectation_facts(expected: FittedSizes) -> str:
+    """What a request of a size should take, in one line: the normalised ratios rest on it."""
+    return (
+        f"ttft {milliseconds(expected.ttft_base_ms)} ms + {expected.ttft_us_per_token:.3g} us an uncached prompt "
+        f"token; e2e {milliseconds(expected.e2e_base_ms)} ms + {expected.e2e_us_per_token:.3g} us, and "
+        f"{expected.e2e_us_per_output_token / 1e3:.3g} ms an output token (medians of {expected.requests} requests)"
+    )
+
+
 def engine_facts(engine: EngineSummary) -> str:
     """Steps and who waited for whom, in one line."""
     return (
@@ -241,6 +251,8 @@ def _facts(summary: Summary) -> Text:
     if summary.client is not None:
         lines.append(f"client: {client_facts(summary.client)}")
         lines.append(floor_fact(summary.client.floor, summary.client.workers))
+    if summary.expectation is not None:
+        lines.append(f"expected: {expectation_facts(summary.expectation)}")
     if summary.engine is not None:
         lines.append(f"engine: {engine_facts(summary.engine)}")
         if summary.engine.parking is not None:

@@ -93,11 +93,6 @@ class _Reservoir:
         place = self.random.randrange(self.seen)
         return place if place < MOST_EXAMINED else None
 
-    def offer(self, event: TailEvent) -> None:
-        place = self.place()
-        if place is not None:
-            self.kept[place] = event
-
 
 class TailSample:
     """Looks at results one at a time; afterwards holds what is to be looked into."""

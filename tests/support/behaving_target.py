@@ -20,9 +20,11 @@ class BehavingTarget:
         loop = asyncio.get_running_loop()
         reply.sent_s = loop.time()
         number, self._num_requests = self._num_requests, self._num_requests + 1
-        answer = self._behaviour.answer(number, reply.sent_s, 0, call.max_tokens)
+        prompt_tokens = sum(len(str(message.content).split()) for message in call.messages)
+        answer = self._behaviour.answer(number, reply.sent_s, prompt_tokens, call.max_tokens)
         assert answer.fault is None, "not made for faults"
         for at_s in answer.chunk_s:
             await asyncio.sleep(at_s - loop.time())
             reply.saw_content(loop.time())
-        reply.finish_reason, reply.finished_s, reply.output_tokens = "length", loop.time(), call.max_tokens
+        reply.finish_reason, reply.finished_s = "length", loop.time()
+        reply.prompt_tokens, reply.cached_tokens, reply.output_tokens = prompt_tokens, 0, call.max_tokens

@@ -31,8 +31,9 @@ from abatch.workloads.client_watch import Lapse
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.prompts import PromptSizer
 from abatch.workloads.result import Result
-from abatch.workloads.target import Call, Reply
 from rich.console import Console
+
+from support.behaving_target import BehavingTarget
 
 Truth = Callable[[TailEvent], Cause | None]
 """The true cause of an event; None where nobody can say."""
@@ -68,26 +69,6 @@ def simulated(folder: Path, truth: Truth | None, *, is_gap: bool, traffic: dict[
     return Injection(list(reader.results()), summary, truth, is_gap)
 
 
-class _NullTarget:
-    """See `Target`. A null server in this process."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        self._behaviour = behaviour
-        self._num_requests = 0
-
-    async def send(self, call: Call, reply: Reply) -> None:
-        loop = asyncio.get_running_loop()
-        reply.sent_s = loop.time()
-        prompt_tokens = sum(len(str(message.content).split()) for message in call.messages)
-        number, self._num_requests = self._num_requests, self._num_requests + 1
-        answer = self._behaviour.answer(number, reply.sent_s, prompt_tokens, call.max_tokens)
-        for at_s in answer.chunk_s:
-            await asyncio.sleep(at_s - loop.time())
-            reply.saw_content(loop.time())
-        reply.finish_reason, reply.finished_s = "length", loop.time()
-        reply.prompt_tokens, reply.cached_tokens, reply.output_tokens = prompt_tokens, 0, call.max_tokens
-
-
 def null_run(behaviour: Behaviour, **traffic: Any) -> list[Result]:
     """Results against a null server, in virtual time."""
     values = {option.name: option.default for option in TRAFFIC_OPTIONS}
@@ -98,7 +79,7 @@ def null_run(behaviour: Behaviour, **traffic: Any) -> list[Result]:
     async def replay() -> None:
         generator = LoadGenerator(
             planned.workload,
-            _NullTarget(behaviour),
+            BehavingTarget(behaviour),
             planned.limits,
             seed=planned.seed,
             sizer=PromptSizer(is_measured=True),
