@@ -13,7 +13,8 @@ from typing import Any
 from ..engine.precise_loop import new_precise_loop
 from ..engine.virtual_time import VirtualTimeLoop
 from ..reports.client_floor import ClientFloor
-from ..reports.run_file import RunConfig, RunWriter, default_folder, provenance, started_now
+from ..reports.run_config import RunConfig, provenance, started_now
+from ..reports.run_file import RunWriter, default_folder
 from ..reports.summary import Summary
 from ..workloads.client_watch import ClientAudit, ClientWatch
 from ..workloads.engine_watch import EngineWatch

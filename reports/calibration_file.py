@@ -11,7 +11,7 @@ from .atomic_file import write_atomically
 from .calibration import Point
 from .client_floor import ClientFloor
 from .result_log import UNREADABLE
-from .run_file import provenance
+from .run_config import provenance
 
 _SCHEMA_VERSION = 1
 _SAME = ("abatch", "python", "aiohttp", "cpu", "cpu_count")

@@ -11,6 +11,11 @@ from .atomic_file import write_atomically
 from .recorder import Recorder, new_histogram
 
 
+def tag(metric: str, traffic_class: str) -> str:
+    """What the histogram of a metric and class is called in a log."""
+    return f"{metric}.{traffic_class}"
+
+
 def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
     """Save all histograms as one HdrHistogram log, tagged `metric.class`, values in microseconds.
 
@@ -24,7 +29,7 @@ def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
     for metric, traffic_class, histogram in recorder.histograms():
         payload = histogram.encode().decode()
         maximum_ms = histogram.get_max_value() / 1e3
-        lines.append(f"Tag={metric}.{traffic_class},0.000,{measured_s:.3f},{maximum_ms:.3f},{payload}")
+        lines.append(f"Tag={tag(metric, traffic_class)},0.000,{measured_s:.3f},{maximum_ms:.3f},{payload}")
     write_atomically(path, "\n".join([*lines, ""]).encode())
 
 
@@ -33,10 +38,10 @@ def read_histograms(path: Path) -> dict[str, HdrHistogram]:
     reader = HistogramLogReader(str(path), new_histogram())
     histograms: dict[str, HdrHistogram] = {}
     while (histogram := reader.get_next_interval_histogram()) is not None:
-        tag = histogram.get_tag() or ""
-        if tag in histograms:
-            histograms[tag].add(histogram)
+        name = histogram.get_tag() or ""
+        if name in histograms:
+            histograms[name].add(histogram)
         else:
-            histograms[tag] = histogram
+            histograms[name] = histogram
     reader.close()
     return histograms

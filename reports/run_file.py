@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
-import os
-import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
+from hdrh.histogram import HdrHistogram
 
-from .. import __version__
 from ..engine.engine import EngineTotals
 from ..engine.errors import ConfigurationError
 from ..engine.step_log import StepRecord
@@ -33,11 +30,12 @@ from .attribution.attribution import attribute
 from .attribution.findings import Attribution
 from .client_floor import ClientFloor
 from .client_summary import summarise_client
-from .goodput import parse_objectives
-from .histogram_log import write_histograms
+from .histogram_log import read_histograms, tag, write_histograms
+from .in_flight import SteadyState
 from .recorder import Recorder
 from .result_log import RESULTS, UNREADABLE, ResultLog, read_lines, read_results, shard
-from .summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary, fill_summary, summarise_engine
+from .run_config import RunConfig
+from .summary import SCHEMA_VERSION, Summary, fill_summary, summarise_engine
 
 CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
 
@@ -45,83 +43,12 @@ STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"
 """What the server said, where `bench` started it."""
 
-_PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
-
-
-class RunConfig(msgspec.Struct, kw_only=True):
-    """What config.json holds: enough to say what a run was and to summarise its results again.
-
-    `options` are the command's options as given; secrets are not among them.
-    """
-
-    schema_version: int = SCHEMA_VERSION
-    started_at: str = ""
-    workload: str = ""
-    verdict_class: str = "all"
-    target: str = ""
-    model: str = ""
-    simulated: bool = False
-    seed: int = 0
-    origin_s: float = 0.0
-    """When the run began, by the clock that the engine's step log is in (if on the same machine)."""
-    warmup_s: float = 0.0
-    duration_s: float | None = None
-    percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
-    goodput: str | None = None
-    steady_state: bool = False
-    options: dict[str, Any] = {}
-    provenance: dict[str, str] = {}
-    warnings: list[str] = []
-
-    @property
-    def measured(self) -> tuple[float, float]:
-        """From when to when throughput counts, in seconds since the run began."""
-        return self.warmup_s, math.inf if self.duration_s is None else self.duration_s
-
-    def new_recorder(self, measured: tuple[float, float] | None = None) -> Recorder:
-        """A recorder of this run with nothing recorded, of another part of it where that is given."""
-        objectives = () if self.goodput is None else parse_objectives(self.goodput)
-        return Recorder(measured or self.measured, objectives)
-
-    def new_summary(self) -> Summary:
-        """A summary with this run's labels and nothing recorded."""
-        return Summary(
-            simulated=self.simulated,
-            target=self.target,
-            model=self.model,
-            workload=self.workload,
-            seed=self.seed,
-            verdict_class=self.verdict_class,
-            percentiles=self.percentiles,
-            warnings=list(self.warnings),
-        )
-
 
 class _Version(msgspec.Struct):
     schema_version: int
 
 
 _Versioned = TypeVar("_Versioned", RunConfig, Summary)
-
-
-def provenance() -> dict[str, str]:
-    """Versions and machine, for people who compare runs months later. No host name, no user name."""
-    versions = {"abatch": __version__, "python": platform.python_version()}
-    for package in _PROVENANCE_PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    machine = {"platform": platform.platform(), "cpu": _cpu_name(), "cpu_count": str(os.cpu_count())}
-    return versions | machine
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 class RunWriter:
@@ -194,13 +121,14 @@ class RunWriter:
     ) -> Summary:
         """Write histograms, then the summary."""
         self.close()
-        summary, measured_s = summarise(self.config, self.recorder, measured_s, RunReader(self.folder).results)
+        part = recorded_part(self.config, self.recorder, measured_s, RunReader(self.folder).results)
+        summary = summarise(self.config, part)
         summary.is_complete = is_complete
         summary.abandoned_turns = abandoned_turns
         summary.engine = None if engine is None else summarise_engine(engine)
         summary.client = None if client is None else summarise_client(client, self._num_workers, floor)
         summary.attribution = _attribute(RunReader(self.folder), summary)
-        write_histograms(self.folder / HISTOGRAMS, self.recorder, measured_s)
+        write_histograms(self.folder / HISTOGRAMS, part.recorder, part.measured_s)
         write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
         return summary
 
@@ -244,30 +172,66 @@ class RunReader:
         Raises:
             ConfigurationError: it is damaged, or of a later version of the format.
         """
+        saved = self._saved_summary()
+        return self._summary_from_results() if saved is None else saved
+
+    def _saved_summary(self) -> Summary | None:
         path = self.folder / SUMMARY
         try:
             raw = path.read_bytes()
         except OSError:
-            return self._summary_from_results()
+            return None
         return _decode(raw, Summary, path)
 
-    def _summary_from_results(self) -> Summary:
+    def histograms(self) -> Mapping[str, HdrHistogram]:
+        """The histograms of what the summary is about, by tag `metric.class`, metrics in reporting order.
+
+        Raises:
+            ConfigurationError: they, or the results of a run that never got to write them, are damaged.
+        """
+        if (self.folder / HISTOGRAMS).exists():
+            return read_histograms(self.folder / HISTOGRAMS)
+        found = self.recorded().recorder.histograms()
+        return {tag(metric, traffic_class): histogram for metric, traffic_class, histogram in found}
+
+    def recorded(self) -> RecordedPart:
+        """Its results recorded again: the part that its summary is about."""
         recorder = self.config.new_recorder()
         last_s = 0.0
         for result in self.results():
             recorder.add(result)
             last_s = min(max(last_s, result.end_s), self.config.measured[1])
         measured_s = max(0.0, last_s - self.config.warmup_s)
-        summary, _ = summarise(self.config, recorder, measured_s, self.results)
+        if (saved := self._saved_summary()) is not None:
+            is_part = self.config.steady_state and saved.steady_state is not None
+            measured_s = saved.steady_state.to_s - self.config.warmup_s if is_part else saved.measured_s
+        return recorded_part(self.config, recorder, measured_s, self.results)
+
+    def _summary_from_results(self) -> Summary:
+        summary = summarise(self.config, self.recorded())
         summary.is_complete = False
         summary.attribution = _attribute(self, summary)
         return summary
 
 
-def summarise(
+@dataclass(frozen=True, slots=True)
+class RecordedPart:
+    """What was recorded of a run: of the whole measured part, or of the steady part of it where that was asked for.
+
+    Attributes:
+        measured_s: How long the part is.
+        steady: The steady part of the run, asked for or not; None if it was too short to have one.
+    """
+
+    recorder: Recorder
+    measured_s: float
+    steady: SteadyState | None
+
+
+def recorded_part(
     config: RunConfig, recorder: Recorder, measured_s: float, results: Callable[[], Iterable[Result]]
-) -> tuple[Summary, float]:
-    """The summary of what was recorded, or of the steady part of it where that was asked for; and how long that is.
+) -> RecordedPart:
+    """The part of a run that its summary is about.
 
     Args:
         config: The run's.
@@ -276,20 +240,25 @@ def summarise(
         results: Begins to read its results anew.
     """
     steady = recorder.in_flight.steady_state(config.warmup_s + measured_s)
-    if config.steady_state and steady is not None:
-        recorder = config.new_recorder((steady.from_s, steady.to_s))
-        for result in results():
-            is_outside = not steady.from_s <= result.due_s < steady.to_s
-            recorder.add(msgspec.structs.replace(result, warmup=is_outside))
-        measured_s = steady.to_s - steady.from_s
-    summary = fill_summary(config.new_summary(), recorder, measured_s)
-    summary.steady_state = steady
+    if not config.steady_state or steady is None:
+        return RecordedPart(recorder, measured_s, steady)
+    recorder = config.new_recorder((steady.from_s, steady.to_s))
+    for result in results():
+        is_outside = not steady.from_s <= result.due_s < steady.to_s
+        recorder.add(msgspec.structs.replace(result, warmup=is_outside))
+    return RecordedPart(recorder, steady.to_s - steady.from_s, steady)
+
+
+def summarise(config: RunConfig, part: RecordedPart) -> Summary:
+    """The summary of a recorded part."""
+    summary = fill_summary(config.new_summary(), part.recorder, part.measured_s)
+    summary.steady_state = steady = part.steady
     if steady is not None and not steady.is_steady:
         summary.warnings.append(
             f"no steady state: requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}; the "
             "server does not keep up, or the run is too short for its sessions"
         )
-    return summary, measured_s
+    return summary
 
 
 def _attribute(run: RunReader, summary: Summary) -> Attribution:
@@ -309,11 +278,6 @@ def default_folder(workload: str) -> Path:
             raise ConfigurationError(f"cannot make {folder}: {error.strerror}; give --output a folder") from error
         return folder
     raise AssertionError("unreachable")
-
-
-def started_now() -> str:
-    """The current time for `RunConfig.started_at`."""
-    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def _decode(raw: bytes, kind: type[_Versioned], path: Path) -> _Versioned:

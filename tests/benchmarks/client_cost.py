@@ -19,7 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import aiohttp
-from abatch.reports.run_file import RunConfig, RunWriter
+from abatch.reports.run_config import RunConfig
+from abatch.reports.run_file import RunWriter
 from abatch.workloads.agents import single_turn
 from abatch.workloads.http_target import HttpTarget
 from abatch.workloads.load_generator import LoadGenerator

@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from abatch.reports.run_file import RunConfig, RunWriter
+from abatch.reports.run_config import RunConfig
+from abatch.reports.run_file import RunWriter
 from abatch.workloads.agents import single_turn
 from abatch.workloads.http_target import HttpTarget
 from abatch.workloads.load_generator import LoadGenerator

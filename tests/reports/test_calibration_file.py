@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from abatch.reports.calibration_file import calibration_path, known_floor, save_calibration
 from abatch.reports.client_floor import ClientFloor, floor_doubts, floor_fact
-from abatch.reports.run_file import provenance
+from abatch.reports.run_config import provenance
 from support.calibrations import make_calibration, make_point
 
 _FLOOR = ClientFloor(

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 from abatch.reports.in_flight import InFlight, SteadyState
-from abatch.reports.run_file import RunConfig, summarise
+from abatch.reports.run_config import RunConfig
+from abatch.reports.run_file import recorded_part, summarise
 from abatch.workloads.result import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,12 +82,14 @@ def test_only_the_steady_part_counts_where_that_is_asked_for() -> None:
     recorder = config.new_recorder()
     for result in results:
         recorder.add(result)
-    summary, measured_s = summarise(config, recorder, 100.0, lambda: results)
+    part = recorded_part(config, recorder, 100.0, lambda: results)
+    summary = summarise(config, part)
     assert summary.steady_state is not None
-    assert measured_s == summary.measured_s == pytest.approx(82.0, abs=2.5)
+    assert part.measured_s == summary.measured_s == pytest.approx(82.0, abs=2.5)
     assert summary.requests == sum(1 for result in results if result.due_s >= summary.steady_state.from_s)
     assert summary.metrics["ttft"]["all"].max_ms == pytest.approx(10.0, rel=0.01)
-    whole, _ = summarise(RunConfig(duration_s=100.0), recorder, 100.0, lambda: results)
+    everything = RunConfig(duration_s=100.0)
+    whole = summarise(everything, recorded_part(everything, recorder, 100.0, lambda: results))
     assert whole.requests == 100
     assert whole.metrics["ttft"]["all"].max_ms == pytest.approx(1000.0, rel=0.01)
 
@@ -97,5 +100,5 @@ def test_growth_is_said_in_every_run() -> None:
     recorder = RunConfig().new_recorder()
     for result in results:
         recorder.add(result)
-    summary, _ = summarise(RunConfig(), recorder, 100.0, lambda: results)
+    summary = summarise(RunConfig(), recorded_part(RunConfig(), recorder, 100.0, lambda: results))
     assert any("requests in flight grew from" in warning for warning in summary.warnings)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.histogram_log import read_histograms
-from abatch.reports.run_file import STEPS, RunConfig, RunReader, RunWriter
+from abatch.reports.run_config import RunConfig
+from abatch.reports.run_file import STEPS, RunReader, RunWriter
 from abatch.reports.summary import Summary
 from support.results import make_result
 

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.step_log import StepRecord
-from abatch.reports.run_file import STEPS, RunConfig, RunReader, RunWriter
+from abatch.reports.run_config import RunConfig
+from abatch.reports.run_file import STEPS, RunReader, RunWriter
 from abatch.reports.timeline import write_timeline
 from support.results import make_result
 

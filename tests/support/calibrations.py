@@ -6,7 +6,7 @@ from typing import Any
 
 from abatch.reports.calibration import Added, Point
 from abatch.reports.calibration_file import Calibration
-from abatch.reports.run_file import provenance
+from abatch.reports.run_config import provenance
 
 
 def make_point(**fields: Any) -> Point:
