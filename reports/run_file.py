@@ -203,8 +203,8 @@ class RunReader:
             last_s = min(max(last_s, result.end_s), self.config.measured[1])
         measured_s = max(0.0, last_s - self.config.warmup_s)
         if (saved := self._saved_summary()) is not None:
-            is_part = self.config.steady_state and saved.steady_state is not None
-            measured_s = saved.steady_state.to_s - self.config.warmup_s if is_part else saved.measured_s
+            steady = saved.steady_state if self.config.steady_state else None
+            measured_s = saved.measured_s if steady is None else steady.to_s - self.config.warmup_s
         return recorded_part(self.config, recorder, measured_s, self.results)
 
     def _summary_from_results(self) -> Summary:
