@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ..engine.errors import ConfigurationError
 from ..reports.calibration_file import known_floor
 from ..reports.console import print_summary
-from ..reports.gates import Judgement, Outcome, parse_rule
+from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
-from ..reports.summary import Summary
+from ..reports.shown_run import shown_target
 from ..reports.timeline import check_writable, write_timeline
 from ..workloads.exact_text import load_text_tokenizer
-from ..workloads.http_target import REQUEST_ID_HEADER, hide_credentials, normalise_url
+from ..workloads.http_target import hide_credentials, normalise_url
+from ..workloads.server_url import normalise_metrics_url
 from .exit_codes import ExitCode
-from .measure import Plan, run
+from .headers import parse_headers
+from .judging import RULE_OPTIONS, exit_code, make_judging
+from .measure import SERVER_METRICS_S, Plan, run
 from .options import ENGINE_OPTIONS, clean_api_key, engine_arguments, with_options
 from .own_engine import own_engine
 from .progress import Progress
+from .rendering import (
+    RENDERING_OPTIONS,
+    check_renderings,
+    has_renderings,
+    report_console,
+    tell_github,
+    write_renderings,
+)
 from .report_options import ReportOptions, parse_percentiles
 from .sweep import sweep_rates
 from .targets import RemoteServer, Source
@@ -32,7 +45,7 @@ _TARGET = "Target"
 _SWEEP = "Sweep"
 
 
-@with_options(traffic=TRAFFIC_OPTIONS, engine=ENGINE_OPTIONS)
+@with_options(traffic=TRAFFIC_OPTIONS, engine=ENGINE_OPTIONS, rules=RULE_OPTIONS, rendering=RENDERING_OPTIONS)
 def bench(
     model: Annotated[
         str | None,
@@ -62,6 +75,17 @@ def bench(
     startup_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds our own server may take to load.", rich_help_panel=_TARGET)
     ] = 600.0,
+    server_metrics_interval: Annotated[
+        float,
+        typer.Option(
+            help="Seconds between looks at the server's /metrics, where it has some that are known, and at the GPUs of "
+            "this machine, if the server runs here and abatch\\[gpu] is installed. 0: never.",
+            rich_help_panel=_TARGET,
+        ),
+    ] = SERVER_METRICS_S,
+    metrics_url: Annotated[
+        str | None, typer.Option(help="Where they are. Default: /metrics of --url.", rich_help_panel=_TARGET)
+    ] = None,
     no_sessions: Annotated[
         bool,
         typer.Option("--no-sessions", help="Do not tell abatch serve which requests are of one session."),
@@ -94,16 +118,14 @@ def bench(
         float, typer.Option(min=0.01, max=1, help="Share of requests that must meet it.", rich_help_panel=_SWEEP)
     ] = 0.99,
     max_rate: Annotated[float, typer.Option(min=0.001, help="Try no higher rate.", rich_help_panel=_SWEEP)] = 1000.0,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(help="Rule that must hold, as 'ttft.p99/p50 <= 3'; exit 3 if not, 4 if unknown. Repeatable."),
-    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/DATE-TIME-WORKLOAD.")
     ] = None,
     *,
     traffic: dict[str, Any],
     engine: dict[str, Any],
+    rules: dict[str, Any],
+    rendering: dict[str, Any],
 ) -> None:
     """Run a workload against a server, save the run, print the verdict.
 
@@ -112,10 +134,12 @@ def bench(
     A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
     source: Source
-    options = {**traffic, "model": model, "timeout": timeout, "require": require, "no_sessions": no_sessions}
+    options = {**traffic, "model": model, "timeout": timeout, "no_sessions": no_sessions}
     options |= {"workers": workers, "percentiles": percentiles, "goodput": goodput, "steady_state": steady_state}
+    options |= {"server_metrics_interval": server_metrics_interval}
+    server_metrics_s = _server_metrics_s(server_metrics_interval, metrics_url, url)
     report = ReportOptions(percentiles=parse_percentiles(percentiles), goodput=goodput, steady_state=steady_state)
-    headers = _headers(header or [])
+    headers = parse_headers(header or [])
     if url is None:
         if headers or model_name is not None:
             what = "--header" if headers else "--model (the name to ask for; what to serve is the argument MODEL)"
@@ -147,37 +171,51 @@ def bench(
             tokenizer=tokenizer,
         )
         options |= {"tokenizer": tokenizer, "url": hide_credentials(url), "model_name": model_name}
+        options |= {"metrics_url": None if metrics_url is None else hide_credentials(metrics_url)}
     if timeline is not None:
         check_writable(timeline, output)
     if source.is_virtual and workers > 1:
         raise ConfigurationError("--workers is for real time; in virtual time one process is never late")
-    rules = [parse_rule(text) for text in require or []]
+    check_renderings(rendering, output)
+    planned = make_traffic(traffic)
+    judging = make_judging(rules, planned.workload.name)
+    options |= judging.options()
     plan = Plan(
-        traffic=make_traffic(traffic),
+        traffic=planned,
         source=source,
         folder=output,
         options=options,
         report=report,
         workers=workers,
         floor=None if source.is_virtual else known_floor(workers),
+        server_metrics_s=server_metrics_s,
+        metrics_url=None if metrics_url is None else normalise_metrics_url(metrics_url),
     )
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = report_console(rendering)
     if sweep:
-        if require or timeline is not None:
-            raise ConfigurationError("--sweep has no use for --require or --timeline: each point is a run of its own")
+        if judging.rules or timeline is not None or has_renderings(rendering):
+            raise ConfigurationError(
+                "--sweep has no use for rules, --timeline or reports: each point is a run of its own"
+            )
         raise typer.Exit(sweep_rates(plan, traffic, sweep_share, max_rate, progress, console))
     try:
         summary, folder = run(plan, progress)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    judgements = [rule.judge(summary) for rule in rules]
+    measurement = Measurement([RunReader(folder)], summary)
+    judgements = judging.judge(measurement)
     print_summary(console, summary, judgements)
+    for note in judging.notes(measurement.config):
+        console.print(Text(f"note: {note}", style="yellow"))
     console.print(f"saved in {folder}", soft_wrap=True)
     if timeline is not None:
         write_timeline(RunReader(folder), timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)
-    raise typer.Exit(_exit_code(summary, judgements))
+    shown = [shown_target(folder.name, measurement, judgements)]
+    write_renderings(rendering, shown, console)
+    tell_github(shown, os.environ, console)
+    raise typer.Exit(exit_code(summary, judgements))
 
 
 def _refuse_with_url(model: str | None, engine: dict[str, Any], *, real_time: bool, step_log: bool) -> None:
@@ -188,26 +226,15 @@ def _refuse_with_url(model: str | None, engine: dict[str, Any], *, real_time: bo
         raise ConfigurationError(f"{words[0]} is for our own engine; the server at --url has its own settings")
 
 
-def _headers(lines: list[str]) -> dict[str, str]:
-    headers = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip() or not line.isprintable():
-            raise ConfigurationError("--header must be 'Name: value'")
-        if name.strip().lower() == REQUEST_ID_HEADER.lower():
-            raise ConfigurationError(
-                f"--header {REQUEST_ID_HEADER} is ours: each request has its own, in results.jsonl"
-            )
-        headers[name.strip()] = value.strip()
-    return headers
-
-
-def _exit_code(summary: Summary, judgements: list[Judgement]) -> int:
-    if not summary.is_complete:
-        return ExitCode.INTERRUPTED
-    if summary.succeeded == 0:
-        return ExitCode.FAILED
-    outcomes = {judgement.outcome for judgement in judgements}
-    if Outcome.FAIL in outcomes:
-        return ExitCode.RULE_FAILED
-    return ExitCode.RULE_INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else ExitCode.OK
+def _server_metrics_s(interval_s: float, metrics_url: str | None, url: str | None) -> float | None:
+    if interval_s != 0 and not 0.1 <= interval_s <= 3600:
+        raise ConfigurationError(
+            f"--server-metrics-interval must be 0.1 to 3600 seconds, or 0 for never, not {interval_s:g}"
+        )
+    if metrics_url is not None:
+        if url is None:
+            raise ConfigurationError("--metrics-url is for a server at --url; our own is known to be at /metrics")
+        if interval_s == 0:
+            raise ConfigurationError("--metrics-url has no use with --server-metrics-interval 0: leave one of them out")
+        normalise_metrics_url(metrics_url)
+    return interval_s or None

@@ -15,6 +15,7 @@ from .bench import bench
 from .calibrate import calibrate
 from .compare import compare
 from .exit_codes import ExitCode
+from .gate import gate
 from .null_server import null_server
 from .report import report
 from .serve import serve
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(bench)
 app.command()(compare)
+app.command()(gate)
 app.command()(report)
 app.command()(calibrate)
 app.command()(null_server)

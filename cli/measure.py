@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from ..reports.run_file import RunWriter, default_folder
 from ..reports.summary import Summary
 from ..workloads.client_watch import ClientAudit, ClientWatch
 from ..workloads.engine_watch import EngineWatch
+from ..workloads.gpu_watch import GpuWatch
 from ..workloads.http_target import HttpTarget
 from ..workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ..workloads.prompts import PromptSizer
 from ..workloads.result import Result
+from ..workloads.server_url import hide_credentials, is_this_machine
+from ..workloads.server_watch import ServerWatch
 from ..workloads.target import BenchTarget
 from .progress import Progress
 from .report_options import ReportOptions
@@ -30,6 +33,8 @@ from .targets import Opened, OwnServer, RemoteServer, Source
 from .traffic import Traffic
 from .workers import Workers, started_workers
 
+SERVER_METRICS_S = 1.0
+"""From one look at the server's metrics to the next, where nobody asks for another time."""
 _HEAD_START_S = 0.05
 """Between the configuration's going to disk and the run's beginning."""
 
@@ -42,6 +47,8 @@ class Plan:
         report: What its summary is to say.
         workers: Processes that send it between them; 1 is this process alone.
         floor: What is known of the client itself; None in virtual time, and while that is being measured.
+        server_metrics_s: Seconds from one look at the server's metrics to the next; None for none at all.
+        metrics_url: Where they are, if not at the target's own /metrics.
     """
 
     traffic: Traffic
@@ -51,6 +58,8 @@ class Plan:
     report: ReportOptions = field(default_factory=ReportOptions)
     workers: int = 1
     floor: ClientFloor | None = None
+    server_metrics_s: float | None = None
+    metrics_url: str | None = None
 
 
 def run(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
@@ -92,7 +101,7 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
         shown.sender = sender
         watch = EngineWatch(target, limits)
         with _stopping_on_signals(sender) as interrupted:
-            outcome = await _replay(sender, watch, writer)
+            outcome = await _replay(sender, watch, _watching_server(plan, opened, writer), writer)
         if sender.num_skipped and plan.traffic.trace is not None:
             name = plan.traffic.trace.path.name
             config.warnings.append(f"{sender.num_skipped} malformed rows of {name} were left out")
@@ -154,17 +163,44 @@ class _ThisProcess:
         return None if self._watch is None else self._watch.audit()
 
 
-async def _replay(sender: Sender, watch: EngineWatch, writer: RunWriter) -> RunOutcome:
+async def _replay(
+    sender: Sender, watch: EngineWatch, watching_server: AbstractAsyncContextManager[None], writer: RunWriter
+) -> RunOutcome:
     origin_s = writer.config.origin_s
     watching = asyncio.create_task(watch.run(origin_s))
     try:
-        return await sender.run(origin_s)
+        async with watching_server:
+            return await sender.run(origin_s)
     except BaseException:
         writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
         raise
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _watching_server(plan: Plan, opened: Opened, writer: RunWriter) -> AsyncIterator[None]:
+    """Note what the server says of itself until the context is left. Whatever becomes of that, the run goes on."""
+    if plan.server_metrics_s is None:
+        yield
+        return
+    warnings = writer.config.warnings
+    with ExitStack() as stack:
+        gpu = None
+        if opened.connection is not None and not opened.is_simulated and is_this_machine(opened.connection.url):
+            gpu = stack.enter_context(GpuWatch(plan.server_metrics_s))
+        watch = ServerWatch(writer.add_server_sample, interval_s=plan.server_metrics_s, url=plan.metrics_url, gpu=gpu)
+        watching = asyncio.create_task(opened.target.watch_server(watch, writer.config.origin_s))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            (outcome,) = await asyncio.gather(watching, return_exceptions=True)
+            if isinstance(outcome, Exception):
+                warnings.append(f"the server's metrics were kept in part only: {type(outcome).__name__}: {outcome}")
+            elif plan.metrics_url is not None and not watch.has_seen:
+                warnings.append(f"--metrics-url {hide_credentials(plan.metrics_url)} shows no metrics that are known")
 
 
 @contextmanager
@@ -189,6 +225,7 @@ def _run_config(plan: Plan) -> RunConfig:
         percentiles=list(plan.report.percentiles),
         goodput=plan.report.goodput,
         steady_state=plan.report.steady_state,
+        traffic=traffic.values,
         options=plan.options,
         provenance=provenance(),
     )

@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from ..engine.errors import ConfigurationError
 from ..reports.console import print_summary
-from ..reports.gates import parse_rule
+from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
+from ..reports.shown_run import ShownRun, shown_run
 from ..reports.timeline import check_writable, write_timeline
+from .judging import judging_of
+from .options import with_options
+from .rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
 
 
+@with_options(rendering=RENDERING_OPTIONS)
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, whole or interrupted.", show_default=False)],
+    run: Annotated[
+        list[Path], typer.Argument(help="Run folders, whole or interrupted.", show_default=False, metavar="RUN")
+    ],
     timeline: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto; steps only with --step-log.")
     ] = None,
+    *,
+    rendering: dict[str, Any],
 ) -> None:
-    """Show a saved run again, with what became of the rules it was run with."""
+    """Show saved runs again, with what became of the rules they were run with; and write that for others to read."""
     if timeline is not None:
+        if len(run) > 1:
+            raise ConfigurationError(f"--timeline is of a single run; give it one RUN, not {len(run)}")
         check_writable(timeline)
-    reader = RunReader(run)
-    summary = reader.summary()
-    rules = [parse_rule(text) for text in reader.config.options.get("require") or []]
-    console = Console(highlight=False, markup=False, emoji=False)
-    print_summary(console, summary, [rule.judge(summary) for rule in rules])
+    check_renderings(rendering)
+    readers = [RunReader(folder) for folder in run]
+    shown = [_shown(reader, name) for reader, name in zip(readers, _names(run), strict=True)]
+    console = report_console(rendering)
+    for number, one in enumerate(shown):
+        if len(shown) > 1:
+            console.print(Text(one.name if number == 0 else f"\n{one.name}", style="bold"), soft_wrap=True)
+        print_summary(console, one.summary, one.judgements)
     if timeline is not None:
-        write_timeline(reader, timeline)
+        write_timeline(readers[0], timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)
+    write_renderings(rendering, shown, console)
+    tell_github(shown, os.environ, console)
+
+
+def _shown(reader: RunReader, name: str) -> ShownRun:
+    run = shown_run(reader, name)
+    judgements = judging_of(reader.config).judge(Measurement([reader], run.summary))
+    return replace(run, judgements=tuple(judgements))
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What each goes by: its folder's name, or all of its path where others have that name too."""
+    names = [folder.resolve().name for folder in folders]
+    counts = Counter(names)
+    return [str(folder) if counts[name] > 1 else name for folder, name in zip(folders, names, strict=True)]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from .clock import SteppedClock
 from .engine import Engine, EngineTotals, TokenOutput
 from .errors import SessionBusyError
-from .messages import Ready
+from .messages import EngineStats, Ready
 from .request import Request, SamplingParams, SessionUse, check_length, check_queue
 
 OnOutput = Callable[[TokenOutput, float], None]
 """Called with each output of a request and the time it came out."""
+OnStats = Callable[[EngineStats, float], None]
+"""Called with the engine's state at a time."""
 
 
 class VirtualEngine:
@@ -35,6 +38,10 @@ class VirtualEngine:
         self._sinks: dict[str, OnOutput] = {}
         self._num_requests = 0
         self._wake: asyncio.Future[None] | None = None
+        self._on_stats: OnStats | None = None
+        self._observed_from_s = self._observed_every_s = 0.0
+        self._num_observed = 0
+        self._next_observed_s = math.inf
 
     @property
     def totals(self) -> EngineTotals:
@@ -85,10 +92,39 @@ class VirtualEngine:
             self._commands.append(request_id)
             self._wake_up()
 
+    def observe(self, on_stats: OnStats, from_s: float, every_s: float) -> None:
+        """Tell the state at each of these times, once the loop has got there. No timer waits for them.
+
+        A timer would be one more jump of the virtual clock: sums of floats, and with them the run, would be others.
+        """
+        self._on_stats, self._observed_from_s, self._observed_every_s = on_stats, from_s, every_s
+        self._num_observed, self._next_observed_s = 0, from_s
+
+    def end_observation(self) -> None:
+        """Tell what is left to be told up to now, and no more."""
+        self._tell_stats(asyncio.get_running_loop().time())
+        self._next_observed_s = math.inf
+
+    def _tell_stats(self, now_s: float) -> None:
+        while self._next_observed_s <= now_s:
+            assert self._on_stats is not None
+            scheduler = self._engine.scheduler
+            stats = EngineStats(
+                num_waiting=len(scheduler.waiting) + len(scheduler.restoring),
+                num_running=len(scheduler.running),
+                num_blocks_held=scheduler.blocks.num_held,
+                num_cached_tokens=scheduler.num_cached_tokens,
+                totals=self._engine.totals,
+            )
+            self._on_stats(stats, self._next_observed_s)
+            self._num_observed += 1
+            self._next_observed_s = self._observed_from_s + self._num_observed * self._observed_every_s
+
     async def run(self) -> None:
         """Step until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            self._tell_stats(loop.time())  # the state since the last turn of this loop: commands wait for the next
             self._clock.now_s = max(self._clock.now_s, loop.time())
             self._take_commands()
             idle_s = self._engine.idle_s()

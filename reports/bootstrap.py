@@ -36,49 +36,81 @@ class Distribution:
 
     def __init__(self, blocks: Sequence[Counter[int]]) -> None:
         self.num_blocks = len(blocks)
-        self._buckets = sorted(set().union(*blocks)) if blocks else []
+        self.buckets = sorted(set().union(*blocks)) if blocks else []
         running = [0] * len(blocks)
-        self._cumulative: list[tuple[int, ...]] = []
+        self.cumulative: list[tuple[int, ...]] = []
         """By bucket: how many values of each block are in it or below."""
-        for bucket in self._buckets:
+        for bucket in self.buckets:
             for index, block in enumerate(blocks):
                 if bucket in block:
                     running[index] += block[bucket]
-            self._cumulative.append(tuple(running))
+            self.cumulative.append(tuple(running))
+        self.sums_us = [sum(count * bucket_us(bucket) for bucket, count in block.items()) for block in blocks]
 
-    def count(self, weights: Sequence[int]) -> int:
-        """Values, where each block is there as often as its weight says."""
-        return sum(map(mul, weights, self._cumulative[-1])) if self._cumulative else 0
 
-    def quantile_us(self, weights: Sequence[int], share: float) -> float:
-        """By nearest rank, of the blocks with these weights. The resample must not be empty."""
-        rank = max(1, math.ceil(share * self.count(weights)))
-        low, high = 0, len(self._buckets) - 1
+class Resample:
+    """A distribution whose blocks are each there as often as its weight says. Quantiles are found once."""
+
+    __slots__ = ("_distribution", "_quantiles_us", "_weights")
+
+    def __init__(self, distribution: Distribution, weights: Sequence[int]) -> None:
+        self._distribution = distribution
+        self._weights = weights
+        self._quantiles_us: dict[float, float] = {}
+
+    def count(self) -> int:
+        """How many values."""
+        cumulative = self._distribution.cumulative
+        return sum(map(mul, self._weights, cumulative[-1])) if cumulative else 0
+
+    def quantile_us(self, share: float) -> float:
+        """By nearest rank. The resample must not be empty."""
+        if share not in self._quantiles_us:
+            self._quantiles_us[share] = self._find_us(share)
+        return self._quantiles_us[share]
+
+    def mean_us(self) -> float:
+        """The average. The resample must not be empty."""
+        return self.sum_rate() / self.rate()
+
+    def rate(self) -> float:
+        """Values a block."""
+        return self.count() / sum(self._weights)
+
+    def sum_rate(self) -> float:
+        """The sum of the values, a block."""
+        total: float = sum(map(mul, self._weights, self._distribution.sums_us))
+        return total / sum(self._weights)
+
+    def _find_us(self, share: float) -> float:
+        weights, cumulative = self._weights, self._distribution.cumulative
+        rank = max(1, math.ceil(share * self.count()))
+        low, high = 0, len(cumulative) - 1
         while low < high:
             middle = (low + high) // 2
-            if sum(map(mul, weights, self._cumulative[middle])) >= rank:
+            if sum(map(mul, weights, cumulative[middle])) >= rank:
                 high = middle
             else:
                 low = middle + 1
-        return bucket_us(self._buckets[low])
+        return bucket_us(self._distribution.buckets[low])
 
 
-Statistic = Callable[[Distribution, Sequence[int]], float]
+Statistic = Callable[[Resample], float]
 
 
-def p50_ms(distribution: Distribution, weights: Sequence[int]) -> float:
+def p50_ms(resample: Resample) -> float:
     """The median."""
-    return distribution.quantile_us(weights, 0.5) / 1e3
+    return resample.quantile_us(0.5) / 1e3
 
 
-def p99_ms(distribution: Distribution, weights: Sequence[int]) -> float:
+def p99_ms(resample: Resample) -> float:
     """The 99th percentile."""
-    return distribution.quantile_us(weights, 0.99) / 1e3
+    return resample.quantile_us(0.99) / 1e3
 
 
-def tail_ratio(distribution: Distribution, weights: Sequence[int]) -> float:
+def tail_ratio(resample: Resample) -> float:
     """p99 / p50."""
-    return distribution.quantile_us(weights, 0.99) / distribution.quantile_us(weights, 0.5)
+    return resample.quantile_us(0.99) / resample.quantile_us(0.5)
 
 
 def resampled_weights(num_blocks: int, random: Random) -> list[int]:
@@ -100,11 +132,11 @@ def intervals(blocks: Sequence[Counter[int]], statistics: Sequence[Statistic]) -
     random = Random("bootstrap")
     drawn: list[list[float]] = [[] for _ in statistics]
     while len(drawn[0]) < RESAMPLES:
-        weights = resampled_weights(distribution.num_blocks, random)
-        if distribution.count(weights) == 0:
+        resample = Resample(distribution, resampled_weights(distribution.num_blocks, random))
+        if resample.count() == 0:
             continue
         for values, statistic in zip(drawn, statistics, strict=True):
-            values.append(statistic(distribution, weights))
+            values.append(statistic(resample))
     return [percentile_interval(values) for values in drawn]
 
 

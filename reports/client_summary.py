@@ -6,6 +6,7 @@ import msgspec
 
 from ..workloads.client_watch import ClientAudit, Lapse
 from .client_floor import ClientFloor
+from .percentile import value_at
 from .recorder import new_histogram
 
 _MOST_LAPSES = 100
@@ -50,7 +51,7 @@ def summarise_client(audit: ClientAudit, workers: int = 1, floor: ClientFloor | 
     lag = new_histogram()
     for value_us, count in audit.beats_us.items():
         lag.record_value(max(value_us, 1), count)
-    p50, p99, p999 = (float(lag.get_value_at_percentile(percentile)) / 1e3 for percentile in (50, 99, 99.9))
+    p50, p99, p999 = (value_at(lag, percentile) / 1e3 for percentile in (50, 99, 99.9))
     return ClientSummary(
         lag_p50_ms=p50,
         lag_p99_ms=p99,

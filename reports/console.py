@@ -14,7 +14,9 @@ from .client_floor import floor_fact
 from .client_summary import ClientSummary
 from .expectation import FittedSizes
 from .gates import Judgement, Outcome
+from .milliseconds import milliseconds as milliseconds
 from .recorder import ALL, RESUMES
+from .server_facts import server_facts, stall_facts
 from .summary import (
     FLAG_RATIO,
     MIN_SAMPLES,
@@ -34,13 +36,6 @@ _OUTCOME_STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.INCO
 
 SIMULATED = Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta")
 """The first line of whatever shows numbers of a simulated device."""
-
-
-def milliseconds(value: float) -> str:
-    """A time with about four significant digits, in milliseconds."""
-    if value >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 100 else f"{value:.2f}" if value >= 10 else f"{value:.3f}"
 
 
 def print_summary(console: Console, summary: Summary, judgements: Iterable[Judgement] = ()) -> None:
@@ -123,6 +118,8 @@ def _cause_lines(attribution: Attribution, suspects: Iterable[str]) -> list[Rend
     for stall in stalls[:_MOST_STALLS]:
         who = "the client" if stall.cause is Cause.CLIENT else "the server"
         hit = f"{stall.streams} streams and {stall.waiting} waiting requests hit"
+        if stall.server is not None and (said := stall_facts(stall.server)):
+            hit += f"; {said}"
         lines.append(
             _labelled("STALL", f"{who} stood still for {stall.length_s:.2f} s at {stall.start_s:.1f} s: {hit}")
         )
@@ -257,6 +254,8 @@ def _facts(summary: Summary) -> Text:
         lines.append(f"engine: {engine_facts(summary.engine)}")
         if summary.engine.parking is not None:
             lines.append(f"parking: {parking_facts(summary.engine.parking)}")
+    if summary.server is not None:
+        lines.append(f"server: {server_facts(summary.server)}")
     if summary.capped_pauses:
         share = summary.capped_pauses / summary.paused_turns
         lines.append(f"pauses: {share:.0%} of {summary.paused_turns} were cut short (--pause-cap)")

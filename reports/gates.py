@@ -1,80 +1,31 @@
-"""Rules that a run must hold: `ttft.p99/p50 <= 3`, `chat.ttft.p99 < 500ms`, `errors < 0.1%`."""
+"""Holding rules against runs: pass, fail, or inconclusive, with the interval that decided it."""
 
 from __future__ import annotations
 
 import math
-import operator
-import re
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..engine.errors import ConfigurationError
-from .bootstrap import Interval
-from .recorder import ALL, METRICS
-from .summary import (
-    MIN_SAMPLES,
-    MetricSummary,
-    Summary,
-    client_problems,
-    doubt_of_metric,
-    doubts,
-    share_failed,
-    share_good,
-    share_unknown,
-)
-
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-}
-_MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-_STATISTICS = {
-    "p50": "p50_ms",
-    "p90": "p90_ms",
-    "p99": "p99_ms",
-    "p99.9": "p999_ms",
-    "max": "max_ms",
-    "mean": "mean_ms",
-}
-_MIN_SAMPLES = {"p50": 10, "mean": 10, "p90": 30, "p99": MIN_SAMPLES, "p99.9": 10 * MIN_SAMPLES, "max": 1}
-"""Fewer samples than this cannot carry the statistic, so a rule about it is not judged."""
+from .bootstrap import Interval, Resample, intervals
+from .comparison.change import Change, OfResample, changes
+from .comparison.comparable import is_same_traffic
+from .measurement import Measurement
+from .proportion import difference_interval
+from .rule import RUN_VALUES, Kind, Rule
+from .statistic import Statistic
+from .summary import MetricSummary, Summary, client_problems, doubt_of_metric, doubts, share_unknown
+from .time_blocks import TimeBlocks
 
 _RULE_OF_THREE = 3
 """No failure among n requests bounds the true share by 3/n, at 95% confidence."""
-
-_TAIL_SHARES = {"p50": 0.5, "mean": 0.0, "p90": 0.1, "p99": 0.01, "p99.9": 0.001, "max": 0.0}
-"""With a larger share than this cut off before their end, the true value may be anything above the one measured."""
-
-_RUN_VALUES: dict[str, tuple[str, Callable[[Summary], float]]] = {
-    "errors": ("%", share_failed),
-    "goodput": ("%", share_good),
-    "achieved_rate": ("", lambda summary: summary.achieved_rate),
-    "offered_rate": ("", lambda summary: summary.offered_rate),
-    "output_tokens_per_s": ("", lambda summary: summary.output_tokens_per_s),
-    "late_arrivals": ("", lambda summary: summary.late_arrivals),
-    "dropped_arrivals": ("", lambda summary: summary.dropped_arrivals),
-    "censored": ("", lambda summary: summary.censored),
-}
-
-_INTERVALS = {
+_CONFIDENCE = 0.95
+_IN_SUMMARY = {
     ("p50", None): "p50_interval_ms",
     ("p99", None): "p99_interval_ms",
     ("p99", "p50"): "tail_ratio_interval",
 }
-"""By statistic and divisor."""
-
-_STATISTIC_PATTERN = r"p50|p90|p99\.9|p99|max|mean"
-_LATENCY = re.compile(
-    rf"(?:(?P<traffic_class>[a-z][a-z0-9-]*)\.)?(?P<metric>{'|'.join(METRICS)})\."
-    rf"(?P<statistic>{_STATISTIC_PATTERN})(?:/(?P<divisor>{_STATISTIC_PATTERN}))?(?![\w.])"
-)
-_RUN_VALUE = re.compile("|".join(_RUN_VALUES) + r"(?![\w.])")
-_COMPARISON = re.compile(r"\s*(<=|>=|==|<|>)\s*")
-_BOUND = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|%)?\s*$")
+"""Intervals that every summary has, by statistic and divisor."""
 
 
 class Outcome(StrEnum):
@@ -94,148 +45,245 @@ class Judgement:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A parsed rule. Latency bounds are in milliseconds, shares between 0 and 1."""
-
-    text: str
-    comparison: str
-    bound: float
-    run_value: str | None = None
-    traffic_class: str = ALL
-    metric: str = ""
-    statistic: str = ""
-    divisor: str | None = None
-
-    def judge(self, summary: Summary) -> Judgement:
-        """Hold the rule against a run."""
-        if summary.succeeded == 0:
-            return Judgement(self.text, Outcome.INCONCLUSIVE, "no request succeeded")
-        if self.run_value is not None:
-            unit, read = _RUN_VALUES[self.run_value]
-            value = read(summary)
-            if math.isnan(value):
-                return Judgement(self.text, Outcome.INCONCLUSIVE, "the run had no --goodput objectives")
-            judgement = self._compare(value, f"{value:.3%}" if unit == "%" else f"{value:g}")
-            problems = client_problems(summary) if self.run_value == "goodput" else []
-            if problems and judgement.outcome is Outcome.FAIL:
-                return Judgement(self.text, Outcome.INCONCLUSIVE, f"{judgement.reason}, but {problems[0]}")
-            return self._doubt_share(judgement, value, summary) if unit == "%" else judgement
-        measured = summary.metrics.get(self.metric, {}).get(self.traffic_class)
-        if measured is None:
-            return Judgement(
-                self.text, Outcome.INCONCLUSIVE, f"there is no {self.metric} of class {self.traffic_class!r}"
-            )
-        if problems := doubts(summary):
-            return Judgement(self.text, Outcome.INCONCLUSIVE, problems[0])
-        needed = max(_MIN_SAMPLES[name] for name in (self.statistic, self.divisor) if name)
-        if measured.count < needed:
-            return Judgement(self.text, Outcome.INCONCLUSIVE, f"{measured.count} samples, of {needed} needed")
-        value = _value(measured, self.statistic)
-        if self.divisor is None:
-            judgement = self._compare(value, f"{value:.3f} ms")
-        else:
-            divisor = _value(measured, self.divisor)
-            if divisor == 0:
-                return Judgement(self.text, Outcome.INCONCLUSIVE, f"{self.divisor} is 0")
-            judgement = self._compare(value / divisor, f"{value / divisor:.3f} ({value:.3f} ms / {divisor:.3f} ms)")
-        unknown = share_unknown(summary)
-        if judgement.outcome is Outcome.PASS and unknown > _TAIL_SHARES[self.statistic]:
-            reason = f"of {unknown:.1%} of the requests only a lower bound is known: {judgement.reason} or more"
-            return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
-        problem = doubt_of_metric(summary, self.metric, self.traffic_class)
-        if problem is not None and not self._stands_in_spite_of_lag(judgement, value, summary):
-            return Judgement(self.text, Outcome.INCONCLUSIVE, problem)
-        return self._doubt_chance(judgement, measured)
-
-    def _stands_in_spite_of_lag(self, judgement: Judgement, value: float, summary: Summary) -> bool:
-        """Lag of the client only adds to latencies: what is low enough with it is, what fails by more than it fails."""
-        if self.divisor is not None or self.comparison not in ("<", "<=") or summary.client is None:
-            return False
-        is_pass = judgement.outcome is Outcome.PASS
-        return is_pass or not _COMPARISONS[self.comparison](value - summary.client.lag_p99_ms, self.bound)
-
-    def _doubt_chance(self, judgement: Judgement, measured: MetricSummary) -> Judgement:
-        """Neither a pass nor a failure, if the true value may as well lie on the other side of the bound."""
-        name = _INTERVALS.get((self.statistic, self.divisor))
-        interval: Interval | None = getattr(measured, name) if name else None
-        if interval is None or self.comparison == "==":
-            return judgement
-        holds = _COMPARISONS[self.comparison]
-        ends = {holds(interval.low, self.bound), holds(interval.high, self.bound)}
-        if ends == {judgement.outcome is Outcome.PASS}:
-            return judgement
-        unit = " ms" if self.divisor is None else ""
-        reason = f"{judgement.reason}, and at 95% between {interval.low:.3f} and {interval.high:.3f}{unit}: run longer"
-        return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
-
-    def _doubt_share(self, judgement: Judgement, value: float, summary: Summary) -> Judgement:
-        """A share that holds only because too few requests were made, or because some never ended, is no pass."""
-        if judgement.outcome is not Outcome.PASS or self.comparison not in ("<", "<=") or self.bound == 0:
-            return judgement
-        if summary.requests * self.bound < _RULE_OF_THREE:
-            needed = math.ceil(_RULE_OF_THREE / self.bound)
-            reason = f"{judgement.reason}, but {summary.requests} requests cannot show that; {needed} could"
-            return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
-        if (unknown := share_unknown(summary)) + value > self.bound:
-            reason = f"{judgement.reason}, but {unknown:.1%} of the requests never ended"
-            return Judgement(self.text, Outcome.INCONCLUSIVE, reason)
-        return judgement
-
-    def _compare(self, value: float, shown: str) -> Judgement:
-        holds = _COMPARISONS[self.comparison](value, self.bound)
-        return Judgement(self.text, Outcome.PASS if holds else Outcome.FAIL, f"it is {shown}")
+class _UndecidedError(Exception):
+    """The rule can be judged neither way; the text says why."""
 
 
-def _value(measured: MetricSummary, statistic: str) -> float:
-    value: float = getattr(measured, _STATISTICS[statistic])
-    return value
-
-
-def parse_rule(text: str) -> Rule:
-    """Parse a rule such as `ttft.p99/p50 <= 3`.
+def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> Judgement:
+    """Hold a rule against a run, and against a baseline if it asks for one.
 
     Raises:
-        ConfigurationError: it is no rule; the text points at the column.
+        ConfigurationError: a run folder is damaged.
     """
-    rule = text.strip()
-    latency, run_value = _LATENCY.match(rule), _RUN_VALUE.match(rule)
-    subject = latency or run_value
-    if subject is None:
-        raise _error(
-            rule, 0, f"a metric ({', '.join(METRICS)}) with a statistic as in ttft.p99, or {', '.join(_RUN_VALUES)}"
-        )
-    comparison = _COMPARISON.match(rule, subject.end())
-    if comparison is None:
-        raise _error(rule, subject.end(), f"one of {' '.join(_COMPARISONS)}")
-    bound = _BOUND.match(rule, comparison.end())
-    if bound is None:
-        raise _error(rule, comparison.end(), "a number")
-    value, unit = float(bound[1]), bound[2]
-    if latency is None:
-        name = subject[0]
-        is_share = _RUN_VALUES[name][0] == "%"
-        if unit not in ((None, "%") if is_share else (None,)):
-            raise _error(rule, bound.start(2), f"no unit behind {name}" + (" but %" if is_share else ""))
-        if is_share and unit is None and value > 1:
-            raise _error(rule, bound.start(1), f"a share between 0 and 1, or {bound[1]}%")
-        return Rule(rule, comparison[1], value / 100 if unit == "%" else value, run_value=name)
-    if latency["divisor"] is None:
-        if unit not in _MILLISECONDS:
-            raise _error(rule, bound.start(1), f"a time with its unit, as in {bound[1]}ms")
-        value *= _MILLISECONDS[unit]
-    elif unit is not None:
-        raise _error(rule, bound.start(2), "no unit: a ratio has none")
-    return Rule(
+    try:
+        for one in (run, baseline) if baseline is not None and rule.needs_baseline else (run,):
+            if one.summary.succeeded == 0:
+                raise _UndecidedError("no request succeeded" + (" in the baseline" if one is baseline else ""))
+        if not rule.needs_baseline:
+            outcome, reason = _run_value(rule, run.summary) if rule.run_value else _latency(rule, run)
+        elif baseline is None:
+            raise _UndecidedError("there is no baseline to hold it against: give --baseline RUN")
+        elif rule.run_value:
+            outcome, reason = _run_value_against(rule, rule.run_value, run, baseline)
+        else:
+            outcome, reason = _latency_against(rule, run, baseline)
+    except _UndecidedError as undecided:
+        outcome, reason = Outcome.INCONCLUSIVE, str(undecided)
+    return Judgement(rule.text, outcome, reason)
+
+
+def judge_all(rules: Iterable[Rule], run: Measurement, baseline: Measurement | None = None) -> list[Judgement]:
+    """Hold several rules against a run.
+
+    Raises:
+        ConfigurationError: a run folder is damaged.
+    """
+    return [judge(rule, run, baseline) for rule in rules]
+
+
+def _latency(rule: Rule, run: Measurement) -> tuple[Outcome, str]:
+    measured = _measured(rule, run.summary)
+    values = [_value_ms(statistic, rule, run, measured) for statistic in _statistics(rule)]
+    value, shown = values[0], f"{values[0]:.3f} ms"
+    if rule.divisor is not None:
+        if values[1] == 0:
+            raise _UndecidedError(f"{rule.divisor.name} is 0")
+        value, shown = values[0] / values[1], f"{values[0] / values[1]:.3f} ({shown} / {values[1]:.3f} ms)"
+    bound = rule.bound.value()
+    outcome = _outcome(rule, value, bound)
+    interval = _interval(rule, run, measured)
+    reason = f"it is {shown}"
+    if interval is not None:
+        unit = "" if rule.divisor else " ms"
+        reason += f", {interval.low:.3f} to {interval.high:.3f}{unit} at 95%"
+    unknown = share_unknown(run.summary)
+    if outcome is Outcome.PASS and unknown > rule.statistic.tail_share:
+        raise _UndecidedError(f"of {unknown:.1%} of the requests only a lower bound is known: {reason} or more")
+    problem = doubt_of_metric(run.summary, rule.metric, rule.traffic_class)
+    if problem is not None and not _stands_in_spite_of_lag(rule, outcome, value, run.summary):
+        raise _UndecidedError(problem)
+    # Neither a pass nor a failure, if the true value may as well lie on the other side of the bound.
+    if interval is not None and rule.comparison != "==":
+        ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
+        if ends != {outcome}:
+            raise _UndecidedError(f"{reason}: run longer")
+    return outcome, reason
+
+
+def _latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tuple[Outcome, str]:
+    measured, base = _measured(rule, run.summary), _measured(rule, baseline.summary, "the baseline: ")
+    for one, where in ((run, ""), (baseline, "the baseline: ")):
+        if (problem := doubt_of_metric(one.summary, rule.metric, rule.traffic_class)) is not None:
+            raise _UndecidedError(where + problem)
+    change = _change(
+        [one.time_blocks(rule.metric, rule.traffic_class) if one.has_results else [] for one in (baseline, run)],
         rule,
-        comparison[1],
-        value,
-        traffic_class=latency["traffic_class"] or ALL,
-        metric=latency["metric"],
-        statistic=latency["statistic"],
-        divisor=latency["divisor"],
+        is_paired=is_same_traffic(baseline.config, run.config),
+    )
+    values, base_values = (
+        [_value_ms(statistic, rule, one, of) for statistic in _statistics(rule)]
+        for one, of in ((run, measured), (baseline, base))
+    )
+    value, base_value = (math.prod([one[0], *(1 / other for other in one[1:])]) for one in (values, base_values))
+    unit = "" if rule.divisor else " ms"
+    return _against(
+        rule,
+        change,
+        base_value,
+        f"it is {value:.3f}{unit}, the baseline's {base_value:.3f}{unit}",
+        share_unknown(run.summary) > rule.statistic.tail_share,
+        share_unknown(baseline.summary) > rule.statistic.tail_share,
     )
 
 
-def _error(rule: str, column: int, expected: str) -> ConfigurationError:
-    return ConfigurationError(f"rule {rule!r}, column {column + 1}: expected {expected}")
+def _against(
+    rule: Rule, change: Change, base_value: float, shown: str, is_cut: bool = False, is_base_cut: bool = False
+) -> tuple[Outcome, str]:
+    """By where the quotient of the two lies. `is_cut`: it may be larger than measured, as some requests never ended."""
+    interval = change.interval(_CONFIDENCE)
+    reason = (
+        f"{shown}; changed by {_percent(change.ratio)}, {_percent(interval.low)} to {_percent(interval.high)} at 95%"
+    )
+    if change.is_restless:
+        reason += " (parts of the run differ by more than chance)"
+    bound = rule.bound.factor + rule.bound.plus / base_value
+    ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
+    if len(ends) > 1:
+        raise _UndecidedError(f"{reason}: run both longer")
+    (outcome,) = ends
+    if (is_cut and outcome is Outcome.PASS) or (is_base_cut and outcome is Outcome.FAIL):
+        raise _UndecidedError(f"{reason}, but of too many requests only a lower bound is known")
+    return outcome, reason
+
+
+def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
+    assert rule.run_value is not None
+    about = RUN_VALUES[rule.run_value]
+    value, is_share = about.read(summary), about.kind is Kind.SHARE
+    if math.isnan(value):
+        raise _UndecidedError("the run had no --goodput objectives")
+    reason = f"it is {value:.3%}" if is_share else f"it is {value:g}"
+    reference = 0.0
+    if rule.bound.of is not None:
+        reference = RUN_VALUES[rule.bound.of].read(summary)
+        reason += f", {value / reference:.1%} of the {reference:g} offered" if reference else ", and none was offered"
+    bound = rule.bound.value(reference)
+    outcome = _outcome(rule, value, bound)
+    problems = client_problems(summary) if rule.run_value in ("goodput", "achieved_rate", "output_tokens_per_s") else []
+    if problems and outcome is Outcome.FAIL:
+        raise _UndecidedError(f"{reason}, but {problems[0]}")
+    if is_share and outcome is Outcome.PASS and rule.comparison in ("<", "<=") and bound > 0:
+        _refuse_unproved_share(summary, value, bound, reason)
+    return outcome, reason
+
+
+def _refuse_unproved_share(summary: Summary, value: float, bound: float, reason: str) -> None:
+    """A share that is low only because too few requests were made, or because some never ended, is no pass."""
+    if summary.requests * bound < _RULE_OF_THREE:
+        needed = math.ceil(_RULE_OF_THREE / bound)
+        raise _UndecidedError(f"{reason}, but {summary.requests} requests cannot show that; {needed} could")
+    if (unknown := share_unknown(summary)) + value > bound:
+        raise _UndecidedError(f"{reason}, but {unknown:.1%} of the requests never ended")
+
+
+def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measurement) -> tuple[Outcome, str]:
+    about = RUN_VALUES[name]
+    value, base = about.read(run.summary), about.read(baseline.summary)
+    if math.isnan(value) or math.isnan(base):
+        raise _UndecidedError("one of the runs had no --goodput objectives")
+    if about.kind is not Kind.SHARE:
+        if problems := [*client_problems(run.summary), *client_problems(baseline.summary)]:
+            raise _UndecidedError(problems[0])
+        if base == 0:
+            raise _UndecidedError("the baseline's is 0")
+        blocks = [one.finished_blocks() if one.has_results else [] for one in (baseline, run)]
+        change = _change(blocks, rule, is_paired=is_same_traffic(baseline.config, run.config))
+        return _against(rule, change, base, f"it is {value:g}, the baseline's {base:g}")
+    interval = difference_interval(value, run.summary.requests, base, baseline.summary.requests)
+    bound = (rule.bound.factor - 1) * base + rule.bound.plus
+    reason = (
+        f"it is {value:.3%}, the baseline's {base:.3%}: {interval.low * 100:+.2f} to {interval.high * 100:+.2f} points "
+        "at 95%"
+    )
+    ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
+    if len(ends) > 1:
+        raise _UndecidedError(f"{reason}: run both longer")
+    return ends.pop(), reason
+
+
+def _change(blocks: Sequence[Sequence[TimeBlocks]], rule: Rule, *, is_paired: bool) -> Change:
+    base, other = blocks
+    if not base or not other:
+        raise _UndecidedError("only the summary of a run is there; a baseline needs its results.jsonl too")
+    (change,) = changes(base, other, (_of_resample(rule),), is_paired=is_paired and len(base) == len(other))
+    if change is None:
+        raise _UndecidedError("too few samples over too little time to compare: run both longer")
+    return change
+
+
+def _of_resample(rule: Rule) -> OfResample:
+    if rule.run_value == "achieved_rate":
+        return Resample.rate
+    if rule.run_value is not None:
+        return Resample.sum_rate
+    statistic, divisor = rule.statistic, rule.divisor
+    if divisor is None:
+        return statistic.of_resample
+    return lambda resample: statistic.of_resample(resample) / divisor.of_resample(resample)
+
+
+def _measured(rule: Rule, summary: Summary, where: str = "") -> MetricSummary:
+    """What the rule is about, if that can be judged at all."""
+    by_class = summary.metrics.get(rule.metric, {})
+    measured = by_class.get(rule.traffic_class)
+    if measured is None:
+        known = f"; classes are {', '.join(by_class)}" if by_class else ""
+        raise _UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}{known}")
+    if problems := doubts(summary):
+        raise _UndecidedError(where + problems[0])
+    needed = max(statistic.min_samples for statistic in _statistics(rule))
+    if measured.count < needed:
+        raise _UndecidedError(f"{where}{measured.count} samples, of {needed} needed")
+    return measured
+
+
+def _value_ms(statistic: Statistic, rule: Rule, run: Measurement, measured: MetricSummary) -> float:
+    value_ms = statistic.of(measured)
+    if value_ms is None:
+        value_ms = statistic.of(measured, run.histogram(rule.metric, rule.traffic_class))
+    if value_ms is None:
+        raise _UndecidedError(f"{statistic.name} is not in the summary, and the histograms are not there")
+    return value_ms
+
+
+def _interval(rule: Rule, run: Measurement, measured: MetricSummary) -> Interval | None:
+    """At 95%, by a block bootstrap over time; None where there is none."""
+    names = [statistic.name for statistic in _statistics(rule)]
+    if (field := _IN_SUMMARY.get((names[0], names[1] if len(names) > 1 else None))) is not None:
+        known: Interval | None = getattr(measured, field)
+        if known is not None:
+            return known
+    if not run.has_results or not all(statistic.has_interval for statistic in _statistics(rule)):
+        return None
+    blocks = [block for one in run.time_blocks(rule.metric, rule.traffic_class) for block in one.blocks()]
+    found = intervals(blocks, (_of_resample(rule),))
+    return None if found is None else found[0]
+
+
+def _statistics(rule: Rule) -> list[Statistic]:
+    return [rule.statistic] if rule.divisor is None else [rule.statistic, rule.divisor]
+
+
+def _outcome(rule: Rule, value: float, bound: float) -> Outcome:
+    return Outcome.PASS if rule.holds(value, bound) else Outcome.FAIL
+
+
+def _stands_in_spite_of_lag(rule: Rule, outcome: Outcome, value: float, summary: Summary) -> bool:
+    """Lag of the client only adds to latencies: what is low enough with it is, what fails by more than it fails."""
+    if rule.divisor is not None or rule.comparison not in ("<", "<=") or summary.client is None:
+        return False
+    return outcome is Outcome.PASS or not rule.holds(value - summary.client.lag_p99_ms, rule.bound.value())
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio - 1:+.1%}"

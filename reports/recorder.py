@@ -14,6 +14,7 @@ from ..workloads.result import Result
 from ..workloads.session import Pause
 from .goodput import GoodputSummary, Objective, meets
 from .in_flight import InFlight
+from .percentile import value_at
 from .request_sample import RequestSample
 from .time_blocks import TimeBlocks, merged
 
@@ -113,18 +114,27 @@ LATE_US = 10_000
 class Recorder:
     """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run.
 
-    `measured` is from when to when throughput counts, in seconds since the run began; `objectives` are goodput's.
+    `measured` is from when to when throughput counts, in seconds since the run began; `objectives` are goodput's;
+    `timed` are the metrics that are also kept by time.
 
     Values are counted first and put into the histograms many at a time: the histograms are pure Python and take
     microseconds a value, which at a thousand streams would be the generator's own delay.
     """
 
-    def __init__(self, measured: tuple[float, float] = (0.0, math.inf), objectives: tuple[Objective, ...] = ()) -> None:
+    def __init__(
+        self,
+        measured: tuple[float, float] = (0.0, math.inf),
+        objectives: tuple[Objective, ...] = (),
+        timed: Sequence[str] = JUDGED,
+    ) -> None:
         self.totals = Totals()
         self._measured = measured
         self.sample = RequestSample()
         self.in_flight = InFlight()
         self._objectives = objectives
+        self._timed = frozenset(timed)
+        self.finished = TimeBlocks()
+        """Of requests that count for throughput: their output tokens, by when they ended."""
         self._sessions: dict[str, _Session] = {}
         """Those between their first turn and their last."""
         self._histograms: dict[tuple[str, str], HdrHistogram] = {}
@@ -141,6 +151,7 @@ class Recorder:
         if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
             totals.finished += 1
             totals.finished_tokens += result.output_tokens or 0
+            self.finished.add(result.end_s, (result.output_tokens or 0,))
         if result.warmup:
             totals.warmup += 1
             return
@@ -205,7 +216,7 @@ class Recorder:
         if gaps_us:
             self._record("itl", result, gaps_us)
             first_s = result.due_s if result.first_s is None else result.first_s
-            self._time_blocks("itl", result).add_in_turn(first_s, gaps_us)
+            self._blocks_of("itl", result).add_in_turn(first_s, gaps_us)
             longest_us = max(gaps_us)
             began_s = first_s + sum(gaps_us[: gaps_us.index(longest_us)]) / 1e6
             self._record("max_gap", result, (longest_us,), began_s)
@@ -223,10 +234,10 @@ class Recorder:
         pending.update(values_us)
         if len(pending) > _MAX_PENDING_VALUES:
             self._histogram(key)
-        if metric in JUDGED and metric != "itl":
-            self._time_blocks(metric, result).add(result.due_s if at_s is None else at_s, values_us)
+        if metric in self._timed and metric != "itl":
+            self._blocks_of(metric, result).add(result.due_s if at_s is None else at_s, values_us)
 
-    def _time_blocks(self, metric: str, result: Result) -> TimeBlocks:
+    def _blocks_of(self, metric: str, result: Result) -> TimeBlocks:
         return self._blocks.setdefault((metric, result.traffic_class), TimeBlocks())
 
     @property
@@ -259,17 +270,17 @@ class Recorder:
             total.add(part)
         return total
 
-    def blocks(self, metric: str, traffic_class: str) -> list[Counter[int]]:
-        """The values of a judged metric by block of time (see `TimeBlocks`)."""
+    def time_blocks(self, metric: str, traffic_class: str) -> TimeBlocks:
+        """The values of a judged metric by block of time; nothing in it where there are none."""
         keys = [(metric, name) for name in (self.classes if traffic_class == ALL else [traffic_class])]
-        return merged(self._blocks[key] for key in keys if key in self._blocks).blocks()
+        return merged(self._blocks[key] for key in keys if key in self._blocks)
 
     def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Iterable[float]) -> list[float] | None:
         """Percentiles so far; None before the first sample."""
         histogram = self.histogram(metric, traffic_class)
         if histogram is None:
             return None
-        return [histogram.get_value_at_percentile(percentile) / 1e3 for percentile in percentiles]
+        return [value_at(histogram, percentile) / 1e3 for percentile in percentiles]
 
     def histograms(self) -> Iterator[tuple[str, str, HdrHistogram]]:
         """(metric, class, histogram), metrics in reporting order, `all` before the other classes."""
@@ -305,6 +316,7 @@ class Recorder:
         self.totals.merge(other.totals)
         self.sample.merge(other.sample)
         self.in_flight.merge(other.in_flight)
+        self.finished.merge(other.finished)
         for key in other._histograms:
             self._pending.setdefault(key, Counter())
             self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 
 from .. import __version__
 from .goodput import parse_objectives
-from .recorder import Recorder
+from .recorder import JUDGED, Recorder
 from .summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary
 
 _PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
@@ -41,6 +42,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
     goodput: str | None = None
     steady_state: bool = False
+    traffic: dict[str, Any] = {}
+    """Of `options`, those that say what is sent: runs that share them got the same traffic."""
     options: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     warnings: list[str] = []
@@ -50,10 +53,13 @@ class RunConfig(msgspec.Struct, kw_only=True):
         """From when to when throughput counts, in seconds since the run began."""
         return self.warmup_s, math.inf if self.duration_s is None else self.duration_s
 
-    def new_recorder(self, measured: tuple[float, float] | None = None) -> Recorder:
-        """A recorder of this run with nothing recorded, of another part of it where that is given."""
+    def new_recorder(self, measured: tuple[float, float] | None = None, timed: Sequence[str] = JUDGED) -> Recorder:
+        """A recorder of this run with nothing recorded, of another part of it where that is given.
+
+        `timed`: the metrics that it also keeps by time.
+        """
         objectives = () if self.goodput is None else parse_objectives(self.goodput)
-        return Recorder(measured or self.measured, objectives)
+        return Recorder(measured or self.measured, objectives, timed)
 
     def new_summary(self) -> Summary:
         """A summary with this run's labels and nothing recorded."""

@@ -1,6 +1,7 @@
 """A run as a folder on disk: written so that a crash at any moment leaves something that can be read.
 
 config.json       first: what was asked for, and of which software on which machine
+server.jsonl      what the server said of itself, one sample a line, appended as they come; where it said something
 results.jsonl     one result a line, appended as they end; of several workers, results.1.jsonl and so on
 histograms.hlog   standard HdrHistogram log, one tagged histogram for each metric and class
 steps.jsonl       on request: what each step of our own engine did (`StepRecord`)
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,16 +26,18 @@ from ..engine.errors import ConfigurationError
 from ..engine.step_log import StepRecord
 from ..workloads.client_watch import ClientAudit
 from ..workloads.result import Result
+from ..workloads.server_metrics import ServerSample
 from .atomic_file import write_atomically
 from .attribution.attribution import attribute
-from .attribution.findings import Attribution
 from .client_floor import ClientFloor
 from .client_summary import summarise_client
 from .histogram_log import read_histograms, tag, write_histograms
 from .in_flight import SteadyState
-from .recorder import Recorder
+from .recorder import JUDGED, Recorder
 from .result_log import RESULTS, UNREADABLE, ResultLog, read_lines, read_results, shard
 from .run_config import RunConfig
+from .server_log import ServerLog, read_server_samples
+from .server_summary import summarise_server
 from .summary import SCHEMA_VERSION, Summary, fill_summary, summarise_engine
 
 CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
@@ -72,6 +75,7 @@ class RunWriter:
         except OSError as error:
             raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
         self._results: ResultLog | None = None
+        self._server = ServerLog(folder)
         self._num_workers = 1
 
     def start(self, num_workers: int = 1) -> None:
@@ -93,6 +97,10 @@ class RunWriter:
         self.recorder.add(result)
         self._results.add(result)
 
+    def add_server_sample(self, sample: ServerSample) -> None:
+        """Append what the server said of itself."""
+        self._server.add(sample)
+
     def save_config(self) -> None:
         """Write the configuration again, as it is by now."""
         write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
@@ -108,6 +116,7 @@ class RunWriter:
         """Write nothing more. Without `finish`, the run counts as interrupted."""
         if self._results is not None:
             self._results.close()
+        self._server.close()
 
     def finish(
         self,
@@ -127,7 +136,7 @@ class RunWriter:
         summary.abandoned_turns = abandoned_turns
         summary.engine = None if engine is None else summarise_engine(engine)
         summary.client = None if client is None else summarise_client(client, self._num_workers, floor)
-        summary.attribution = _attribute(RunReader(self.folder), summary)
+        _add_server_and_causes(RunReader(self.folder), summary)
         write_histograms(self.folder / HISTOGRAMS, part.recorder, part.measured_s)
         write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
         return summary
@@ -166,6 +175,10 @@ class RunReader:
         if (self.folder / STEPS).exists():
             yield from read_lines(self.folder / STEPS, StepRecord)
 
+    def server_samples(self) -> Iterator[ServerSample]:
+        """What the server said of itself, one sample at a time, in order; nothing if it said nothing."""
+        return read_server_samples(self.folder)
+
     def summary(self) -> Summary:
         """The saved summary; made from the results if the run never got to write one.
 
@@ -194,9 +207,9 @@ class RunReader:
         found = self.recorded().recorder.histograms()
         return {tag(metric, traffic_class): histogram for metric, traffic_class, histogram in found}
 
-    def recorded(self) -> RecordedPart:
-        """Its results recorded again: the part that its summary is about."""
-        recorder = self.config.new_recorder()
+    def recorded(self, timed: Sequence[str] = JUDGED) -> RecordedPart:
+        """Its results recorded again: the part that its summary is about. `timed`: metrics to be kept by time too."""
+        recorder = self.config.new_recorder(timed=timed)
         last_s = 0.0
         for result in self.results():
             recorder.add(result)
@@ -205,12 +218,12 @@ class RunReader:
         if (saved := self._saved_summary()) is not None:
             steady = saved.steady_state if self.config.steady_state else None
             measured_s = saved.measured_s if steady is None else steady.to_s - self.config.warmup_s
-        return recorded_part(self.config, recorder, measured_s, self.results)
+        return recorded_part(self.config, recorder, measured_s, self.results, timed)
 
     def _summary_from_results(self) -> Summary:
         summary = summarise(self.config, self.recorded())
         summary.is_complete = False
-        summary.attribution = _attribute(self, summary)
+        _add_server_and_causes(self, summary)
         return summary
 
 
@@ -229,7 +242,11 @@ class RecordedPart:
 
 
 def recorded_part(
-    config: RunConfig, recorder: Recorder, measured_s: float, results: Callable[[], Iterable[Result]]
+    config: RunConfig,
+    recorder: Recorder,
+    measured_s: float,
+    results: Callable[[], Iterable[Result]],
+    timed: Sequence[str] = JUDGED,
 ) -> RecordedPart:
     """The part of a run that its summary is about.
 
@@ -238,11 +255,12 @@ def recorded_part(
         recorder: What was recorded of the whole run.
         measured_s: How long its measured part was.
         results: Begins to read its results anew.
+        timed: Metrics to be kept by time too.
     """
     steady = recorder.in_flight.steady_state(config.warmup_s + measured_s)
     if not config.steady_state or steady is None:
         return RecordedPart(recorder, measured_s, steady)
-    recorder = config.new_recorder((steady.from_s, steady.to_s))
+    recorder = config.new_recorder((steady.from_s, steady.to_s), timed)
     for result in results():
         is_outside = not steady.from_s <= result.due_s < steady.to_s
         recorder.add(msgspec.structs.replace(result, warmup=is_outside))
@@ -261,8 +279,14 @@ def summarise(config: RunConfig, part: RecordedPart) -> Summary:
     return summary
 
 
-def _attribute(run: RunReader, summary: Summary) -> Attribution:
-    return attribute(run.results, summary, run.steps(), run.config.origin_s)
+def _add_server_and_causes(run: RunReader, summary: Summary) -> None:
+    steady = summary.steady_state if run.config.steady_state else None
+    from_s = run.config.warmup_s if steady is None else steady.from_s
+    to_s = from_s + summary.measured_s
+    summary.server = summarise_server(run.server_samples(), from_s, to_s, summary.output_tokens_per_s)
+    summary.attribution = attribute(
+        run.results, summary, run.steps(), run.config.origin_s, samples=run.server_samples()
+    )
 
 
 def default_folder(workload: str) -> Path:

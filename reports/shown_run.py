@@ -9,7 +9,10 @@ from hdrh.histogram import HdrHistogram
 
 from ..engine.step_log import StepRecord
 from ..workloads.result import Result
+from ..workloads.server_metrics import ServerSample
 from .gates import Judgement
+from .histogram_log import tag
+from .measurement import Measurement
 from .run_config import RunConfig
 from .run_file import RunReader
 from .summary import Summary
@@ -24,6 +27,7 @@ class ShownRun:
         results: Begins to read its results, in the order in which they ended; of several rounds, those of the first.
         steps: Likewise the engine's step log; nothing where there is none. Times are of the engine's clock: subtract
             `config.origin_s`.
+        server_samples: Likewise what the server said of itself. Times are seconds since the run began.
         judgements: What became of the rules that it was held against.
     """
 
@@ -33,6 +37,7 @@ class ShownRun:
     histograms: Mapping[str, HdrHistogram]
     results: Callable[[], Iterable[Result]]
     steps: Callable[[], Iterable[StepRecord]]
+    server_samples: Callable[[], Iterable[ServerSample]]
     judgements: tuple[Judgement, ...] = ()
 
 
@@ -42,12 +47,23 @@ def shown_run(reader: RunReader, name: str = "", judgements: Iterable[Judgement]
     Raises:
         ConfigurationError: it is damaged.
     """
+    return shown_target(name or reader.folder.resolve().name, Measurement([reader]), judgements)
+
+
+def shown_target(name: str, measurement: Measurement, judgements: Iterable[Judgement] = ()) -> ShownRun:
+    """A target to be shown, all rounds of it together.
+
+    Raises:
+        ConfigurationError: a run is damaged.
+    """
+    first = measurement.rounds[0]
     return ShownRun(
-        name=name or reader.folder.resolve().name,
-        config=reader.config,
-        summary=reader.summary(),
-        histograms=reader.histograms(),
-        results=reader.results,
-        steps=reader.steps,
+        name=name,
+        config=first.config,
+        summary=measurement.summary,
+        histograms={tag(*key): histogram for key, histogram in measurement.histograms().items()},
+        results=first.results,
+        steps=first.steps,
+        server_samples=first.server_samples,
         judgements=tuple(judgements),
     )

@@ -19,7 +19,9 @@ from .client_summary import ClientSummary, client_doubts, lag_doubt
 from .expectation import FittedSizes, normalise
 from .goodput import GoodputSummary
 from .in_flight import SteadyState
+from .percentile import value_at
 from .recorder import JUDGED, Recorder
+from .server_summary import ServerSummary
 
 SCHEMA_VERSION = 1
 DEFAULT_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -165,6 +167,7 @@ class Summary(msgspec.Struct, kw_only=True):
         attribution: Why the tail is there.
         client: What held up the client itself; None in virtual time.
         engine: What the server says of itself, where it is an `abatch serve`.
+        server: What its metrics said while it was measured, where it has some that are known.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -203,6 +206,7 @@ class Summary(msgspec.Struct, kw_only=True):
     client: ClientSummary | None = None
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
+    server: ServerSummary | None = None
 
 
 def summarise_metric(
@@ -212,7 +216,7 @@ def summarise_metric(
     count = histogram.get_total_count()
 
     def at(percentile: float) -> float:
-        return float(histogram.get_value_at_percentile(percentile)) / 1e3
+        return value_at(histogram, percentile) / 1e3
 
     p50, p99 = at(50), at(99)
     ratio = p99 / p50 if p50 else 0.0
@@ -278,7 +282,7 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.tokens_per_chunk = round(totals.chunk_tokens / totals.chunks, 3) if totals.chunks else 0.0
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
-        blocks = recorder.blocks(metric, traffic_class) if metric in JUDGED else []
+        blocks = recorder.time_blocks(metric, traffic_class).blocks() if metric in JUDGED else []
         summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram, blocks, summary.percentiles)
     summary.goodput = recorder.goodput(measured_s)
     summary.expectation, ratios = normalise(recorder.sample)

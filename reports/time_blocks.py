@@ -76,6 +76,29 @@ class TimeBlocks:
         first = next((index for index, block in enumerate(self._blocks) if block), 0)
         return self._blocks[first:]
 
+    def aligned(self, block_s: float, first: int, length: int) -> list[Counter[int]]:
+        """`length` blocks of this length from the block of that number on, in which there may be nothing."""
+        blocks = merged([self])
+        while blocks.block_s < block_s:
+            blocks._coarsen()
+        found = blocks._blocks[first : first + length]
+        return [*found, *(Counter[int]() for _ in range(length - len(found)))]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Numbers of the first block that has anything in it, and of the one behind the last."""
+        filled = [index for index, block in enumerate(self._blocks) if block]
+        return (filled[0], filled[-1] + 1) if filled else (0, 0)
+
+
+def side_by_side(parts: Sequence[TimeBlocks]) -> list[list[Counter[int]]]:
+    """The blocks of several runs over the same time: as many of each, of the same lengths and times."""
+    block_s = max((part.block_s for part in parts), default=_FIRST_BLOCK_S)
+    spans = [(part.span, part.block_s / block_s) for part in parts]
+    first = min((int(start * scale) for (start, end), scale in spans if end), default=0)
+    last = max((math.ceil(end * scale) for (_, end), scale in spans), default=0)
+    return [part.aligned(block_s, first, last - first) for part in parts]
+
 
 BUCKET_WIDTH = math.exp(1 / _BUCKETS_PER_E)
 """A bucket's upper end over its lower one."""

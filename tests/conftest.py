@@ -12,6 +12,9 @@ from support.smollm2 import smollm2_folder
 # Nothing here may reach for a hub: what a test needs it makes, or fetches by itself.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("ABATCH_API_KEY", None)
+# Runs of tests are no news of the job that runs the tests.
+for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,9 +8,12 @@ from itertools import count
 
 from ..engine.engine import EngineTotals, TokenOutput
 from ..engine.errors import ContextLengthError, QueueFullError, SessionBusyError
+from ..engine.messages import EngineStats
 from ..engine.request import SamplingParams, SessionUse
 from ..engine.virtual_engine import VirtualEngine
 from .prompts import PromptSizer
+from .server_metrics import ServerSample
+from .server_watch import ServerWatch
 from .target import Call, Reply
 
 _FIRST_WORD_ID = 1000
@@ -32,6 +35,8 @@ class EngineTarget:
         ids = count(_FIRST_WORD_ID)
         self._id_of: defaultdict[str, int] = defaultdict(ids.__next__)
         self._word_of: dict[int, str] = {}
+        self._num_prompt_tokens = 0
+        """Of all prompts that were accepted."""
 
     async def send(self, call: Call, reply: Reply) -> None:
         """See `Target.send`."""
@@ -62,6 +67,7 @@ class EngineTarget:
             return reply.fail("queue_full", str(error))
         except SessionBusyError as error:
             return reply.fail("session_busy", str(error))
+        self._num_prompt_tokens += num_prompt
         try:
             async with asyncio.timeout(self._timeout_s):
                 await ended
@@ -80,6 +86,28 @@ class EngineTarget:
     async def engine_totals(self) -> EngineTotals:
         """See `Target.engine_totals`."""
         return self._engine.totals
+
+    async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
+        """See `BenchTarget.watch_server`. The engine tells its state as virtual time passes."""
+
+        def note(stats: EngineStats, now_s: float) -> None:
+            sample = ServerSample(
+                at_s=round(now_s - origin_s, 4),
+                kind="abatch",
+                running=stats.num_running,
+                waiting=stats.num_waiting,
+                kv_used=round(stats.num_blocks_held / self._engine.ready.num_blocks, 4),
+                preemptions=stats.totals.num_preemptions,
+                prefix_hit_tokens=stats.num_cached_tokens,
+                prefix_query_tokens=self._num_prompt_tokens,
+            )
+            watch.add(sample)
+
+        self._engine.observe(note, origin_s, watch.interval_s)
+        try:
+            await asyncio.get_running_loop().create_future()  # until cancelled
+        finally:
+            self._engine.end_observation()
 
     def _session(self, call: Call) -> SessionUse | None:
         if not self._tells_sessions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,9 @@ from ..engine.errors import AbatchError, ConfigurationError
 from ..engine.protocol import ChatMessage, ErrorBody, ModelList
 from .engine_metrics import EngineMetrics, read_engine_metrics
 from .prompts import PromptSizer
+from .server_url import hide_credentials as hide_credentials
+from .server_url import normalise_url as normalise_url
+from .server_watch import MetricsPage, ServerWatch
 from .target import Call, Reply
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -240,6 +242,11 @@ class HttpTarget:
         self.engine = await read_engine_metrics(self._http, self.base_url)
         return None if self.engine is None else self.engine.totals
 
+    async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
+        """See `BenchTarget.watch_server`."""
+        async with MetricsPage(watch.url, self.base_url, self._http.headers) as page:
+            await watch.poll(page.read, origin_s)
+
     def _body(self, call: Call) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
@@ -333,25 +340,3 @@ def error_message(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = " ".join(body[:300].decode(errors="replace").split())
         return "(an HTML page)" if text.startswith("<") else text or "(no text)"
-
-
-def normalise_url(url: str) -> str:
-    """`http://host:port`, without the `/v1` that some write and some do not.
-
-    Raises:
-        ConfigurationError: it is no HTTP URL.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"--url must begin with http:// or https://, not {hide_credentials(url)!r}")
-    try:
-        host = URL(url).host
-    except ValueError as error:
-        raise ConfigurationError(f"--url {hide_credentials(url)!r}: {error}") from error
-    if not host:
-        raise ConfigurationError(f"--url {hide_credentials(url)!r} names no host")
-    return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1")
-
-
-def hide_credentials(url: str) -> str:
-    """The URL without user, password and query: fit for people and for files."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]

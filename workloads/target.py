@@ -9,6 +9,7 @@ from typing import Protocol
 from ..engine.engine import EngineTotals
 from ..engine.protocol import ChatMessage
 from .prompts import PromptSizer
+from .server_watch import ServerWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +90,9 @@ class BenchTarget(Target, Protocol):
 
     async def engine_totals(self) -> EngineTotals | None:
         """Running totals of our own engine behind it, as of now; None if it is another."""
+
+    async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
+        """Have it note what the server says of itself, from `origin_s` of the loop's clock on, until cancelled.
+
+        Returns early where the server says nothing.
+        """

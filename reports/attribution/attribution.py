@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...engine.step_log import StepRecord
 from ...workloads.result import Result
+from ...workloads.server_metrics import ServerSample
 from ..recorder import ALL
 from ..summary import FLAG_RATIO, Summary
 from .cause import ADVICE, Cause
 from .findings import Attribution, CauseShare, TailCauses
 from .neighbours import Neighbours
 from .rules import Setting, cause_of
-from .stalls import find_stalls
+from .stalls import find_stalls, join_samples
 from .steps import StepIndex
 from .tail_events import TailEvent, TailSample
 
@@ -28,7 +29,11 @@ ReadResults = Callable[[], Iterable[Result]]
 
 
 def attribute(
-    results: ReadResults, summary: Summary, steps: Iterable[StepRecord] = (), origin_s: float = 0.0
+    results: ReadResults,
+    summary: Summary,
+    steps: Iterable[StepRecord] = (),
+    origin_s: float = 0.0,
+    samples: Iterable[ServerSample] = (),
 ) -> Attribution:
     """Read a run's results twice: once for the tail, once for what went on around it.
 
@@ -37,8 +42,10 @@ def attribute(
         summary: Of the same run; medians, expectation and the client's lapses come from it.
         steps: Of our own engine, if it logged them.
         origin_s: When the run began, by the clock of the steps.
+        samples: What the server said of itself, in order.
     """
     sample, setting = examine(results, summary)
+    join_samples(setting.stalls, samples)
     index = StepIndex(steps, origin_s)
     found = Attribution(stalls=list(setting.stalls))
     for metric, is_gap in (("itl", True), ("ttft", False)):

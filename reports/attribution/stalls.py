@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ...workloads.server_metrics import ServerSample
 from .cause import Cause
 
 _LEAST_STREAMS = 3
 _SAME_SHARE = 0.5
 """Of the shorter of two gaps: with so much in common they are the same event."""
 MOST_STALLS = 50
+_LEAST_SILENCE_S = 0.25
+"""What a page of metrics may take on any day."""
+
+
+class ServerThen(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the server said of itself around a stall.
+
+    Attributes:
+        running_before: At the last sample whose answer came before it began.
+        running_after: At the first whose answer came when it was over.
+        waiting_after: The most that any sample said from its beginning up to that one: the queue is soon gone.
+        silent_s: How long looks that fell into it had to wait for an answer; None if they were answered at once.
+    """
+
+    running_before: int | None = None
+    running_after: int | None = None
+    waiting_before: int | None = None
+    waiting_after: int | None = None
+    silent_s: float | None = None
 
 
 class Stall(msgspec.Struct, kw_only=True):
@@ -21,6 +42,7 @@ class Stall(msgspec.Struct, kw_only=True):
         start_s: Seconds since the run began. `length_s`: the median gap.
         streams: How many had a gap then.
         waiting: Requests that spent most of it waiting for their first token.
+        server: What the server's metrics said, where it has some.
     """
 
     start_s: float
@@ -28,6 +50,7 @@ class Stall(msgspec.Struct, kw_only=True):
     streams: int
     waiting: int = 0
     cause: Cause = Cause.STALL
+    server: ServerThen | None = None
 
     @property
     def end_s(self) -> float:
@@ -61,3 +84,38 @@ def _stall(cluster: Sequence[tuple[float, float]]) -> list[Stall]:
     starts, lengths = sorted(start for start, _ in cluster), sorted(end - start for start, end in cluster)
     middle = len(cluster) // 2
     return [Stall(start_s=round(starts[middle], 4), length_s=round(lengths[middle], 4), streams=len(cluster))]
+
+
+def join_samples(stalls: Iterable[Stall], samples: Iterable[ServerSample]) -> None:
+    """Put what the server said around each stall into it.
+
+    Args:
+        stalls: With their causes: where the client stood still, silence is its own.
+        samples: Of the whole run, in order.
+    """
+    if not (stalls := list(stalls)):
+        return
+    asked = [sample for sample in samples if sample.kind is not None or sample.unanswered]
+    answered = [sample for sample in asked if not sample.unanswered]
+    answered_s = [sample.answered_s for sample in answered]
+    asked_s = [sample.at_s for sample in asked]
+    for stall in stalls:
+        begin, end = bisect_right(answered_s, stall.start_s), bisect_left(answered_s, stall.end_s)
+        before = answered[begin - 1] if begin > 0 else None
+        after = answered[end] if end < len(answered) else None
+        waiting = [sample.waiting for sample in answered[begin : end + 1] if sample.waiting is not None]
+        # Looks are one after the other: only the last of those asked before it can reach into it.
+        first = max(bisect_left(asked_s, stall.start_s) - 1, 0)
+        looks = asked[first : bisect_left(asked_s, stall.end_s)]
+        silent = [s for s in looks if s.answered_s > stall.start_s and s.took_s >= _LEAST_SILENCE_S]
+        if before is None and after is None and not silent:
+            continue
+        stall.server = ServerThen(
+            running_before=None if before is None else before.running,
+            running_after=None if after is None else after.running,
+            waiting_before=None if before is None else before.waiting,
+            waiting_after=max(waiting, default=None),
+            silent_s=round(silent[-1].answered_s - silent[0].at_s, 3)
+            if silent and stall.cause is not Cause.CLIENT
+            else None,
+        )

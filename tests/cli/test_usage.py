@@ -90,11 +90,30 @@ from support.cli import abatch
         (["null-server", "--log", "/no/such/folder/truth.jsonl"], "--log"),
         (["compare", "--batching", "async,batchy"], "--batching"),
         (["compare", "--batching", "async,async"], "--batching"),
+        (["compare", "--batching", "async"], "two targets at least"),
+        (["compare", "--url", "http://127.0.0.1:1"], "two targets at least"),
+        (["compare", "--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:1/v1"], "name them"),
+        (["compare", "--url", "127.0.0.1:1", "--url", "http://127.0.0.1:2"], "--url"),
+        (["compare", "--url", "async=http://127.0.0.1:1", "--batching", "async"], "name of a batching mode"),
+        (["compare", "--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2", "--park", "drop"], "--park"),
+        (["compare", "--header", "A: b"], "--header"),
+        (["compare", "--require", "ttft < 1s"], "column 5"),
+        (["compare", "no-such-run", "other"], "there is no folder"),
+        (["compare", "."], "not a run folder"),
+        (["compare", "a", "b", "--workload", "mixed"], "--workload is for what is measured now"),
+        (["gate", "/no/such/run"], "no folder"),
+        (["gate", "."], "not a run folder"),
+        (["bench", "--require", "ttft.p99 <= baseline"], "needs a --baseline"),
+        (["bench", "--baseline", "/no/such/run", "--require", "ttft.p99 <= baseline"], "no folder"),
+        (["bench", "--rules", "/no/such/gates.toml"], "cannot read"),
+        (["bench", "--html", "/no/such/folder/report.html"], "--html"),
+        (["bench", "--csv", "-", "--json", "-"], "both go to stdout"),
+        (["bench", "--url", "http://127.0.0.1:1", "--server-metrics-interval", "-1"], "--server-metrics-interval"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], mentions: str, tmp_path: Path) -> None:
     result = abatch(*arguments, cwd=tmp_path)
-    said = ("abatch: loading", "abatch: window batching")
+    said = ("abatch: loading", "abatch: round 1 of ")
     lines = [line for line in result.stderr.splitlines() if line and not line.startswith(said)]
     assert result.returncode == 2, result.stderr
     assert len(lines) == 1
@@ -138,6 +157,7 @@ def test_a_server_that_cannot_be_as_asked_is_exit_2_with_its_own_words(tmp_path:
         ["bench", "-h"],
         ["report", "--help"],
         ["compare", "-h"],
+        ["gate", "-h"],
         ["null-server", "-h"],
     ],
 )

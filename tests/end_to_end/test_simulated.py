@@ -37,26 +37,6 @@ def test_an_hour_in_virtual_time_says_what_it_is_and_is_the_same_each_time(tmp_p
     assert config["simulated"] is True
 
 
-def test_compare_puts_the_three_modes_side_by_side(tmp_path: Path) -> None:
-    result = abatch(
-        *("compare", "llama-3.1-8b", "--batching", "window,continuous,async", "--workload", "hol-probe"),
-        *("--device", "simulated:h100", "-d", "30", "--osl", "64", "--output", tmp_path / "runs"),
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("SIMULATED")
-    rows = {line[:16].strip(): line[16:].split() for line in result.stdout.splitlines() if line[16:].split()}
-    assert rows["ms"] == ["window", "continuous", "async"]
-    window, continuous, ahead = (float(value.rstrip("%")) for value in rows["device idle"])
-    assert window > 1
-    assert continuous > 5
-    assert ahead < 1
-    assert float(rows["ttft p99"][0]) > 2 * float(rows["ttft p99"][2])
-    for mode in ("window", "continuous", "async"):
-        again = abatch("report", tmp_path / "runs" / mode)
-        assert again.returncode == 0
-        assert f"{mode} batching" in again.stdout
-
-
 def test_an_emulated_device_behind_http_with_step_log_and_timeline(tmp_path: Path) -> None:
     result = abatch(
         *("bench", "--device", "simulated:20ms", "--real-time", "--workload", "hol-probe", "-d", "6"),

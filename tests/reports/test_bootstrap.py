@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from abatch.reports.bootstrap import Distribution, intervals, p50_ms, p99_ms, tail_ratio
+from abatch.reports.bootstrap import Distribution, Resample, intervals, p50_ms, p99_ms, tail_ratio
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import MetricSummary, Summary, Verdict, fill_summary
 from abatch.reports.time_blocks import TimeBlocks, bucket_us
@@ -34,11 +34,11 @@ def test_a_quantile_is_that_of_all_values_by_nearest_rank(
             for bucket, count in block.items()
             for _ in range(count * weight)
         )
-        distribution = Distribution([Counter(block) for block in counts])
-        assert distribution.count(chosen) == len(buckets)
+        resample = Resample(Distribution([Counter(block) for block in counts]), chosen)
+        assert resample.count() == len(buckets)
         if buckets:
-            expected = bucket_us(buckets[math.ceil(share * len(buckets)) - 1])
-            assert distribution.quantile_us(chosen, share) == expected
+            assert resample.quantile_us(share) == bucket_us(buckets[math.ceil(share * len(buckets)) - 1])
+            assert resample.mean_us() == pytest.approx(sum(map(bucket_us, buckets)) / len(buckets))
 
 
 def blocks_of(latencies_ms: Sequence[float], per_s: float = 20.0) -> list[Counter[int]]:

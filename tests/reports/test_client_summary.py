@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from abatch.reports.client_summary import ClientSummary, client_doubts, lag_doubt, summarise_client
 from abatch.reports.console import print_summary
-from abatch.reports.gates import Outcome, parse_rule
+from abatch.reports.gates import Outcome
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.client_watch import ClientAudit, Lapse
 from rich.console import Console
 from support.results import make_result
+from support.rules import judged
 
 
 def _client(**fields: Any) -> ClientSummary:
@@ -61,7 +62,7 @@ def test_a_client_that_was_busy_is_not_trusted_and_says_what_to_do(fields: dict[
     assert says in doubt
     assert "--workers" in doubt
     summary = _summary(_client(**fields))
-    assert parse_rule("ttft.p99 < 1s").judge(summary).outcome is Outcome.INCONCLUSIVE
+    assert judged("ttft.p99 < 1s", summary).outcome is Outcome.INCONCLUSIVE
     assert f"NOT TRUSTED: {doubt}" in _shown(summary)
     assert "OK:" not in _shown(summary)
 
@@ -89,7 +90,7 @@ def test_lag_counts_where_it_is_a_large_part_of_what_was_measured(
     ids=["ratio", "large metric", "holds with the lag", "might without it", "fails without it too", "lower bound"],
 )
 def test_a_lag_voids_what_it_may_have_decided(rule: str, outcome: Outcome) -> None:
-    assert parse_rule(rule).judge(_summary(_client(lag_p99_ms=2.5))).outcome is outcome
+    assert judged(rule, _summary(_client(lag_p99_ms=2.5))).outcome is outcome
 
 
 def test_a_lag_is_said_of_the_metrics_that_it_spoils() -> None:

@@ -1,32 +1,59 @@
-"""Runs side by side."""
+"""Targets side by side: what is said to differ, in words and in tables."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pytest
 from abatch.engine.engine import EngineTotals
-from abatch.reports.comparison import print_comparison
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary, summarise_engine
+from abatch.engine.errors import ConfigurationError
+from abatch.reports.comparison.comparable import comparison_notes, refuse_incomparable
+from abatch.reports.comparison.comparison import Comparison, compare
+from abatch.reports.comparison.console import print_comparison
+from abatch.reports.comparison.difference import Difference, Floor, Verdict
+from abatch.reports.comparison.markdown import render_comparison_markdown
+from abatch.reports.comparison.section import comparison_sections
+from abatch.reports.comparison.sentence import in_words, percent
+from abatch.reports.measurement import Measurement
+from abatch.reports.run_config import RunConfig
 from rich.console import Console
+from support.measured import measurement, noisy
 from support.results import make_result
 
-
-def run(ttft_ms: float, *, count: int = 400, tail: float = 1.0, idle_s: float = 1.0, **labels: object) -> Summary:
-    recorder = Recorder()
-    for index in range(count):
-        recorder.add(make_result(ttft_ms * (tail if index % 50 == 0 else 1), due_s=index / 100))
-    values = {"workload": "mixed", "target": "abatch", "model": "m", "verdict_class": "chat"}
-    summary = fill_summary(Summary(**(values | labels)), recorder, 10.0)  # type: ignore[arg-type]
-    totals = EngineTotals(num_steps=100, host_s=0.1, device_busy_s=9.0, device_idle_s=idle_s)
-    summary.engine = summarise_engine(totals)
-    return summary
+_ENGINE = EngineTotals(num_steps=100, host_s=0.1, device_busy_s=9.0, device_idle_s=1.0)
 
 
-def shown(runs: dict[str, Summary]) -> str:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measurement]:
+    folder = tmp_path_factory.mktemp("runs")
+    failing = [
+        make_result(due_s=index / 20, session_id=str(index), error="http_503" if index % 4 == 0 else None)
+        for index in range(1200)
+    ]
+    return {
+        "base": measurement(folder / "base", noisy(1), engine=_ENGINE),
+        "again": measurement(folder / "again", noisy(2), engine=_ENGINE),
+        "slower": measurement(folder / "slower", noisy(3, factor=1.4)),
+        "few": measurement(folder / "few", noisy(4, count=60), simulated=True, warnings=["half of it is made up"]),
+        "failing": measurement(folder / "failing", failing),
+        "broken off": measurement(folder / "broken", noisy(5), is_complete=False),
+    }
+
+
+def picked(runs: dict[str, Measurement], *names: str) -> dict[str, Measurement]:
+    return {name: runs[name] for name in names}
+
+
+def shown(runs: dict[str, Measurement], comparison: Comparison | None = None) -> str:
     out = io.StringIO()
-    print_comparison(Console(file=out, width=80, no_color=True, highlight=False), runs)
+    console = Console(file=out, width=80, no_color=True, highlight=False)
+    print_comparison(console, comparison or compare(runs), {name: one.summary for name, one in runs.items()})
     return out.getvalue()
+
+
+def verdicts(comparison: Comparison, target: int = 0) -> dict[str, Verdict]:
+    return {one.name: one.verdict for one in comparison.targets[target].differences}
 
 
 def cells(text: str, row: str) -> list[str]:
@@ -34,37 +61,154 @@ def cells(text: str, row: str) -> list[str]:
     return line.removeprefix(row).split()
 
 
-def test_metrics_idle_time_and_throughput_stand_side_by_side() -> None:
-    text = shown({"window": run(50.0, tail=10), "async": run(10.0, idle_s=0.0)})
-    assert cells(text, "ms") == ["window", "async"]
-    assert cells(text, "ttft p50") == ["50.02", "10.01"]
-    assert cells(text, "ttft p99/p50") == ["10.00", "1.00"]
-    assert cells(text, "device idle") == ["10.00%", "0.00%"]
-    assert cells(text, "host ms a step") == ["1.000", "1.000"]
-    assert cells(text, "requests/s") == ["40.00", "40.00"]
-    assert "SIMULATED" not in text
+def test_a_slower_server_is_worse_in_times_and_no_more_uneven(runs: dict[str, Measurement]) -> None:
+    comparison = compare(picked(runs, "base", "slower"))
+    found = verdicts(comparison)
+    assert {name for name, verdict in found.items() if verdict is Verdict.WORSE} == {
+        *("ttft p50", "ttft p99", "itl p50", "itl p99", "max_gap p50", "max_gap p99", "e2e p50", "e2e p99")
+    }
+    assert Verdict.BETTER not in found.values()
+    assert comparison.targets[0].verdict.startswith("slower is worse than base: ")
+    for one in comparison.targets[0].differences:
+        if one.is_real:
+            assert one.low is not None
+            assert one.high is not None
+            assert one.low < 1.4 < one.high
+    assert verdicts(compare(picked(runs, "slower", "base")))["ttft p50"] is Verdict.BETTER
 
 
-def test_it_says_what_is_simulated_unfinished_or_not_to_be_trusted() -> None:
-    broken = run(10.0, is_complete=False)
-    broken.errors = {"http_503": 100}
-    broken.warnings = ["half of it is made up"]
-    text = shown({"continuous": run(10.0, count=20, simulated=True), "async": broken})
+def test_the_same_server_is_not_told_from_itself(runs: dict[str, Measurement]) -> None:
+    comparison = compare(picked(runs, "base", "again"))
+    assert not any(one.is_real for one in comparison.targets[0].differences)
+    assert comparison.targets[0].verdict.startswith("No difference shown between again and base; one could have been")
+    recommended = comparison.targets[0].recommended_requests["ttft"]
+    assert recommended > 1200
+    assert f"ttft {recommended:,} requests" in " ".join(shown(picked(runs, "base", "again")).split())
+
+
+def test_what_is_below_the_floor_is_the_same(runs: dict[str, Measurement]) -> None:
+    wide = compare(picked(runs, "base", "again"), floor=Floor(share=0.5, ms=0.1))
+    assert verdicts(wide)["ttft p50"] is Verdict.SAME
+    assert "are the same, as far as matters" in wide.targets[0].verdict
+    in_time = compare(picked(runs, "base", "slower"), floor=Floor(share=0.0, ms=1000.0))
+    assert verdicts(in_time)["ttft p99"] is Verdict.SAME
+    assert verdicts(compare(picked(runs, "base", "slower"), floor=Floor(share=0.6)))["ttft p50"] is Verdict.SAME
+
+
+def test_many_targets_widen_the_intervals(runs: dict[str, Measurement]) -> None:
+    two = compare(picked(runs, "base", "slower")).interval_confidence
+    three = compare(picked(runs, "base", "slower", "again")).interval_confidence
+    assert 1 - three == pytest.approx((1 - two) / 2, rel=1e-3)
+
+
+def test_the_table_has_all_targets_and_marks_what_is_real(runs: dict[str, Measurement]) -> None:
+    text = shown(picked(runs, "base", "again", "slower"))
+    assert cells(text, "ms") == ["base", "again", "slower"]
+    base, again, mark, slower, change = cells(text, "ttft p50")
+    assert float(base) == pytest.approx(50, rel=0.05)
+    assert float(again) == pytest.approx(50, rel=0.05)
+    assert mark == "?"
+    assert float(slower) == pytest.approx(70, rel=0.05)
+    assert change.startswith("+")
+    assert cells(text, "device idle") == ["10.00%", "10.00%", "-"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "failed" not in text
+
+
+def test_what_must_be_known_first_comes_first(runs: dict[str, Measurement]) -> None:
+    text = shown(picked(runs, "few", "base"))
     assert text.startswith("SIMULATED")
-    assert "(n=20)" in text
-    assert cells(text, "failed") == ["0", "100"]
-    assert "NOT TRUSTED: async: 25.0% of the requests failed" in text
-    assert text.splitlines()[1] == "INTERRUPTED: async did not finish"
-    assert "note: async: half of it is made up" in text
+    assert "note: few: half of it is made up" in text
+    assert "n<" in cells(text, "ttft p99")
+    text = shown(picked(runs, "base", "failing"))
+    assert text.startswith("NOT TRUSTED: failing: 25.0% of the requests failed")
+    assert "Nothing can be said of failing and base" in text
+    assert "0.0% of the first's requests failed and 25.0% of the other's" in " ".join(text.split())
+    assert shown(picked(runs, "base", "broken off")).startswith("INTERRUPTED: broken off did not finish")
+    comparison = compare(picked(runs, "base", "again"))
+    comparison.failed = {"gone": "cannot reach it"}
+    assert shown(picked(runs, "base", "again"), comparison).startswith("FAILED: gone: cannot reach it")
 
 
-def test_a_run_in_which_nothing_ended_says_so_first() -> None:
-    nothing = run(10.0)
-    nothing.succeeded = 0
-    assert shown({"a": nothing, "b": run(10.0)}).startswith("NOTHING ENDED in a")
+def test_markdown_and_page_say_what_the_terminal_says(runs: dict[str, Measurement]) -> None:
+    chosen = picked(runs, "base", "slower")
+    comparison, summaries = compare(chosen), {name: one.summary for name, one in chosen.items()}
+    markdown = render_comparison_markdown(comparison, summaries, {})
+    assert "slower is worse than base" in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    assert len({row.count(" |") for row in rows}) == 1, "as many cells in each row"
+    differences, about = comparison_sections(comparison, summaries)
+    assert all(len(row) == len(differences.header) for row in differences.rows)
+    assert all(len(row) == len(about.header) for row in about.rows)
+    assert differences.rows[0][0] == "ttft p50"
 
 
-def test_a_target_without_an_engine_of_ours_has_no_engine_figures() -> None:
-    remote = run(10.0)
-    remote.engine = None
-    assert cells(shown({"a": remote, "b": run(10.0)}), "device idle") == ["-", "10.00%"]
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (0.55, "-45%"),
+        (0.967, "-3.3%"),
+        (1.5, "+50%"),
+        (2.88, "x2.9"),
+        (150.0, "x150"),
+        (0.006, "-99.4%"),
+        (1.0, "+0.0%"),
+    ],
+)
+def test_a_change_in_words(ratio: float, words: str) -> None:
+    assert percent(ratio) == words
+
+
+def test_better_here_and_worse_there_is_said_in_one_sentence() -> None:
+    def real(metric: str, verdict: Verdict, change: float) -> Difference:
+        return Difference(
+            metric=metric,
+            statistic="p99",
+            first=100.0,
+            other=100 * change,
+            verdict=verdict,
+            change=change,
+            low=change,
+            high=change,
+        )
+
+    found = [real("ttft", Verdict.BETTER, 0.5), real("itl", Verdict.WORSE, 1.3)]
+    assert in_words("b", "a", found) == (
+        "b is better than a in ttft p99 -50% (-50% to -50%), 100.0 -> 50.00 ms; and worse in itl p99 +30% (+30% to "
+        "+30%), 100.0 -> 130.0 ms."
+    )
+
+
+def test_notes_on_runs_of_another_day_machine_and_software() -> None:
+    before = RunConfig(started_at="2026-11-20T12:00:00+00:00", model="m", traffic={"seed": 1}, provenance={"cpu": "a"})
+    after = RunConfig(started_at="2026-11-25T12:00:00+00:00", model="n", traffic={"seed": 2}, provenance={"cpu": "b"})
+    text = "; ".join(comparison_notes(before, after, is_paired=False))
+    assert "same traffic" in text
+    assert "measured 5 days apart" in text
+    assert "the models differ: m and n" in text
+    assert "cpu a and b" in text
+    assert comparison_notes(before, before, is_paired=True) == []
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="workload 'mixed', b of 'hol-probe'"):
+        refuse_incomparable([RunConfig(workload="mixed"), RunConfig(workload="hol-probe")], ["a", "b"])
+    with pytest.raises(ConfigurationError, match="simulated"):
+        refuse_incomparable([RunConfig(), RunConfig(simulated=True)], ["a", "b"])
+
+
+def test_rounds_are_pooled_exactly(tmp_path: Path) -> None:
+    rounds = [noisy(seed) for seed in (1, 2)]
+    pooled = measurement(tmp_path / "two", *rounds, engine=_ENGINE)
+    whole = measurement(tmp_path / "one", [*rounds[0], *rounds[1]])
+    assert pooled.summary.requests == whole.summary.requests == 2400
+    for metric, by_class in whole.summary.metrics.items():
+        for traffic_class, value in by_class.items():
+            other = pooled.summary.metrics[metric][traffic_class]
+            assert (other.count, other.p50_ms, other.p99_ms, other.max_ms) == (
+                *(value.count, value.p50_ms, value.p99_ms, value.max_ms),
+            )
+    assert pooled.summary.measured_s == 120.0
+    assert pooled.summary.engine is not None
+    assert pooled.summary.engine.num_steps == 200
+    assert pooled.summary.engine.device_idle == pytest.approx(0.1)

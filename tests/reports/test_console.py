@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 from abatch.reports.console import milliseconds, print_summary
-from abatch.reports.gates import parse_rule
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.session import Pause
 from rich.console import Console
 from support.results import make_result
+from support.rules import judged
 
 
 def shown(count: int = 2000, **labels: object) -> str:
@@ -33,9 +33,9 @@ def shown(count: int = 2000, **labels: object) -> str:
     values = {"workload": "mixed", "target": "http://127.0.0.1:8000", "model": "m", "verdict_class": "chat"}
     summary = fill_summary(Summary(**(values | labels)), recorder, 100.0)  # type: ignore[arg-type]
     out = io.StringIO()
-    rules = [parse_rule("ttft.p99/p50 <= 3"), parse_rule("errors < 5%"), parse_rule("nobody.ttft.p99 < 1s")]
+    rules = ["ttft.p99/p50 <= 3", "errors < 5%", "nobody.ttft.p99 < 1s"]
     console = Console(file=out, width=80, no_color=True, highlight=False)
-    print_summary(console, summary, [rule.judge(summary) for rule in rules])
+    print_summary(console, summary, [judged(rule, summary) for rule in rules])
     return out.getvalue()
 
 

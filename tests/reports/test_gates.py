@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import operator
+import re
 from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.gates import Outcome, parse_rule
+from abatch.reports.bootstrap import Interval
+from abatch.reports.gates import Outcome
 from abatch.reports.recorder import METRICS, Recorder
+from abatch.reports.rule_parser import parse_rule
 from abatch.reports.summary import Summary, fill_summary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.results import make_result
+from support.rules import judged
 
 
 def summary(count: int = 1000) -> Summary:
@@ -46,7 +51,7 @@ def summary(count: int = 1000) -> Summary:
     ],
 )
 def test_rules_are_judged(rule: str, outcome: Outcome) -> None:
-    judgement = parse_rule(rule).judge(summary())
+    judgement = judged(rule, summary())
     assert judgement.outcome is outcome, judgement.reason
     assert judgement.rule == rule.strip()
     assert judgement.reason
@@ -54,19 +59,19 @@ def test_rules_are_judged(rule: str, outcome: Outcome) -> None:
 
 def test_too_few_samples_are_never_a_pass() -> None:
     few = summary(299)
-    assert parse_rule("ttft.p99 < 1s").judge(few).outcome is Outcome.INCONCLUSIVE
-    assert parse_rule("ttft.p99/p50 < 100").judge(few).outcome is Outcome.INCONCLUSIVE
-    assert parse_rule("ttft.p50 < 1s").judge(few).outcome is Outcome.PASS
+    assert judged("ttft.p99 < 1s", few).outcome is Outcome.INCONCLUSIVE
+    assert judged("ttft.p99/p50 < 100", few).outcome is Outcome.INCONCLUSIVE
+    assert judged("ttft.p50 < 1s", few).outcome is Outcome.PASS
     clean = Summary(requests=24, succeeded=24)
-    assert parse_rule("errors < 0.1%").judge(clean).outcome is Outcome.INCONCLUSIVE
-    assert parse_rule("errors < 20%").judge(clean).outcome is Outcome.PASS
-    assert parse_rule("errors == 0").judge(clean).outcome is Outcome.PASS, "this is about the run, not beyond it"
+    assert judged("errors < 0.1%", clean).outcome is Outcome.INCONCLUSIVE
+    assert judged("errors < 20%", clean).outcome is Outcome.PASS
+    assert judged("errors == 0", clean).outcome is Outcome.PASS, "this is about the run, not beyond it"
     unfinished = Summary(requests=1000, succeeded=900, censored=100)
-    assert parse_rule("errors < 5%").judge(unfinished).outcome is Outcome.INCONCLUSIVE
+    assert judged("errors < 5%", unfinished).outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_run_in_which_nothing_succeeded_passes_nothing() -> None:
-    assert parse_rule("errors <= 100%").judge(Summary(errors={"connect": 5})).outcome is Outcome.INCONCLUSIVE
+    assert judged("errors <= 100%", Summary(errors={"connect": 5})).outcome is Outcome.INCONCLUSIVE
 
 
 def test_a_tail_that_was_cut_off_is_never_a_pass() -> None:
@@ -78,10 +83,10 @@ def test_a_tail_that_was_cut_off_is_never_a_pass() -> None:
         )
         recorder.add(make_result(10.0, **fields))
     cut = fill_summary(Summary(), recorder, 100.0)
-    assert parse_rule("ttft.p50 < 100ms").judge(cut).outcome is Outcome.PASS
-    assert parse_rule("ttft.p90 < 100ms").judge(cut).outcome is Outcome.PASS
-    assert parse_rule("ttft.p99 < 60s").judge(cut).outcome is Outcome.INCONCLUSIVE
-    assert parse_rule("ttft.p99 < 100ms").judge(cut).outcome is Outcome.FAIL, "a lower bound over the limit is enough"
+    assert judged("ttft.p50 < 100ms", cut).outcome is Outcome.PASS
+    assert judged("ttft.p90 < 100ms", cut).outcome is Outcome.PASS
+    assert judged("ttft.p99 < 60s", cut).outcome is Outcome.INCONCLUSIVE
+    assert judged("ttft.p99 < 100ms", cut).outcome is Outcome.FAIL, "a lower bound over the limit is enough"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, Any]) -> 
     for index in range(1000):
         recorder.add(make_result(10.0, **(fields if index % 10 == 0 else {})))
     doubtful = fill_summary(Summary(), recorder, 100.0)
-    assert parse_rule("ttft.p50 < 60s").judge(doubtful).outcome is Outcome.INCONCLUSIVE
+    assert judged("ttft.p50 < 60s", doubtful).outcome is Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -100,21 +105,38 @@ def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, Any]) -> 
     [
         ("", 1, "a metric"),
         ("latency.p99 < 1s", 1, "a metric"),
-        ("ttft < 1s", 1, "a metric"),
-        ("ttft.p98 < 1s", 1, "a metric"),
-        ("ttft.p999 < 1s", 1, "a metric"),
-        ("ttft.p99 1s", 9, "one of"),
-        ("ttft.p99 => 1s", 9, "one of"),
-        ("ttft.p99/p5 < 1", 9, "one of"),
+        ("chat. < 1s", 6, "a metric"),
+        ("chat.latency.p99 < 1s", 6, "a metric"),
+        ("ttft < 1s", 5, "a statistic"),
+        ("ttft.median < 1s", 6, "a statistic"),
+        ("ttft.p999 < 1s", 6, "a statistic"),
+        ("ttft.p0 < 1s", 6, "a statistic"),
+        ("ttft.p99 1s", 10, "one of"),
+        ("ttft.p99 => 1s", 10, "one of"),
+        ("ttft.p99/ < 1", 10, "a statistic"),
         ("ttft.p99 <", 11, "a number"),
         ("ttft.p99 < fast", 12, "a number"),
-        ("ttft.p99 < 1s please", 12, "a number"),
+        ("ttft.p99 < 1s please", 15, "nothing more"),
+        ("ttft.p99 < 1 minute", 12, "a time"),
         ("ttft.p99 < 500", 12, "500ms"),
         ("ttft.p99 < 5%", 12, "a time"),
         ("ttft.p99/p50 < 3ms", 17, "no unit"),
         ("dropped_arrivals < 3%", 21, "no unit"),
         ("errors < 3ms", 11, "no unit"),
         ("errors <= 5", 11, "or 5%"),
+        ("ttft.max <= baseline", 13, "how far max may be off"),
+        ("ttft.max/p50 <= 120% of baseline", 25, "how far a ratio may be off"),
+        ("late_arrivals <= baseline", 18, "a number"),
+        ("offered_rate >= baseline", 17, "a number"),
+        ("ttft.p99 <= baseline + 10", 24, "a time"),
+        ("ttft.p99 <= baseline * 2", 22, "nothing more"),
+        ("ttft.p99 <= baseline +", 23, "a number"),
+        ("ttft.p99 <= basement", 13, "a number, or baseline"),
+        ("ttft.p99 == baseline", 10, "<= or >="),
+        ("ttft.p99 <= 95% of offered", 20, "baseline"),
+        ("achieved_rate >= 95% of demand", 25, "baseline or offered"),
+        ("achieved_rate >= 95%", 20, "no unit"),
+        ("errors <= baseline + 5", 22, "or 5%"),
     ],
 )
 def test_a_wrong_rule_is_one_line_that_points_at_the_column(rule: str, column: int, expected: str) -> None:
@@ -145,5 +167,99 @@ def test_every_rule_of_the_grammar_parses(
     metric: str, statistic: str, prefix: str, comparison: str, bound: object, unit: str
 ) -> None:
     rule = parse_rule(f"{prefix}{metric}.{statistic} {comparison} {bound}{unit}")
-    assert (rule.metric, rule.statistic, rule.comparison) == (metric, statistic, comparison)
+    assert (rule.metric, rule.statistic.name, rule.comparison) == (metric, statistic, comparison)
     assert rule.traffic_class == (prefix[:-1] or "all")
+
+
+_WORDS = (
+    *(
+        "ttft",
+        "chat",
+        ".",
+        "p99",
+        "/",
+        "p50",
+        " ",
+        "<=",
+        "<",
+        "baseline",
+        "+",
+        "10",
+        "%",
+        "ms",
+        "of",
+        "offered",
+        "errors",
+    ),
+    "achieved_rate",
+)
+_SPACE = st.sampled_from(["", " ", "  "])
+_NUMBERS = st.decimals(0, 10_000, places=2).map(str)
+_LATENCY_BOUNDS = st.one_of(
+    st.tuples(_NUMBERS, st.sampled_from(["us", "ms", "s"])).map("".join),
+    st.tuples(st.just("baseline"), _SPACE, st.sampled_from("+-"), _SPACE, _NUMBERS, st.sampled_from(["%", "ms"])).map(
+        "".join
+    ),
+    st.tuples(_NUMBERS, st.just("%"), _SPACE, st.just("of baseline")).map("".join),
+    st.just("baseline"),
+)
+
+
+@given(
+    st.sampled_from(["", "chat.", "always-on."]),
+    st.sampled_from(METRICS),
+    st.sampled_from(["p50", "p95", "p99.99", "mean"]),
+    st.sampled_from(["<", "<=", ">", ">="]),
+    _LATENCY_BOUNDS,
+    _SPACE,
+)
+@settings(derandomize=True, max_examples=300)
+def test_every_bound_of_the_grammar_parses_and_means_what_it_says(
+    prefix: str, metric: str, statistic: str, comparison: str, bound: str, space: str
+) -> None:
+    rule = parse_rule(f"{prefix}{metric}.{statistic}{space}{comparison}{space}{bound}{space}")
+    assert rule.needs_baseline == ("baseline" in bound)
+    number = next((float(part) for part in re.findall(r"[0-9.]+", bound)), 0.0)
+    sign = -1 if "-" in bound else 1
+    if not rule.needs_baseline:
+        expected = number * {"us": 1e-3, "ms": 1.0, "s": 1e3}[bound.lstrip("0123456789.")]
+    elif "of baseline" in bound:
+        expected = 80.0 * number / 100
+    else:
+        expected = 80.0 * (1 + sign * number / 100) if "%" in bound else 80.0 + sign * number
+    assert rule.bound.value(80.0) == pytest.approx(expected)
+
+
+@given(st.lists(st.sampled_from(_WORDS), max_size=9))
+@settings(derandomize=True, max_examples=500)
+def test_no_sequence_of_its_words_is_a_traceback_and_what_is_taken_is_taken_the_same_again(words: list[str]) -> None:
+    try:
+        rule = parse_rule("".join(words))
+    except ConfigurationError as error:
+        match = re.search(r"column (\d+): expected ", str(error))
+        assert match is not None
+        assert 1 <= int(match[1]) <= len("".join(words).strip()) + 1
+    else:
+        assert parse_rule(rule.text) == rule
+
+
+@given(
+    st.floats(0.5, 500),
+    st.sampled_from(["<", "<=", ">", ">="]),
+    st.floats(0.5, 500),
+    st.floats(0.0, 0.5),
+)
+@settings(derandomize=True, max_examples=200, deadline=None)
+def test_a_verdict_is_the_comparison_unless_the_interval_has_the_bound_within(
+    value_ms: float, comparison: str, bound_ms: float, reach: float
+) -> None:
+    known = summary()
+    measured = known.metrics["ttft"]["all"]
+    measured.p99_ms = value_ms
+    measured.p99_interval_ms = Interval(value_ms * (1 - reach), value_ms * (1 + reach))
+    outcome = judged(f"ttft.p99 {comparison} {bound_ms:.6f}ms", known).outcome
+    holds = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[comparison]
+    bound = float(f"{bound_ms:.6f}")
+    ends = [holds(end, bound) for end in (value_ms, value_ms * (1 - reach), value_ms * (1 + reach))]
+    expected = Outcome.PASS if all(ends) else Outcome.INCONCLUSIVE if any(ends) else Outcome.FAIL
+    assert outcome is expected

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.gates import Outcome, parse_rule
+from abatch.reports.gates import Outcome
 from abatch.reports.goodput import Objective, meets, parse_objectives
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from support.results import make_result
+from support.rules import judged
 
 _ALL = parse_objectives("ttft:50, tpot:10,max_gap:20,e2e:100")
 
@@ -86,7 +87,7 @@ def _judged(rule: str, *, is_late: bool = False, has_objectives: bool = True) ->
     results = [make_result(60.0 if number < 10 else 10.0, due_s=number * 0.1) for number in range(100)]
     summary = fill_summary(Summary(), _recorded(*results, objectives=objectives), 10.0)
     summary.late_arrivals = 50 if is_late else 0
-    return parse_rule(rule).judge(summary).outcome
+    return judged(rule, summary).outcome
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.histogram_log import read_histograms
+from abatch.reports.percentile import value_at
 from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import STEPS, RunReader, RunWriter
 from abatch.reports.summary import Summary
@@ -154,14 +155,14 @@ def test_histogram_logs_carry_the_percentiles_and_merge_without_loss(tmp_path: P
     log = tmp_path / "run" / "histograms.hlog"
     one = read_histograms(log)
     assert one["ttft.all"].get_total_count() == 50
-    assert one["ttft.all"].get_value_at_percentile(99) / 1e3 == written.metrics["ttft"]["all"].p99_ms
+    assert value_at(one["ttft.all"], 99) / 1e3 == written.metrics["ttft"]["all"].p99_ms
     doubled = tmp_path / "doubled.hlog"
     lines = log.read_text().splitlines(keepends=True)
     doubled.write_text("".join(lines + [line for line in lines if line.startswith("Tag=")]))
     merged = read_histograms(doubled)
     assert set(merged) == set(one)
     assert merged["ttft.agent"].get_total_count() == 2 * one["ttft.agent"].get_total_count()
-    assert merged["ttft.all"].get_value_at_percentile(99) == one["ttft.all"].get_value_at_percentile(99)
+    assert value_at(merged["ttft.all"], 99) == value_at(one["ttft.all"], 99)
 
 
 def test_the_reading_library_itself_reads_our_logs(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ class Behaviour:
     peers: list[object] = field(default_factory=list)
     """Every request's client address and port."""
     headers: list[dict[str, str]] = field(default_factory=list)
+    metrics: bytes | None = None
+    """What /metrics says; without any it is 404."""
+    metrics_peers: list[object] = field(default_factory=list)
+    """Of every request for it, client address and port."""
 
 
 @asynccontextmanager
@@ -40,7 +44,13 @@ async def fake_server(behaviour: Behaviour) -> AsyncIterator[str]:
     async def chat(request: web.Request) -> web.StreamResponse:
         return await _chat(request, behaviour)
 
+    async def metrics(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        behaviour.metrics_peers.append(request.transport.get_extra_info("peername"))
+        return web.Response(body=behaviour.metrics, status=404 if behaviour.metrics is None else 200)
+
     app = web.Application()
+    app.router.add_get("/metrics", metrics)
     app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/chat/completions", chat)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

@@ -14,7 +14,7 @@ from .reader import Reader, has_keys
 from .reading import Reading, Row
 from .trace_error import BadRow
 
-_Name = Annotated[str, msgspec.Meta(pattern=r"^\S+$")]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]+\Z")]
 _Positive = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
 _ZERO_S = 0.0
 """One object, for msgspec leaves out a number that is the default itself, not one that is equal to it."""

@@ -1,0 +1,56 @@
+"""A comparison in files: its own Markdown, JSON and page; what is of single runs as for a single run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from ..reports.comparison.comparison import Comparison
+from ..reports.comparison.markdown import render_comparison_markdown
+from ..reports.comparison.section import comparison_sections
+from ..reports.gates import Judgement
+from ..reports.measurement import Measurement
+from ..reports.shown_run import ShownRun, shown_target
+from .rendering import RENDERERS, Renderers, tell_github, write_renderings
+
+
+def render_comparison(
+    values: Mapping[str, Path | None],
+    comparison: Comparison,
+    measurements: Mapping[str, Measurement],
+    judgements: Mapping[str, Sequence[Judgement]],
+    console: Console,
+) -> None:
+    """Write what was asked for, and tell GitHub where this is one of its jobs. `judgements`: by target.
+
+    Raises:
+        ConfigurationError: a file cannot be written.
+    """
+    shown = [shown_target(name, one, judgements.get(name, ())) for name, one in measurements.items()]
+    renderers = _renderers(comparison, judgements)
+    write_renderings(values, shown, console, renderers)
+    tell_github(shown, os.environ, console, renderers)
+
+
+def _renderers(comparison: Comparison, judgements: Mapping[str, Sequence[Judgement]]) -> Renderers:
+    def html(runs: Sequence[ShownRun]) -> str:
+        from ..reports.html.page import render_html  # large, and wanted only here
+
+        return render_html(runs, comparison_sections(comparison, {run.name: run.summary for run in runs}))
+
+    def markdown(runs: Sequence[ShownRun]) -> str:
+        return render_comparison_markdown(comparison, {run.name: run.summary for run in runs}, judgements)
+
+    def json(runs: Sequence[ShownRun]) -> str:
+        content = {
+            "comparison": comparison,
+            "summaries": {run.name: run.summary for run in runs},
+            "rules": {name: list(of_target) for name, of_target in judgements.items()},
+        }
+        return f"{msgspec.json.format(msgspec.json.encode(content)).decode()}\n"
+
+    return {**RENDERERS, "html": html, "markdown": markdown, "json": json}

@@ -1,0 +1,174 @@
+"""The options that say what else becomes of a report: files for people, spreadsheets and CI servers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from ..engine.errors import ConfigurationError
+from ..reports.atomic_file import write_atomically
+from ..reports.csv_table import render_csv
+from ..reports.github import github_annotations, has_step_summary, is_github, write_step_summary
+from ..reports.hgrm import safe_file_name, write_hgrm
+from ..reports.json_report import render_json
+from ..reports.junit import render_junit
+from ..reports.markdown import render_markdown
+from ..reports.result_log import RESULTS
+from ..reports.run_file import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
+from ..reports.server_log import SERVER
+from ..reports.shown_run import ShownRun
+from .options import Option
+
+_STDOUT = Path("-")
+_OWN_FILES = re.compile(
+    "|".join(
+        [*map(re.escape, (CONFIG, HISTOGRAMS, SERVER, SERVER_LOG, STEPS, SUMMARY)), rf"{Path(RESULTS).stem}.*\.jsonl"]
+    )
+)
+
+
+def _html(runs: Sequence[ShownRun]) -> str:
+    from ..reports.html.page import render_html  # large, and wanted only here
+
+    return render_html(runs)
+
+
+Renderers = Mapping[str, Callable[[Sequence[ShownRun]], str]]
+RENDERERS: Renderers = {
+    "html": _html,
+    "markdown": render_markdown,
+    "junit": render_junit,
+    "csv": render_csv,
+    "json": render_json,
+}
+
+
+def _option(name: str, text: str, metavar: str = "FILE") -> Option:
+    return Option(name, (f"--{name}",), Path | None, text, limits={"metavar": metavar})
+
+
+RENDERING_OPTIONS = (
+    _option("html", "Write the report as one page, with pictures, that needs nothing else."),
+    _option("markdown", "Write it for a pull request; - is stdout, here and below."),
+    _option("junit", "Write the rules as JUnit test cases, for the test page of a CI server."),
+    _option("csv", "Write a row for each metric and class."),
+    _option("json", "Write summary.json and what became of the rules."),
+    _option("hgrm", "Write HdrHistogram's percentile distributions, a file for each metric and class.", "FOLDER"),
+)
+
+
+def takes_stdout(values: Mapping[str, Path | None]) -> bool:
+    """Whether one of the renderings goes to stdout: what people read belongs on stderr then."""
+    return _STDOUT in values.values()
+
+
+def report_console(values: Mapping[str, Path | None]) -> Console:
+    """Where the report for people goes."""
+    return Console(stderr=takes_stdout(values), highlight=False, markup=False, emoji=False)
+
+
+def check_renderings(values: Mapping[str, Path | None], run: Path | None = None) -> None:
+    """Find out before a run what could not be written behind it.
+
+    Args:
+        values: By option: a file, a folder, or stdout.
+        run: The run's folder, which may be there only later.
+
+    Raises:
+        ConfigurationError: a file cannot be written, or two renderings are to go to one place.
+    """
+    places: dict[Path, str] = {}
+    for name, path in values.items():
+        if path is None:
+            continue
+        flag = f"--{name}"
+        if path == _STDOUT and name in ("html", "hgrm"):
+            raise ConfigurationError(f"{flag} cannot go to stdout: name a {'file' if name == 'html' else 'folder'}")
+        place = path if path == _STDOUT else path.resolve()
+        if (other := places.setdefault(place, flag)) != flag:
+            where = "stdout" if path == _STDOUT else str(path)
+            raise ConfigurationError(f"{other} and {flag} both go to {where}: give one of them another file")
+        if path != _STDOUT:
+            _check_place(flag, path, place, run, is_folder=name == "hgrm")
+
+
+def _check_place(flag: str, path: Path, place: Path, run: Path | None, *, is_folder: bool) -> None:
+    if path.exists() and (not path.is_dir() if is_folder else path.is_dir()):
+        what = "is a file; name a folder" if is_folder else "is a folder; name a file"
+        raise ConfigurationError(f"{flag} {path} {what}")
+    if path.exists() and not is_folder and not path.is_file():
+        # Written atomically, a file would take the place of the device.
+        raise ConfigurationError(f"{flag} {path} is no ordinary file; name one, or - for stdout")
+    folder = place if is_folder and place.is_dir() else place.parent
+    is_of_run = run is not None and folder == run.resolve()
+    if not is_of_run and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        what = "folder" if is_folder else "file"
+        raise ConfigurationError(f"cannot write {flag} {path}: name a {what} in a folder that is there")
+    if _OWN_FILES.fullmatch(place.name) and (is_of_run or (folder / CONFIG).exists()):
+        raise ConfigurationError(f"{flag} {path} would overwrite a part of the run itself; name another file")
+
+
+def write_renderings(
+    values: Mapping[str, Path | None], runs: Sequence[ShownRun], console: Console, renderers: Renderers = RENDERERS
+) -> None:
+    """Write what was asked for, and say where it is.
+
+    Args:
+        values: By option: a file, a folder, or stdout.
+        runs: What to show.
+        console: For people; where one of the renderings goes to stdout, they are told on stderr.
+        renderers: By option; a comparison has some of its own.
+
+    Raises:
+        ConfigurationError: a file cannot be written after all.
+    """
+    if takes_stdout(values) and not console.stderr:
+        console = report_console(values)
+    for name, path in values.items():
+        if path is None:
+            continue
+        if path == _STDOUT:
+            typer.echo(_encoded(renderers[name](runs)), nl=False)
+            continue
+        try:
+            if name == "hgrm":
+                _write_hgrm(path, runs)
+            else:
+                write_atomically(path.resolve(), _encoded(renderers[name](runs)))
+        except OSError as error:
+            raise ConfigurationError(f"cannot write --{name} {path}: {error.strerror}") from error
+        console.print(f"{name} in {path}", soft_wrap=True)
+
+
+def _write_hgrm(folder: Path, runs: Sequence[ShownRun]) -> None:
+    """Of several runs, each has a folder of its own in it."""
+    folder.mkdir(exist_ok=True)
+    for run in runs:
+        write_hgrm(run, folder if len(runs) == 1 else folder / safe_file_name(run.name))
+
+
+def _encoded(text: str) -> bytes:
+    # A name of a file may have bytes that are no text in any encoding.
+    return text.encode(errors="replace")
+
+
+def tell_github(
+    runs: Sequence[ShownRun], environment: Mapping[str, str], console: Console, renderers: Renderers = RENDERERS
+) -> None:
+    """In a job of GitHub Actions, annotate it and add to its summary. Never a reason to fail."""
+    if not is_github(environment):
+        return
+    for command in github_annotations(runs):
+        console.print(command, soft_wrap=True)
+    if has_step_summary(environment) and not write_step_summary(environment, renderers["markdown"](runs)):
+        console.print("note: the summary of this step could not be written, or is full", soft_wrap=True)
+
+
+def has_renderings(values: Mapping[str, Path | None]) -> bool:
+    """Whether anything was asked for."""
+    return any(path is not None for path in values.values())

@@ -1,0 +1,112 @@
+"""Measuring several targets in turns: each round gives all of them the same traffic, in turns of A B, B A.
+
+A machine that grows slower by and by does so for all of them; a target that fails leaves the others' runs intact.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..engine.errors import AbatchError, ConfigurationError
+from ..reports.measurement import Measurement
+from ..reports.run_file import RunReader
+from .compared_targets import ROUND
+from .measure import Plan, run
+from .progress import Progress
+from .traffic import Traffic
+
+
+@dataclass(slots=True)
+class Rounds:
+    """What came of it.
+
+    Attributes:
+        runs: By target and round, the folders of runs that are whole.
+        failed: Targets that could not be measured, and why; they get no further round.
+        is_interrupted: Somebody has had enough.
+    """
+
+    runs: dict[str, dict[int, Path]]
+    failed: dict[str, str] = field(default_factory=dict)
+    is_interrupted: bool = False
+
+    def measurements(self) -> dict[str, Measurement]:
+        """By target, the rounds that all targets have which did not fail."""
+        standing = [name for name in self.runs if name not in self.failed]
+        common = set.intersection(*(set(self.runs[name]) for name in standing)) if standing else set()
+        if not common:
+            return {}
+        return {
+            name: Measurement([RunReader(self.runs[name][number]) for number in sorted(common)]) for name in standing
+        }
+
+
+def measure_in_turns(
+    plans: Mapping[str, Plan],
+    traffic_of: Callable[[int], Traffic],
+    num_rounds: int,
+    folder: Path,
+    progress: Progress,
+) -> Rounds:
+    """Run every plan once a round.
+
+    Args:
+        plans: By target; folder and traffic are set here.
+        traffic_of: The traffic of a round.
+        num_rounds: How many.
+        folder: Of all runs: one of each target, in it one of each round.
+        progress: Says which run it is, and how long the rest will take.
+
+    Raises:
+        AbatchError: nothing at all could be measured.
+        ConfigurationError: what was asked for cannot be, as the first run shows.
+    """
+    rounds = Rounds({name: {} for name in plans})
+    began_s, num_done = time.monotonic(), 0
+    for number in range(1, num_rounds + 1):
+        traffic = traffic_of(number - 1)
+        names = list(plans) if number % 2 else list(plans)[::-1]
+        for name in names:
+            if name in rounds.failed:
+                continue
+            num_left = _num_left(rounds, num_rounds, num_done)
+            progress.say(f"round {number} of {num_rounds}, {name}{_time_left(began_s, num_done, num_left)}")
+            into = folder / name / f"{ROUND}{number}"
+            plan = replace(plans[name], traffic=traffic, folder=into)
+            try:
+                summary, _ = run(plan, progress)
+            except AbatchError as error:
+                rounds.failed[name] = str(error)
+                is_user_mistake = isinstance(error, ConfigurationError) and num_done == 0
+                if is_user_mistake or len(rounds.failed) == len(plans):
+                    raise
+                progress.say(f"{name} failed: {error}")
+                continue
+            except KeyboardInterrupt:
+                rounds.is_interrupted = True
+                return rounds
+            if not summary.is_complete:
+                rounds.is_interrupted = True
+                return rounds
+            if summary.succeeded == 0:
+                reason = next(iter(summary.error_examples.values()), "nothing ended within the run")
+                rounds.failed[name] = f"no request succeeded: {reason}"
+                continue
+            rounds.runs[name][number] = into
+            num_done += 1
+    return rounds
+
+
+def _num_left(rounds: Rounds, num_rounds: int, num_done: int) -> int:
+    standing = len(rounds.runs) - len(rounds.failed)
+    return max(standing * num_rounds - num_done, 1)
+
+
+def _time_left(began_s: float, num_done: int, num_left: int) -> str:
+    if num_done == 0:
+        return ""
+    left_s = (time.monotonic() - began_s) / num_done * num_left
+    return f" (about {left_s / 60:.0f} min left)" if left_s >= 90 else f" (about {left_s:.0f} s left)"

@@ -1,0 +1,1 @@
+"""Two servers, or one server on two days: which differences are real."""

@@ -1,0 +1,63 @@
+"""Which runs may be compared, and what should be said when they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ...engine.errors import ConfigurationError
+from ..run_config import RunConfig
+
+_DRIFT_H = 1.0
+_SOFTWARE = ("abatch", "python", "torch", "transformers", "aiohttp")
+_MACHINE = ("cpu", "cpu_count", "platform")
+
+
+def is_same_traffic(first: RunConfig, other: RunConfig) -> bool:
+    """Whether both got the same requests at the same times, as far as the servers let them."""
+    return bool(first.traffic) and first.traffic == other.traffic
+
+
+def refuse_incomparable(configs: Sequence[RunConfig], names: Sequence[str]) -> None:
+    """Raise `ConfigurationError` where a comparison means nothing: other workloads, or a model against a device."""
+    for config, name in zip(configs[1:], names[1:], strict=True):
+        if config.workload != configs[0].workload:
+            raise ConfigurationError(
+                f"{names[0]} is of workload {configs[0].workload!r}, {name} of {config.workload!r}: "
+                "only runs of the same workload can be compared"
+            )
+        if config.simulated != configs[0].simulated:
+            raise ConfigurationError(f"one of {names[0]} and {name} ran on a simulated device: that is no comparison")
+
+
+def comparison_notes(first: RunConfig, other: RunConfig, *, is_paired: bool) -> list[str]:
+    """What a reader should know before he believes a difference between two runs. `is_paired`: same traffic."""
+    notes = []
+    if not is_paired:
+        notes.append(
+            "they did not get the same traffic (other seed, pace or length): differences are told less sharply"
+        )
+    if first.model != other.model:
+        notes.append(f"the models differ: {first.model} and {other.model}")
+    if (apart_h := _hours_apart(first.started_at, other.started_at)) is not None and apart_h > _DRIFT_H:
+        notes.append(
+            f"they were measured {_duration(apart_h)} apart: a machine drifts; abatch compare measures both in turns"
+        )
+    for what, keys in (("machines", _MACHINE), ("software", _SOFTWARE)):
+        both = [(first.provenance.get(key), other.provenance.get(key), key) for key in keys]
+        changed = [f"{key} {one} and {two}" for one, two, key in both if one and two and one != two]
+        if changed:
+            notes.append(f"the {what} of the clients differ: {', '.join(changed)}")
+    return notes
+
+
+def _hours_apart(first: str, other: str) -> float | None:
+    try:
+        apart = datetime.fromisoformat(other) - datetime.fromisoformat(first)
+    except (ValueError, TypeError):
+        return None
+    return abs(apart.total_seconds()) / 3600
+
+
+def _duration(hours: float) -> str:
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} h"

@@ -1,0 +1,162 @@
+"""Several targets under the same traffic: what really differs between the first of them and the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from ..bootstrap import CONFIDENCE, Resample
+from ..measurement import Measurement
+from ..recorder import JUDGED
+from ..summary import doubt_of_metric, doubts
+from .change import changes
+from .comparable import comparison_notes, is_same_traffic
+from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference
+from .sentence import in_words
+
+DEFAULT_EFFECT = 0.1
+_ERRORS_APART = 0.01
+_PER_TARGET = len(JUDGED) * len(COMPARED) + 1
+
+
+class ComparedTarget(msgspec.Struct, kw_only=True):
+    """A target against the first.
+
+    Attributes:
+        differences: Of every metric that both have, in the class of the verdict.
+        verdict: In a sentence or two.
+        notes: What a reader should know before he believes it.
+        recommended_requests: Of each target, to tell a p99 that differs by `effect`, nine times in ten; by metric.
+        recommended_rounds: Likewise.
+    """
+
+    name: str
+    differences: list[Difference]
+    verdict: str
+    notes: list[str] = []
+    recommended_requests: dict[str, int] = {}
+    recommended_rounds: dict[str, int] = {}
+
+
+class Comparison(msgspec.Struct, kw_only=True):
+    """What comparison.json holds.
+
+    Attributes:
+        first: The target that the others are held against.
+        confidence: At which all intervals hold together.
+        interval_confidence: Of each interval by itself (Bonferroni: many looks find something by chance).
+        floor: Differences below it matter to nobody.
+        effect: The change of a p99 that one would like to tell.
+        failed: Targets that could not be measured to the end, and why.
+    """
+
+    first: str
+    traffic_class: str
+    rounds: int
+    confidence: float
+    interval_confidence: float
+    floor: Floor
+    effect: float
+    targets: list[ComparedTarget] = []
+    failed: dict[str, str] = {}
+
+
+def compare(
+    measurements: Mapping[str, Measurement], *, floor: Floor | None = None, effect: float = DEFAULT_EFFECT
+) -> Comparison:
+    """Compare targets with the first of them.
+
+    Args:
+        measurements: By name; two at least. Where they have several rounds, the same number of each.
+        floor: What is too small to matter.
+        effect: The change of a p99 that one would like to tell, as a share: requests are recommended for it.
+
+    Raises:
+        ConfigurationError: a run folder is damaged.
+    """
+    (first_name, first), *others = measurements.items()
+    floor = floor or Floor()
+    confidence = 1 - (1 - CONFIDENCE) / (_PER_TARGET * max(len(others), 1))
+    comparison = Comparison(
+        first=first_name,
+        traffic_class=first.summary.verdict_class,
+        rounds=len(first.rounds),
+        confidence=CONFIDENCE,
+        interval_confidence=round(confidence, 6),
+        floor=floor,
+        effect=effect,
+    )
+    for name, other in others:
+        comparison.targets.append(_target(name, (first_name, first), other, confidence, floor, effect))
+    return comparison
+
+
+def _target(
+    name: str, base: tuple[str, Measurement], other: Measurement, confidence: float, floor: Floor, effect: float
+) -> ComparedTarget:
+    first_name, first = base
+    pair = (first, other)
+    is_paired = _is_paired(first, other)
+    is_trusted = not any(doubts(one.summary) for one in pair)
+    traffic_class = first.summary.verdict_class
+    found: list[Difference] = []
+    for metric in JUDGED:
+        measured = [one.summary.metrics.get(metric, {}).get(traffic_class) for one in pair]
+        if measured[0] is None or measured[1] is None:
+            continue
+        of_metric = changes(
+            first.time_blocks(metric, traffic_class),
+            other.time_blocks(metric, traffic_class),
+            [compared.of_resample for compared in COMPARED],
+            is_paired=is_paired,
+        )
+        is_fit = is_trusted and not any(doubt_of_metric(one.summary, metric, traffic_class) for one in pair)
+        for compared, change in zip(COMPARED, of_metric, strict=True):
+            difference = latency_difference(
+                metric, compared, (measured[0], measured[1]), change, confidence, floor, is_trusted=is_fit
+            )
+            if change is not None and compared.name == "p99":
+                num_requests = min(one.summary.requests for one in pair)
+                factor = change.size_factor(1 + effect, confidence, POWER)
+                difference.needed_requests = math.ceil(num_requests * factor)
+            found.append(difference)
+    (of_rate,) = changes(first.finished_blocks(), other.finished_blocks(), [Resample.sum_rate], is_paired=is_paired)
+    summaries = first.summary, other.summary
+    found.append(throughput_difference(summaries, of_rate, confidence, floor, is_trusted=is_trusted))
+    num_requests = max(min(one.summary.requests for one in pair), 1)
+    requests = {
+        difference.metric: needed
+        for difference in found
+        if (needed := difference.needed_requests) is not None
+        and needed > num_requests
+        and difference.verdict is Verdict.UNCLEAR
+    }
+    return ComparedTarget(
+        name=name,
+        differences=found,
+        verdict=in_words(name, first_name, found),
+        notes=_notes(first, other, is_paired=is_paired),
+        recommended_requests=requests,
+        recommended_rounds={
+            metric: math.ceil(len(first.rounds) * needed / num_requests) for metric, needed in requests.items()
+        },
+    )
+
+
+def _is_paired(first: Measurement, other: Measurement) -> bool:
+    return len(first.rounds) == len(other.rounds) and all(
+        is_same_traffic(one.config, two.config) for one, two in zip(first.rounds, other.rounds, strict=True)
+    )
+
+
+def _notes(first: Measurement, other: Measurement, *, is_paired: bool) -> list[str]:
+    notes = comparison_notes(first.config, other.config, is_paired=is_paired)
+    shares = [sum(one.summary.errors.values()) / max(one.summary.requests, 1) for one in (first, other)]
+    if abs(shares[0] - shares[1]) > _ERRORS_APART:
+        notes.append(
+            f"{shares[0]:.1%} of the first's requests failed and {shares[1]:.1%} of the other's: what failed is in no "
+            "latency, and it is often the slow ones that fail"
+        )
+    return notes

@@ -1,0 +1,151 @@
+"""One number of two targets side by side, and whether it really differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from ..bootstrap import Resample, tail_ratio
+from ..statistic import P50, P99
+from ..summary import MIN_SAMPLES, MetricSummary, Summary
+from .change import Change
+
+POWER = 0.9
+"""How often a difference of the size one looks for is to be found, where a number of requests is recommended."""
+
+
+class Verdict(StrEnum):
+    """What can be said of a difference."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+    """Whatever it is, it is smaller than what would matter."""
+    UNCLEAR = "unclear"
+    """It may be nothing, and it may be more than what would matter."""
+    TOO_FEW = "too few samples"
+    UNTRUSTED = "not trusted"
+    """One of the runs is not to be believed."""
+
+
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """Differences that matter to nobody: below both a share of the value and a time."""
+
+    share: float = 0.03
+    ms: float = 0.1
+
+
+class Difference(msgspec.Struct, kw_only=True):
+    """A statistic of a metric, of the first target and of another.
+
+    Attributes:
+        statistic: `p50` and `p99` in milliseconds, `p99/p50`; of `output_tokens_per_s` the rate.
+        change: Other over first, stretch by stretch of time (see `change`), not the quotient of the two values.
+        low: Where the true change lies; all of a comparison's intervals together hold at 95%. `high` likewise.
+        is_restless: The rounds differ by more than chance; the interval is as wide as they say.
+        needed_requests: Of each target, to tell a change of the size one looks for; None where that is not known.
+    """
+
+    metric: str
+    statistic: str
+    first: float
+    other: float
+    verdict: Verdict
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    is_restless: bool = False
+    needed_requests: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in a rule, with a space."""
+        return f"{self.metric} {self.statistic}".strip()
+
+    @property
+    def is_real(self) -> bool:
+        """Whether one is better than the other."""
+        return self.verdict in (Verdict.BETTER, Verdict.WORSE)
+
+
+RATIO = "p99/p50"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What is compared of a latency.
+
+    Attributes:
+        is_time: In milliseconds; else a ratio.
+    """
+
+    name: str
+    value: Callable[[MetricSummary], float]
+    of_resample: Callable[[Resample], float]
+    min_samples: int
+    is_time: bool = True
+
+
+COMPARED = (
+    Compared("p50", lambda measured: measured.p50_ms, P50.of_resample, P50.min_samples),
+    Compared("p99", lambda measured: measured.p99_ms, P99.of_resample, MIN_SAMPLES),
+    Compared(RATIO, lambda measured: measured.tail_ratio, tail_ratio, MIN_SAMPLES, is_time=False),
+)
+THROUGHPUT = "output_tokens_per_s"
+
+
+def latency_difference(
+    metric: str,
+    compared: Compared,
+    measured: tuple[MetricSummary, MetricSummary],
+    change: Change | None,
+    confidence: float,
+    floor: Floor,
+    *,
+    is_trusted: bool,
+) -> Difference:
+    """The difference of a latency. Less is better."""
+    first, other = map(compared.value, measured)
+    difference = Difference(metric=metric, statistic=compared.name, first=first, other=other, verdict=Verdict.TOO_FEW)
+    if change is None or min(one.count for one in measured) < compared.min_samples:
+        return difference
+    least = max(floor.share, floor.ms / first) if compared.is_time and first else floor.share
+    return _judged(difference, change, confidence, least, is_less_better=True, is_trusted=is_trusted)
+
+
+def throughput_difference(
+    summaries: tuple[Summary, Summary], change: Change | None, confidence: float, floor: Floor, *, is_trusted: bool
+) -> Difference:
+    """The difference in output tokens per second. More is better."""
+    first, other = (summary.output_tokens_per_s for summary in summaries)
+    difference = Difference(metric=THROUGHPUT, statistic="", first=first, other=other, verdict=Verdict.TOO_FEW)
+    if change is None:
+        return difference
+    return _judged(difference, change, confidence, floor.share, is_less_better=False, is_trusted=is_trusted)
+
+
+def _judged(
+    difference: Difference, change: Change, confidence: float, least: float, *, is_less_better: bool, is_trusted: bool
+) -> Difference:
+    """`least`: a change by less than this share matters to nobody."""
+    interval = change.interval(confidence)
+    is_less = interval.high < 1 and change.ratio <= 1 / (1 + least)
+    is_more = interval.low > 1 and change.ratio >= 1 + least
+    if not is_trusted:
+        verdict = Verdict.UNTRUSTED
+    elif is_less or is_more:
+        verdict = Verdict.BETTER if is_less == is_less_better else Verdict.WORSE
+    else:
+        is_small = interval.low > 1 / (1 + least) and interval.high < 1 + least
+        verdict = Verdict.SAME if is_small else Verdict.UNCLEAR
+    return msgspec.structs.replace(
+        difference,
+        verdict=verdict,
+        change=round(change.ratio, 4),
+        low=round(interval.low, 4),
+        high=round(interval.high, 4),
+        is_restless=change.is_restless,
+    )

@@ -1,0 +1,83 @@
+"""A comparison in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..milliseconds import milliseconds
+from .difference import RATIO, Difference, Verdict
+
+_MOST_NAMED = 4
+
+
+def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
+    """What differs between a target and the first, the largest differences first; or what could not be told."""
+    # A ratio says how uneven a target is, not how slow: it counts where nothing else differs.
+    times = [one for one in differences if one.is_real and one.statistic != RATIO]
+    real = sorted(times or [one for one in differences if one.is_real], key=_size, reverse=True)
+    by_verdict = {
+        verdict: [one for one in real if one.verdict is verdict] for verdict in (Verdict.BETTER, Verdict.WORSE)
+    }
+    better, worse = by_verdict[Verdict.BETTER], by_verdict[Verdict.WORSE]
+    if better and worse:
+        return f"{name} is better than {first} in {_listed(better)}; and worse in {_listed(worse)}."
+    if real:
+        return f"{name} is {real[0].verdict} than {first}: {_listed(real)}."
+    if any(one.verdict is Verdict.UNTRUSTED for one in differences):
+        return f"Nothing can be said of {name} and {first}: one of the measurements is not to be trusted."
+    unclear = [one for one in differences if one.verdict is Verdict.UNCLEAR]
+    if unclear:
+        widest = max(unclear, key=_reach)
+        return (
+            f"No difference shown between {name} and {first}; one could have been missed: {widest.name} may have "
+            f"changed by anything from {percent(widest.low)} to {percent(widest.high)}."
+        )
+    same = [one.name for one in differences if one.verdict is Verdict.SAME]
+    if same:
+        return f"{name} and {first} are the same, as far as matters: {', '.join(same)}."
+    return f"Too few samples to compare {name} with {first}: run longer."
+
+
+def change_in_words(difference: Difference) -> str:
+    """A change with its interval: `-45% (-52% to -37%)`."""
+    if difference.change is None:
+        return "-"
+    return f"{percent(difference.change)} ({percent(difference.low)} to {percent(difference.high)})"
+
+
+def value_in_words(difference: Difference, value: float) -> str:
+    """A value without its unit: milliseconds, a ratio or a rate."""
+    if difference.statistic == RATIO:
+        return f"{value:.2f}"
+    return milliseconds(value) if difference.statistic else f"{value:.0f}"
+
+
+def _listed(differences: Sequence[Difference]) -> str:
+    texts = [
+        f"{one.name} {change_in_words(one)}, {value_in_words(one, one.first)} -> {value_in_words(one, one.other)}"
+        f"{' ms' if one.statistic in ('p50', 'p99') else ''}"
+        for one in differences[:_MOST_NAMED]
+    ]
+    if len(differences) > _MOST_NAMED:
+        texts.append(f"and {len(differences) - _MOST_NAMED} more")
+    return "; ".join(texts)
+
+
+def _size(difference: Difference) -> float:
+    assert difference.change is not None
+    return max(difference.change, 1 / difference.change)
+
+
+def _reach(difference: Difference) -> float:
+    assert difference.low is not None
+    assert difference.high is not None
+    return difference.high / difference.low
+
+
+def percent(ratio: float | None) -> str:
+    """A quotient as a change: `-45%`, `+3.2%`, `-99.4%`, and as a factor where it is more than double: `x2.9`."""
+    assert ratio is not None
+    if ratio >= 2:
+        return f"x{ratio:.{1 if ratio < 100 else 0}f}"
+    has_digit = abs(ratio - 1) < 0.1 or ratio < 0.05
+    return f"{(ratio - 1) * 100:+.{1 if has_digit else 0}f}%"

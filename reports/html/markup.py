@@ -1,0 +1,51 @@
+"""HTML put together from parts: whatever is not markup already is escaped."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+_VOID = frozenset({"meta", "link", "br"})
+
+
+class Html(str):
+    """Text that is markup. Text that came from outside never becomes one unescaped."""
+
+    __slots__ = ()
+
+
+def element(tag: str, *content: str, **attributes: str | int | None) -> Html:
+    """An element. Content that is no `Html` is escaped, attributes always are.
+
+    In names of attributes underscores stand for hyphens, but for one at the end (`class_`). None: no such attribute.
+    """
+    words = [tag]
+    for name, value in attributes.items():
+        if value is not None:
+            words.append(f'{name.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"')
+    opening = f"<{' '.join(words)}>"
+    return Html(opening if tag in _VOID else f"{opening}{join(content)}</{tag}>")
+
+
+def join(parts: Iterable[str], between: str = "") -> Html:
+    """Parts one after the other, escaped where they are no `Html`."""
+    return Html(between.join(part if isinstance(part, Html) else html.escape(part) for part in parts))
+
+
+def inline(tag: str, text: str) -> Html:
+    """A style or a script of ours, as it is.
+
+    Raises:
+        ValueError: it would end its own element early.
+    """
+    if f"</{tag}" in text.lower():
+        raise ValueError(f"a {tag} with its own end in it")
+    return Html(f"<{tag}>\n{text}\n</{tag}>\n")
+
+
+def embedded_json(identifier: str, encoded: bytes) -> Html:
+    """JSON for scripts to read. Nothing in it can end the element, nor begin a comment or another one."""
+    text = encoded.decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Html(f'<script type="application/json" id="{html.escape(identifier)}">{text}</script>\n')

@@ -1,0 +1,127 @@
+"""What was measured of one target: a saved run, or several rounds of them, read as far as somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import msgspec
+from hdrh.histogram import HdrHistogram
+
+from .recorder import JUDGED, METRICS, Recorder
+from .run_config import RunConfig
+from .run_file import RecordedPart, RunReader
+from .summary import EngineSummary, Summary, fill_summary
+from .time_blocks import TimeBlocks
+
+
+class Measurement:
+    """Runs of one target, one or more. What a rule, a comparison or a rendering wants to know of them.
+
+    Attributes:
+        rounds: The run folders, in the order in which they were measured; none where there is only a summary.
+    """
+
+    def __init__(self, rounds: Sequence[RunReader], summary: Summary | None = None) -> None:
+        """`summary`: where it is known already, or is all there is.
+
+        Raises:
+            ConfigurationError: a run is damaged.
+        """
+        self.rounds = rounds
+        self.summary = self._pooled_summary() if summary is None else summary
+
+    @property
+    def config(self) -> RunConfig:
+        """Of the first round."""
+        return self.rounds[0].config if self.rounds else RunConfig()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether there is more than a summary."""
+        return bool(self.rounds)
+
+    def time_blocks(self, metric: str, traffic_class: str) -> list[TimeBlocks]:
+        """The values of a metric in each round, by time.
+
+        Raises:
+            ConfigurationError: a run is damaged.
+        """
+        parts = self._judged_parts if metric in JUDGED else self._all_parts
+        return [part.recorder.time_blocks(metric, traffic_class) for part in parts]
+
+    def finished_blocks(self) -> list[TimeBlocks]:
+        """In each round, by when they ended, the output tokens of the requests that count for throughput."""
+        return [part.recorder.finished for part in self._judged_parts]
+
+    def histogram(self, metric: str, traffic_class: str) -> HdrHistogram | None:
+        """The values of a metric in all rounds, in microseconds; None if there are none.
+
+        Raises:
+            ConfigurationError: a run is damaged.
+        """
+        return self._pooled_recorder.histogram(metric, traffic_class) if self.rounds else None
+
+    def histograms(self) -> dict[tuple[str, str], HdrHistogram]:
+        """All of them, by metric and class, metrics in reporting order."""
+        if len(self.rounds) == 1:
+            return {_key(name): histogram for name, histogram in self.rounds[0].histograms().items()}
+        found = self._pooled_recorder.histograms()
+        return {(metric, traffic_class): histogram for metric, traffic_class, histogram in found}
+
+    @cached_property
+    def _judged_parts(self) -> list[RecordedPart]:
+        return [reader.recorded() for reader in self.rounds]
+
+    @cached_property
+    def _all_parts(self) -> list[RecordedPart]:
+        return [reader.recorded(METRICS) for reader in self.rounds]
+
+    @cached_property
+    def _pooled_recorder(self) -> Recorder:
+        if len(self.rounds) == 1:
+            return self._judged_parts[0].recorder
+        pooled = self.rounds[0].config.new_recorder()
+        for part in self._judged_parts:
+            pooled.merge(part.recorder)
+        return pooled
+
+    def _pooled_summary(self) -> Summary:
+        if len(self.rounds) == 1:
+            return self.rounds[0].summary()
+        saved = [reader.summary() for reader in self.rounds]
+        measured_s = sum(part.measured_s for part in self._judged_parts)
+        pooled = fill_summary(self.rounds[0].config.new_summary(), self._pooled_recorder, measured_s)
+        pooled.is_complete = all(summary.is_complete for summary in saved)
+        pooled.warnings = list(dict.fromkeys(warning for summary in saved for warning in summary.warnings))
+        pooled.abandoned_turns = sum(summary.abandoned_turns for summary in saved)
+        pooled.attribution = saved[0].attribution
+        clients = [summary.client for summary in saved if summary.client is not None]
+        pooled.client = max(clients, key=lambda client: client.lag_p99_ms) if len(clients) == len(saved) else None
+        pooled.engine = _pooled_engine([summary.engine for summary in saved if summary.engine is not None])
+        return pooled
+
+
+def _key(name: str) -> tuple[str, str]:
+    metric, _, traffic_class = name.partition(".")
+    return metric, traffic_class
+
+
+def _pooled_engine(parts: Sequence[EngineSummary]) -> EngineSummary | None:
+    """Sums, and means weighted by steps or by time. What became of parked sessions is told run by run."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    num_steps = sum(part.num_steps for part in parts)
+    busy_s = [part.num_steps * part.device_step_ms / 1e3 for part in parts]
+    idle_s = sum(busy * part.device_idle / (1 - part.device_idle) for busy, part in zip(busy_s, parts, strict=True))
+    return msgspec.structs.replace(
+        parts[0],
+        num_steps=num_steps,
+        host_step_ms=round(sum(part.num_steps * part.host_step_ms for part in parts) / num_steps, 4),
+        device_step_ms=round(sum(busy_s) / num_steps * 1e3, 4),
+        device_idle=round(idle_s / (idle_s + sum(busy_s)), 6),
+        num_prefill_tokens=sum(part.num_prefill_tokens for part in parts),
+        num_decode_tokens=sum(part.num_decode_tokens for part in parts),
+        num_preemptions=sum(part.num_preemptions for part in parts),
+        parking=None,
+    )

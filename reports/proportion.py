@@ -1,0 +1,28 @@
+"""Shares of requests: how far they may be off."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from .bootstrap import CONFIDENCE, Interval
+
+_DEVIATIONS = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+
+def share_interval(share: float, count: int) -> Interval:
+    """Where the true share lies, at 95%, if each of the `count` is by itself (Wilson, 1927)."""
+    z2 = _DEVIATIONS**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    reach = _DEVIATIONS / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
+    return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
+
+
+def difference_interval(share: float, count: int, base_share: float, base_count: int) -> Interval:
+    """Where the true difference of two shares lies, at 95% (Newcombe, 1998, method 10)."""
+    of, base = share_interval(share, count), share_interval(base_share, base_count)
+    difference = share - base_share
+    return Interval(
+        difference - math.hypot(share - of.low, base.high - base_share),
+        difference + math.hypot(of.high - share, base_share - base.low),
+    )

@@ -1,0 +1,161 @@
+"""Changes between two targets: right as often as they claim, and no wider than they must be."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from random import Random
+
+import pytest
+from abatch.reports.bootstrap import p50_ms, p99_ms, tail_ratio
+from abatch.reports.comparison.change import Change, changes
+from abatch.reports.students_t import chi_square_quantile, two_sided_quantile
+from abatch.reports.time_blocks import TimeBlocks, side_by_side
+
+_STATISTICS = (p50_ms, p99_ms, tail_ratio)
+_RATE = 20.0
+_SERVERS = 4
+_SIGMA = 0.8
+
+
+def queue(seed: str, count: int, *, load: float, factor: float = 1.0) -> TimeBlocks:
+    """Times to first token of a server with four places and a queue: those that wait, wait together."""
+    random, blocks = Random(seed), TimeBlocks()
+    free_s, at_s = [0.0] * _SERVERS, 0.0
+    mean_s = load * _SERVERS / _RATE
+    for _ in range(count):
+        at_s += random.expovariate(_RATE)
+        service_s = mean_s * random.lognormvariate(-(_SIGMA**2) / 2, _SIGMA)
+        start_s = max(heapq.heappop(free_s), at_s)
+        heapq.heappush(free_s, start_s + service_s)
+        blocks.add(at_s, [round((start_s - at_s + 0.2 * service_s + 0.01) * factor * 1e6)])
+    return blocks
+
+
+def compared(number: int, count: int, rounds: int, *, load: float, factor: float = 1.0) -> list[Change]:
+    targets = [
+        [queue(f"{name}{number}/{part}", count, load=load, factor=by) for part in range(rounds)]
+        for name, by in (("a", 1.0), ("b", factor))
+    ]
+    found = changes(targets[0], targets[1], _STATISTICS, is_paired=False)
+    assert all(change is not None for change in found)
+    return [change for change in found if change is not None]
+
+
+@pytest.mark.parametrize(("load", "count", "rounds"), [(0.5, 1000, 1), (0.8, 1000, 1), (0.9, 4000, 1), (0.8, 600, 4)])
+def test_19_of_20_intervals_contain_the_truth_where_waits_come_in_clusters(
+    load: float, count: int, rounds: int
+) -> None:
+    """60 comparisons of a server with itself: 3 misses expected of each; 8 or more have a chance of 1%."""
+    misses = [0, 0, 0]
+    for number in range(60):
+        for place, change in enumerate(compared(number, count, rounds, load=load)):
+            interval = change.interval(0.95)
+            misses[place] += not interval.low <= 1 <= interval.high
+    assert max(misses) <= 7, misses
+
+
+def test_a_shift_of_a_tenth_is_found_nine_times_in_ten_in_as_many_rounds_as_recommended() -> None:
+    """Intervals at 99.7%, as in a comparison of sixteen numbers. The number of rounds comes from small pilots."""
+    confidence, pilot = 1 - 0.05 / 16, 1000
+    factors = [compared(1000 + number, pilot, 2, load=0.5)[1].size_factor(1.1, confidence, 0.9) for number in range(5)]
+    rounds = math.ceil(2 * sorted(factors)[2])
+    found = wrong = 0
+    for number in range(50):
+        interval = compared(number, pilot, rounds, load=0.5, factor=1.1)[1].interval(confidence)
+        found += interval.low > 1
+        wrong += interval.high < 1
+    assert found >= 45, (found, rounds)
+    assert wrong == 0
+
+
+def test_where_both_got_the_same_traffic_its_hardness_is_no_difference() -> None:
+    """The same arrivals and sizes, one server 5% slower: told at once; not if their traffic differs."""
+    same = [queue("same", 2000, load=0.8), queue("same", 2000, load=0.8, factor=1.05)]
+    paired, unpaired = (changes([same[0]], [same[1]], (p99_ms,), is_paired=is_paired)[0] for is_paired in (True, False))
+    assert paired is not None
+    assert unpaired is not None
+    assert paired.interval(0.997).low > 1.03
+    assert paired.ratio == pytest.approx(1.05, rel=0.01)
+    assert unpaired.interval(0.95).low < 1 < unpaired.interval(0.95).high
+
+
+def test_a_freeze_is_one_event_however_many_requests_it_hits() -> None:
+    steady, frozen = TimeBlocks(), TimeBlocks()
+    random = Random(4)
+    for index in range(1200):
+        value_us = round(random.uniform(9, 11) * 1e3)
+        steady.add(index / 20, [value_us])
+        frozen.add(index / 20, [value_us * (50 if 600 <= index < 640 else 1)])
+    (change,) = changes([steady], [frozen], (p99_ms,), is_paired=True)
+    assert change is not None
+    assert change.interval(0.95).low < 1
+    assert change.interval(0.95).high > 1.3
+
+
+def _flat(level_us: float, random: Random) -> TimeBlocks:
+    blocks = TimeBlocks()
+    for index in range(600):
+        blocks.add(index / 20, [round(level_us * random.uniform(0.95, 1.05))])
+    return blocks
+
+
+def test_rounds_that_differ_by_more_than_chance_widen_the_interval() -> None:
+    """The machine is slow for one whole round of the second target: no difference between the two."""
+    random = Random(5)
+    first = [_flat(1e4, random) for _ in range(4)]
+    disturbed = [_flat(level_us, random) for level_us in (1e4, 1.5e4, 1e4, 1e4)]
+    (change,) = changes(first, disturbed, (p50_ms,), is_paired=True)
+    assert change is not None
+    assert change.is_restless
+    assert change.interval(0.95).low < 1
+    (calm,) = changes(first, [_flat(1e4, random) for _ in range(4)], (p50_ms,), is_paired=True)
+    assert calm is not None
+    assert not calm.is_restless
+    assert calm.interval(0.95).high < 1.03
+
+
+def test_too_little_to_compare_is_said() -> None:
+    few = TimeBlocks()
+    for index in range(40):
+        few.add(index, [1000])
+    assert changes([few], [few], _STATISTICS, is_paired=False) == [None, None, None]
+    assert changes([TimeBlocks()], [few], _STATISTICS, is_paired=True) == [None, None, None]
+    assert changes([TimeBlocks()], [TimeBlocks()], (p50_ms,), is_paired=False) == [None]
+
+
+def test_values_that_never_vary_have_an_interval_as_wide_as_a_bucket() -> None:
+    blocks = TimeBlocks()
+    for index in range(1000):
+        blocks.add(index / 20, [5000])
+    for is_paired in (True, False):
+        (change,) = changes([blocks], [blocks], (p99_ms,), is_paired=is_paired)
+        assert change is not None
+        interval = change.interval(0.95)
+        assert (interval.low, interval.high) == pytest.approx((0.995, 1.005), abs=1e-3)
+
+
+def test_runs_of_other_lengths_are_laid_side_by_side_by_time() -> None:
+    short, long = TimeBlocks(), TimeBlocks()
+    for second in range(10):
+        short.add(second, [100])
+    for second in range(3, 60):
+        long.add(second, [100])
+    first, other = side_by_side([short, long])
+    assert len(first) == len(other) == 60
+    assert [sum(block.total() for block in blocks) for blocks in (first, other)] == [10, 57]
+    assert [index for index, block in enumerate(first) if block] == list(range(10))
+    assert [index for index, block in enumerate(other) if block] == list(range(3, 60))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "degrees", "expected"),
+    [(0.95, 1, 12.7062), (0.95, 3, 3.18245), (0.95, 15, 2.13145), (0.99, 7, 3.49948), (0.997, 30, 3.22984)],
+)
+def test_student_s_quantiles_are_those_of_the_tables(confidence: float, degrees: float, expected: float) -> None:
+    assert two_sided_quantile(confidence, degrees) == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize(("share", "degrees", "expected"), [(0.95, 3, 7.8147), (0.2, 15, 10.307), (0.95, 63, 82.529)])
+def test_chi_square_quantiles_are_those_of_the_tables(share: float, degrees: float, expected: float) -> None:
+    assert chi_square_quantile(share, degrees) == pytest.approx(expected, rel=0.01)

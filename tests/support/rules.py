@@ -1,0 +1,13 @@
+"""Rules held against summaries."""
+
+from __future__ import annotations
+
+from abatch.reports.gates import Judgement, judge
+from abatch.reports.measurement import Measurement
+from abatch.reports.rule_parser import parse_rule
+from abatch.reports.summary import Summary
+
+
+def judged(rule: str, summary: Summary) -> Judgement:
+    """What becomes of a rule where a summary is all there is."""
+    return judge(parse_rule(rule), Measurement((), summary))
