@@ -205,14 +205,14 @@ def bench(
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     measurement = Measurement([RunReader(folder)], summary)
     judgements = judging.judge(measurement)
-    print_summary(console, summary, judgements)
+    shown = [shown_target(folder.name, measurement, judgements)]
+    print_summary(console, summary, judgements, shown[0].histograms)
     for note in judging.notes(measurement.config):
         console.print(Text(f"note: {note}", style="yellow"))
     console.print(f"saved in {folder}", soft_wrap=True)
     if timeline is not None:
         write_timeline(RunReader(folder), timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)
-    shown = [shown_target(folder.name, measurement, judgements)]
     write_renderings(rendering, shown, console)
     tell_github(shown, os.environ, console)
     raise typer.Exit(exit_code(summary, judgements))

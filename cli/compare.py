@@ -20,6 +20,7 @@ from ..reports.comparison.comparison import DEFAULT_EFFECT
 from ..reports.comparison.comparison import compare as compare_measurements
 from ..reports.comparison.console import print_comparison
 from ..reports.comparison.difference import Floor
+from ..reports.console import print_judgements
 from ..reports.gates import judge_all
 from ..reports.measurement import Measurement
 from ..reports.rule import Rule
@@ -29,7 +30,7 @@ from .compare_rendering import render_comparison
 from .compared_targets import live_targets, refuse_live_options, saved_targets
 from .exit_codes import ExitCode
 from .headers import parse_headers
-from .judging import exit_code_of_rules, print_judgements
+from .judging import exit_code_of_rules
 from .measure import SERVER_METRICS_S, Plan
 from .options import ENGINE_OPTIONS, clean_api_key, with_options
 from .progress import Progress

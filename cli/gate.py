@@ -10,11 +10,12 @@ import typer
 from rich.text import Text
 
 from ..engine.errors import ConfigurationError
+from ..reports.console import print_judgements
 from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
 from ..reports.shown_run import shown_run
 from .exit_codes import ExitCode
-from .judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, print_judgements, refuse_other_workload
+from .judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
 from .options import with_options
 from .rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from ..engine.errors import ConfigurationError
 from ..reports.comparison.comparable import comparison_notes, is_same_traffic, refuse_incomparable
 from ..reports.gate_file import read_gate_file
@@ -106,16 +103,6 @@ def refuse_other_workload(judging: Judging, config: RunConfig, name: str) -> Non
     """Raise `ConfigurationError` where the baseline is of other traffic, or of another kind of device."""
     if judging.baseline is not None and any(rule.needs_baseline for rule in judging.rules):
         refuse_incomparable([judging.baseline.config, config], ["the baseline", name])
-
-
-_STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "yellow"}
-
-
-def print_judgements(console: Console, judgements: Iterable[Judgement]) -> None:
-    """A line for each."""
-    for judgement in judgements:
-        line = Text(f"{judgement.outcome.upper():<12} ", style=_STYLES[judgement.outcome])
-        console.print(line + Text(f"{judgement.rule}: {judgement.reason}", style="default"))
 
 
 def exit_code_of_rules(judgements: Iterable[Judgement]) -> ExitCode:

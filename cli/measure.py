@@ -35,6 +35,8 @@ from .workers import Workers, started_workers
 
 SERVER_METRICS_S = 1.0
 """From one look at the server's metrics to the next, where nobody asks for another time."""
+_MANY = 10_000
+"""Requests: from here on a person would wonder why nothing happens while they are analysed."""
 _HEAD_START_S = 0.05
 """Between the configuration's going to disk and the run's beginning."""
 
@@ -105,6 +107,8 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
         if sender.num_skipped and plan.traffic.trace is not None:
             name = plan.traffic.trace.path.name
             config.warnings.append(f"{sender.num_skipped} malformed rows of {name} were left out")
+        if (num_requests := writer.recorder.totals.requests) >= _MANY:
+            progress.say(f"analysing {num_requests:,} requests")
         summary = writer.finish(
             max(outcome.sending_s - limits.warmup_s, 0.0),
             is_complete=not interrupted.is_set(),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..reports.console import milliseconds
+from ..reports.milliseconds import milliseconds
 from ..reports.recorder import ALL
 from ..reports.run_file import RunWriter
 from ..workloads.result import Result
@@ -105,8 +105,11 @@ def _line(sender: Sender, writer: RunWriter, limits: RunLimits) -> Text:
     phase = "warming up" if elapsed_s < limits.warmup_s else "measuring"
     if limits.duration_s is not None and elapsed_s > limits.duration_s:
         phase = "draining"
+    left_s = time_left_s(limits, elapsed_s, counts.sessions_ended)
+    at_most = "at most " if phase == "draining" else ""
+    left = "" if left_s is None else f", {at_most}{left_s:.0f} s left"
     parts = [
-        f"{phase} {elapsed_s:.0f}{end} s",
+        f"{phase} {elapsed_s:.0f}{end} s{left}",
         f"{counts.live_sessions} sessions",
         f"{counts.in_flight} in flight",
         f"{counts.turns_succeeded} done",
@@ -118,3 +121,16 @@ def _line(sender: Sender, writer: RunWriter, limits: RunLimits) -> Text:
     if counts.turns_failed:
         line.append(f", {counts.turns_failed} errors", style="bold red")
     return line
+
+
+def time_left_s(limits: RunLimits, elapsed_s: float, sessions_ended: int) -> float | None:
+    """Until a run has ended, the end of its drain at the latest: by its duration, or by how fast sessions end so far.
+
+    None while nobody can tell.
+    """
+    if limits.duration_s is not None and elapsed_s > limits.duration_s:
+        return max(limits.duration_s + limits.drain_s - elapsed_s, 0.0)
+    known = [] if limits.duration_s is None else [limits.duration_s - elapsed_s]
+    if limits.num_sessions is not None and sessions_ended:
+        known.append(elapsed_s * max(limits.num_sessions - sessions_ended, 0) / sessions_ended)
+    return min(known, default=None)

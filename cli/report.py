@@ -46,7 +46,7 @@ def report(
     for number, one in enumerate(shown):
         if len(shown) > 1:
             console.print(Text(one.name if number == 0 else f"\n{one.name}", style="bold"), soft_wrap=True)
-        print_summary(console, one.summary, one.judgements)
+        print_summary(console, one.summary, one.judgements, one.histograms)
     if timeline is not None:
         write_timeline(readers[0], timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)

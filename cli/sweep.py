@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..engine.errors import ConfigurationError
 from ..reports.atomic_file import write_atomically
-from ..reports.console import milliseconds
+from ..reports.milliseconds import milliseconds
 from ..reports.run_file import default_folder
 from ..reports.summary import Summary, doubts
 from .exit_codes import ExitCode

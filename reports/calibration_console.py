@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .calibration import EXPECTED_E2E_MS, INPUT_TOKENS, OUTPUT_TOKENS, Added, Point
-from .console import client_facts, milliseconds
+from .fact_lines import client_facts
+from .milliseconds import milliseconds
 
 _COUNT_FOR_P999 = 1000
 _COLUMNS = ("start", "ttft", "itl", "e2e", "server", "off", "lag", "CPU ms")

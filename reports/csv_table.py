@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
+from .plain_text import one_line
 from .shown_run import ShownRun
 from .summary import MetricSummary, Summary, share_failed
-from .verdict_words import one_line
 
 _Cell = str | int | float | None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .verdict_words import one_line
+from .plain_text import one_line
 
 _BREAK = "&#8203;"
 """A space without width. GitHub looks for mentions, references and addresses in what it has rendered: escaping the

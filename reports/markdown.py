@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .console import _percentile
+from .console import percentile_cell
 from .gates import Judgement, Outcome
 from .github_text import code, escaped
 from .milliseconds import milliseconds
@@ -110,7 +110,7 @@ def _cells(value: MetricSummary, percentiles: Iterable[float]) -> list[str]:
 
 def _shown(value: MetricSummary, percentile: float) -> str:
     at_ms = value.percentiles_ms.get(f"{percentile:g}")
-    return "-" if at_ms is None else _percentile(value, percentile, at_ms)
+    return "-" if at_ms is None else percentile_cell(value, percentile, at_ms)
 
 
 def _provenance(run: ShownRun) -> str:

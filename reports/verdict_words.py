@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
-from rich.text import Text
 
-from .console import _facts, _verdict_lines
+from .fact_lines import fact_lines
 from .gates import Judgement, Outcome
+from .plain_text import one_line
 from .summary import Summary
+from .verdict_lines import verdict_lines
 
 _WORDS = ("NO VERDICT", "NOT TRUSTED", "FLAGGED", "BORDERLINE", "OK", "TOO FEW")
 """The first of these that a run has is what it comes to: numbers that cannot be trusted flag nothing."""
@@ -33,8 +34,7 @@ class VerdictLine:
 def verdict_words(summary: Summary) -> list[VerdictLine]:
     """The lines of the verdict, in the order of the console."""
     found = []
-    for line in _verdict_lines(summary):
-        assert isinstance(line, Text)
+    for line in verdict_lines(summary):
         label, _, words = one_line(line.plain).partition(": ")
         found.append(VerdictLine(label, words))
     return found
@@ -54,13 +54,8 @@ def headline(lines: Iterable[VerdictLine], judgements: Iterable[Judgement] = ())
 
 def fact_words(summary: Summary) -> list[str]:
     """Rates, errors, how far the client can be trusted, and notes; a line each."""
-    lines = _facts(msgspec.structs.replace(summary, errors={})).plain.splitlines()
+    lines = fact_lines(msgspec.structs.replace(summary, errors={})).plain.splitlines()
     # Not the console's own lines about errors: a server's message may have line breaks.
     for name, count in summary.errors.items():
         lines.append(one_line(f"errors: {count} x {name}: {summary.error_examples.get(name, '')}"))
     return [*lines, *(one_line(f"note: {warning}") for warning in summary.warnings)]
-
-
-def one_line(text: str) -> str:
-    """Whatever came from outside, on one line: each run of white space as one space."""
-    return " ".join(text.split())

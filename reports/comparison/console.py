@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..console import SIMULATED
 from ..milliseconds import milliseconds
 from ..recorder import JUDGED
 from ..summary import Summary, doubts_with
+from ..verdict_lines import SIMULATED
 from .comparison import ComparedTarget, Comparison
 from .difference import Difference, Verdict
 from .sentence import percent, value_in_words

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import RenderableType
-from rich.text import Text
-
-from ..console import SIMULATED, _facts, _verdict_lines
+from ..fact_lines import fact_lines
 from ..shown_run import ShownRun
+from ..verdict_lines import SIMULATED, verdict_lines
 from .markup import Html, element, join
 
 _TONES = {
@@ -18,6 +16,7 @@ _TONES = {
     "NOT TRUSTED": "unsure",
     "TOO FEW": "unsure",
     "OK": "good",
+    "CLASS": "why",
     "CAUSE": "why",
     "STALL": "why",
     "ADVICE": "why",
@@ -76,11 +75,7 @@ def _card(index: int, run: ShownRun, *, is_alone: bool) -> Html:
 
 
 def _lines(run: ShownRun) -> list[str]:
-    return [line for line in map(_plain, _verdict_lines(run.summary)) if not line.startswith(_BANNERS)]
-
-
-def _plain(line: RenderableType) -> str:
-    return line.plain if isinstance(line, Text) else str(line)
+    return [line.plain for line in verdict_lines(run.summary) if not line.plain.startswith(_BANNERS)]
 
 
 def _verdict(line: str) -> Html:
@@ -145,7 +140,7 @@ def facts(runs: Sequence[ShownRun]) -> Html:
 
 
 def _facts_of(index: int, run: ShownRun, *, is_alone: bool) -> Html:
-    lines = [*_plain(_facts(run.summary)).splitlines(), *(f"note: {warning}" for warning in run.summary.warnings)]
+    lines = [*fact_lines(run.summary).plain.splitlines(), *(f"note: {warning}" for warning in run.summary.warnings)]
     heading = "" if is_alone else element("h3", swatch(index), run.name)
     return join([heading, element("ul", *(_fact(line) for line in lines), class_="facts")])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..console import _percentile, milliseconds
+from ..console import percentile_cell
+from ..milliseconds import milliseconds
 from ..recorder import ALL
 from ..shown_run import ShownRun
 from ..summary import MIN_SAMPLES, MetricSummary, Summary, Verdict
@@ -101,7 +102,7 @@ def _row(metric: str, traffic_class: str, value: MetricSummary, summary: Summary
 
 
 def _at(value: MetricSummary, name: str, at_ms: float) -> Html:
-    shown = _percentile(value, float(name), at_ms)
+    shown = percentile_cell(value, float(name), at_ms)
     return _number(shown, None if shown == "-" else at_ms)
 
 

@@ -11,6 +11,7 @@ from ..shown_run import ShownRun
 from .curves import Curve, Grid, curves, grid
 from .metric_table import MEANINGS
 from .over_time import OverTime, OverTimeCollector
+from .server_series import server_series
 from .session_lines import SessionCollector, SessionLines
 
 _MOST_CLASSES = 12
@@ -55,7 +56,9 @@ def _run_data(run: ShownRun, points: Grid) -> RunData:
         name=run.name,
         verdict_class=run.summary.verdict_class,
         curves=curves(run, points, classes),
-        over_time=over_time.over_time(run, classes),
+        over_time=msgspec.structs.replace(
+            over_time.over_time(run, classes), server=server_series(run.server_samples())
+        ),
         sessions=sessions.session_lines(run.steps(), run.config.origin_s),
     )
 

@@ -6,7 +6,8 @@ import io
 from random import Random
 
 import pytest
-from abatch.reports.console import milliseconds, print_summary
+from abatch.reports.console import print_summary
+from abatch.reports.milliseconds import milliseconds
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.session import Pause
