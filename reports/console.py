@@ -97,6 +97,7 @@ def _cells(value: MetricSummary) -> list[str | Text]:
         Verdict.BORDERLINE: "unsure",
         Verdict.TOO_FEW: f"n<{MIN_SAMPLES}",
         Verdict.OK: "ok",
+        Verdict.NOT_JUDGED: "",
     }[value.verdict]
     return [
         str(value.count),

@@ -99,6 +99,8 @@ def _table(summary: Summary, traffic_class: str, metrics: Iterable[str]) -> list
 
 def _cells(value: MetricSummary, percentiles: Iterable[float]) -> list[str]:
     verdict = f"**{value.verdict}**" if value.verdict in (Verdict.FLAGGED, Verdict.BORDERLINE) else str(value.verdict)
+    if value.verdict is Verdict.NOT_JUDGED:
+        verdict = ""
     return [
         str(value.count),
         *(_shown(value, percentile) for percentile in percentiles),

@@ -39,6 +39,8 @@ class Verdict(StrEnum):
     BORDERLINE = "borderline"
     """The interval of the ratio has 3 within it: another run might say otherwise."""
     TOO_FEW = "too few samples"
+    NOT_JUDGED = "not judged"
+    """A part of another metric, or an average: it has no interval, so nothing is said of its ratio."""
 
 
 class MetricSummary(msgspec.Struct, kw_only=True):
@@ -283,7 +285,10 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
         blocks = recorder.time_blocks(metric, traffic_class).blocks() if metric in JUDGED else []
-        summary.metrics.setdefault(metric, {})[traffic_class] = summarise_metric(histogram, blocks, summary.percentiles)
+        measured = summarise_metric(histogram, blocks, summary.percentiles)
+        if metric not in JUDGED and measured.verdict is not Verdict.TOO_FEW:
+            measured.verdict = Verdict.NOT_JUDGED
+        summary.metrics.setdefault(metric, {})[traffic_class] = measured
     summary.goodput = recorder.goodput(measured_s)
     summary.expectation, ratios = normalise(recorder.sample)
     for (metric, traffic_class), ratio in ratios.items():

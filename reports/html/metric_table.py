@@ -37,12 +37,15 @@ _SHORT_VERDICTS = {
     Verdict.BORDERLINE: ("BORDERLINE", "unsure"),
     Verdict.TOO_FEW: (f"n<{MIN_SAMPLES}", "unsure"),
     Verdict.OK: ("ok", "good"),
+    Verdict.NOT_JUDGED: ("", ""),
 }
 
 
 def verdict_word(verdict: Verdict) -> Html:
     """A verdict, short and in its colour."""
     word, tone = _SHORT_VERDICTS[verdict]
+    if not word:
+        return Html("")
     return element("span", word, class_=f"word {tone}")
 
 

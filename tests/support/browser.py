@@ -7,6 +7,7 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -16,7 +17,10 @@ from typing import Any
 
 import aiohttp
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Where a browser is asked for by name it must be there; elsewhere what there is serves.
+CHROMIUM = os.environ.get("ABATCH_TEST_BROWSER") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 """Where it is; None where there is none."""
 
 _FLAGS = (
