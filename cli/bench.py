@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..engine.errors import ConfigurationError
 from ..reports.calibration_file import known_floor
-from ..reports.console import print_summary
+from ..reports.console import print_judgements, print_summary
 from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
 from ..reports.shown_run import shown_target
@@ -204,12 +204,13 @@ def bench(
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     measurement = Measurement([RunReader(folder)], summary)
+    print_summary(console, summary, histograms=RunReader(folder).histograms())
+    console.print(f"saved in {folder}", soft_wrap=True)
     judgements = judging.judge(measurement)
+    print_judgements(console, judgements)
     shown = [shown_target(folder.name, measurement, judgements)]
-    print_summary(console, summary, judgements, shown[0].histograms)
     for note in judging.notes(measurement.config):
         console.print(Text(f"note: {note}", style="yellow"))
-    console.print(f"saved in {folder}", soft_wrap=True)
     if timeline is not None:
         write_timeline(RunReader(folder), timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from ..reports.rule import Rule
 from ..reports.rule_parser import parse_rules
 from ..reports.run_file import default_folder
 from .compare_rendering import render_comparison
-from .compared_targets import live_targets, refuse_live_options, saved_targets
+from .compared_targets import COMPARISON, live_targets, refuse_live_options, saved_targets
 from .exit_codes import ExitCode
 from .headers import parse_headers
 from .judging import exit_code_of_rules
@@ -42,9 +43,16 @@ from .traffic import TRAFFIC_OPTIONS, make_traffic
 _ENGINE_OPTIONS = [option for option in ENGINE_OPTIONS if option.name != "batching"]
 _TARGETS = "Targets"
 _DEFAULT_DURATION_S = 30.0
+_DEFAULT_ROUNDS = 4
+_TRAFFIC_OPTIONS = [
+    replace(option, help=f"Seconds of sending, of each run. Default: {_DEFAULT_DURATION_S:g}.")
+    if option.name == "duration"
+    else option
+    for option in TRAFFIC_OPTIONS
+]
 
 
-@with_options(traffic=TRAFFIC_OPTIONS, engine=_ENGINE_OPTIONS, rendering=RENDERING_OPTIONS)
+@with_options(traffic=_TRAFFIC_OPTIONS, engine=_ENGINE_OPTIONS, rendering=RENDERING_OPTIONS)
 def compare(
     runs: Annotated[
         list[Path] | None,
@@ -94,7 +102,7 @@ def compare(
     ] = False,
     rounds: Annotated[
         int, typer.Option(min=1, max=1000, help="Times that each target is measured, in turns (A B, B A, ...).")
-    ] = 4,
+    ] = _DEFAULT_ROUNDS,
     effect: Annotated[
         float, typer.Option(min=0.01, max=10, help="Change of a p99 that one wants to be told of, as a share.")
     ] = DEFAULT_EFFECT,
@@ -121,14 +129,26 @@ def compare(
     What is live is measured in rounds that take turns, each with the same traffic for all. The others are held against
     the first. A difference counts if its interval leaves out zero; all intervals together hold at 95%.
     """
-    check_renderings(rendering)
+    check_renderings(rendering, output)
     rules = parse_rules(require or [])
     limits = Floor(share=floor, ms=floor_ms)
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     if runs:
-        refuse_live_options(traffic, engine, url=url, batching=batching, output=output)
-        measurements, came = saved_targets(runs), Rounds({})
-        folder = None
+        given = {
+            "--url": (url, None),
+            "--batching": (batching, None),
+            "--model": (model, None),
+            "--header": (header, None),
+            "--rounds": (rounds, _DEFAULT_ROUNDS),
+            "--real-time": (real_time, False),
+            "--step-log": (step_log, False),
+            "--output": (output, None),
+        }
+        refuse_live_options(traffic, engine, given)
+        saved = saved_targets(runs)
+        measurements, came, folder = saved.measurements, Rounds({}, failed=saved.failed), None
+        for note in saved.notes:
+            progress.say(f"note: {note}")
         refuse_incomparable([one.config for one in measurements.values()], list(measurements))
     else:
         sources = live_targets(
@@ -146,7 +166,7 @@ def compare(
         )
         if traffic["duration"] is None and traffic["num_sessions"] is None:
             traffic = traffic | {"duration": _DEFAULT_DURATION_S}
-        options = {**traffic, **engine, "model": model, "real_time": real_time, "require": require}
+        options = {**traffic, **engine, "model": model, "real_time": real_time}
         folder, came = _measure(sources, traffic, options, rounds, output, progress)
         measurements = came.measurements()
     progress.say("comparing")
@@ -163,9 +183,10 @@ def _measure(
 ) -> tuple[Path, Rounds]:
     planned = make_traffic(traffic)
     folder = output or default_folder(f"compare-{planned.workload.name}")
-    with contextlib.suppress(FileNotFoundError):
-        if any(folder.iterdir()):
-            raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file; give --output a new folder")
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
     plans = {
         name: Plan(
             traffic=planned,
@@ -186,11 +207,9 @@ def _measure(
             progress,
         )
     finally:
-        with contextlib.suppress(OSError):
-            for name in sources:
-                (folder / name).rmdir()
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # empty, if the first run did not begin
+        for empty in (*(folder / name for name in sources), folder):  # where no run began
+            with contextlib.suppress(OSError):
+                empty.rmdir()
 
 
 def _conclude(
@@ -222,13 +241,15 @@ def _conclude(
         if of_target:
             console.print(f"{name}:")
             print_judgements(console, of_target)
-    render_comparison(rendering, comparison, measurements, judgements, console)
     if folder is not None:
-        path = folder / "comparison.json"
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")
+        write_atomically(folder / COMPARISON, msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")
         console.print(f"saved in {folder}", soft_wrap=True)
+    render_comparison(rendering, comparison, measurements, judgements, console)
     if came.is_interrupted:
         return ExitCode.INTERRUPTED
     if came.failed:
         return ExitCode.FAILED
-    return exit_code_of_rules(judgement for of_target in judgements.values() for judgement in of_target)
+    code = exit_code_of_rules(judgement for of_target in judgements.values() for judgement in of_target)
+    if rules and code is ExitCode.OK and not all(summary.is_complete for summary in summaries.values()):
+        return ExitCode.RULE_INCONCLUSIVE  # what a run that broke off would have shown is not known
+    return code

@@ -19,6 +19,7 @@ from ..reports.run_file import RunReader
 from ..reports.summary import Summary
 from .exit_codes import ExitCode
 from .options import Option
+from .user_path import user_path
 
 RULE_OPTIONS = (
     Option(
@@ -70,9 +71,9 @@ def make_judging(values: dict[str, Any], workload: str, *, has_default: bool = F
         ConfigurationError: a rule, a file or the baseline is wrong.
     """
     rules, folder = parse_rules(values["require"] or []), values["baseline"]
-    baseline_folder = None if folder is None else Path(folder).expanduser()
+    baseline_folder = None if folder is None else user_path(folder, "--baseline")
     if values["rules"] is not None:
-        file = read_gate_file(Path(values["rules"]).expanduser())
+        file = read_gate_file(user_path(values["rules"], "--rules"))
         rules += file.rules_for(workload)
         baseline_folder = baseline_folder or file.baseline_for(workload)
     baseline = None if baseline_folder is None else RunReader(baseline_folder)
@@ -84,14 +85,26 @@ def make_judging(values: dict[str, Any], workload: str, *, has_default: bool = F
     if not rules and has_default:
         prefix = "" if baseline.config.verdict_class == "all" else f"{baseline.config.verdict_class}."
         rules = parse_rules(f"{prefix}{name} <= baseline + {_MAY_GROW}" for name in _AGAINST_BASELINE)
-    return Judging(rules, Measurement([baseline]), baseline_folder)
+    if not baseline.has_results:
+        raise ConfigurationError(
+            f"--baseline {baseline_folder} has no results.jsonl: a comparison needs more than a summary"
+        )
+    judging = Judging(rules, Measurement([baseline]), baseline_folder)
+    if baseline.config.workload != workload and any(rule.needs_baseline for rule in rules):
+        raise ConfigurationError(
+            f"the baseline is of workload {baseline.config.workload!r}, this is {workload!r}: only runs of the same "
+            "workload can be compared"
+        )
+    return judging
 
 
 def judging_of(config: RunConfig) -> Judging:
     """What a run was held against when it was made. A baseline that is no longer there leaves its rules undecided."""
-    rules = parse_rules(config.options.get("require") or [])
-    folder = config.options.get("baseline")
-    if folder is None or not any(rule.needs_baseline for rule in rules):
+    texts, folder = config.options.get("require") or [], config.options.get("baseline")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError("the options in config.json are damaged: require is no list of rules")
+    rules = parse_rules(texts)
+    if not isinstance(folder, str) or not any(rule.needs_baseline for rule in rules):
         return Judging(rules)
     try:
         return Judging(rules, Measurement([RunReader(Path(folder))]), Path(folder))

@@ -72,10 +72,11 @@ def measure_in_turns(
         for name in names:
             if name in rounds.failed:
                 continue
-            num_left = _num_left(rounds, num_rounds, num_done)
+            num_left = _num_left(rounds, num_rounds)
             progress.say(f"round {number} of {num_rounds}, {name}{_time_left(began_s, num_done, num_left)}")
             into = folder / name / f"{ROUND}{number}"
-            plan = replace(plans[name], traffic=traffic, folder=into)
+            options = plans[name].options | {"seed": traffic.seed}
+            plan = replace(plans[name], traffic=traffic, folder=into, options=options)
             try:
                 summary, _ = run(plan, progress)
             except AbatchError as error:
@@ -84,6 +85,8 @@ def measure_in_turns(
                 if is_user_mistake or len(rounds.failed) == len(plans):
                     raise
                 progress.say(f"{name} failed: {error}")
+                if len(plans) - len(rounds.failed) < 2:
+                    return rounds
                 continue
             except KeyboardInterrupt:
                 rounds.is_interrupted = True
@@ -94,15 +97,17 @@ def measure_in_turns(
             if summary.succeeded == 0:
                 reason = next(iter(summary.error_examples.values()), "nothing ended within the run")
                 rounds.failed[name] = f"no request succeeded: {reason}"
+                if len(plans) - len(rounds.failed) < 2:
+                    return rounds
                 continue
             rounds.runs[name][number] = into
             num_done += 1
     return rounds
 
 
-def _num_left(rounds: Rounds, num_rounds: int, num_done: int) -> int:
-    standing = len(rounds.runs) - len(rounds.failed)
-    return max(standing * num_rounds - num_done, 1)
+def _num_left(rounds: Rounds, num_rounds: int) -> int:
+    standing = [name for name in rounds.runs if name not in rounds.failed]
+    return max(sum(num_rounds - len(rounds.runs[name]) for name in standing), 1)
 
 
 def _time_left(began_s: float, num_done: int, num_left: int) -> str:

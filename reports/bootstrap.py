@@ -71,16 +71,8 @@ class Resample:
 
     def mean_us(self) -> float:
         """The average. The resample must not be empty."""
-        return self.sum_rate() / self.rate()
-
-    def rate(self) -> float:
-        """Values a block."""
-        return self.count() / sum(self._weights)
-
-    def sum_rate(self) -> float:
-        """The sum of the values, a block."""
-        total: float = sum(map(mul, self._weights, self._distribution.sums_us))
-        return total / sum(self._weights)
+        total_us: float = sum(map(mul, self._weights, self._distribution.sums_us))
+        return total_us / self.count()
 
     def _find_us(self, share: float) -> float:
         weights, cumulative = self._weights, self._distribution.cumulative

@@ -59,8 +59,8 @@ def parking_facts(parking: ParkingSummary) -> str:
 def fact_lines(summary: Summary) -> Text:
     """Rates, errors, and how far the client itself can be trusted."""
     lines = [
-        f"{summary.workload} on {summary.target} ({summary.model}), {summary.measured_s:.1f} s measured, "
-        f"seed {summary.seed}",
+        one_line(f"{summary.workload} on {summary.target} ({summary.model})")
+        + f", {summary.measured_s:.1f} s measured, seed {summary.seed}",
         f"offered {summary.offered_rate:.2f}/s, achieved {summary.achieved_rate:.2f}/s, "
         f"{summary.output_tokens_per_s:.1f} output tokens/s, {summary.tokens_per_chunk:.2f} tokens per chunk",
     ]

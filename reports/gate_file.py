@@ -85,4 +85,8 @@ def _read(path: Path, values: dict[str, Any], where: str) -> GateFile:
     baseline = values.get("baseline")
     if baseline is not None and not isinstance(baseline, str):
         raise ConfigurationError(f"{path}: {where}baseline must be the path of a run folder")
-    return GateFile(tuple(rules), None if baseline is None else path.parent / Path(baseline).expanduser())
+    try:
+        folder = None if baseline is None else path.parent / Path(baseline).expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(f"{path}: {where}baseline {baseline}: {error}") from error
+    return GateFile(tuple(rules), folder)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .bootstrap import Interval, Resample, intervals
-from .comparison.change import Change, OfResample, changes
-from .comparison.comparable import is_same_traffic
+from .bootstrap import CONFIDENCE, Interval, intervals
+from .comparison.change import Change, OfResample, changes, rate_change
+from .comparison.comparable import is_paired
 from .measurement import Measurement
-from .proportion import difference_interval
+from .proportion import difference_interval, needed_for_none, share_interval
 from .rule import RUN_VALUES, Kind, Rule
 from .statistic import Statistic
 from .summary import MetricSummary, Summary, client_problems, doubt_of_metric, doubts, share_unknown
-from .time_blocks import TimeBlocks
 
-_RULE_OF_THREE = 3
-"""No failure among n requests bounds the true share by 3/n, at 95% confidence."""
-_CONFIDENCE = 0.95
 _IN_SUMMARY = {
     ("p50", None): "p50_interval_ms",
     ("p99", None): "p99_interval_ms",
@@ -63,6 +59,8 @@ def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> 
             outcome, reason = _run_value(rule, run.summary) if rule.run_value else _latency(rule, run)
         elif baseline is None:
             raise _UndecidedError("there is no baseline to hold it against: give --baseline RUN")
+        elif (why_not := _not_comparable(run, baseline)) is not None:
+            raise _UndecidedError(why_not)
         elif rule.run_value:
             outcome, reason = _run_value_against(rule, rule.run_value, run, baseline)
         else:
@@ -81,6 +79,15 @@ def judge_all(rules: Iterable[Rule], run: Measurement, baseline: Measurement | N
     return [judge(rule, run, baseline) for rule in rules]
 
 
+def _not_comparable(run: Measurement, baseline: Measurement) -> str | None:
+    """Why a comparison would mean nothing; None if it means something."""
+    if run.summary.workload != baseline.summary.workload:
+        return f"the baseline is of workload {baseline.summary.workload!r}, this run of {run.summary.workload!r}"
+    if run.summary.simulated != baseline.summary.simulated:
+        return "one of the run and the baseline ran on a simulated device"
+    return None
+
+
 def _latency(rule: Rule, run: Measurement) -> tuple[Outcome, str]:
     measured = _measured(rule, run.summary)
     values = [_value_ms(statistic, rule, run, measured) for statistic in _statistics(rule)]
@@ -97,13 +104,16 @@ def _latency(rule: Rule, run: Measurement) -> tuple[Outcome, str]:
         unit = "" if rule.divisor else " ms"
         reason += f", {interval.low:.3f} to {interval.high:.3f}{unit} at 95%"
     unknown = share_unknown(run.summary)
-    if outcome is Outcome.PASS and unknown > rule.statistic.tail_share:
+    if _may_be_larger(rule, run.summary) and outcome is not _if_larger(rule):
         raise _UndecidedError(f"of {unknown:.1%} of the requests only a lower bound is known: {reason} or more")
     problem = doubt_of_metric(run.summary, rule.metric, rule.traffic_class)
     if problem is not None and not _stands_in_spite_of_lag(rule, outcome, value, run.summary):
         raise _UndecidedError(problem)
+    has_interval = all(statistic.has_interval for statistic in _statistics(rule)) and rule.comparison != "=="
+    if has_interval and interval is None and run.has_results:
+        raise _UndecidedError(f"{reason}, and nobody can say how far that may be off: run longer")
     # Neither a pass nor a failure, if the true value may as well lie on the other side of the bound.
-    if interval is not None and rule.comparison != "==":
+    if interval is not None and has_interval:
         ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
         if ends != {outcome}:
             raise _UndecidedError(f"{reason}: run longer")
@@ -115,10 +125,12 @@ def _latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tup
     for one, where in ((run, ""), (baseline, "the baseline: ")):
         if (problem := doubt_of_metric(one.summary, rule.metric, rule.traffic_class)) is not None:
             raise _UndecidedError(where + problem)
-    change = _change(
-        [one.time_blocks(rule.metric, rule.traffic_class) if one.has_results else [] for one in (baseline, run)],
-        rule,
-        is_paired=is_same_traffic(baseline.config, run.config),
+    _refuse_summaries(run, baseline)
+    (change,) = changes(
+        baseline.time_blocks(rule.metric, rule.traffic_class),
+        run.time_blocks(rule.metric, rule.traffic_class),
+        (_of_resample(rule),),
+        is_paired=is_paired(baseline, run),
     )
     values, base_values = (
         [_value_ms(statistic, rule, one, of) for statistic in _statistics(rule)]
@@ -131,19 +143,26 @@ def _latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tup
         change,
         base_value,
         f"it is {value:.3f}{unit}, the baseline's {base_value:.3f}{unit}",
-        share_unknown(run.summary) > rule.statistic.tail_share,
-        share_unknown(baseline.summary) > rule.statistic.tail_share,
+        is_cut=_may_be_larger(rule, run.summary),
+        is_base_cut=_may_be_larger(rule, baseline.summary),
     )
 
 
 def _against(
-    rule: Rule, change: Change, base_value: float, shown: str, is_cut: bool = False, is_base_cut: bool = False
+    rule: Rule,
+    change: Change | None,
+    base_value: float,
+    shown: str,
+    *,
+    is_cut: bool = False,
+    is_base_cut: bool = False,
 ) -> tuple[Outcome, str]:
     """By where the quotient of the two lies. `is_cut`: it may be larger than measured, as some requests never ended."""
-    interval = change.interval(_CONFIDENCE)
-    reason = (
-        f"{shown}; changed by {_percent(change.ratio)}, {_percent(interval.low)} to {_percent(interval.high)} at 95%"
-    )
+    if change is None or base_value == 0:
+        raise _UndecidedError(f"{shown}: too few samples over too little time to compare: run both longer")
+    interval = change.interval(CONFIDENCE)
+    span = f"{_percent(interval.low)} to {_percent(interval.high)} at {CONFIDENCE:.0%}"
+    reason = f"{shown}; changed by {_percent(change.ratio)}, {span}"
     if change.is_restless:
         reason += " (parts of the run differ by more than chance)"
     bound = rule.bound.factor + rule.bound.plus / base_value
@@ -151,12 +170,29 @@ def _against(
     if len(ends) > 1:
         raise _UndecidedError(f"{reason}: run both longer")
     (outcome,) = ends
-    if (is_cut and outcome is Outcome.PASS) or (is_base_cut and outcome is Outcome.FAIL):
+    if (is_cut and outcome is not _if_larger(rule)) or (is_base_cut and outcome is _if_larger(rule)):
         raise _UndecidedError(f"{reason}, but of too many requests only a lower bound is known")
     return outcome, reason
 
 
+def _may_be_larger(rule: Rule, summary: Summary) -> bool:
+    """Whether so many requests were cut off that the value is a lower bound."""
+    return share_unknown(summary) > rule.statistic.tail_share
+
+
+def _if_larger(rule: Rule) -> Outcome:
+    """What a rule comes to if its value is larger by ever so much."""
+    return Outcome.FAIL if rule.comparison in ("<", "<=", "==") else Outcome.PASS
+
+
+def _refuse_summaries(run: Measurement, baseline: Measurement) -> None:
+    for one, name in ((run, "this run"), (baseline, "the baseline")):
+        if not one.has_results:
+            raise _UndecidedError(f"of {name} only the summary is there: a comparison needs its results.jsonl too")
+
+
 def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
+    """Shares by their interval; rates and counts are what they are of this run."""
     assert rule.run_value is not None
     about = RUN_VALUES[rule.run_value]
     value, is_share = about.read(summary), about.kind is Kind.SHARE
@@ -169,21 +205,26 @@ def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
         reason += f", {value / reference:.1%} of the {reference:g} offered" if reference else ", and none was offered"
     bound = rule.bound.value(reference)
     outcome = _outcome(rule, value, bound)
-    problems = client_problems(summary) if rule.run_value in ("goodput", "achieved_rate", "output_tokens_per_s") else []
+    problems = client_problems(summary) if rule.run_value in _MADE_WORSE_BY_THE_CLIENT else []
     if problems and outcome is Outcome.FAIL:
         raise _UndecidedError(f"{reason}, but {problems[0]}")
-    if is_share and outcome is Outcome.PASS and rule.comparison in ("<", "<=") and bound > 0:
-        _refuse_unproved_share(summary, value, bound, reason)
+    if is_share and rule.comparison != "==":
+        return _share(rule, summary, value, reason)
     return outcome, reason
 
 
-def _refuse_unproved_share(summary: Summary, value: float, bound: float, reason: str) -> None:
-    """A share that is low only because too few requests were made, or because some never ended, is no pass."""
-    if summary.requests * bound < _RULE_OF_THREE:
-        needed = math.ceil(_RULE_OF_THREE / bound)
-        raise _UndecidedError(f"{reason}, but {summary.requests} requests cannot show that; {needed} could")
-    if (unknown := share_unknown(summary)) + value > bound:
-        raise _UndecidedError(f"{reason}, but {unknown:.1%} of the requests never ended")
+def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[Outcome, str]:
+    """Neither a pass nor a failure where more requests, or those that never ended, may say otherwise."""
+    interval, bound, unknown = share_interval(value, summary.requests), rule.bound.value(), share_unknown(summary)
+    reason += f", {interval.low:.3%} to {interval.high:.3%} at {CONFIDENCE:.0%}"
+    outcomes = {_outcome(rule, end, bound) for end in (interval.low, value, interval.high)}
+    if outcomes == {_outcome(rule, value, bound)}:
+        if {_outcome(rule, min(interval.high + unknown, 1.0), bound)} != outcomes:
+            raise _UndecidedError(f"{reason}, but {unknown:.1%} of the requests never ended")
+        return outcomes.pop(), reason
+    if value == 0 and bound > 0:
+        raise _UndecidedError(f"{reason}: {summary.requests} requests cannot show that; {needed_for_none(bound)} could")
+    raise _UndecidedError(f"{reason}: run longer")
 
 
 def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measurement) -> tuple[Outcome, str]:
@@ -191,41 +232,31 @@ def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measur
     value, base = about.read(run.summary), about.read(baseline.summary)
     if math.isnan(value) or math.isnan(base):
         raise _UndecidedError("one of the runs had no --goodput objectives")
+    if name in _MADE_WORSE_BY_THE_CLIENT:
+        for one, where in ((run, ""), (baseline, "the baseline: ")):
+            if problems := client_problems(one.summary):
+                raise _UndecidedError(where + problems[0])
     if about.kind is not Kind.SHARE:
-        if problems := [*client_problems(run.summary), *client_problems(baseline.summary)]:
-            raise _UndecidedError(problems[0])
-        if base == 0:
-            raise _UndecidedError("the baseline's is 0")
-        blocks = [one.finished_blocks() if one.has_results else [] for one in (baseline, run)]
-        change = _change(blocks, rule, is_paired=is_same_traffic(baseline.config, run.config))
+        _refuse_summaries(run, baseline)
+        rates = [one.rates(of_tokens=name == "output_tokens_per_s") for one in (baseline, run)]
+        change = rate_change(rates[0], rates[1], is_paired=is_paired(baseline, run))
         return _against(rule, change, base, f"it is {value:g}, the baseline's {base:g}")
     interval = difference_interval(value, run.summary.requests, base, baseline.summary.requests)
+    # What never ended may have failed, or met its objectives.
+    low, high = interval.low - share_unknown(baseline.summary), interval.high + share_unknown(run.summary)
     bound = (rule.bound.factor - 1) * base + rule.bound.plus
-    reason = (
-        f"it is {value:.3%}, the baseline's {base:.3%}: {interval.low * 100:+.2f} to {interval.high * 100:+.2f} points "
-        "at 95%"
-    )
-    ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
+    points = f"{low * 100:+.2f} to {high * 100:+.2f} points at {CONFIDENCE:.0%}"
+    reason = f"it is {value:.3%}, the baseline's {base:.3%}: {points}"
+    ends = {_outcome(rule, low, bound), _outcome(rule, high, bound)}
     if len(ends) > 1:
         raise _UndecidedError(f"{reason}: run both longer")
     return ends.pop(), reason
 
 
-def _change(blocks: Sequence[Sequence[TimeBlocks]], rule: Rule, *, is_paired: bool) -> Change:
-    base, other = blocks
-    if not base or not other:
-        raise _UndecidedError("only the summary of a run is there; a baseline needs its results.jsonl too")
-    (change,) = changes(base, other, (_of_resample(rule),), is_paired=is_paired and len(base) == len(other))
-    if change is None:
-        raise _UndecidedError("too few samples over too little time to compare: run both longer")
-    return change
+_MADE_WORSE_BY_THE_CLIENT = ("goodput", "achieved_rate", "output_tokens_per_s")
 
 
 def _of_resample(rule: Rule) -> OfResample:
-    if rule.run_value == "achieved_rate":
-        return Resample.rate
-    if rule.run_value is not None:
-        return Resample.sum_rate
     statistic, divisor = rule.statistic, rule.divisor
     if divisor is None:
         return statistic.of_resample

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
+import zlib
 from pathlib import Path
 
+from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
+from ..engine.errors import ConfigurationError
 from .atomic_file import write_atomically
 from .recorder import Recorder, new_histogram
+
+_OF_HDRH = (HdrCookieException, HdrHistogramSettingsException, HdrLengthException)
 
 
 def tag(metric: str, traffic_class: str) -> str:
@@ -34,8 +41,23 @@ def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
 
 
 def read_histograms(path: Path) -> dict[str, HdrHistogram]:
-    """Histograms of a log by tag; those with equal tags (from several shards) are added up."""
-    reader = HistogramLogReader(str(path), new_histogram())
+    """Histograms of a log by tag; those with equal tags (from several shards) are added up.
+
+    Raises:
+        ConfigurationError: it is damaged.
+    """
+    try:
+        return _read(path)
+    except (OSError, ValueError, IndexError, TypeError, KeyError, zlib.error, struct.error, *_OF_HDRH) as error:
+        raise ConfigurationError(f"{path} is damaged: {error}") from error
+
+
+def _read(path: Path) -> dict[str, HdrHistogram]:
+    with contextlib.closing(HistogramLogReader(str(path), new_histogram())) as reader:
+        return _all_intervals(reader)
+
+
+def _all_intervals(reader: HistogramLogReader) -> dict[str, HdrHistogram]:
     histograms: dict[str, HdrHistogram] = {}
     while (histogram := reader.get_next_interval_histogram()) is not None:
         name = histogram.get_tag() or ""
@@ -43,5 +65,4 @@ def read_histograms(path: Path) -> dict[str, HdrHistogram]:
             histograms[name].add(histogram)
         else:
             histograms[name] = histogram
-    reader.close()
     return histograms

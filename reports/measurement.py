@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import msgspec
 from hdrh.histogram import HdrHistogram
 
+from .client_summary import ClientSummary
 from .recorder import JUDGED, METRICS, Recorder
 from .run_config import RunConfig
 from .run_file import RecordedPart, RunReader
 from .summary import EngineSummary, Summary, fill_summary
-from .time_blocks import TimeBlocks
+from .time_blocks import TimeBlocks, bucket_us
+
+_RATE_STRETCHES = 16
 
 
 class Measurement:
@@ -39,7 +45,14 @@ class Measurement:
     @property
     def has_results(self) -> bool:
         """Whether there is more than a summary."""
-        return bool(self.rounds)
+        return bool(self.rounds) and all(reader.has_results for reader in self.rounds)
+
+    @cached_property
+    def round_summaries(self) -> list[Summary]:
+        """Of each round; where there are no rounds, the summary itself."""
+        if len(self.rounds) < 2:
+            return [self.summary]
+        return [reader.summary() for reader in self.rounds]
 
     def time_blocks(self, metric: str, traffic_class: str) -> list[TimeBlocks]:
         """The values of a metric in each round, by time.
@@ -50,9 +63,15 @@ class Measurement:
         parts = self._judged_parts if metric in JUDGED else self._all_parts
         return [part.recorder.time_blocks(metric, traffic_class) for part in parts]
 
-    def finished_blocks(self) -> list[TimeBlocks]:
-        """In each round, by when they ended, the output tokens of the requests that count for throughput."""
-        return [part.recorder.finished for part in self._judged_parts]
+    def rates(self, *, of_tokens: bool) -> list[list[float]]:
+        """Requests or output tokens that ended, per second, in equal stretches of each round's measured part."""
+        found = []
+        for reader, part in zip(self.rounds, self._judged_parts, strict=True):
+            start_s = (
+                reader.config.warmup_s if part.steady is None or not reader.config.steady_state else part.steady.from_s
+            )
+            found.append(_rates(part.recorder.finished, start_s, part.measured_s, of_tokens=of_tokens))
+        return found
 
     def histogram(self, metric: str, traffic_class: str) -> HdrHistogram | None:
         """The values of a metric in all rounds, in microseconds; None if there are none.
@@ -60,7 +79,7 @@ class Measurement:
         Raises:
             ConfigurationError: a run is damaged.
         """
-        return self._pooled_recorder.histogram(metric, traffic_class) if self.rounds else None
+        return self.histograms().get((metric, traffic_class)) if self.rounds else None
 
     def histograms(self) -> dict[tuple[str, str], HdrHistogram]:
         """All of them, by metric and class, metrics in reporting order."""
@@ -89,7 +108,7 @@ class Measurement:
     def _pooled_summary(self) -> Summary:
         if len(self.rounds) == 1:
             return self.rounds[0].summary()
-        saved = [reader.summary() for reader in self.rounds]
+        saved = self.round_summaries
         measured_s = sum(part.measured_s for part in self._judged_parts)
         pooled = fill_summary(self.rounds[0].config.new_summary(), self._pooled_recorder, measured_s)
         pooled.is_complete = all(summary.is_complete for summary in saved)
@@ -97,7 +116,7 @@ class Measurement:
         pooled.abandoned_turns = sum(summary.abandoned_turns for summary in saved)
         pooled.attribution = saved[0].attribution
         clients = [summary.client for summary in saved if summary.client is not None]
-        pooled.client = max(clients, key=lambda client: client.lag_p99_ms) if len(clients) == len(saved) else None
+        pooled.client = _worst_client(clients) if len(clients) == len(saved) else None
         pooled.engine = _pooled_engine([summary.engine for summary in saved if summary.engine is not None])
         return pooled
 
@@ -105,6 +124,30 @@ class Measurement:
 def _key(name: str) -> tuple[str, str]:
     metric, _, traffic_class = name.partition(".")
     return metric, traffic_class
+
+
+def _worst_client(parts: Sequence[ClientSummary]) -> ClientSummary:
+    """Of each figure the worst: a round with a doubtful client makes the whole doubtful."""
+    worst = max(parts, key=lambda client: client.lag_p99_ms)
+    names = ("lag_p50_ms", "lag_p99_ms", "lag_p999_ms", "lag_max_ms", "gc_share", "gc_longest_ms", "cpu_share")
+    highest = {name: max(getattr(part, name) for part in parts) for name in names}
+    return msgspec.structs.replace(worst, gc_pauses=sum(part.gc_pauses for part in parts), **highest)
+
+
+def _rates(finished: TimeBlocks, start_s: float, length_s: float, *, of_tokens: bool) -> list[float]:
+    """In whole blocks only: the first and the last may be cut by the measured part."""
+    first = math.ceil(start_s / finished.block_s)
+    blocks = finished.aligned(finished.block_s, first, int((start_s + length_s) / finished.block_s) - first)
+    parts = min(_RATE_STRETCHES, len(blocks))
+    cuts = [len(blocks) * part // parts for part in range(parts + 1)] if parts else []
+    return [
+        sum(_amount(block, of_tokens=of_tokens) for block in blocks[low:high]) / ((high - low) * finished.block_s)
+        for low, high in pairwise(cuts)
+    ]
+
+
+def _amount(block: Counter[int], *, of_tokens: bool) -> float:
+    return sum(count * bucket_us(bucket) for bucket, count in block.items()) if of_tokens else block.total()
 
 
 def _pooled_engine(parts: Sequence[EngineSummary]) -> EngineSummary | None:

@@ -18,6 +18,11 @@ def share_interval(share: float, count: int) -> Interval:
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
+def needed_for_none(bound: float) -> int:
+    """How many requests without one of a kind show that their share is below the bound, above 0, at 95%."""
+    return math.ceil(_DEVIATIONS**2 * (1 - bound) / bound)
+
+
 def difference_interval(share: float, count: int, base_share: float, base_count: int) -> Interval:
     """Where the true difference of two shares lies, at 95% (Newcombe, 1998, method 10)."""
     of, base = share_interval(share, count), share_interval(base_share, base_count)

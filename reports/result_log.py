@@ -48,10 +48,19 @@ def read_results(folder: Path) -> Iterator[Result]:
     Raises:
         ConfigurationError: there are none, or a line is damaged (see `read_lines`).
     """
-    shards = [folder / RESULTS] if (folder / RESULTS).exists() else sorted(folder.glob("results.*.jsonl"))
+    shards = _shards(folder)
     if not shards:
-        raise ConfigurationError(f"the run in {folder} never started: there are no results")
+        raise ConfigurationError(f"there are no results in {folder}: the run never started, or they were left out")
     return heapq.merge(*(read_lines(path, Result) for path in shards), key=lambda result: result.end_s)
+
+
+def has_results(folder: Path) -> bool:
+    """Whether there are any to read."""
+    return bool(_shards(folder))
+
+
+def _shards(folder: Path) -> list[Path]:
+    return [folder / RESULTS] if (folder / RESULTS).exists() else sorted(folder.glob("results.*.jsonl"))
 
 
 def read_lines(path: Path, kind: type[_Line]) -> Iterator[_Line]:

@@ -34,7 +34,7 @@ from .client_summary import summarise_client
 from .histogram_log import read_histograms, tag, write_histograms
 from .in_flight import SteadyState
 from .recorder import JUDGED, Recorder
-from .result_log import RESULTS, UNREADABLE, ResultLog, read_lines, read_results, shard
+from .result_log import RESULTS, UNREADABLE, ResultLog, has_results, read_lines, read_results, shard
 from .run_config import RunConfig
 from .server_log import ServerLog, read_server_samples
 from .server_summary import summarise_server
@@ -154,8 +154,8 @@ class RunReader:
         self.folder = folder
         try:
             raw = (folder / CONFIG).read_bytes()
-        except OSError:
-            if not folder.exists():
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not folder.exists():
                 raise ConfigurationError(f"there is no folder {folder}") from None
             raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it") from None
         self.config = _decode(raw, RunConfig, folder / CONFIG)
@@ -169,6 +169,17 @@ class RunReader:
             ConfigurationError: any other line is damaged.
         """
         return read_results(self.folder)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it ran to its end: one that never got to write its summary did not."""
+        saved = self._saved_summary()
+        return saved is not None and saved.is_complete
+
+    @property
+    def has_results(self) -> bool:
+        """Whether its results are there, and not only what was made of them."""
+        return has_results(self.folder)
 
     def steps(self) -> Iterator[StepRecord]:
         """The engine's step log, one step at a time; nothing if the run has none."""

@@ -10,12 +10,9 @@ from .attribution.cause import ADVICE, Cause
 from .attribution.findings import Attribution
 from .milliseconds import milliseconds
 from .plain_text import one_line
-from .recorder import ALL
+from .recorder import ALL, JUDGED
 from .server_facts import stall_facts
 from .summary import FLAG_RATIO, MIN_SAMPLES, MetricSummary, Summary, Verdict, doubts_with
-
-_VERDICT_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
-"""tpot is left out: an average over a request hides the stalls the verdict is about."""
 
 SIMULATED = Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta")
 """The first line of whatever shows numbers of a simulated device."""
@@ -32,7 +29,7 @@ def verdict_lines(summary: Summary) -> list[Text]:
         lines.append(SIMULATED)
     measured = {
         metric: summary.metrics[metric][traffic_class]
-        for metric in _VERDICT_METRICS
+        for metric in JUDGED
         if traffic_class in summary.metrics.get(metric, {})
     }
     if summary.succeeded == 0 and not measured:
@@ -83,20 +80,22 @@ def _line(word: str, style: str, text: str) -> Text:
 
 def _other_classes(summary: Summary) -> Iterator[Text]:
     """The verdicts of the classes that the run's verdict is not about, a line each."""
-    classes = dict.fromkeys(name for metric in _VERDICT_METRICS for name in summary.metrics.get(metric, {}))
-    for name in classes:
-        if name in (ALL, summary.verdict_class):
-            continue
+    classes = dict.fromkeys(name for metric in JUDGED for name in summary.metrics.get(metric, {}))
+    others = [name for name in classes if name not in (ALL, summary.verdict_class)]
+    if summary.verdict_class == ALL and len(others) == 1:
+        return  # the same once more
+    for name in others:
         by_verdict: dict[Verdict, list[str]] = {}
-        for metric in _VERDICT_METRICS:
+        for metric in JUDGED:
             if (value := summary.metrics.get(metric, {}).get(name)) is not None:
                 count = f" ({value.count})" if value.verdict is Verdict.TOO_FEW else f" {value.tail_ratio:.1f}x"
                 by_verdict.setdefault(value.verdict, []).append(f"{metric}{count}")
-        words = [f"{verdict} {', '.join(by_verdict[verdict])}" for verdict in Verdict if verdict in by_verdict]
+        words = [f"{verdict} {', '.join(by_verdict[verdict])}" for verdict in _BY_WEIGHT if verdict in by_verdict]
         style = "bold red" if Verdict.FLAGGED in by_verdict else "bold"
         yield _line("CLASS", style, f"{one_line(name)}: {'; '.join(words)}")
 
 
+_BY_WEIGHT = (Verdict.FLAGGED, Verdict.BORDERLINE, Verdict.OK, Verdict.TOO_FEW)
 _OF_METRIC = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
 """By metric, the waits whose causes are looked for."""
 _MOST_STALLS = 3

@@ -44,7 +44,7 @@ def _check(url: str, option: str) -> None:
 
 def hide_credentials(url: str) -> str:
     """The URL without user, password and query: fit for people and for files."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+    return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]
 
 
 def is_this_machine(url: str) -> bool:

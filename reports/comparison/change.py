@@ -16,7 +16,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..bootstrap import Distribution, Interval, Resample
@@ -31,15 +31,18 @@ _SAMPLES_OF_A_STRETCH = 100
 """So that its p99 is more than its worst request."""
 _LEAST_SAMPLES = 10
 """Of a stretch; one with fewer is left out."""
-LEAST_USED = 5
+_LEAST_USED = 5
 """Stretches; fewer cannot show how much a run varies."""
 _MOST_MEMORY = 0.8
+_FARTHEST = 30.0
+"""Of logarithms: a factor of ten billions either way is as much as to say that nothing is known."""
 _BY_CHANCE = 0.95
 """Rounds that differ by more than they do this often, differ by more than chance."""
 _CAUTION = 0.8
 """A noise that is itself an estimate is taken to be as large as it is, at most, this often."""
 
 OfResample = Callable[[Resample], float]
+Rates = Sequence[Sequence[float]]
 Rounds = Sequence[TimeBlocks]
 """The values of a metric in each round of a target."""
 _Stretch = Sequence[Counter[int]]
@@ -67,7 +70,7 @@ class Change:
 
     def interval(self, confidence: float) -> Interval:
         """Where the true quotient lies at this confidence (0 to 1)."""
-        reach = two_sided_quantile(confidence, self.degrees) * self.error + _BUCKET
+        reach = min(two_sided_quantile(confidence, self.degrees) * self.error + _BUCKET, _FARTHEST)
         return Interval(math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach))
 
     def size_factor(self, ratio: float, confidence: float, power: float) -> float:
@@ -96,13 +99,41 @@ def changes(first: Rounds, other: Rounds, wanted: Sequence[OfResample], *, is_pa
     else:
         block_s = max(one.block_s for one in (*first, *other))
         logs = [_round_logs([_own_blocks(one, block_s) for one in rounds], wanted) for rounds in (first, other)]
-    if min(sum(map(len, by_round)) for by_round in logs) < LEAST_USED:
+    if min(sum(map(len, by_round)) for by_round in logs) < _LEAST_USED:
         return [None] * len(wanted)
     means = [
         [_mean([[values[place] for values in one] for one in by_round if one]) for by_round in logs]
         for place in range(len(wanted))
     ]
     return [one[0] if is_paired else _difference(*one) for one in means]
+
+
+def rate_change(first: Rates, other: Rates, *, is_paired: bool) -> Change | None:
+    """The change of a rate, from what it was in equal stretches of time; None where there are too few of them.
+
+    A stretch in which nothing ended is a stretch: rates have no logarithms, so relative differences are averaged.
+
+    Args:
+        first: Of one target, by round and stretch.
+        other: Of the other.
+        is_paired: Whether both got the same traffic.
+    """
+    means = [statistics.fmean(rate for rates in one for rate in rates) if any(one) else 0.0 for one in (first, other)]
+    if min(sum(map(len, one)) for one in (first, other)) < _LEAST_USED or not all(means):
+        return None
+    relative = [
+        [[rate / mean for rate in rates] for rates in one] for one, mean in zip((first, other), means, strict=True)
+    ]
+    if is_paired and [*map(len, first)] == [*map(len, other)]:
+        change = _mean(
+            [
+                [after - before for before, after in zip(one, two, strict=True)]
+                for one, two in zip(*relative, strict=True)
+            ]
+        )
+    else:
+        change = _difference(*(_mean(one) for one in relative))
+    return replace(change, log_ratio=math.log(means[1] / means[0]))
 
 
 def _difference(first: Change, other: Change) -> Change:

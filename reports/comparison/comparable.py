@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ...engine.errors import ConfigurationError
+from ..measurement import Measurement
 from ..run_config import RunConfig
 
 _DRIFT_H = 1.0
@@ -16,6 +17,13 @@ _MACHINE = ("cpu", "cpu_count", "platform")
 def is_same_traffic(first: RunConfig, other: RunConfig) -> bool:
     """Whether both got the same requests at the same times, as far as the servers let them."""
     return bool(first.traffic) and first.traffic == other.traffic
+
+
+def is_paired(first: Measurement, other: Measurement) -> bool:
+    """Whether they got the same traffic round by round."""
+    return len(first.rounds) == len(other.rounds) and all(
+        is_same_traffic(one.config, two.config) for one, two in zip(first.rounds, other.rounds, strict=True)
+    )
 
 
 def refuse_incomparable(configs: Sequence[RunConfig], names: Sequence[str]) -> None:

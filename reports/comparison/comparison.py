@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ..bootstrap import CONFIDENCE, Resample
+from ..bootstrap import CONFIDENCE
 from ..measurement import Measurement
 from ..recorder import JUDGED
-from ..summary import doubt_of_metric, doubts
-from .change import changes
-from .comparable import comparison_notes, is_same_traffic
+from ..summary import doubt_of_metric, doubts, share_failed
+from .change import changes, rate_change
+from .comparable import comparison_notes, is_paired
 from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference
 from .sentence import in_words
 
@@ -98,8 +98,8 @@ def _target(
 ) -> ComparedTarget:
     first_name, first = base
     pair = (first, other)
-    is_paired = _is_paired(first, other)
-    is_trusted = not any(doubts(one.summary) for one in pair)
+    has_same_traffic = is_paired(first, other)
+    is_trusted = not any(doubts(summary) for one in pair for summary in (one.summary, *one.round_summaries))
     traffic_class = first.summary.verdict_class
     found: list[Difference] = []
     for metric in JUDGED:
@@ -110,7 +110,7 @@ def _target(
             first.time_blocks(metric, traffic_class),
             other.time_blocks(metric, traffic_class),
             [compared.of_resample for compared in COMPARED],
-            is_paired=is_paired,
+            is_paired=has_same_traffic,
         )
         is_fit = is_trusted and not any(doubt_of_metric(one.summary, metric, traffic_class) for one in pair)
         for compared, change in zip(COMPARED, of_metric, strict=True):
@@ -122,7 +122,7 @@ def _target(
                 factor = change.size_factor(1 + effect, confidence, POWER)
                 difference.needed_requests = math.ceil(num_requests * factor)
             found.append(difference)
-    (of_rate,) = changes(first.finished_blocks(), other.finished_blocks(), [Resample.sum_rate], is_paired=is_paired)
+    of_rate = rate_change(first.rates(of_tokens=True), other.rates(of_tokens=True), is_paired=has_same_traffic)
     summaries = first.summary, other.summary
     found.append(throughput_difference(summaries, of_rate, confidence, floor, is_trusted=is_trusted))
     num_requests = max(min(one.summary.requests for one in pair), 1)
@@ -137,7 +137,7 @@ def _target(
         name=name,
         differences=found,
         verdict=in_words(name, first_name, found),
-        notes=_notes(first, other, is_paired=is_paired),
+        notes=_notes(first, other, is_paired=has_same_traffic),
         recommended_requests=requests,
         recommended_rounds={
             metric: math.ceil(len(first.rounds) * needed / num_requests) for metric, needed in requests.items()
@@ -145,15 +145,13 @@ def _target(
     )
 
 
-def _is_paired(first: Measurement, other: Measurement) -> bool:
-    return len(first.rounds) == len(other.rounds) and all(
-        is_same_traffic(one.config, two.config) for one, two in zip(first.rounds, other.rounds, strict=True)
-    )
-
-
 def _notes(first: Measurement, other: Measurement, *, is_paired: bool) -> list[str]:
     notes = comparison_notes(first.config, other.config, is_paired=is_paired)
-    shares = [sum(one.summary.errors.values()) / max(one.summary.requests, 1) for one in (first, other)]
+    for one, which in ((first, "the first"), (other, "this one")):
+        for number, summary in enumerate(one.round_summaries, 1):
+            if len(one.rounds) > 1 and (problems := doubts(summary)):
+                notes.append(f"round {number} of {which} is not to be trusted: {problems[0]}")
+    shares = [share_failed(one.summary) for one in (first, other)]
     if abs(shares[0] - shares[1]) > _ERRORS_APART:
         notes.append(
             f"{shares[0]:.1%} of the first's requests failed and {shares[1]:.1%} of the other's: what failed is in no "

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..milliseconds import milliseconds
+from ..plain_text import one_line
 from ..recorder import JUDGED
 from ..summary import Summary, doubts_with
 from ..verdict_lines import SIMULATED
@@ -40,7 +41,7 @@ RUN_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 def print_comparison(console: Console, comparison: Comparison, summaries: Mapping[str, Summary]) -> None:
     """Print it. `summaries`: of all its targets, by name, the first of them first."""
     first = summaries[comparison.first]
-    if first.simulated:
+    if any(summary.simulated for summary in summaries.values()):
         console.print(SIMULATED)
     for line in warning_lines(comparison, summaries):
         console.print(line)
@@ -48,9 +49,10 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
         console.print(Text("VERDICT", style="bold cyan") + Text(f": {target.verdict}", style="default"))
     console.print()
     rounds = f", {comparison.rounds} rounds in turns" if comparison.rounds > 1 else ""
-    console.print(f"{first.workload}, class {comparison.traffic_class}, {first.model}, seed {first.seed}{rounds}")
+    about = f"{first.workload}, class {comparison.traffic_class}, {first.model}, seed {first.seed}"
+    console.print(one_line(about) + rounds)
     for name, summary in summaries.items():
-        console.print(f"{name}: {summary.target}")
+        console.print(one_line(f"{name}: {summary.target}"))
     console.print()
     console.print(_table(comparison, summaries))
     console.print()
@@ -61,7 +63,7 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
 def warning_lines(comparison: Comparison, summaries: Mapping[str, Summary]) -> Iterator[Text]:
     """What must be known before anything else: what failed, what did not finish, what is not to be trusted."""
     for name, why in comparison.failed.items():
-        yield Text(f"FAILED: {name}: {why}", style="bold red")
+        yield Text(f"FAILED: {name}: {one_line(why)}", style="bold red")
     for name, summary in summaries.items():
         if not summary.is_complete:
             yield Text(f"INTERRUPTED: {name} did not finish", style="bold yellow")
@@ -133,7 +135,7 @@ def footnotes(comparison: Comparison, summaries: Mapping[str, Summary]) -> Itera
         yield from _recommendation(comparison, target)
     for name, summary in summaries.items():
         for warning in summary.warnings:
-            yield f"note: {name}: {warning}"
+            yield f"note: {name}: {one_line(warning)}"
 
 
 def _recommendation(comparison: Comparison, target: ComparedTarget) -> Iterator[str]:

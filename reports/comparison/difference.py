@@ -136,7 +136,7 @@ def _judged(
     is_more = interval.low > 1 and change.ratio >= 1 + least
     if not is_trusted:
         verdict = Verdict.UNTRUSTED
-    elif is_less or is_more:
+    elif (is_less or is_more) and not _contradicts(difference, is_more=is_more):
         verdict = Verdict.BETTER if is_less == is_less_better else Verdict.WORSE
     else:
         is_small = interval.low > 1 / (1 + least) and interval.high < 1 + least
@@ -144,8 +144,22 @@ def _judged(
     return msgspec.structs.replace(
         difference,
         verdict=verdict,
-        change=round(change.ratio, 4),
-        low=round(interval.low, 4),
-        high=round(interval.high, 4),
+        change=_significant(change.ratio),
+        low=_significant(interval.low),
+        high=_significant(interval.high),
         is_restless=change.is_restless,
     )
+
+
+def _significant(value: float) -> float:
+    """To five digits, and never to nothing: what is divided by it must not be 0."""
+    return float(f"{value:.5g}")
+
+
+def _contradicts(difference: Difference, *, is_more: bool) -> bool:
+    """Whether the whole runs say the opposite of a tail ratio's change.
+
+    They may: where everybody waits for long and then nobody does, each stretch is even and the whole is not. A time is
+    the same either way, but for noise.
+    """
+    return difference.statistic == RATIO and (difference.other > difference.first) != is_more

@@ -19,7 +19,7 @@ def render_comparison_markdown(
     """The verdicts, the rules, and every difference with its interval. `judgements`: by target."""
     first = summaries[comparison.first]
     lines = [f"## abatch compare: {escaped(first.workload)}", ""]
-    if first.simulated:
+    if any(summary.simulated for summary in summaries.values()):
         lines += ["**SIMULATED**: no real device ran; these are a model's numbers", ""]
     lines += [f"- {escaped(line.plain)}" for line in warning_lines(comparison, summaries)]
     lines += [f"- **{escaped(target.name)}**: {escaped(target.verdict)}" for target in comparison.targets]

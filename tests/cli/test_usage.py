@@ -101,6 +101,13 @@ from support.cli import abatch
         (["compare", "no-such-run", "other"], "there is no folder"),
         (["compare", "."], "not a run folder"),
         (["compare", "a", "b", "--workload", "mixed"], "--workload is for what is measured now"),
+        (["compare", "a", "b", "--rounds", "2"], "--rounds is for what is measured now"),
+        (["compare", "-o", "/dev/null"], "is a file"),
+        (
+            ["compare", "--url", "http://127.0.0.1:1", "--batching", "async", "--device", "simulated:h100"],
+            "do not compare",
+        ),
+        (["bench", "--baseline", "~nobody-of-that-name/run"], "--baseline ~nobody-of-that-name/run"),
         (["gate", "/no/such/run"], "no folder"),
         (["gate", "."], "not a run folder"),
         (["bench", "--require", "ttft.p99 <= baseline"], "needs a --baseline"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,38 @@ def test_saved_runs_of_another_day_are_compared_with_a_warning(tmp_path: Path) -
     assert result.stdout.startswith("run,"), "what machines read is alone on stdout"
     assert "after is worse than before: " in result.stderr
     assert "did not get the same traffic" in result.stderr
+
+
+def test_a_saved_comparison_keeps_its_order_and_leaves_out_what_is_not_whole(
+    modes: tuple[str, Path], tmp_path: Path
+) -> None:
+    """`async` comes before `window` in the alphabet, and began in the same second."""
+    _, folder = modes
+    copied = tmp_path / "copied"
+    shutil.copytree(folder, copied)
+    (copied / "async" / "round-2" / "summary.json").unlink()
+    result = abatch("compare", copied)
+    assert result.returncode == 0, result.stderr
+    assert "better than window" in result.stdout
+    assert "note: round-2 left out" in result.stderr
+    (copied / "comparison.json").unlink()
+    shutil.rmtree(copied / "continuous")
+    assert abatch("compare", copied).returncode == 0
+
+
+def test_credentials_of_a_url_are_in_no_message_and_no_file(tmp_path: Path) -> None:
+    result = abatch("compare", "--url", "http://u:s3cret@127.0.0.1:9/a", "--url", "http://u:s3cret@127.0.0.1:9/b")
+    assert result.returncode == 2
+    assert "s3cret" not in result.stderr
+    with null_server("--ttft", "5", log=tmp_path / "a.log") as one:
+        urls = [f"http://u:s3@cret@{one.url.removeprefix('http://')}" for _ in range(2)]
+        result = abatch(
+            *("compare", "--url", f"a={urls[0]}", "--url", f"b={urls[1]}", *_SHORT, "-r", "30", "-d", "2"),
+            *("--rounds", "1", "-o", tmp_path / "runs", "--html", tmp_path / "page.html"),
+        )
+    assert result.returncode == 0, result.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "a.log"]
+    assert len(written) > 6
+    for path in written:
+        assert b"cret" not in path.read_bytes().replace(b"secret", b""), path
+    assert "cret@" not in result.stdout + result.stderr

@@ -1,4 +1,4 @@
-"""Two runs of the same server are the same, and one that is a tenth slower is slower: fifty times each, in simulation."""
+"""Two runs of one server are the same, and one that is a tenth slower is slower: fifty times each, in simulation."""
 
 from __future__ import annotations
 

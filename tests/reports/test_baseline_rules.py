@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from abatch.reports.gates import Judgement, Outcome, judge
+from abatch.reports.goodput import GoodputSummary
 from abatch.reports.measurement import Measurement
 from abatch.reports.rule_parser import parse_rule
+from abatch.reports.summary import Summary
+from abatch.workloads.result import Result
 from support.measured import measurement, noisy, write_run
 from support.results import make_result
 
@@ -141,3 +145,63 @@ def test_what_was_offered_is_what_should_be_achieved(runs: dict[str, Measurement
     assert judged("achieved_rate >= 99.9% of offered_rate", runs["failing"], None).outcome is Outcome.FAIL
     reason = judged("achieved_rate >= 95% of offered", runs["base"], None).reason
     assert "of the 20 offered" in reason
+
+
+def outage(seed: int, from_s: float, **fields: Any) -> list[Result]:
+    """A server that answers nothing from some moment on: an error for each request."""
+    return [
+        msgspec.structs.replace(result, error="http_500", first_s=None, gaps_us=[], end_s=result.due_s + 0.01)
+        if result.due_s >= from_s
+        else result
+        for result in noisy(seed, **fields)
+    ]
+
+
+@pytest.mark.parametrize("is_same", [False, True])
+def test_time_in_which_nothing_ends_is_no_throughput(tmp_path: Path, is_same: bool) -> None:
+    """It broke down half way: half of the throughput, whether or not the traffic was the same."""
+    base = measurement(tmp_path / "base", noisy(1), traffic=SAME)
+    broken = measurement(tmp_path / "broken", outage(1, 30.0), traffic=SAME if is_same else {"seed": 2})
+    for rule in ("achieved_rate >= 80% of baseline", "output_tokens_per_s >= baseline - 20%"):
+        judgement = judged(rule, broken, base)
+        assert judgement.outcome is not Outcome.PASS, judgement.reason
+        assert "-50" in judgement.reason or "-49" in judgement.reason
+    assert judged("achieved_rate >= 95% of baseline", base, base).outcome is Outcome.PASS
+
+
+def test_requests_that_never_ended_may_have_failed(runs: dict[str, Measurement]) -> None:
+    with changed(runs["again"], censored=600) as run:
+        assert judged("errors <= baseline + 1%", run, runs["base"]).outcome is Outcome.INCONCLUSIVE
+        assert judged("errors < 1%", run, None).outcome is Outcome.INCONCLUSIVE
+    with changed(runs["again"], late_arrivals=1200) as run:
+        assert judged("goodput >= baseline - 5%", run, runs["base"]).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_lower_bound_fails_an_upper_one_and_passes_a_lower_one(runs: dict[str, Measurement]) -> None:
+    with changed(runs["again"], censored=40) as run:
+        assert judged("ttft.p99 >= 10s", run, None).outcome is Outcome.INCONCLUSIVE, "it may be more than was seen"
+        assert judged("ttft.p99 >= 10ms", run, None).outcome is Outcome.PASS
+        assert judged("ttft.p99 < 10s", run, None).outcome is Outcome.INCONCLUSIVE
+        assert judged("ttft.p99 < 10ms", run, None).outcome is Outcome.FAIL
+
+
+def test_shares_are_judged_by_their_interval() -> None:
+    few = Summary(requests=20, succeeded=20, goodput=GoodputSummary(objectives={}, share=1.0, rate=1.0, by_class={}))
+    assert judged("goodput >= 95%", Measurement((), few), None).outcome is Outcome.INCONCLUSIVE
+    assert judged("goodput >= 80%", Measurement((), few), None).outcome is Outcome.PASS
+
+
+def test_all_at_once_is_too_little_time_to_tell(tmp_path: Path) -> None:
+    burst = [make_result(10.0 + index / 100, session_id=str(index)) for index in range(400)]
+    run = measurement(tmp_path / "burst", burst)
+    for rule in ("ttft.p99 <= 200ms", "ttft.p95 <= 50ms"):
+        judgement = judged(rule, run, None)
+        assert judgement.outcome is Outcome.INCONCLUSIVE
+        assert "nobody can say how far that may be off" in judgement.reason
+    assert judged("ttft.max <= 200ms", run, None).outcome is Outcome.PASS, "of this run, that is what it was"
+
+
+def test_other_traffic_and_a_model_of_a_device_are_no_baseline(tmp_path: Path, runs: dict[str, Measurement]) -> None:
+    for name, labels in (("other", {"workload": "hol-probe"}), ("model", {"simulated": True})):
+        run = measurement(tmp_path / name, noisy(1), **labels)
+        assert judged("ttft.p50 <= baseline + 900%", run, runs["base"]).outcome is Outcome.INCONCLUSIVE

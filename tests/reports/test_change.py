@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from abatch.reports.bootstrap import p50_ms, p99_ms, tail_ratio
-from abatch.reports.comparison.change import Change, changes
+from abatch.reports.comparison.change import Change, changes, rate_change
 from abatch.reports.students_t import chi_square_quantile, two_sided_quantile
 from abatch.reports.time_blocks import TimeBlocks, side_by_side
 
@@ -159,3 +159,25 @@ def test_student_s_quantiles_are_those_of_the_tables(confidence: float, degrees:
 @pytest.mark.parametrize(("share", "degrees", "expected"), [(0.95, 3, 7.8147), (0.2, 15, 10.307), (0.95, 63, 82.529)])
 def test_chi_square_quantiles_are_those_of_the_tables(share: float, degrees: float, expected: float) -> None:
     assert chi_square_quantile(share, degrees) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_is_hardly_known_is_a_wide_interval_and_no_overflow() -> None:
+    """Two rounds that contradict each other: one degree of freedom, a quantile in the hundreds."""
+    wild = Change(math.log(30), error=4.0, degrees=1, is_restless=True).interval(1 - 0.05 / 64)
+    assert 0 < wild.low < 1e-9
+    assert 1e9 < wild.high < math.inf
+
+
+def test_rates_are_compared_with_the_time_in_which_nothing_ended() -> None:
+    steady = [[10.0] * 16]
+    stopped = [[20.0] * 8 + [0.0] * 8]
+    for is_paired in (True, False):
+        change = rate_change(steady, stopped, is_paired=is_paired)
+        assert change is not None
+        assert change.ratio == pytest.approx(1.0)
+        assert change.interval(0.95).low < 0.7, "half of the time it was down"
+    half = rate_change(steady, [[5.0] * 16], is_paired=True)
+    assert half is not None
+    assert half.interval(0.95).high < 0.51
+    assert rate_change(steady, [[0.0] * 16], is_paired=True) is None
+    assert rate_change([[10.0] * 3], [[10.0] * 3], is_paired=True) is None

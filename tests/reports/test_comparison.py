@@ -212,3 +212,31 @@ def test_rounds_are_pooled_exactly(tmp_path: Path) -> None:
     assert pooled.summary.engine is not None
     assert pooled.summary.engine.num_steps == 200
     assert pooled.summary.engine.device_idle == pytest.approx(0.1)
+
+
+def test_a_tail_ratio_that_the_whole_runs_contradict_is_not_told(tmp_path: Path) -> None:
+    """One server is slow for long stretches and even in each; the other is always as uneven within them."""
+    slow_at_times = [
+        make_result(
+            (500.0 if int(index / 100) % 2 else 5.0) * (1 + 0.01 * (index % 7)), due_s=index / 20, session_id=str(index)
+        )
+        for index in range(1200)
+    ]
+    uneven = [
+        make_result(10.0 if index % 10 else 60.0, due_s=index / 20, session_id=str(index)) for index in range(1200)
+    ]
+    runs = {name: measurement(tmp_path / name, of) for name, of in (("waves", slow_at_times), ("uneven", uneven))}
+    found = next(one for one in compare(runs).targets[0].differences if one.name == "ttft p99/p50")
+    assert found.other < found.first
+    assert found.change is not None
+    assert found.change > 2
+    assert found.verdict is Verdict.UNCLEAR
+
+
+def test_rounds_that_contradict_each_other_are_no_traceback(tmp_path: Path) -> None:
+    first = measurement(tmp_path / "first", noisy(1), noisy(2))
+    other = measurement(tmp_path / "other", noisy(1), noisy(2, factor=30.0))
+    runs = {"first": first, "other": other}
+    text = shown(runs)
+    assert "No difference shown between other and first" in " ".join(text.split())
+    assert "the rounds differ by more than chance" in " ".join(text.split())

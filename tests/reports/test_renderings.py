@@ -159,10 +159,10 @@ def _judged(run: ShownRun) -> ShownRun:
 def test_junit_counts_what_failed_and_what_could_not_be_judged(fixed: ShownRun) -> None:
     root = ElementTree.fromstring(render_junit([fixed, _judged(fixed)]))
     assert [(suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in root] == [
-        ("4", "0", "1"),
+        ("4", "0", "2"),
         ("4", "1", "1"),
     ]
-    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("8", "1", "2")
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("8", "1", "3")
     first = root[0]
     assert first.get("timestamp") == "2026-11-25T12:00:00"
     assert sum(float(case.get("time", "")) for case in first.iter("testcase")) == float(first.get("time", "")) == 55.0

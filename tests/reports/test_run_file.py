@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -178,3 +179,26 @@ def test_the_reading_library_itself_reads_our_logs(tmp_path: Path) -> None:
     reader.close()
     assert counts["ttft.all"] == 50
     assert counts["ttft.agent"] == 10
+
+
+@pytest.mark.parametrize("damage", [b"Tag=ttft.all,0.000,1.000,5.000,HISTFAAAA!!", b"\xff\xfe", b"a,b,c\n"])
+def test_a_damaged_histogram_log_is_one_line(tmp_path: Path, damage: bytes) -> None:
+    write_run(tmp_path / "run")
+    path = tmp_path / "run" / "histograms.hlog"
+    path.write_bytes(path.read_bytes() + damage)
+    with contextlib.suppress(ConfigurationError):
+        RunReader(tmp_path / "run").histograms()
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:4], lines[4][:-20] + b"%%%" + lines[4][-10:]]))
+    with pytest.raises(ConfigurationError, match=r"histograms\.hlog is damaged"):
+        RunReader(tmp_path / "run").histograms()
+
+
+def test_a_folder_without_results_is_known_for_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    reader = RunReader(tmp_path / "run")
+    assert reader.has_results
+    assert reader.is_complete
+    (tmp_path / "run" / "results.jsonl").unlink()
+    assert not reader.has_results
+    assert reader.summary().requests == 50
