@@ -169,7 +169,8 @@ def compare(
         options = {**traffic, **engine, "model": model, "real_time": real_time}
         folder, came = _measure(sources, traffic, options, rounds, output, progress)
         measurements = came.measurements()
-    progress.say("comparing")
+    if len(measurements) > 1:
+        progress.say("comparing")
     raise typer.Exit(_conclude(measurements, came, folder, rules, limits, effect, rendering))
 
 
@@ -226,8 +227,8 @@ def _conclude(
     if len(measurements) < 2:
         for name, why in came.failed.items():
             console.print(f"FAILED: {name}: {why}")
-        if folder is not None:
-            console.print(f"nothing to compare; what was measured is in {folder}", soft_wrap=True)
+        kept = "" if folder is None or not folder.exists() else f"; what was measured is in {folder}"
+        console.print(f"nothing to compare{kept}", soft_wrap=True)
         return ExitCode.INTERRUPTED if came.is_interrupted else ExitCode.FAILED
     comparison = compare_measurements(measurements, floor=floor, effect=effect)
     comparison.failed = came.failed

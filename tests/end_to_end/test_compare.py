@@ -142,7 +142,9 @@ def test_nothing_is_left_where_nobody_answers(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert result.returncode == 1
-    assert "cannot reach http://127.0.0.1:10" in result.stderr
+    assert "FAILED: a: cannot reach http://127.0.0.1:9" in result.stdout
+    assert "nothing to compare" in result.stdout
+    assert "round 2" not in result.stderr, "one target alone is nothing to go on with"
     assert not [path for path in tmp_path.rglob("*") if path.name != "runs"]
 
 
