@@ -28,7 +28,10 @@ def comparison_sections(comparison: Comparison, summaries: Mapping[str, Summary]
         Section(f"Differences from {comparison.first}", [*texts, *footnotes(comparison, summaries)], header, table),
         Section(
             "Runs",
-            [f"{name}: {summary.target}" for name, summary in summaries.items()],
+            [
+                *(f"{name}: {summary.target}" for name, summary in summaries.items()),
+                *["The charts over time and of sessions are of each target's first round."] * (comparison.rounds > 1),
+            ],
             ["", *summaries],
             [[name, *values] for name, values in run_rows(summaries)],
         ),
