@@ -196,7 +196,7 @@ def bench(
     if sweep:
         if judging.rules or timeline is not None or has_renderings(rendering):
             raise ConfigurationError(
-                "--sweep has no use for rules, --timeline or reports: each point is a run of its own"
+                "--sweep has no use for --require, --timeline or reports: each point is a run of its own"
             )
         raise typer.Exit(sweep_rates(plan, traffic, sweep_share, max_rate, progress, console))
     try:

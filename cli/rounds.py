@@ -34,8 +34,10 @@ class Rounds:
     is_interrupted: bool = False
 
     def measurements(self) -> dict[str, Measurement]:
-        """By target, the rounds that all targets have which did not fail."""
+        """By target, the rounds that all targets have which did not fail; with fewer than two, what there is of all."""
         standing = [name for name in self.runs if name not in self.failed]
+        if len(standing) < 2:
+            standing = [name for name, runs in self.runs.items() if runs]
         common = set.intersection(*(set(self.runs[name]) for name in standing)) if standing else set()
         if not common:
             return {}
