@@ -156,7 +156,9 @@ def _pooled_engine(parts: Sequence[EngineSummary]) -> EngineSummary | None:
         return parts[0] if parts else None
     num_steps = sum(part.num_steps for part in parts)
     busy_s = [part.num_steps * part.device_step_ms / 1e3 for part in parts]
-    idle_s = sum(busy * part.device_idle / (1 - part.device_idle) for busy, part in zip(busy_s, parts, strict=True))
+    idle_s = sum(
+        busy * part.device_idle / max(1 - part.device_idle, 1e-6) for busy, part in zip(busy_s, parts, strict=True)
+    )
     return msgspec.structs.replace(
         parts[0],
         num_steps=num_steps,
