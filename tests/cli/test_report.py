@@ -34,7 +34,7 @@ def test_a_single_run_is_shown_as_it_was(runs: Path) -> None:
     result = report("one", cwd=runs)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("BORDERLINE: ")
-    assert "PASS         errors < 2%" in result.stdout
+    assert "PASS         agent.ttft.p50 < 1s" in result.stdout
 
 
 def test_several_runs_have_names_that_tell_them_apart(runs: Path) -> None:
@@ -52,7 +52,7 @@ def test_every_rendering_is_written_and_said(runs: Path, tmp_path: Path) -> None
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-5:] == [f"{name} in {tmp_path / file}" for name, file in names.items()]
     assert (tmp_path / "r.md").read_text().startswith("## abatch: BORDERLINE")
-    assert ElementTree.fromstring((tmp_path / "r.xml").read_text()).get("errors") == "1"
+    assert ElementTree.fromstring((tmp_path / "r.xml").read_text()).get("errors") == "2"
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["seed"] == 0
     assert (tmp_path / "hgrm" / "ttft.chat.hgrm").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names.values()), "nothing half-written is left"
