@@ -14,7 +14,9 @@ from .reader import Reader, has_keys
 from .reading import Reading, Row
 from .trace_error import BadRow
 
-_Name = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]+\Z")]
+_Name = Annotated[str, msgspec.Meta(pattern=r"^\S+\Z")]
+_Class = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]+\Z")]
+"""A comma would end the tag of its histograms in their log."""
 _Positive = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
 _ZERO_S = 0.0
 """One object, for msgspec leaves out a number that is the default itself, not one that is equal to it."""
@@ -56,7 +58,7 @@ class _Prefix(msgspec.Struct):
 
 class _Session(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     session_id: _Name
-    traffic_class: _Name
+    traffic_class: _Class
     turns: Annotated[tuple[_Turn, ...], msgspec.Meta(min_length=1)]
     prefix: _Prefix | None = None
     start_s: Seconds | None = None

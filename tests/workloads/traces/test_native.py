@@ -65,7 +65,7 @@ def _sessions(children: st.SearchStrategy[tuple[Session, ...]]) -> st.SearchStra
     return st.builds(
         Session,
         _NAMES,
-        _NAMES,
+        _NAMES.filter(lambda name: "," not in name),
         st.lists(_turns(children), min_size=1, max_size=2).map(tuple),
         prefix=st.none() | st.builds(SharedPrefix, st.text(), _TOKENS),
         start_s=st.none() | _SECONDS,
@@ -114,6 +114,8 @@ def _row(**changes: Any) -> dict[str, Any]:
         (_row(prompt={"kind": "magic"}), r"turns\[0\].prompt.kind: Invalid value 'magic'"),
         (_row(children=[_row(output_tokens=0)]), r"turns\[0\].children\[0\].turns\[0\].output_tokens: Expected"),
         ({**_row(), "session_id": "a b"}, "session_id: Expected `str` matching regex"),
+        ({**_row(), "traffic_class": "a,b"}, "traffic_class: Expected `str` matching regex"),
+        ({**_row(), "traffic_class": "a\n"}, "traffic_class: Expected `str` matching regex"),
         ({**_row(), "turns": []}, "turns: Expected `array` of length >= 1"),
         ({**_row(), "start_s": -1}, "start_s: Expected `float` >= 0"),
     ],
