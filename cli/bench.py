@@ -18,8 +18,7 @@ from ..reports.run_file import RunReader
 from ..reports.shown_run import shown_target
 from ..reports.timeline import check_writable, write_timeline
 from ..workloads.exact_text import load_text_tokenizer
-from ..workloads.http_target import hide_credentials, normalise_url
-from ..workloads.server_url import normalise_metrics_url
+from ..workloads.server_url import hide_credentials, normalise_metrics_url, normalise_url
 from .exit_codes import ExitCode
 from .headers import parse_headers
 from .judging import RULE_OPTIONS, exit_code, make_judging
@@ -203,8 +202,9 @@ def bench(
         summary, folder = run(plan, progress)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    measurement = Measurement([RunReader(folder)], summary)
-    print_summary(console, summary, histograms=RunReader(folder).histograms())
+    reader = RunReader(folder)
+    measurement = Measurement([reader], summary)
+    print_summary(console, summary, histograms=measurement.histograms)
     console.print(f"saved in {folder}", soft_wrap=True)
     judgements = judging.judge(measurement)
     print_judgements(console, judgements)
@@ -212,7 +212,7 @@ def bench(
     for note in judging.notes(measurement.config):
         console.print(Text(f"note: {note}", style="yellow"))
     if timeline is not None:
-        write_timeline(RunReader(folder), timeline)
+        write_timeline(reader, timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)
     write_renderings(rendering, shown, console)
     tell_github(shown, os.environ, console)

@@ -17,7 +17,7 @@ from ..engine.errors import ConfigurationError
 from ..reports.atomic_file import write_atomically
 from ..reports.calibration_file import known_floor
 from ..reports.comparison.comparable import refuse_incomparable
-from ..reports.comparison.comparison import DEFAULT_EFFECT
+from ..reports.comparison.comparison import COMPARISON, DEFAULT_EFFECT
 from ..reports.comparison.comparison import compare as compare_measurements
 from ..reports.comparison.console import print_comparison
 from ..reports.comparison.difference import Floor
@@ -28,7 +28,7 @@ from ..reports.rule import Rule
 from ..reports.rule_parser import parse_rules
 from ..reports.run_file import default_folder
 from .compare_rendering import render_comparison
-from .compared_targets import COMPARISON, live_targets, refuse_live_options, saved_targets
+from .compared_targets import live_targets, refuse_live_options, saved_targets
 from .exit_codes import ExitCode
 from .headers import parse_headers
 from .judging import exit_code_of_rules

@@ -15,18 +15,17 @@ import msgspec
 from ..engine.config import BATCHING_MODES
 from ..engine.device_profile import is_simulated
 from ..engine.errors import ConfigurationError
-from ..reports.comparison.comparison import Comparison
+from ..reports.comparison.comparison import COMPARISON, Comparison
 from ..reports.measurement import Measurement
 from ..reports.result_log import UNREADABLE
 from ..reports.run_file import CONFIG, RunReader
 from ..workloads.exact_text import load_text_tokenizer
-from ..workloads.http_target import normalise_url
+from ..workloads.server_url import normalise_url
 from .options import engine_arguments
 from .own_engine import own_engine
 from .targets import RemoteServer, Source
 from .traffic import TRAFFIC_OPTIONS
 
-COMPARISON = "comparison.json"
 ROUND = "round-"
 _NAMED_URL = re.compile(r"([A-Za-z0-9][\w.-]{0,39})=(https?://.*)", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.-]+")

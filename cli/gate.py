@@ -13,7 +13,7 @@ from ..engine.errors import ConfigurationError
 from ..reports.console import print_judgements
 from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
-from ..reports.shown_run import shown_run
+from ..reports.shown_run import shown_target
 from .exit_codes import ExitCode
 from .judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
 from .options import with_options
@@ -51,7 +51,7 @@ def gate(
     print_judgements(console, judgements)
     for note in judging.notes(reader.config):
         console.print(Text(f"note: {note}", style="yellow"))
-    shown = [shown_run(reader, judgements=judgements)]
+    shown = [shown_target(run.resolve().name, measurement, judgements)]
     write_renderings(rendering, shown, console)
     tell_github(shown, os.environ, console)
     code = exit_code_of_rules(judgements)

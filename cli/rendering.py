@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..engine.errors import ConfigurationError
 from ..reports.atomic_file import write_atomically
+from ..reports.comparison.comparison import COMPARISON
 from ..reports.csv_table import render_csv
 from ..reports.github import github_annotations, has_step_summary, is_github, write_step_summary
 from ..reports.hgrm import safe_file_name, write_hgrm
@@ -27,7 +28,10 @@ from .options import Option
 _STDOUT = Path("-")
 _OWN_FILES = re.compile(
     "|".join(
-        [*map(re.escape, (CONFIG, HISTOGRAMS, SERVER, SERVER_LOG, STEPS, SUMMARY)), rf"{Path(RESULTS).stem}.*\.jsonl"]
+        [
+            *map(re.escape, (COMPARISON, CONFIG, HISTOGRAMS, SERVER, SERVER_LOG, STEPS, SUMMARY)),
+            rf"{Path(RESULTS).stem}.*\.jsonl",
+        ]
     )
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from ..engine.errors import ConfigurationError
 from ..reports.console import print_summary
 from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
-from ..reports.shown_run import ShownRun, shown_run
+from ..reports.shown_run import ShownRun, shown_target
 from ..reports.timeline import check_writable, write_timeline
 from .judging import judging_of
 from .options import with_options
@@ -55,9 +54,8 @@ def report(
 
 
 def _shown(reader: RunReader, name: str) -> ShownRun:
-    run = shown_run(reader, name)
-    judgements = judging_of(reader.config).judge(Measurement([reader], run.summary))
-    return replace(run, judgements=tuple(judgements))
+    measurement = Measurement([reader])
+    return shown_target(name, measurement, judging_of(reader.config).judge(measurement))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

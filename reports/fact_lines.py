@@ -93,6 +93,6 @@ def fact_lines(summary: Summary) -> Text:
         lines.append(f"{summary.abandoned_turns} further turns never became due: their sessions had failed")
     text = Text("\n".join(lines))
     for name, count in summary.errors.items():
-        example = one_line(summary.error_examples.get(name, ""))
-        text.append(f"\nerrors: {count} x {name}: {example}", style="bold red")
+        line = one_line(f"errors: {count} x {name}: {summary.error_examples.get(name, '')}")
+        text.append(f"\n{line}", style="bold red")
     return text

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from .bootstrap import CONFIDENCE, Interval, intervals
 from .comparison.change import Change, OfResample, changes, rate_change
-from .comparison.comparable import is_paired
+from .comparison.comparable import is_paired, why_incomparable
 from .measurement import Measurement
 from .proportion import difference_interval, needed_for_none, share_interval
 from .rule import RUN_VALUES, Kind, Rule
@@ -59,7 +59,7 @@ def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> 
             outcome, reason = _run_value(rule, run.summary) if rule.run_value else _latency(rule, run)
         elif baseline is None:
             raise _UndecidedError("there is no baseline to hold it against: give --baseline RUN")
-        elif (why_not := _not_comparable(run, baseline)) is not None:
+        elif (why_not := why_incomparable((baseline.summary, "the baseline"), (run.summary, "this run"))) is not None:
             raise _UndecidedError(why_not)
         elif rule.run_value:
             outcome, reason = _run_value_against(rule, rule.run_value, run, baseline)
@@ -77,15 +77,6 @@ def judge_all(rules: Iterable[Rule], run: Measurement, baseline: Measurement | N
         ConfigurationError: a run folder is damaged.
     """
     return [judge(rule, run, baseline) for rule in rules]
-
-
-def _not_comparable(run: Measurement, baseline: Measurement) -> str | None:
-    """Why a comparison would mean nothing; None if it means something."""
-    if run.summary.workload != baseline.summary.workload:
-        return f"the baseline is of workload {baseline.summary.workload!r}, this run of {run.summary.workload!r}"
-    if run.summary.simulated != baseline.summary.simulated:
-        return "one of the run and the baseline ran on a simulated device"
-    return None
 
 
 def _latency(rule: Rule, run: Measurement) -> tuple[Outcome, str]:

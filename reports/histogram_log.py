@@ -23,6 +23,11 @@ def tag(metric: str, traffic_class: str) -> str:
     return f"{metric}.{traffic_class}"
 
 
+def by_tag(recorder: Recorder) -> dict[str, HdrHistogram]:
+    """What was recorded, by tag, metrics in reporting order."""
+    return {tag(metric, traffic_class): histogram for metric, traffic_class, histogram in recorder.histograms()}
+
+
 def write_histograms(path: Path, recorder: Recorder, measured_s: float) -> None:
     """Save all histograms as one HdrHistogram log, tagged `metric.class`, values in microseconds.
 

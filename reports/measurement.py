@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from .client_summary import ClientSummary
+from .histogram_log import by_tag, tag
 from .recorder import JUDGED, METRICS, Recorder
 from .run_config import RunConfig
 from .run_file import RecordedPart, RunReader
@@ -65,13 +66,10 @@ class Measurement:
 
     def rates(self, *, of_tokens: bool) -> list[list[float]]:
         """Requests or output tokens that ended, per second, in equal stretches of each round's measured part."""
-        found = []
-        for reader, part in zip(self.rounds, self._judged_parts, strict=True):
-            start_s = (
-                reader.config.warmup_s if part.steady is None or not reader.config.steady_state else part.steady.from_s
-            )
-            found.append(_rates(part.recorder.finished, start_s, part.measured_s, of_tokens=of_tokens))
-        return found
+        return [
+            _rates(part.recorder.finished, part.start_s, part.measured_s, of_tokens=of_tokens)
+            for part in self._judged_parts
+        ]
 
     def histogram(self, metric: str, traffic_class: str) -> HdrHistogram | None:
         """The values of a metric in all rounds, in microseconds; None if there are none.
@@ -79,14 +77,14 @@ class Measurement:
         Raises:
             ConfigurationError: a run is damaged.
         """
-        return self.histograms().get((metric, traffic_class)) if self.rounds else None
+        return self.histograms.get(tag(metric, traffic_class)) if self.rounds else None
 
-    def histograms(self) -> dict[tuple[str, str], HdrHistogram]:
-        """All of them, by metric and class, metrics in reporting order."""
+    @cached_property
+    def histograms(self) -> Mapping[str, HdrHistogram]:
+        """All of them, by tag `metric.class`, metrics in reporting order."""
         if len(self.rounds) == 1:
-            return {_key(name): histogram for name, histogram in self.rounds[0].histograms().items()}
-        found = self._pooled_recorder.histograms()
-        return {(metric, traffic_class): histogram for metric, traffic_class, histogram in found}
+            return self.rounds[0].histograms()
+        return by_tag(self._pooled_recorder)
 
     @cached_property
     def _judged_parts(self) -> list[RecordedPart]:
@@ -98,8 +96,6 @@ class Measurement:
 
     @cached_property
     def _pooled_recorder(self) -> Recorder:
-        if len(self.rounds) == 1:
-            return self._judged_parts[0].recorder
         pooled = self.rounds[0].config.new_recorder()
         for part in self._judged_parts:
             pooled.merge(part.recorder)
@@ -119,11 +115,6 @@ class Measurement:
         pooled.client = _worst_client(clients) if len(clients) == len(saved) else None
         pooled.engine = _pooled_engine([summary.engine for summary in saved if summary.engine is not None])
         return pooled
-
-
-def _key(name: str) -> tuple[str, str]:
-    metric, _, traffic_class = name.partition(".")
-    return metric, traffic_class
 
 
 def _worst_client(parts: Sequence[ClientSummary]) -> ClientSummary:

@@ -12,12 +12,13 @@ import msgspec
 from ..engine.errors import ConfigurationError
 from ..engine.step_log import StepRecord
 from ..workloads.result import Result
+from ..workloads.server_metrics import ServerSample
 
 RESULTS = "results.jsonl"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding a damaged file raises."""
 
-_Line = TypeVar("_Line", Result, StepRecord)
+_Line = TypeVar("_Line", Result, StepRecord, ServerSample)
 
 
 def shard(worker: int) -> str:

@@ -31,7 +31,7 @@ from .atomic_file import write_atomically
 from .attribution.attribution import attribute
 from .client_floor import ClientFloor
 from .client_summary import summarise_client
-from .histogram_log import read_histograms, tag, write_histograms
+from .histogram_log import by_tag, read_histograms, write_histograms
 from .in_flight import SteadyState
 from .recorder import JUDGED, Recorder
 from .result_log import RESULTS, UNREADABLE, ResultLog, has_results, read_lines, read_results, shard
@@ -136,7 +136,7 @@ class RunWriter:
         summary.abandoned_turns = abandoned_turns
         summary.engine = None if engine is None else summarise_engine(engine)
         summary.client = None if client is None else summarise_client(client, self._num_workers, floor)
-        _add_server_and_causes(RunReader(self.folder), summary)
+        _add_server_and_causes(RunReader(self.folder), part, summary)
         write_histograms(self.folder / HISTOGRAMS, part.recorder, part.measured_s)
         write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
         return summary
@@ -215,8 +215,7 @@ class RunReader:
         """
         if (self.folder / HISTOGRAMS).exists():
             return read_histograms(self.folder / HISTOGRAMS)
-        found = self.recorded().recorder.histograms()
-        return {tag(metric, traffic_class): histogram for metric, traffic_class, histogram in found}
+        return by_tag(self.recorded().recorder)
 
     def recorded(self, timed: Sequence[str] = JUDGED) -> RecordedPart:
         """Its results recorded again: the part that its summary is about. `timed`: metrics to be kept by time too."""
@@ -232,9 +231,10 @@ class RunReader:
         return recorded_part(self.config, recorder, measured_s, self.results, timed)
 
     def _summary_from_results(self) -> Summary:
-        summary = summarise(self.config, self.recorded())
+        part = self.recorded()
+        summary = summarise(self.config, part)
         summary.is_complete = False
-        _add_server_and_causes(self, summary)
+        _add_server_and_causes(self, part, summary)
         return summary
 
 
@@ -243,11 +243,12 @@ class RecordedPart:
     """What was recorded of a run: of the whole measured part, or of the steady part of it where that was asked for.
 
     Attributes:
-        measured_s: How long the part is.
+        start_s: When the part begins, in seconds since the run began; it is `measured_s` long.
         steady: The steady part of the run, asked for or not; None if it was too short to have one.
     """
 
     recorder: Recorder
+    start_s: float
     measured_s: float
     steady: SteadyState | None
 
@@ -270,12 +271,12 @@ def recorded_part(
     """
     steady = recorder.in_flight.steady_state(config.warmup_s + measured_s)
     if not config.steady_state or steady is None:
-        return RecordedPart(recorder, measured_s, steady)
+        return RecordedPart(recorder, config.warmup_s, measured_s, steady)
     recorder = config.new_recorder((steady.from_s, steady.to_s), timed)
     for result in results():
         is_outside = not steady.from_s <= result.due_s < steady.to_s
         recorder.add(msgspec.structs.replace(result, warmup=is_outside))
-    return RecordedPart(recorder, steady.to_s - steady.from_s, steady)
+    return RecordedPart(recorder, steady.from_s, steady.to_s - steady.from_s, steady)
 
 
 def summarise(config: RunConfig, part: RecordedPart) -> Summary:
@@ -290,11 +291,9 @@ def summarise(config: RunConfig, part: RecordedPart) -> Summary:
     return summary
 
 
-def _add_server_and_causes(run: RunReader, summary: Summary) -> None:
-    steady = summary.steady_state if run.config.steady_state else None
-    from_s = run.config.warmup_s if steady is None else steady.from_s
-    to_s = from_s + summary.measured_s
-    summary.server = summarise_server(run.server_samples(), from_s, to_s, summary.output_tokens_per_s)
+def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:
+    to_s = part.start_s + summary.measured_s
+    summary.server = summarise_server(run.server_samples(), part.start_s, to_s, summary.output_tokens_per_s)
     summary.attribution = attribute(
         run.results, summary, run.steps(), run.config.origin_s, samples=run.server_samples()
     )

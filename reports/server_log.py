@@ -41,4 +41,4 @@ def read_server_samples(folder: Path) -> Iterator[ServerSample]:
         ConfigurationError: any other line is damaged.
     """
     if (folder / SERVER).exists():
-        yield from read_lines(folder / SERVER, ServerSample)  # type: ignore[type-var]
+        yield from read_lines(folder / SERVER, ServerSample)

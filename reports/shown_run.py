@@ -11,10 +11,8 @@ from ..engine.step_log import StepRecord
 from ..workloads.result import Result
 from ..workloads.server_metrics import ServerSample
 from .gates import Judgement
-from .histogram_log import tag
 from .measurement import Measurement
 from .run_config import RunConfig
-from .run_file import RunReader
 from .summary import Summary
 
 
@@ -41,15 +39,6 @@ class ShownRun:
     judgements: tuple[Judgement, ...] = ()
 
 
-def shown_run(reader: RunReader, name: str = "", judgements: Iterable[Judgement] = ()) -> ShownRun:
-    """A saved run to be shown.
-
-    Raises:
-        ConfigurationError: it is damaged.
-    """
-    return shown_target(name or reader.folder.resolve().name, Measurement([reader]), judgements)
-
-
 def shown_target(name: str, measurement: Measurement, judgements: Iterable[Judgement] = ()) -> ShownRun:
     """A target to be shown, all rounds of it together.
 
@@ -61,7 +50,7 @@ def shown_target(name: str, measurement: Measurement, judgements: Iterable[Judge
         name=name,
         config=first.config,
         summary=measurement.summary,
-        histograms={tag(*key): histogram for key, histogram in measurement.histograms().items()},
+        histograms=measurement.histograms,
         results=first.results,
         steps=first.steps,
         server_samples=first.server_samples,

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
-
 from .fact_lines import fact_lines
 from .gates import Judgement, Outcome
 from .plain_text import one_line
@@ -54,8 +52,4 @@ def headline(lines: Iterable[VerdictLine], judgements: Iterable[Judgement] = ())
 
 def fact_words(summary: Summary) -> list[str]:
     """Rates, errors, how far the client can be trusted, and notes; a line each."""
-    lines = fact_lines(msgspec.structs.replace(summary, errors={})).plain.splitlines()
-    # Not the console's own lines about errors: a server's message may have line breaks.
-    for name, count in summary.errors.items():
-        lines.append(one_line(f"errors: {count} x {name}: {summary.error_examples.get(name, '')}"))
-    return [*lines, *(one_line(f"note: {warning}") for warning in summary.warnings)]
+    return [*fact_lines(summary).plain.splitlines(), *(one_line(f"note: {warning}") for warning in summary.warnings)]

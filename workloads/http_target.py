@@ -18,8 +18,7 @@ from ..engine.errors import AbatchError, ConfigurationError
 from ..engine.protocol import ChatMessage, ErrorBody, ModelList
 from .engine_metrics import EngineMetrics, read_engine_metrics
 from .prompts import PromptSizer
-from .server_url import hide_credentials as hide_credentials
-from .server_url import normalise_url as normalise_url
+from .server_url import hide_credentials, normalise_url
 from .server_watch import MetricsPage, ServerWatch
 from .target import Call, Reply
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from ...engine.errors import ConfigurationError
 from ..measurement import Measurement
 from ..run_config import RunConfig
+from ..summary import Summary
 
 _DRIFT_H = 1.0
 _SOFTWARE = ("abatch", "python", "torch", "transformers", "aiohttp")
@@ -29,13 +30,21 @@ def is_paired(first: Measurement, other: Measurement) -> bool:
 def refuse_incomparable(configs: Sequence[RunConfig], names: Sequence[str]) -> None:
     """Raise `ConfigurationError` where a comparison means nothing: other workloads, or a model against a device."""
     for config, name in zip(configs[1:], names[1:], strict=True):
-        if config.workload != configs[0].workload:
-            raise ConfigurationError(
-                f"{names[0]} is of workload {configs[0].workload!r}, {name} of {config.workload!r}: "
-                "only runs of the same workload can be compared"
-            )
-        if config.simulated != configs[0].simulated:
-            raise ConfigurationError(f"one of {names[0]} and {name} ran on a simulated device: that is no comparison")
+        if (why_not := why_incomparable((configs[0], names[0]), (config, name))) is not None:
+            raise ConfigurationError(why_not)
+
+
+def why_incomparable(first: tuple[RunConfig | Summary, str], other: tuple[RunConfig | Summary, str]) -> str | None:
+    """Why a comparison of two runs, each with what it is called, means nothing; None if it means something."""
+    (one, one_name), (two, two_name) = first, other
+    if one.workload != two.workload:
+        return (
+            f"{one_name} is of workload {one.workload!r}, {two_name} of {two.workload!r}: "
+            "only runs of the same workload can be compared"
+        )
+    if one.simulated != two.simulated:
+        return f"one of {one_name} and {two_name} ran on a simulated device: that is no comparison"
+    return None
 
 
 def comparison_notes(first: RunConfig, other: RunConfig, *, is_paired: bool) -> list[str]:

@@ -16,6 +16,7 @@ from .comparable import comparison_notes, is_paired
 from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference
 from .sentence import in_words
 
+COMPARISON = "comparison.json"
 DEFAULT_EFFECT = 0.1
 _ERRORS_APART = 0.01
 _PER_TARGET = len(JUDGED) * len(COMPARED) + 1

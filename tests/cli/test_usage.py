@@ -103,6 +103,7 @@ from support.cli import abatch
         (["compare", "a", "b", "--workload", "mixed"], "--workload is for what is measured now"),
         (["compare", "a", "b", "--rounds", "2"], "--rounds is for what is measured now"),
         (["compare", "-o", "/dev/null"], "is a file"),
+        (["compare", "-o", "out", "--json", "out/comparison.json"], "would overwrite a part of the run itself"),
         (
             ["compare", "--url", "http://127.0.0.1:1", "--batching", "async", "--device", "simulated:h100"],
             "do not compare",

@@ -197,22 +197,3 @@ def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_pa
     assert sum(summary["errors"].values()) > 0
     assert "the engine process ended" in stdout
     assert "Traceback" not in stderr
-
-
-def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_better(tmp_path: Path) -> None:
-    """Short requests beside a long prefill: in a static batch they wait for the whole batch before them."""
-    runs = {}
-    for batching in ("window", "async"):
-        run = tmp_path / batching
-        result = abatch(
-            *("bench", "--workload", "hol-probe", "--osl", "64", "--duration", "10", "--warmup", "2"),
-            *("--batching", batching, "--num-threads", "1", "--output", run),
-        )
-        assert result.returncode == 0, result.stderr
-        runs[batching] = summary_of(run)["metrics"]
-    assert [
-        metric
-        for metric, by_class in runs["window"].items()
-        if by_class.get("decode", {}).get("verdict") == "FLAGGED"
-        and by_class["decode"]["p99_ms"] > 2 * runs["async"][metric]["decode"]["p99_ms"]
-    ], runs

@@ -17,13 +17,14 @@ from abatch.reports.html.report_data import ReportData, report_data
 from abatch.reports.html.section import Section
 from abatch.reports.recorder import Recorder
 from abatch.reports.run_config import RunConfig
-from abatch.reports.shown_run import ShownRun, shown_run
+from abatch.reports.shown_run import ShownRun
 from abatch.reports.summary import fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.browser import CHROMIUM, Page, open_browser
 from support.fixed_run import FREEZE_AT_S, LENGTH_S, write_fixed_run
 from support.results import make_result
+from support.shown import shown_run
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; CI installs one")
 

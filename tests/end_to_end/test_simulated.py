@@ -37,6 +37,25 @@ def test_an_hour_in_virtual_time_says_what_it_is_and_is_the_same_each_time(tmp_p
     assert config["simulated"] is True
 
 
+def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_better(tmp_path: Path) -> None:
+    """Chats among agents: in a static batch they wait for the whole batch before them. No clock of this machine's."""
+    chats = {}
+    for batching in ("window", "async"):
+        run = tmp_path / batching
+        result = abatch(
+            *("bench", "--device", "simulated:h100", "--workload", "mixed", "--batching", batching),
+            *("--duration", "60", "--warmup", "5", "--output", run),
+        )
+        assert result.returncode == 0, result.stderr
+        metrics = json.loads((run / "summary.json").read_text())["metrics"]
+        chats[batching] = {name: by_class["chat"] for name, by_class in metrics.items() if "chat" in by_class}
+    window, asynchronous = chats["window"], chats["async"]
+    assert window["itl"]["verdict"] == "FLAGGED"
+    assert asynchronous["itl"]["verdict"] != "FLAGGED"
+    assert window["itl"]["p99_ms"] > 1.2 * asynchronous["itl"]["p99_ms"]
+    assert window["ttft"]["p99_ms"] > 10 * asynchronous["ttft"]["p99_ms"]
+
+
 def test_an_emulated_device_behind_http_with_step_log_and_timeline(tmp_path: Path) -> None:
     result = abatch(
         *("bench", "--device", "simulated:20ms", "--real-time", "--workload", "hol-probe", "-d", "6"),

@@ -27,12 +27,13 @@ from abatch.reports.html.time_bins import PresenceBins, ValueBins
 from abatch.reports.percentile import value_at
 from abatch.reports.recorder import Recorder, new_histogram
 from abatch.reports.run_config import RunConfig
-from abatch.reports.shown_run import ShownRun, shown_run
+from abatch.reports.shown_run import ShownRun
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.fixed_run import FREEZE_AT_S, FREEZE_FOR_S, write_fixed_run
 from support.results import make_result
+from support.shown import shown_run
 
 HOSTILE = "</script><img src=x onerror=\"alert('1')\"><!--\u2028&amp;"
 

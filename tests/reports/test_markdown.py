@@ -12,8 +12,9 @@ from abatch.reports.gates import Judgement, Outcome
 from abatch.reports.github import MOST_OF_A_KIND, MOST_SUMMARY_BYTES, github_annotations, is_github, write_step_summary
 from abatch.reports.github_text import code, escaped
 from abatch.reports.markdown import render_markdown
-from abatch.reports.shown_run import ShownRun, shown_run
+from abatch.reports.shown_run import ShownRun
 from support.fixed_run import write_fixed_run
+from support.shown import shown_run
 
 
 @pytest.fixture(scope="module")

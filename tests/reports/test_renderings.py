@@ -27,10 +27,11 @@ from abatch.reports.recorder import new_histogram
 from abatch.reports.rule_parser import parse_rules
 from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import RunReader, RunWriter
-from abatch.reports.shown_run import ShownRun, shown_run
+from abatch.reports.shown_run import ShownRun
 from rich.console import Console
 from support.fixed_run import write_fixed_run
 from support.results import make_result
+from support.shown import shown_run
 
 _GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = (

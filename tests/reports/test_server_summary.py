@@ -16,11 +16,11 @@ from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import RunReader, RunWriter
 from abatch.reports.server_facts import server_facts, stall_facts
 from abatch.reports.server_summary import ServerSummary, summarise_server
-from abatch.reports.shown_run import shown_run
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.server_metrics import ServerSample
 from rich.console import Console
 from support.results import make_result
+from support.shown import shown_run
 
 
 def said(at_s: float, running: int | None = 0, waiting: int | None = 0, **fields: object) -> ServerSample:

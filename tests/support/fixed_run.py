@@ -6,9 +6,8 @@ import itertools
 from pathlib import Path
 from random import Random
 
-from abatch.engine.step_log import StepLog, StepRecord
 from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import STEPS, RunReader, RunWriter
+from abatch.reports.run_file import RunReader, RunWriter
 from abatch.workloads.client_watch import ClientAudit, Lapse
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
@@ -48,18 +47,6 @@ def write_fixed_run(folder: Path, *, seed: int = 0, slower: float = 1.0, num_ses
     )
     writer.finish(LENGTH_S - 5, is_complete=True, client=audit)
     return RunReader(folder)
-
-
-def write_fixed_steps(folder: Path) -> None:
-    """A step log to go with it: a step of 20 ms after another, but for the freeze."""
-    log = StepLog(folder / STEPS)
-    at_s, number = 0.0, 0
-    while at_s < LENGTH_S:
-        length_s = FREEZE_FOR_S if at_s <= FREEZE_AT_S < at_s + 0.02 else 0.02
-        end_s = at_s + length_s
-        log.add(StepRecord(number, at_s, at_s, at_s, end_s, end_s, end_s, 8, 0, 8, 0, 0, 100))
-        at_s, number = end_s, number + 1
-    log.close()
 
 
 def fixed_results(seed: int, slower: float, num_sessions: int) -> list[Result]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -59,6 +59,3 @@ def measurement(folder: Path, *rounds: Iterable[Result], **labels: Any) -> Measu
     return Measurement(
         [write_run(folder / f"round-{number}", results, **labels) for number, results in enumerate(rounds, 1)]
     )
-
-
-Results = Callable[[int], list[Result]]

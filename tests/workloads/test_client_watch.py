@@ -9,6 +9,9 @@ import time
 import pytest
 from abatch.workloads.client_watch import ClientAudit, ClientWatch, Lapse, merge_audits
 
+_AT_THE_END = 1
+"""A beat due exactly at the end may fall on either side of it: times are sums of binary fractions."""
+
 
 async def _watched(start_s: float, end_s: float, *blocks: tuple[float, float]) -> ClientAudit:
     """A watch over that part of a run, whose loop is blocked at (time, length)."""
@@ -27,13 +30,13 @@ async def test_a_block_is_one_lapse_of_its_length_at_its_time() -> None:
     assert block.length_s >= 0.1
     assert any(beat == pytest.approx(block.length_s * 1e6, rel=0.02) for beat in audit.beats_us)
     assert audit.elapsed_s >= 0.55
-    assert sum(audit.beats_us.values()) <= 60, "beats that were slept through never were"
+    assert sum(audit.beats_us.values()) <= 60 + _AT_THE_END, "a beat that was slept through counts once"
 
 
 async def test_what_comes_before_the_measured_part_is_not_seen() -> None:
     audit = await _watched(0.3, 0.5, (0.05, 0.15))
     assert all(lapse.start_s >= 0.29 for lapse in audit.lapses)
-    assert sum(audit.beats_us.values()) <= 20
+    assert sum(audit.beats_us.values()) <= 20 + _AT_THE_END
 
 
 async def test_garbage_collections_are_counted_while_it_watches_only() -> None:

@@ -11,7 +11,8 @@ from random import Random
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads.http_target import HttpTarget, TargetError, normalise_url
+from abatch.workloads.http_target import HttpTarget, TargetError
+from abatch.workloads.server_url import normalise_url
 from abatch.workloads.target import Call, Reply
 from support.fake_server import Behaviour, fake_server
 
