@@ -81,6 +81,15 @@ ENGINE_OPTIONS = (
         "auto, cpu, cuda, cuda:1; simulated:h100 (a100, h200, b200, l4, a JSON file, or a step time as 5ms) computes "
         "nothing and costs the time of that device.",
     ),
+    _engine(
+        "attention",
+        "--attention",
+        str,
+        "auto, triton (our kernels), varlen (torch's own, 2.12 and later, with --block-size 256) or sdpa (any device; "
+        "gathers pages). auto: triton on CUDA, else sdpa.",
+    ),
+    _engine("cuda_graphs", " /--no-cuda-graphs", bool, "Launch every decode step anew: do not replay recorded ones."),
+    _engine("compile", "--compile", bool, "Fuse the small operations of the layers by torch.compile; starts slower."),
     _engine("dtype", "--dtype", str, "auto, float32, bfloat16 or float16. auto: float32 on CPU."),
     _engine(
         "tokenizer",
@@ -130,6 +139,7 @@ ENGINE_OPTIONS = (
         parse_bytes,
     ),
     _engine("session_timeout_s", "--session-timeout", float, "Forget sessions that are idle for so long (s)."),
+    _engine("poison", "--poison", bool, "Debugging: fill what no step may read with NaN and -1."),
     _engine("num_threads", "--num-threads", int | None, "CPU threads of the model. Default: all."),
     _engine(
         "host_overhead", "--host-overhead", str | None, "Simulated host time of a step, as 2ms or 0.4ms+8us a sequence."

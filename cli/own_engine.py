@@ -12,7 +12,15 @@ from .options import engine_arguments, engine_config
 from .targets import OwnServer, SimulatedEngine, Source
 
 _ENGINE_PACKAGES = ("torch", "transformers", "jinja2", "prometheus_client")
-_WITHOUT_USE_IN_VIRTUAL_TIME = ("--tokenizer", "--load-format", "--num-threads")
+_WITHOUT_USE_IN_VIRTUAL_TIME = (
+    "--tokenizer",
+    "--load-format",
+    "--num-threads",
+    "--attention",
+    "--no-cuda-graphs",
+    "--compile",
+    "--poison",
+)
 
 
 def require_engine() -> None:

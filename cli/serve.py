@@ -74,9 +74,19 @@ def serve(
     def on_ready(url: str, ready: Ready) -> None:
         console.print(
             f"abatch: serving {served_model_name or model} at {url} ({config.batching} batching, {ready.device} "
-            f"{ready.dtype}, context {ready.max_model_len}, {ready.num_blocks} KV blocks of {ready.block_size} tokens, "
-            f"{ready.kv_bytes / 2**20:.0f} MiB; --park {config.park}, {ready.num_host_blocks} blocks in the host tier)"
+            f"{ready.dtype}{_how(ready)}, context {ready.max_model_len}, {ready.num_blocks} KV blocks of "
+            f"{ready.block_size} tokens, {ready.kv_bytes / 2**20:.0f} MiB; --park {config.park}, "
+            f"{ready.num_host_blocks} blocks in the host tier)"
         )
+        if ready.memory is not None:
+            console.print(f"abatch: {ready.memory}")
 
     console.print(f"abatch: loading {model}")
     asyncio.run(run_server(config, server_config, on_ready))
+
+
+def _how(ready: Ready) -> str:
+    """How the device computes, where it does."""
+    attention = f", {ready.attention} attention" if ready.attention else ""
+    graphs = f", {ready.num_graphs} CUDA graphs" if ready.num_graphs else ""
+    return attention + graphs

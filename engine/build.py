@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .build_scheduler import build_scheduler
 from .clock import Clock, RealClock, SteppedClock
 from .config import EngineConfig
@@ -19,8 +21,15 @@ _LEAST_VOCABULARY = 512
 """Room for the tokens of the `tiny` tokenizer, which simulated models speak with."""
 
 
-def build_engine(config: EngineConfig, *, on_step: OnStep | None = None) -> tuple[Engine, Ready]:
+def build_engine(
+    config: EngineConfig, *, on_step: OnStep | None = None, on_progress: Callable[[str], None] = lambda _: None
+) -> tuple[Engine, Ready]:
     """Load the model, size the KV cache, wire scheduler, runner and loop, on the machine's clock.
+
+    Args:
+        config: What to build.
+        on_step: Called with the record of every step.
+        on_progress: Told in a few words what takes time.
 
     Raises:
         ConfigurationError: the model, the device or the limits do not go together.
@@ -31,7 +40,7 @@ def build_engine(config: EngineConfig, *, on_step: OnStep | None = None) -> tupl
         return build_simulated_engine(config, RealClock(), host, on_step=on_step)
     from .torch_build import build_torch_engine  # torch and transformers: only where there is something to compute
 
-    return build_torch_engine(config, on_step=on_step)
+    return build_torch_engine(config, on_step=on_step, on_progress=on_progress)
 
 
 def simulated_host(config: EngineConfig) -> HostOverhead:

@@ -13,6 +13,8 @@ from .queue_policy import POLICIES, PolicyName
 
 Batching = Literal["window", "continuous", "async"]
 BATCHING_MODES: tuple[Batching, ...] = ("window", "continuous", "async")
+AttentionName = Literal["auto", "triton", "varlen", "sdpa"]
+ATTENTION_NAMES: tuple[AttentionName, ...] = ("auto", "triton", "varlen", "sdpa")
 LoadFormat = Literal["auto", "dummy"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -85,6 +87,10 @@ class EngineConfig:
         device: A torch device (`cpu`, `cuda`, `cuda:1`), `auto`, or a simulated one (see `device_profile`).
         host_overhead: With a simulated device: what the host needs for a step (see `parse_host_overhead`).
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (float32 on CPU, the model's own elsewhere).
+        attention: What attends over the KV blocks (see `choose_attention`). `auto`: our Triton kernels on CUDA, else
+            torch's scaled dot product attention.
+        cuda_graphs: Steps that only decode are recorded once and replayed, where the device and the attention can.
+        compile: The model's layers go through torch.compile first: a slower start, faster steps.
         block_size: Tokens a KV block holds.
         kv_memory_bytes: Memory for KV blocks; `num_blocks` overrides it with a count.
         max_num_seqs: As in SchedulerConfig. By default 64 on CPU, else 256.
@@ -98,6 +104,7 @@ class EngineConfig:
         max_queue: Requests that may wait beyond those running, before new ones are refused.
         num_threads: CPU threads of the device's work.
         step_log: File to which every step is logged.
+        poison: Debugging: fill what no step may read with what would show.
     """
 
     model: str = "tiny"
@@ -106,6 +113,9 @@ class EngineConfig:
     device: str = "auto"
     dtype: str = "auto"
     batching: Batching = "async"
+    attention: AttentionName = "auto"
+    cuda_graphs: bool = True
+    compile: bool = False
     block_size: int = 16
     kv_memory_bytes: int | None = None
     num_blocks: int | None = None
@@ -124,6 +134,7 @@ class EngineConfig:
     num_threads: int | None = None
     host_overhead: str | None = None
     step_log: str | None = None
+    poison: bool = False
 
     def __post_init__(self) -> None:
         if self.load_format not in ("auto", "dummy"):
@@ -134,6 +145,9 @@ class EngineConfig:
                 raise ConfigurationError(f"--{name.removesuffix('_bytes').replace('_', '-')} must be at least 1")
         if self.dtype not in DTYPES:
             raise ConfigurationError(f"--dtype must be {', '.join(DTYPES)}; not {self.dtype!r}")
+        if self.attention not in ATTENTION_NAMES:
+            names = ", ".join(ATTENTION_NAMES)
+            raise ConfigurationError(f"--attention must be one of {names}, not {self.attention!r}")
         if self.park not in PARK_POLICIES:
             raise ConfigurationError(f"--park must be one of {', '.join(PARK_POLICIES)}, not {self.park!r}")
         if not self.prefix_cache and self.park in ("keep", "offload"):

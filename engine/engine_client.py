@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator
 
@@ -22,12 +23,15 @@ from .messages import (
     Refused,
     SessionEnded,
     Start,
+    Starting,
     Submit,
     Tell,
     ToEngine,
     from_engine_decoder,
 )
 from .request import SamplingParams, SessionUse, check_length, check_queue
+
+_log = logging.getLogger("abatch.server")
 
 _EXIT_GRACE_S = 5.0
 _LAST_WORDS_S = 1.0
@@ -67,7 +71,8 @@ class EngineClient:
         child = await start_child("abatch.engine.engine_process")
         try:
             child.send(Start(config))
-            first = await receive(child.reader, from_engine_decoder)
+            while isinstance(first := await receive(child.reader, from_engine_decoder), Starting):
+                _log.info("engine: %s", first.what)
         except BaseException:
             child.process.kill()
             await child.end(_EXIT_GRACE_S)

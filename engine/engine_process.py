@@ -29,6 +29,7 @@ from .messages import (
     Refused,
     SessionEnded,
     Start,
+    Starting,
     Submit,
     Tell,
     ToEngine,
@@ -195,7 +196,11 @@ def main() -> None:
         with ExitStack() as files:
             if start.config.step_log is not None:
                 step_log = files.enter_context(closing(StepLog(Path(start.config.step_log))))
-            engine, ready = build_engine(start.config, on_step=step_log.add if step_log else None)
+            engine, ready = build_engine(
+                start.config,
+                on_step=step_log.add if step_log else None,
+                on_progress=lambda what: channel.send_now(Starting(what)),
+            )
             channel.is_loading = False
             channel.send(ready)
             _StepLoop(engine, channel).run()

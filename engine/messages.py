@@ -6,6 +6,7 @@ import msgspec
 
 from .config import EngineConfig
 from .engine import EngineTotals, TokenOutput
+from .memory_report import MemoryReport
 from .request import SamplingParams, SessionUse
 
 
@@ -62,6 +63,18 @@ class Ready(msgspec.Struct, tag=True, kw_only=True):
     batching: str
     steps_ahead: int
     simulated: bool = False
+    attention: str = ""
+    """The attention backend; empty where nothing attends."""
+    num_graphs: int = 0
+    """Decode steps recorded as CUDA graphs."""
+    memory: MemoryReport | None = None
+    """Of a CUDA device."""
+
+
+class Starting(msgspec.Struct, tag=True):
+    """Before `Ready` or `Failed`, any number of times: what the engine is at."""
+
+    what: str
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -109,7 +122,7 @@ class SessionEnded(msgspec.Struct, tag=True):
 
 
 ToEngine = Start | Submit | Cancel | Tell | EndSession
-FromEngine = Ready | Failed | Outputs | Refused | SessionEnded
+FromEngine = Starting | Ready | Failed | Outputs | Refused | SessionEnded
 
 to_engine_decoder = msgspec.msgpack.Decoder(ToEngine)
 from_engine_decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)

@@ -23,11 +23,13 @@ from .tiny import tiny_model
 class LoadedModel:
     """A model ready to run, and what the engine must know of it.
 
-    `max_position` is the most tokens its position encoding knows; None if unlimited.
+    `max_position` is the most tokens its position encoding knows; None if unlimited. `softcap` is the bound on the
+    attention scores; None without soft-capping.
     """
 
     module: PreTrainedModel
     kv_shape: KVShape
+    softcap: float | None
     dtype: torch.dtype
     device: torch.device
     max_position: int | None
@@ -52,12 +54,13 @@ def load_model(config: EngineConfig) -> LoadedModel:
     else:
         module = _from_transformers(config, device)
     module = module.to(device).eval()  # type: ignore[arg-type]  # transformers types .to() as taking no device
-    kv_shape = _probe(module, device)
+    kv_shape, softcap = _probe(module, device)
     if config.model != "tiny":
         verify(module, kv_shape, device)
     return LoadedModel(
         module=module,
         kv_shape=kv_shape,
+        softcap=softcap,
         dtype=module.dtype,
         device=device,
         max_position=getattr(module.config, "max_position_embeddings", None),
@@ -129,8 +132,6 @@ def _refuse_unsupported(config: PreTrainedConfig, *, is_gguf: bool) -> None:
         raise UnsupportedModelError(f"{kind} is a multimodal model; only text decoders are supported")
     if getattr(config, "quantization_config", None) is not None and not is_gguf:
         raise UnsupportedModelError("quantised weights are not supported (a .gguf file is, by dequantising it)")
-    if getattr(config, "attn_logit_softcapping", None) is not None:
-        raise UnsupportedModelError(f"{kind} uses attention logit soft-capping, which no backend here supports yet")
     if any("mamba" in name or "ssm" in name for name in config.to_dict()):
         # Caught here because with untrained weights the state is too faint for the comparison in `verify`.
         raise UnsupportedModelError(f"{kind} keeps recurrent state besides its attention")
@@ -148,8 +149,11 @@ class _Probe:
     """Stands in for attention once, to see what the model asks of it."""
 
     shapes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """By layer: KV heads, size of a key, size of a value."""
 
+    group_size: int = 1
     saw_window: bool = False
+    softcap: float | None = None
 
     def attend(
         self,
@@ -160,16 +164,20 @@ class _Probe:
         *,
         scaling: float,
         sliding_window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         self.saw_window = self.saw_window or sliding_window is not None
+        self.softcap = softcap if self.softcap is None else self.softcap
+        self.group_size = max(self.group_size, query.shape[1] // key.shape[1])
         if layer in self.shapes:
             raise UnsupportedModelError("the model attends more than once in a layer")
         self.shapes[layer] = (key.shape[1], key.shape[2], value.shape[2])
         return torch.zeros(*query.shape[:2], value.shape[2], dtype=query.dtype, device=query.device)
 
 
-def _probe(module: PreTrainedModel, device: torch.device) -> KVShape:
-    """Run two tokens through the model and read off how many keys of which size each layer keeps.
+def _probe(module: PreTrainedModel, device: torch.device) -> tuple[KVShape, float | None]:
+    """Run two tokens through the model and read off how many keys of which size each layer keeps, and the bound on its
+    attention scores, if any.
 
     Whatever the configuration calls these things, and whether or not a model goes through the attention interface
     at all, shows here.
@@ -196,8 +204,10 @@ def _probe(module: PreTrainedModel, device: torch.device) -> KVShape:
         raise UnsupportedModelError(f"{kind}: its layers keep keys and values of different shapes")
     if _has_window(module.config) and not probe.saw_window:
         raise UnsupportedModelError(f"{kind} has a sliding window that it keeps from the attention interface")
+    if getattr(module.config, "attn_logit_softcapping", None) is not None and probe.softcap is None:
+        raise UnsupportedModelError(f"{kind} has logit soft-capping that it keeps from the attention interface")
     num_kv_heads, head_size, _ = shapes.pop()
-    return KVShape(num_layers, num_kv_heads, head_size)
+    return KVShape(num_layers, num_kv_heads, head_size, probe.group_size), probe.softcap
 
 
 def _has_window(config: PreTrainedConfig) -> bool:

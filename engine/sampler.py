@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 import torch
 
@@ -50,11 +51,46 @@ class SampledRows:
 
 
 class Sampler:
-    """Draws one token a row. Rows with a seed draw from a generator of their own, whatever else is in the batch."""
+    """Draws one token a row. Rows with a seed draw by that seed alone, whatever else is in the batch.
 
-    def __init__(self, device: torch.device, seed: int) -> None:
+    Args:
+        device: Where the logits are.
+        seed: Of the rows that have none.
+        has_kernel: Draw by the Triton kernel, as recorded decode steps do: a row then draws the same token in both.
+        to_host: Stream for what was sampled; None for the current one.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        seed: int,
+        *,
+        has_kernel: bool = False,
+        to_host: torch.cuda.Stream | None = None,
+    ) -> None:
         self._device = device
         self._generator = torch.Generator(device=device).manual_seed(seed)
+        self._random = Random(seed)
+        self._has_kernel = has_kernel
+        self._to_host = to_host
+
+    def seeds(self, chunks: Sequence[ScheduledChunk]) -> list[int]:
+        """What the kernel draws each row by: 63 bits. 0 for greedy rows, which draw nothing."""
+        return [
+            0
+            if chunk.request.sampling.is_greedy
+            else self._random.getrandbits(63)
+            if chunk.request.sampling.seed is None
+            else _own_seed(chunk)
+            for chunk in chunks
+        ]
+
+    def sampled(self, token_ids: torch.Tensor, logprobs: _RowLogprobs | None = None) -> SampledRows:
+        """Tokens `[rows]` that have been chosen, on their way to the host."""
+        return SampledRows(token_ids, self._copy(token_ids), logprobs)
+
+    def _copy(self, tensor: torch.Tensor) -> HostCopy:
+        return HostCopy(tensor, self._to_host)
 
     def sample(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk], last_tokens: torch.Tensor) -> SampledRows:
         """Choose a token for each row.
@@ -76,8 +112,7 @@ class Sampler:
         if random_rows:
             rows = self._tensor(random_rows, torch.long)
             token_ids[rows] = self._draw(logits[rows], [chunks[index] for index in random_rows])
-        logprobs = self._logprobs(raw, token_ids, chunks)
-        return SampledRows(token_ids, HostCopy(token_ids), logprobs)
+        return self.sampled(token_ids, self._logprobs(raw, token_ids, chunks))
 
     def _tensor(self, values: Sequence[int] | Sequence[float], dtype: torch.dtype) -> torch.Tensor:
         return to_device(values, self._device, dtype)
@@ -86,10 +121,16 @@ class Sampler:
         """Random tokens `[rows]` by the exponential race, which equals drawing from the softmax."""
         params = [chunk.request.sampling for chunk in chunks]
         temperatures = self._tensor([param.temperature for param in params], torch.float32)
-        logits = logits / temperatures.unsqueeze(1)
+        scaled = logits / temperatures.unsqueeze(1)
         if any(param.top_k > 0 or param.top_p < 1.0 for param in params):
-            logits = _restrict(logits, params)
-        probabilities = logits.softmax(dim=-1)
+            scaled = _restrict(scaled, params)
+        if self._has_kernel:
+            from .draw_kernel import draw  # Triton: only where it is used
+
+            # The kernel scales for itself. Scaled here, by another division, a row might draw another token.
+            kept = logits.masked_fill(scaled == float("-inf"), float("-inf"))
+            return draw(kept, temperatures, self._tensor(self.seeds(chunks), torch.long))
+        probabilities = scaled.softmax(dim=-1)
         race = torch.empty_like(probabilities)
         unseeded = [index for index, param in enumerate(params) if param.seed is None]
         if unseeded:
@@ -112,17 +153,29 @@ class Sampler:
         distribution = logits[rows].log_softmax(dim=-1)
         top = distribution.topk(min(max(counts), distribution.shape[1]), dim=-1)
         chosen = distribution.gather(1, token_ids[rows].unsqueeze(1)).squeeze(1)
-        return _RowLogprobs(wanted, counts, HostCopy(chosen), HostCopy(top.values), HostCopy(top.indices))
+        return _RowLogprobs(wanted, counts, self._copy(chosen), self._copy(top.values), self._copy(top.indices))
 
     def _own_generator(self, chunk: ScheduledChunk) -> torch.Generator:
-        """A generator that depends on the seed and the position only, so that recomputing a token redraws it."""
         request = chunk.request
-        assert request.sampling.seed is not None
         generator = request.sampler_state
         if not isinstance(generator, torch.Generator):
             generator = torch.Generator(device=self._device)
             request.sampler_state = generator
-        return generator.manual_seed((request.sampling.seed * 1_000_003 + chunk.num_output) % (1 << 63))
+        return generator.manual_seed(_own_seed(chunk))
+
+
+def needs_sampler(chunk: ScheduledChunk) -> bool:
+    """Whether a row wants more than a temperature and a seed, which is all that recorded steps know."""
+    sampling = chunk.request.sampling
+    is_restricted = not sampling.is_greedy and (sampling.top_k > 0 or sampling.top_p < 1.0)
+    return is_restricted or sampling.logprobs is not None or _bends_logits(chunk)
+
+
+def _own_seed(chunk: ScheduledChunk) -> int:
+    """Of the seed and the position only, so that recomputing a token redraws it."""
+    seed = chunk.request.sampling.seed
+    assert seed is not None
+    return (seed * 1_000_003 + chunk.num_output) % (1 << 63)
 
 
 def _bends_logits(chunk: ScheduledChunk) -> bool:

@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
+from .attention.choose import choose_attention
 from .attention.kv_cache import KVCache
+from .attention.paged_triton import TritonBackend
 from .build_scheduler import build_scheduler
 from .clock import RealClock
+from .compile_model import compile_layers
 from .config import EngineConfig
+from .decode_graphs import GraphRecorder
+from .device_memory import kv_budget_bytes, out_of_memory_says
 from .engine import Engine
 from .errors import ConfigurationError
+from .memory_report import MemoryReport
 from .messages import Ready
 from .model_loader import LoadedModel, load_model
+from .scheduler import Scheduler
 from .step_log import OnStep
 from .torch_runner import TorchRunner
+from .trial import FEWER_GRAPHS, LESS_A_STEP, TrialResult, try_out, warm_up_batches
 
 _DEFAULT_KV_BYTES_ON_CPU = 1 << 30
-_SHARE_OF_FREE_DEVICE_MEMORY = 0.85
-"""The rest is for activations, which grow with the token budget."""
+_SMALLER_MODEL = "take a smaller model, or --dtype bfloat16"
+_LESS_KV = "lower --kv-memory or --num-blocks"
+
+OnProgress = Callable[[str], None]
+"""Told in a few words what is going on."""
 
 
-def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -> tuple[Engine, Ready]:
-    """Load the model, size the KV cache, wire scheduler, runner and loop.
+def build_torch_engine(
+    config: EngineConfig, *, on_step: OnStep | None = None, on_progress: OnProgress = lambda _: None
+) -> tuple[Engine, Ready]:
+    """Load the model, size the KV cache, wire scheduler, runner and loop; on CUDA, record decode steps.
 
     Raises:
-        ConfigurationError: the model, the device or the limits do not go together.
+        ConfigurationError: the model, the device or the limits do not go together, or not into its memory.
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    model = load_model(config)
-    if model.device.type == "cuda":
+    with out_of_memory_says(f"the weights of {config.model}", _SMALLER_MODEL):
+        model = load_model(config)
+    if config.compile:
+        compile_layers(model.module)
+    is_cuda = model.device.type == "cuda"
+    weight_bytes = 0
+    if is_cuda:
         torch.cuda.set_device(model.device)  # events and streams are of the current device
-    num_blocks = _num_blocks(config, model)
+        weight_bytes = torch.cuda.memory_allocated()
+    trial = _trial(config, model, on_progress)
+    num_blocks = _num_blocks(config, model, trial)
     scheduler = build_scheduler(
         config,
         num_blocks,
         block_bytes=model.kv_shape.bytes_per_token(model.dtype) * config.block_size,
         max_position=model.max_position,
-        on_cpu=model.device.type == "cpu",
+        on_cpu=not is_cuda,
     )
-    cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
+    with out_of_memory_says(f"{num_blocks} KV blocks", _LESS_KV):
+        cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
     clock = RealClock().time
-    runner = TorchRunner(
-        model,
-        cache,
-        num_slots=scheduler.num_slots,
-        num_host_blocks=scheduler.parking.host.num_blocks,
-        clock=clock,
-        seed=config.seed,
-    )
+    runner = _runner(config, model, cache, scheduler, clock)
+    if is_cuda or config.compile:
+        on_progress("warming up")
+        with out_of_memory_says("a step", LESS_A_STEP):
+            for batch in warm_up_batches(scheduler.config, config.block_size):
+                runner.launch(batch).collect()
+    _record(runner, on_progress)
     engine = Engine(scheduler, runner, clock, on_step=on_step)
     ready = Ready(
         max_model_len=scheduler.config.max_model_len,
@@ -63,21 +85,83 @@ def build_torch_engine(config: EngineConfig, *, on_step: OnStep | None = None) -
         dtype=str(model.dtype).removeprefix("torch."),
         batching=config.batching,
         steps_ahead=engine.steps_ahead,
+        attention=runner.attention.name,
+        num_graphs=len(runner.buckets),
+        memory=_report(weight_bytes, trial, cache, len(runner.buckets)) if is_cuda else None,
     )
     return engine, ready
 
 
-def _num_blocks(config: EngineConfig, model: LoadedModel) -> int:
+def _runner(
+    config: EngineConfig, model: LoadedModel, cache: KVCache, scheduler: Scheduler, clock: Callable[[], float]
+) -> TorchRunner:
+    limits = scheduler.config
+    attention = choose_attention(
+        config.attention,
+        cache,
+        num_slots=scheduler.num_slots + 1,
+        max_num_pages=-(-limits.max_model_len // config.block_size),
+        softcap=model.softcap,
+    )
+    if config.poison:
+        # What no step may read. The sdpa backend multiplies it by weights of 0, which a NaN would survive.
+        cache.data.fill_(float("nan") if isinstance(attention, TritonBackend) else 1e4)
+    return TorchRunner(
+        model,
+        attention,
+        num_slots=scheduler.num_slots,
+        num_host_blocks=scheduler.parking.host.num_blocks,
+        clock=clock,
+        seed=config.seed,
+        record=GraphRecorder() if config.cuda_graphs and model.device.type == "cuda" else None,
+        max_num_seqs=limits.max_num_seqs,
+        poison=config.poison,
+    )
+
+
+def _record(runner: TorchRunner, on_progress: OnProgress) -> None:
+    """Largest first. Whoever waits is told how far it is."""
+    buckets = runner.buckets[::-1]
+    for done, size in enumerate(buckets):
+        on_progress(f"recording CUDA graph {done + 1} of {len(buckets)}, of {size} sequences")
+        with out_of_memory_says("CUDA graphs", FEWER_GRAPHS):
+            runner.record(size)
+
+
+def _trial(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) -> TrialResult:
+    """What steps will take, where that decides how much is left for KV."""
+    is_told = config.num_blocks is not None or config.kv_memory_bytes is not None
+    if model.device.type != "cuda" or is_told:
+        return TrialResult(0, 0)
+    on_progress("trying the largest step, to see what memory is left for KV")
+    max_model_len = config.max_model_len or model.max_position or 1 << 20
+    return try_out(config, config.scheduler_config(max_model_len=max_model_len, on_cpu=False), model)
+
+
+def _num_blocks(config: EngineConfig, model: LoadedModel, trial: TrialResult) -> int:
     if config.num_blocks is not None:
         return config.num_blocks
     block_bytes = model.kv_shape.bytes_per_token(model.dtype) * config.block_size
     if config.kv_memory_bytes is not None:
-        budget = config.kv_memory_bytes
+        budget, advice = config.kv_memory_bytes, "raise --kv-memory"
     elif model.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(model.device)
-        budget = int(free * _SHARE_OF_FREE_DEVICE_MEMORY)
+        budget = kv_budget_bytes(*torch.cuda.mem_get_info(), trial.step_bytes, trial.graph_bytes)
+        advice = f"{LESS_A_STEP}, or take a smaller model"
     else:
-        budget = _DEFAULT_KV_BYTES_ON_CPU
+        budget, advice = _DEFAULT_KV_BYTES_ON_CPU, "raise --kv-memory"
     if budget < block_bytes:
-        raise ConfigurationError(f"KV memory of {budget} bytes holds no block ({block_bytes} bytes); raise --kv-memory")
+        raise ConfigurationError(f"KV memory of {max(0, budget)} bytes holds no block ({block_bytes} bytes): {advice}")
     return budget // block_bytes
+
+
+def _report(weight_bytes: int, trial: TrialResult, cache: KVCache, num_graphs: int) -> MemoryReport:
+    free_bytes, total_bytes = torch.cuda.mem_get_info()
+    return MemoryReport(
+        total_bytes=total_bytes,
+        weight_bytes=weight_bytes,
+        step_bytes=trial.step_bytes,
+        graph_bytes=trial.graph_bytes,
+        kv_bytes=cache.data.nbytes,
+        free_bytes=free_bytes,
+        num_graphs=num_graphs,
+    )

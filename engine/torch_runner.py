@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from .attention.base import ChunkLayout, StepAttention
-from .attention.kv_cache import KVCache
-from .attention.sdpa import SdpaBackend
+from .attention.base import AttentionBackend, ChunkLayout, StepAttention
+from .attention.paged_triton import TritonBackend
 from .block_copy import BlockCopy, LaunchedCopy
+from .decode_graphs import DecodeGraphs, Record, WrittenDecode
 from .host_kv import HostKV
 from .model_loader import LoadedModel
 from .request import Batch, ScheduledChunk
 from .runner import LaunchedStep, StepResult
-from .sampler import SampledRows, Sampler
+from .sampler import SampledRows, Sampler, needs_sampler
 from .stopwatch import CudaStopwatches, HostStopwatches, Stopwatch
-from .transfer import to_device
+from .transfer import HostCopy, to_device
 
 _UNKNOWN_TOKEN = -1
 """Stands for a token in flight until the device puts its value in. One left behind fails in the embedding, loudly."""
@@ -58,71 +59,169 @@ class _TorchStep:
         return self.sampled.is_done()
 
     def collect(self) -> StepResult:
-        """Wait for what was sampled."""
+        """Wait for what was sampled.
+
+        Raises:
+            RuntimeError: a placeholder of a token in flight came out where a token should.
+        """
         token_ids, logprobs = self.sampled.to_host()
+        if token_ids and min(token_ids) < 0:
+            raise RuntimeError(f"step sampled {min(token_ids)}, which stands for a token that nobody filled in")
         return StepResult(token_ids, logprobs, *self.stopwatch.read())
 
 
 class TorchRunner:
     """See `ModelRunner`. All chunks of a step are packed into one row of tokens, with no padding.
 
-    `_last_tokens` `[slots]` holds the token each sequence sampled last. The next step reads it there, so it can be
-    launched before the host has seen it.
+    `_last_tokens` `[slots + 1]` holds the token each sequence sampled last. The next step reads it there, so it can be
+    launched before the host has seen it. The last row belongs to no sequence.
+
+    On CUDA, steps run on a stream of their own, what they sampled is copied to the host on another, and KV blocks on
+    two more (`HostKV`). Once every bucket is recorded (`record`), steps that only decode are replayed as CUDA graphs.
+
+    Args:
+        model: What to run.
+        attention: How it attends, over the cache it was made for.
+        num_slots: Sequences that may have state here at once.
+        num_host_blocks: KV blocks of the host tier.
+        clock: The engine's clock.
+        seed: Of sampling without one.
+        record: How decode steps are recorded; None does not record them. Needs `TritonBackend`.
+        max_num_seqs: Most sequences of a recorded step.
+        poison: Debugging: what a step must not read is filled with what would show.
     """
 
     def __init__(
         self,
         model: LoadedModel,
-        cache: KVCache,
+        attention: AttentionBackend,
         *,
         num_slots: int,
         num_host_blocks: int = 0,
         clock: Callable[[], float],
         seed: int = 0,
+        record: Record | None = None,
+        max_num_seqs: int = 0,
+        poison: bool = False,
     ) -> None:
-        self.is_synchronous = model.device.type != "cuda"
+        is_cuda = model.device.type == "cuda"
+        self.is_synchronous = not is_cuda
         self._model = model
-        self._attention = SdpaBackend(cache)
-        self._host_kv = HostKV(cache, num_host_blocks)
-        self._sampler = Sampler(model.device, seed)
-        self._stopwatches = HostStopwatches(clock) if self.is_synchronous else CudaStopwatches(clock)
-        self._last_tokens = torch.full((num_slots,), _UNKNOWN_TOKEN, device=model.device)
+        self.attention = attention
+        self._stream = torch.cuda.Stream(model.device) if is_cuda else None
+        to_host = torch.cuda.Stream(model.device) if is_cuda else None
+        self._host_kv = HostKV(attention.cache, num_host_blocks)
+        has_kernel = isinstance(attention, TritonBackend)
+        self._sampler = Sampler(model.device, seed, has_kernel=has_kernel, to_host=to_host)
+        self._last_tokens = torch.full((num_slots + 1,), _UNKNOWN_TOKEN, device=model.device)
+        self._last_tokens[-1] = 0  # padding goes through the embedding as well
+        self._graphs: DecodeGraphs | None = None
+        self._reading: HostCopy | None = None
+        """Of what a replayed step sampled, which the next one writes over."""
+        if record is not None and isinstance(attention, TritonBackend):
+            self._graphs = DecodeGraphs(
+                self._logits, attention, self._last_tokens, max_num_seqs=max_num_seqs, record=record, poison=poison
+            )
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream())
+        with self._on_stream():
+            self._stopwatches = HostStopwatches(clock) if self.is_synchronous else CudaStopwatches(clock)
 
+    @property
+    def buckets(self) -> list[int]:
+        """Sizes of decode steps that are to be recorded, smallest first; empty if none are."""
+        return [] if self._graphs is None else self._graphs.buckets
+
+    @torch.inference_mode()
+    def record(self, size: int) -> None:
+        """Record the decode step of a bucket, the largest first. Nothing else may run meanwhile."""
+        assert self._graphs is not None
+        with self._on_stream():
+            self._graphs.record(size)
+
+    @torch.inference_mode()
     def launch(self, batch: Batch) -> LaunchedStep:
         """Run the model over the batch and sample. On CPU the work is done when this returns.
 
         On an accelerator nothing in here may wait for it, or the steps launched before would be waited for as well.
         """
-        return self._run(self._inputs(batch))
+        with self._on_stream():
+            return self._run(self._inputs(batch))
 
     @torch.inference_mode()
     def copy(self, copy: BlockCopy) -> LaunchedCopy:
         """See `ModelRunner.copy`. On CPU it is made when this returns."""
-        return self._host_kv.copy(copy)
+        with self._on_stream():
+            return self._host_kv.copy(copy)
+
+    def _on_stream(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     @torch.inference_mode()
-    def _run(self, inputs: _StepInputs) -> _TorchStep:
+    def _run(self, inputs: _StepInputs | WrittenDecode) -> _TorchStep:
         stopwatch = self._stopwatches.start()
-        if inputs.relay_rows.numel():
-            inputs.input_ids[0, inputs.relay_rows] = self._last_tokens[inputs.relay_slots]
-        num_samples = len(inputs.sampling)
-        output = self._model.module(
-            input_ids=inputs.input_ids,
-            position_ids=inputs.position_ids,
-            use_cache=False,
-            # A step that only advances prefills samples nothing; transformers still wants a row.
-            logits_to_keep=inputs.sample_rows if num_samples else inputs.position_ids.new_zeros(1),
-            step_attention=inputs.attention,
-        )
-        last_tokens = self._last_tokens[inputs.sample_slots]
-        sampled = self._sampler.sample(output.logits[0, :num_samples], inputs.sampling, last_tokens)
-        self._last_tokens[inputs.sample_slots] = sampled.device_ids
+        if isinstance(inputs, WrittenDecode):
+            sampled = self._replay(inputs)
+        else:
+            sampled = self._forward(inputs)
         stopwatch.stop()
         return _TorchStep(sampled, stopwatch)
 
+    def _forward(self, inputs: _StepInputs) -> SampledRows:
+        """A step of any chunks."""
+        if inputs.relay_rows.numel():
+            inputs.input_ids[0, inputs.relay_rows] = self._last_tokens[inputs.relay_slots]
+        num_samples = len(inputs.sampling)
+        # A step that only advances prefills samples nothing; transformers still wants a row.
+        rows = inputs.sample_rows if num_samples else inputs.position_ids.new_zeros(1)
+        logits = self._logits(inputs.input_ids, inputs.position_ids, inputs.attention, rows)
+        last_tokens = self._last_tokens[inputs.sample_slots]
+        sampled = self._sampler.sample(logits[:num_samples], inputs.sampling, last_tokens)
+        self._last_tokens[inputs.sample_slots] = sampled.device_ids
+        return sampled
+
+    def _replay(self, written: WrittenDecode) -> SampledRows:
+        """A recorded step. What its draw does not know is sampled behind it, from its logits."""
+        assert self._graphs is not None
+        if self._reading is not None:
+            self._reading.hold_back_what_follows()
+        if not any(needs_sampler(chunk) for chunk in written.chunks):
+            _, tokens = self._graphs.replay(written)
+            sampled = self._sampler.sampled(tokens)
+            self._reading = sampled.host_ids
+            return sampled
+        slots = to_device([chunk.request.slot for chunk in written.chunks], self._model.device, torch.long)
+        last_tokens = self._last_tokens[slots]  # before the step puts its own there
+        logits, _ = self._graphs.replay(written)
+        sampled = self._sampler.sample(logits, written.chunks, last_tokens)
+        self._last_tokens[slots] = sampled.device_ids
+        return sampled
+
+    def _logits(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        attention: StepAttention,
+        rows: torch.Tensor | int = 0,
+    ) -> torch.Tensor:
+        """Logits `[rows, vocabulary]` of some rows of a packed step; 0: of all."""
+        output = self._model.module(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            use_cache=False,
+            logits_to_keep=rows,
+            step_attention=attention,
+        )
+        logits: torch.Tensor = output.logits[0]
+        return logits
+
     @torch.inference_mode()
-    def _inputs(self, batch: Batch) -> _StepInputs:
+    def _inputs(self, batch: Batch) -> _StepInputs | WrittenDecode:
         """The batch as tensors. From here on nothing of a step is read from its requests that may still change."""
+        if self._graphs is not None and self._graphs.is_recorded:
+            written = self._graphs.write(batch, self._sampler.seeds)
+            if written is not None:
+                return written
         layouts: list[ChunkLayout] = []
         ids: list[int] = []
         positions: list[int] = []
@@ -132,7 +231,7 @@ class TorchRunner:
         sample_rows: list[int] = []
         for chunk in batch.chunks:
             request = chunk.request
-            layouts.append(ChunkLayout(len(ids), chunk.num_tokens, chunk.start, request.block_ids))
+            layouts.append(ChunkLayout(len(ids), chunk.num_tokens, chunk.start, request.block_ids, request.slot))
             ids += request.token_ids[chunk.start : chunk.end]
             positions += range(chunk.start, chunk.end)
             if len(ids) < len(positions):
@@ -154,5 +253,5 @@ class TorchRunner:
             sampling=sampling,
             sample_rows=tensor(sample_rows),
             sample_slots=tensor([chunk.request.slot for chunk in sampling]),
-            attention=self._attention.plan(layouts),
+            attention=self.attention.plan(layouts),
         )

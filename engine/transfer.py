@@ -14,15 +14,25 @@ def to_device(values: Sequence[int] | Sequence[float], device: torch.device, dty
 
 
 class HostCopy:
-    """A tensor on its way to the host, behind the work launched so far and before what is launched later."""
+    """A tensor on its way to the host, behind the work launched so far.
 
-    def __init__(self, tensor: torch.Tensor) -> None:
+    Args:
+        tensor: What to copy.
+        stream: Where to copy, so that what is launched later need not wait for it; None for the current stream.
+    """
+
+    def __init__(self, tensor: torch.Tensor, stream: torch.cuda.Stream | None = None) -> None:
         self._done: torch.cuda.Event | None = None
         if tensor.device.type == "cuda":
             self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.numel() > 0)
-            self._host.copy_(tensor, non_blocking=True)
             self._done = torch.cuda.Event()
-            self._done.record()
+            current = torch.cuda.current_stream()
+            if stream is not None:
+                stream.wait_stream(current)
+                tensor.record_stream(stream)  # its memory is the copy's until that is done
+            with torch.cuda.stream(stream or current):
+                self._host.copy_(tensor, non_blocking=True)
+                self._done.record()
         else:
             self._host = tensor
 
@@ -35,3 +45,8 @@ class HostCopy:
         if self._done is not None:
             self._done.synchronize()
         return self._host
+
+    def hold_back_what_follows(self) -> None:
+        """What is launched from here on begins once the tensor has been read: it may be written over then."""
+        if self._done is not None:
+            torch.cuda.current_stream().wait_event(self._done)

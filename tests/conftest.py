@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from support.smollm2 import smollm2_folder
 
 # Nothing here may reach for a hub: what a test needs it makes, or fetches by itself.
@@ -15,6 +16,15 @@ os.environ.pop("ABATCH_API_KEY", None)
 # Runs of tests are no news of the job that runs the tests.
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(_name, None)
+
+# Without a GPU, Triton's kernels are interpreted. Triton decides that when it is first imported. Processes that tests
+# start are not told: what users start would compile.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+    from support.interpreter import mend
+
+    mend()
+    del os.environ["TRITON_INTERPRET"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -73,6 +73,12 @@ def test_the_client_loads_nothing_of_the_engines_packages(module: str) -> None:
     assert output.strip() == "[]"
 
 
+def test_the_engine_needs_no_triton_where_nothing_uses_it() -> None:
+    """CPU builds of torch come without."""
+    code = "import sys; sys.modules['triton'] = None; import abatch.engine.torch_build"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_readable(path: Path) -> None:
     text = path.read_text()

@@ -10,6 +10,7 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..errors import UnsupportedModelError
+from .kv_cache import KVCache
 
 ATTENTION_NAME = "abatch"
 
@@ -23,12 +24,14 @@ class ChunkLayout:
         num_tokens: Its rows.
         start: The position of its first row in its own sequence.
         block_ids: The sequence's KV blocks, at least as many as its `start + num_tokens` tokens need.
+        slot: Row of the runner's per-sequence state: what a backend may remember a sequence by from step to step.
     """
 
     offset: int
     num_tokens: int
     start: int
     block_ids: Sequence[int]
+    slot: int
 
     @property
     def end(self) -> int:
@@ -48,6 +51,7 @@ class StepAttention(Protocol):
         *,
         scaling: float,
         sliding_window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         """Store the step's keys and values in the layer's pages, then attend over all of each sequence.
 
@@ -58,14 +62,22 @@ class StepAttention(Protocol):
             value: `[T, KV heads, head size]`.
             scaling: Factor on the dot products.
             sliding_window: Each row sees this many positions up to its own; None for all.
+            softcap: The scaled dot products become `softcap * tanh(scores / softcap)`; None leaves them as they are.
 
         Returns:
             `[T, query heads, head size]`.
+
+        Raises:
+            UnsupportedModelError: this backend cannot compute such attention.
         """
 
 
 class AttentionBackend(Protocol):
     """A way to attend over paged KV on some device. Made once a model; plans once a step."""
+
+    name: str
+    """As `--attention` has it."""
+    cache: KVCache
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> StepAttention:
         """Prepare what all layers of a step share: page tables, masks, groups."""
@@ -88,9 +100,8 @@ def _forward(
     """The function transformers calls, with `[1, heads, T, head size]` tensors, in place of its own attention."""
     if step_attention is None:
         raise RuntimeError("the model was called without step_attention")
-    if softcap is not None or s_aux is not None:
-        feature = "logit soft-capping" if softcap is not None else "attention sinks"
-        raise UnsupportedModelError(f"this model's attention uses {feature}, which no backend here supports yet")
+    if s_aux is not None:
+        raise UnsupportedModelError("this model's attention uses attention sinks, which no backend here supports yet")
     output = step_attention.attend(
         int(module.layer_idx),  # type: ignore[arg-type]  # every decoder layer of transformers numbers its attention
         query[0].transpose(0, 1),
@@ -98,13 +109,19 @@ def _forward(
         value[0].transpose(0, 1),
         scaling=scaling if scaling is not None else query.shape[-1] ** -0.5,
         sliding_window=sliding_window,
+        softcap=softcap,
     )
     return output.unsqueeze(0), None
 
 
-def register() -> None:
+def register(*, is_opaque: bool = False) -> None:
     """Make `attn_implementation="abatch"` known to transformers.
 
     No mask function is registered with it, so models build no mask at all.
+
+    Args:
+        is_opaque: torch.compile is not to look into it. What a step attends to is different every time, and what is
+            compiled must not depend on it.
     """
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, _forward)
+    forward = torch.compiler.disable(_forward) if is_opaque else _forward
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, forward)

@@ -9,11 +9,12 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class KVShape:
-    """The model's side of the KV cache's shape."""
+    """The model's side of the KV cache's shape. `group_size`: query heads that share a KV head."""
 
     num_layers: int
     num_kv_heads: int
     head_size: int
+    group_size: int = 1
 
     def bytes_per_token(self, dtype: torch.dtype) -> int:
         """Bytes that one token's keys and values take over all layers."""

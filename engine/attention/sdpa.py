@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from ..transfer import to_device
 from .base import ChunkLayout
 from .kv_cache import KVCache
+from .row_places import RowPlaces
 
 _MAX_PADDING_RATIO = 1.5
 """Decoding sequences share a call while the longest has at most this many times the blocks of the shortest."""
@@ -86,6 +87,8 @@ class _PrefillChunk:
 class SdpaBackend:
     """Gathers each sequence's pages into a buffer and attends over it."""
 
+    name = "sdpa"
+
     def __init__(self, cache: KVCache) -> None:
         self.cache = cache
         self.key_buffer = _GatherBuffer(cache.data.dtype, cache.data.device)
@@ -93,18 +96,10 @@ class SdpaBackend:
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> SdpaStep:
         """Sort the step's chunks into decode groups and prefill chunks, and build their page tables."""
-        device = self.cache.data.device
         block_size = self.cache.block_size
-        slots = [
-            chunk.block_ids[position // block_size] * block_size + position % block_size
-            for chunk in chunks
-            for position in range(chunk.start, chunk.end)
-        ]
-        slot_ids = to_device(slots, device, torch.long)
         return SdpaStep(
             backend=self,
-            slot_blocks=slot_ids // block_size,
-            slot_offsets=slot_ids % block_size,
+            places=RowPlaces.of(chunks, block_size, self.cache.data.device),
             decode_groups=[self._decode_group(group) for group in _similar_lengths(chunks, block_size)],
             prefill_chunks=[self._prefill_chunk(chunk) for chunk in chunks if chunk.num_tokens > 1],
         )
@@ -154,8 +149,7 @@ class SdpaStep:
     """See `StepAttention`."""
 
     backend: SdpaBackend
-    slot_blocks: torch.Tensor
-    slot_offsets: torch.Tensor
+    places: RowPlaces
     decode_groups: list[_DecodeGroup]
     prefill_chunks: list[_PrefillChunk]
 
@@ -168,20 +162,21 @@ class SdpaStep:
         *,
         scaling: float,
         sliding_window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         """See `StepAttention.attend`."""
         keys, values = self.backend.cache.keys(layer), self.backend.cache.values(layer)
-        keys[self.slot_blocks, self.slot_offsets] = key
-        values[self.slot_blocks, self.slot_offsets] = value
+        self.places.store(keys, key)
+        self.places.store(values, value)
         output = torch.empty_like(query, memory_format=torch.contiguous_format)
         for group in self.decode_groups:
-            output[group.rows] = self._decode(group, query, keys, values, scaling, sliding_window)
+            output[group.rows] = self._decode(group, query, keys, values, scaling, sliding_window, softcap)
         for chunk in self.prefill_chunks:
             if chunk.start == 0:
                 pair = key[chunk.rows], value[chunk.rows]
             else:
                 pair = self._gather(chunk.page_table, chunk.end, keys, values)
-            output[chunk.rows] = _prefill(chunk, query[chunk.rows], *pair, scaling, sliding_window)
+            output[chunk.rows] = _prefill(chunk, query[chunk.rows], *pair, scaling, sliding_window, softcap)
         return output
 
     def _gather(
@@ -200,21 +195,23 @@ class SdpaStep:
         values: torch.Tensor,
         scaling: float,
         sliding_window: int | None,
+        softcap: float | None,
     ) -> torch.Tensor:
         """`[sequences, query heads, head size]`. Query heads that share a KV head become rows of one product."""
         num_seqs = group.rows.numel()
         num_heads, head_size = query.shape[1:]
         num_kv_heads = keys.shape[2]
         shape = (num_seqs, -1, num_kv_heads, head_size)
-        gathered_keys = self.backend.key_buffer.gather(keys, group.page_table).view(shape)
-        gathered_values = self.backend.value_buffer.gather(values, group.page_table).view(shape)
-        output = scaled_dot_product_attention(
-            query[group.rows].view(num_seqs, num_kv_heads, num_heads // num_kv_heads, head_size),
-            gathered_keys.transpose(1, 2),
-            gathered_values.transpose(1, 2),
-            attn_mask=group.masks.get(sliding_window),
-            scale=scaling,
-        )
+        gathered_keys = self.backend.key_buffer.gather(keys, group.page_table).view(shape).transpose(1, 2)
+        gathered_values = self.backend.value_buffer.gather(values, group.page_table).view(shape).transpose(1, 2)
+        grouped_query = query[group.rows].view(num_seqs, num_kv_heads, num_heads // num_kv_heads, head_size)
+        mask = group.masks.get(sliding_window)
+        if softcap is None:
+            output = scaled_dot_product_attention(
+                grouped_query, gathered_keys, gathered_values, attn_mask=mask, scale=scaling
+            )
+        else:
+            output = _capped_attention(grouped_query, gathered_keys, gathered_values, mask, scaling, softcap)
         return output.reshape(num_seqs, num_heads, head_size)
 
 
@@ -225,20 +222,60 @@ def _prefill(
     value: torch.Tensor,
     scaling: float,
     sliding_window: int | None,
+    softcap: float | None,
 ) -> torch.Tensor:
     """`[rows, query heads, head size]`: KV heads are the batch, the query heads of each share its keys unrepeated."""
     num_rows, num_heads, head_size = query.shape
     num_kv_heads = key.shape[1]
     group_size = num_heads // num_kv_heads
     grouped_query = query.view(num_rows, num_kv_heads, group_size, head_size).permute(1, 2, 0, 3)
-    sees_all = sliding_window is None or chunk.end <= sliding_window
-    is_plain = chunk.start == 0 and sees_all
-    output = scaled_dot_product_attention(
-        grouped_query,
-        key.transpose(0, 1).unsqueeze(1).expand(-1, group_size, -1, -1),
-        value.transpose(0, 1).unsqueeze(1).expand(-1, group_size, -1, -1),
-        attn_mask=None if is_plain else chunk.masks.get(None if sees_all else sliding_window),
-        is_causal=is_plain,
-        scale=scaling,
-    )
+    if sliding_window is not None and chunk.end <= sliding_window:
+        sliding_window = None
+    if softcap is None:
+        is_plain = chunk.start == 0 and sliding_window is None
+        output = scaled_dot_product_attention(
+            grouped_query,
+            key.transpose(0, 1).unsqueeze(1).expand(-1, group_size, -1, -1),
+            value.transpose(0, 1).unsqueeze(1).expand(-1, group_size, -1, -1),
+            attn_mask=None if is_plain else chunk.masks.get(sliding_window),
+            is_causal=is_plain,
+            scale=scaling,
+        )
+    else:
+        # The query heads of a KV head, row by row, are lines of one product: an expanded key would be copied here.
+        output = _capped_attention(
+            grouped_query.flatten(1, 2),
+            key.transpose(0, 1),
+            value.transpose(0, 1),
+            chunk.masks.get(sliding_window),
+            scaling,
+            softcap,
+        ).view(num_kv_heads, group_size, num_rows, head_size)
     return output.permute(2, 0, 1, 3).reshape(num_rows, num_heads, head_size)
+
+
+def _capped_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float,
+    softcap: float,
+) -> torch.Tensor:
+    """What `scaled_dot_product_attention` does, with capped scores: it knows no cap.
+
+    Args:
+        query: `[..., lines, head size]`: the rows of one query head, then those of the next.
+        key: `[..., keys, head size]`.
+        value: `[..., keys, head size]`.
+        mask: `[..., rows, keys]`: added to the capped scores of each head.
+        scaling: Factor on the dot products.
+        softcap: Bound on the scores.
+
+    Returns:
+        `[..., lines, head size]`.
+    """
+    scores = torch.matmul(query, key.transpose(-1, -2)).float()
+    scores.mul_(scaling / softcap).tanh_().mul_(softcap)
+    scores.view(*scores.shape[:-2], -1, *mask.shape[-2:]).add_(mask.unsqueeze(-3))
+    return torch.matmul(scores.softmax(dim=-1).to(value.dtype), value)

@@ -37,8 +37,8 @@ def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> Non
     with torch.inference_mode():
         for start, end in pairwise(_CUTS):
             layouts = [
-                ChunkLayout(0, end - start, start, range(6)),
-                ChunkLayout(end - start, end - start, start, range(6, 12)),
+                ChunkLayout(0, end - start, start, range(6), 0),
+                ChunkLayout(end - start, end - start, start, range(6, 12), 1),
             ]
             positions = [*range(start, end), *range(start, end)]
             output = module(

@@ -62,6 +62,10 @@ from support.cli import abatch
         (["serve", "--device", "simulated:h100", "--kv-memory", "1KiB", "--step-log", "steps.jsonl"], "--kv-memory"),
         (["serve", "--policy", "lifo"], "--policy"),
         (["serve", "--park", "sometimes"], "--park"),
+        (["serve", "--attention", "flash"], "--attention must be one of auto, triton, varlen, sdpa"),
+        (["bench", "--device", "simulated:h100", "--attention", "sdpa"], "--attention means nothing in virtual time"),
+        (["bench", "--device", "simulated:h100", "--no-cuda-graphs"], "--no-cuda-graphs means nothing in virtual"),
+        (["bench", "--device", "simulated:h100", "--compile"], "--compile means nothing in virtual time"),
         (["serve", "--park", "keep", "--no-prefix-cache"], "--no-prefix-cache"),
         (["serve", "--park", "offload", "--host-kv-memory", "0"], "--host-kv-memory"),
         (["serve", "--session-timeout", "0"], "--session-timeout"),
@@ -190,8 +194,9 @@ def test_engine_options_survive_the_way_from_bench_to_serve() -> None:
     words = engine_arguments(changed)
     for option in ENGINE_OPTIONS:
         flag, _, negative = option.flags[0].partition("/")
-        if negative:
-            assert negative in words
+        if isinstance(option.default, bool):
+            assert (negative or flag) in words
         else:
             assert words[words.index(flag) + 1] == str(changed[option.name])
+    assert "" not in words
     assert engine_arguments({option.name: option.default for option in ENGINE_OPTIONS}) == []

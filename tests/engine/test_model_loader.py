@@ -18,7 +18,6 @@ from transformers import (
     BertConfig,
     BloomConfig,
     FalconH1Config,
-    Gemma2Config,
     GPTJConfig,
     LlamaConfig,
     MambaConfig,
@@ -37,7 +36,6 @@ _SMALL: dict[str, Any] = {
 
 _REFUSED: dict[str, tuple[Callable[[], PreTrainedConfig], str]] = {
     "encoder-decoder": (lambda: T5Config(vocab_size=64, d_model=16, num_layers=1), "encoder-decoder"),
-    "soft-cap": (lambda: Gemma2Config(**_SMALL, head_dim=8), "soft-capping"),
     "recurrent": (lambda: MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2), "recurrent state"),
     "attention of its own": (lambda: BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4), "attention"),
     "state beside attention": (
@@ -55,6 +53,7 @@ _REFUSED: dict[str, tuple[Callable[[], PreTrainedConfig], str]] = {
     ),
     "quantised": (lambda: LlamaConfig(**(_SMALL | {"quantization_config": {"quant_method": "gptq"}})), "quantised"),
     "chunked attention": (lambda: LlamaConfig(**(_SMALL | {"attention_chunk_size": 8})), "chunked"),
+    "hidden soft-cap": (lambda: LlamaConfig(**(_SMALL | {"attn_logit_softcapping": 30.0})), "soft-capping"),
     "hidden window": (lambda: LlamaConfig(**(_SMALL | {"sliding_window": 8})), "sliding window"),
 }
 

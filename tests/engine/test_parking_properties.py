@@ -195,16 +195,19 @@ _EXPECTED = {
 @pytest.mark.parametrize("batching", BATCHING_MODES)
 def test_sessions(batching: Batching, park: ParkPolicy) -> None:
     seen: Counter[str] = Counter()
-    machine = type("Machine", (SessionMachine,), {"batching": batching, "park": park, "seen": seen})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=200,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
     events = [*_EXPECTED[park], "num_parked", "ended"]
-    assert all(seen[event] > 0 for event in events), seen
+    for attempt in range(3):  # what is rare is not seen by every draw, and the draw depends on what else is imported
+        machine = type(f"Machine{attempt}", (SessionMachine,), {"batching": batching, "park": park, "seen": seen})
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=200,
+                stateful_step_count=40,
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
+        )
+        if all(seen[event] > 0 for event in events):
+            return
+    raise AssertionError(f"never seen: {[event for event in events if not seen[event]]} ({seen})")

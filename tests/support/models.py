@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from abatch.engine.attention.choose import choose_attention
 from abatch.engine.attention.kv_cache import KVCache
 from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import EngineConfig, SchedulerConfig
+from abatch.engine.config import AttentionName, EngineConfig, SchedulerConfig
+from abatch.engine.decode_graphs import Record
 from abatch.engine.engine import Engine
 from abatch.engine.model_loader import LoadedModel, load_model
 from abatch.engine.parked_session import ParkingConfig
@@ -20,6 +22,7 @@ from abatch.engine.runner import StepResult
 from abatch.engine.scheduler import Scheduler
 from abatch.engine.torch_runner import TorchRunner
 from transformers import (
+    Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
@@ -52,6 +55,15 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedConfig]] = {
     "qwen3": lambda: Qwen3Config(**_SHAPE, head_dim=16),
     "mistral-sliding": lambda: MistralConfig(**_SHAPE, sliding_window=11),
     "gemma": lambda: GemmaConfig(**_SHAPE, head_dim=8),
+    # Scores are several times the cap here: without it, other tokens come out.
+    "gemma2": lambda: Gemma2Config(
+        **_SHAPE,
+        head_dim=8,
+        query_pre_attn_scalar=8,
+        sliding_window=7,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        attn_logit_softcapping=2.0,
+    ),
     "gemma3-sliding": lambda: Gemma3TextConfig(
         **_SHAPE,
         head_dim=8,
@@ -74,7 +86,12 @@ def make_model(name: str, folder: Path) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(ARCHITECTURES[name](), dtype=torch.float32)
+    config = ARCHITECTURES[name]()
+    # Of the implementations of transformers that run on CPU, the eager one is sure to cap the scores.
+    implementation = "eager" if getattr(config, "attn_logit_softcapping", None) is not None else None
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation=implementation
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -121,12 +138,16 @@ class TestEngine:
         return list(outputs.values())
 
 
-class LateRunner(TorchRunner):
-    """Runs a step when it is collected: what an asynchronous device might see of the host's later doings, this does."""
+class AheadRunner(TorchRunner):
+    """Runs a step when it is launched, as a CPU does, but lets the engine launch the next before it looks at it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.is_synchronous = False
+
+
+class LateRunner(AheadRunner):
+    """Runs a step when it is collected: what an asynchronous device might see of the host's later doings, this does."""
 
     def launch(self, batch: Batch) -> LateStep:
         return LateStep(self, self._inputs(batch))
@@ -153,6 +174,9 @@ def make_engine(
     num_blocks: int,
     block_size: int,
     parking: ParkingConfig | None = None,
+    attention: AttentionName = "auto",
+    record: Record | None = None,
+    ahead: type[AheadRunner] = LateRunner,
 ) -> TestEngine:
     """An engine over a loaded model. Time advances by a millisecond a look at the clock."""
     blocks = BlockManager(num_blocks, block_size)
@@ -160,14 +184,27 @@ def make_engine(
     num_host_blocks = scheduler.parking.host.num_blocks
     cache = KVCache(model.kv_shape, num_blocks, block_size, dtype=model.dtype, device=model.device)
     # Positions behind a sequence's end must never matter, whatever is in them.
-    cache.data.fill_(1e4)
+    cache.data.fill_(float("nan") if attention == "triton" else 1e4)
     ticks = itertools.count()
 
     def clock() -> float:
         return next(ticks) / 1000
 
-    kind = LateRunner if config.steps_ahead and model.device.type == "cpu" else TorchRunner
-    runner = kind(model, cache, num_slots=scheduler.num_slots, num_host_blocks=num_host_blocks, clock=clock)
+    kind = ahead if config.steps_ahead and model.device.type == "cpu" else TorchRunner
+    num_pages = -(-config.max_model_len // block_size)
+    backend = choose_attention(attention, cache, num_slots=scheduler.num_slots + 1, max_num_pages=num_pages)
+    runner = kind(
+        model,
+        backend,
+        num_slots=scheduler.num_slots,
+        num_host_blocks=num_host_blocks,
+        clock=clock,
+        record=record,
+        max_num_seqs=config.max_num_seqs,
+        poison=True,
+    )
+    for size in reversed(runner.buckets):
+        runner.record(size)
     runner._host_kv._data.fill_(1e4)
     return TestEngine(Engine(scheduler, runner, clock), scheduler)
 

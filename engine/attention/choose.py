@@ -1,0 +1,44 @@
+"""Which attention backend attends."""
+
+from __future__ import annotations
+
+from ..config import AttentionName
+from ..errors import ConfigurationError
+from .base import AttentionBackend
+from .kv_cache import KVCache
+from .paged_triton import TritonBackend, triton_problem
+from .sdpa import SdpaBackend
+
+
+def choose_attention(
+    name: AttentionName, cache: KVCache, *, num_slots: int, max_num_pages: int, softcap: float | None = None
+) -> AttentionBackend:
+    """The backend of that name over `cache`. `auto`: our Triton kernels on CUDA, if they run there, else torch's SDPA.
+
+    Args:
+        name: `--attention`.
+        cache: The pages.
+        num_slots: Sequences that may run at once.
+        max_num_pages: Most pages of a sequence.
+        softcap: The model's bound on its attention scores; None without soft-capping.
+
+    Raises:
+        ConfigurationError: that backend cannot attend here.
+    """
+    if name == "auto":
+        name = "triton" if cache.data.device.type == "cuda" and triton_problem(cache) is None else "sdpa"
+    if name == "triton":
+        _refuse_if("triton", triton_problem(cache))
+        return TritonBackend(cache, num_slots=num_slots, max_num_pages=max_num_pages)
+    if name == "varlen":
+        from .varlen import VarlenBackend, varlen_problem  # a part of torch that is young: only where it is asked for
+
+        device, dtype = cache.data.device, cache.data.dtype
+        _refuse_if("varlen", varlen_problem(device, dtype, cache.block_size, cache.shape.head_size, softcap))
+        return VarlenBackend(cache)
+    return SdpaBackend(cache)
+
+
+def _refuse_if(name: str, problem: str | None) -> None:
+    if problem is not None:
+        raise ConfigurationError(f"--attention {name} cannot be used: {problem}; choose auto or sdpa")

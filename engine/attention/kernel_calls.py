@@ -1,0 +1,158 @@
+"""How the Triton kernels are called: which shapes they are made for, and with how many warps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+
+from .kernels import decode_kernel, prefill_kernel, reduce_kernel, store_kernel
+from .paged_triton import DecodeRows, PrefillTiles, padded
+
+_LEAST_LINES = 16
+"""Rows of the smallest product a tensor core makes."""
+
+
+class Call:
+    """Attention of one layer in one step: the kernels write into `output` `[T, query heads, head size]`.
+
+    Args:
+        query: `[T, query heads, head size]`, dense in the last dimension, as are keys and values.
+        key_pages: `[blocks, block size, KV heads, head size]`, strided as `value_pages`.
+        value_pages: As `key_pages`.
+        table: `[slots, pages]` int32.
+        scaling: Factor on the dot products.
+        sliding_window: Positions that a row sees up to its own; None for all.
+        softcap: Bound on the scores; None for none.
+    """
+
+    def __init__(
+        self,
+        query: torch.Tensor,
+        key_pages: torch.Tensor,
+        value_pages: torch.Tensor,
+        table: torch.Tensor,
+        *,
+        scaling: float,
+        sliding_window: int | None,
+        softcap: float | None,
+    ) -> None:
+        self.query = _dense(query)
+        self.output = torch.empty(query.shape, dtype=query.dtype, device=query.device)
+        self.key_pages = key_pages
+        self.value_pages = value_pages
+        self.table = table
+        _, page, num_kv_heads, head_size = key_pages.shape
+        self.num_kv_heads = num_kv_heads
+        self.group = query.shape[1] // num_kv_heads
+        self.tile = tile_size(head_size, query.dtype)
+        self._numbers = (scaling, softcap or 1.0, sliding_window or 0)
+        self._strides = (
+            *self.query.stride()[:2],
+            *self.output.stride()[:2],
+            *key_pages.stride()[:3],
+            table.stride(0),
+        )
+        self._heads: dict[str, Any] = {"HEAD_SIZE": head_size, "HEAD_PADDED": max(16, padded(head_size))}
+        self._constants: dict[str, Any] = {
+            **self._heads,
+            "GROUP": self.group,
+            "PAGE": page,
+            "TILE": self.tile,
+            "HAS_SOFTCAP": softcap is not None,
+            "HAS_WINDOW": sliding_window is not None,
+            # Triton would round float32 to tf32 by default: three digits.
+            "PRECISION": "ieee" if query.dtype == torch.float32 else "tf32",
+        }
+
+    def store(self, key: torch.Tensor, value: torch.Tensor, places: torch.Tensor) -> None:
+        """Write the step's keys and values `[T, KV heads, head size]` to their places `[T]` int32."""
+        key, value = _dense(key), _dense(value)
+        store_kernel[(places.numel(),)](
+            key,
+            value,
+            self.key_pages,
+            self.value_pages,
+            places,
+            *key.stride()[:2],
+            *value.stride()[:2],
+            *self.key_pages.stride()[:3],
+            NUM_HEADS=self.num_kv_heads,
+            HEADS_PADDED=padded(self.num_kv_heads),
+            PAGE=self._constants["PAGE"],
+            **self._heads,
+        )
+
+    def decode(self, sequences: DecodeRows, num_splits: int) -> None:
+        """Attention of rows that are one token of a sequence each."""
+        num_seqs, num_heads = sequences.rows.numel(), self.num_kv_heads * self.group
+        shape = (num_seqs, num_heads, num_splits, self._heads["HEAD_PADDED"])
+        # With one split nothing is written here; the kernel wants pointers all the same.
+        partial = self._scratch(shape if num_splits > 1 else (1,))
+        log_sums = self._scratch(shape[:3] if num_splits > 1 else (1,))
+        decode_kernel[(self.num_kv_heads, num_splits, num_seqs)](
+            self.output,
+            partial,
+            log_sums,
+            self.query,
+            self.key_pages,
+            self.value_pages,
+            self.table,
+            sequences.rows,
+            sequences.slots,
+            sequences.lengths,
+            *self._numbers,
+            *self._strides,
+            NUM_SPLITS=num_splits,
+            GROUP_PADDED=max(_LEAST_LINES, padded(self.group)),
+            **self._constants,
+            num_warps=4,
+            num_stages=3,
+        )
+        if num_splits > 1:
+            reduce_kernel[(num_heads, num_seqs)](
+                self.output,
+                partial,
+                log_sums,
+                sequences.rows,
+                sequences.lengths,
+                *self.output.stride()[:2],
+                NUM_SPLITS=num_splits,
+                SPLITS_PADDED=padded(num_splits),
+                **self._heads,
+            )
+
+    def prefill(self, tiles: PrefillTiles, tokens_per_tile: int) -> None:
+        """Attention of rows that follow each other in their sequences."""
+        group_padded = max(padded(self.group), triton.cdiv(_LEAST_LINES, tokens_per_tile))
+        prefill_kernel[(self.num_kv_heads, tiles.slots.numel())](
+            self.output,
+            self.query,
+            self.key_pages,
+            self.value_pages,
+            self.table,
+            tiles.first_rows,
+            tiles.first_positions,
+            tiles.num_tokens,
+            tiles.slots,
+            *self._numbers,
+            *self._strides,
+            TOKENS=tokens_per_tile,
+            GROUP_PADDED=group_padded,
+            **self._constants,
+            num_warps=4 if tokens_per_tile * group_padded <= 64 else 8,
+            num_stages=2,
+        )
+
+    def _scratch(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.float32, device=self.query.device)
+
+
+def tile_size(head_size: int, dtype: torch.dtype) -> int:
+    """Positions whose keys and values a program holds at a time: what fits into shared memory, several times over."""
+    return 32 if padded(head_size) * dtype.itemsize > 256 else 64
+
+
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()

@@ -1,0 +1,321 @@
+"""Attention over paged KV, in Triton: storing a step's keys and values, decoding, and chunks of prompts.
+
+All kernels take pages as `[blocks, block size, KV heads, head size]` with strides, so that a layer's view of the cache
+is passed as it lies. A sequence's pages are found in a table row of its own (`slot`). Keys and values are read by
+position, whatever the page size, in tiles of `TILE` positions. Softmax is kept online (Milakov and Gimelshein, 2018)
+in base 2; queries that share a KV head are the rows of one product.
+
+Triton compiles a kernel anew for pointers that are aligned and pointers that are not. Lists of a step lie behind each
+other in one copy, so their alignment changes with every batch: it is kept out of it, or serving would stop to compile.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit(do_not_specialize_on_alignment=["places"])
+def store_kernel(
+    key,  # [T, KV heads, head size], any strides but a dense last dimension
+    value,
+    key_pages,
+    value_pages,
+    places,  # [T]: block * block size + offset, below 0 for rows that are padding
+    key_row_stride,
+    key_head_stride,
+    value_row_stride,
+    value_head_stride,
+    page_stride,
+    token_stride,
+    head_stride,
+    NUM_HEADS: tl.constexpr,
+    HEADS_PADDED: tl.constexpr,
+    HEAD_SIZE: tl.constexpr,
+    HEAD_PADDED: tl.constexpr,
+    PAGE: tl.constexpr,
+):
+    """Write each row's keys and values to where they belong. One program a row."""
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.load(places + row)
+    if place >= 0:
+        heads = tl.arange(0, HEADS_PADDED)[:, None]
+        sizes = tl.arange(0, HEAD_PADDED)[None, :]
+        is_there = (heads < NUM_HEADS) & (sizes < HEAD_SIZE)
+        target = (place // PAGE).to(tl.int64) * page_stride + (place % PAGE) * token_stride
+        target += heads * head_stride + sizes
+        source = row * key_row_stride + heads * key_head_stride + sizes
+        tl.store(key_pages + target, tl.load(key + source, mask=is_there), mask=is_there)
+        source = row * value_row_stride + heads * value_head_stride + sizes
+        tl.store(value_pages + target, tl.load(value + source, mask=is_there), mask=is_there)
+
+
+@triton.jit
+def _scores(
+    query,  # [M, HEAD_PADDED]
+    key_pages,
+    places,  # [TILE]: where each position's key begins
+    is_there,  # [TILE]
+    scaling,
+    softcap,
+    HEAD_SIZE: tl.constexpr,
+    HEAD_PADDED: tl.constexpr,
+    HAS_SOFTCAP: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Dot products of queries and one tile of keys, scaled, capped, and times log2(e)."""
+    sizes = tl.arange(0, HEAD_PADDED)
+    keys = tl.load(
+        key_pages + places[None, :] + sizes[:, None],
+        mask=is_there[None, :] & (sizes < HEAD_SIZE)[:, None],
+        other=0.0,
+    )
+    scores = tl.dot(query, keys, input_precision=PRECISION) * scaling
+    if HAS_SOFTCAP:
+        # tanh(x) = 1 - 2 / (exp(2x) + 1), which does not overflow into a NaN at either end.
+        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+    return scores * 1.4426950408889634
+
+
+@triton.jit
+def _fold(
+    scores,  # [M, TILE], minus infinity where a row may not look
+    value_pages,
+    places,
+    is_there,
+    best,  # [M]: the largest score so far
+    total,  # [M]: the sum of weights so far, relative to it
+    weighted,  # [M, HEAD_PADDED]: the weighted sum of values so far
+    HEAD_SIZE: tl.constexpr,
+    HEAD_PADDED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Take one tile of values into the running softmax."""
+    sizes = tl.arange(0, HEAD_PADDED)
+    new_best = tl.maximum(best, tl.max(scores, 1))
+    # A row that has seen nothing yet has no maximum; 0 in its place keeps exp2(-inf - -inf) from being a NaN.
+    anchor = tl.where(new_best == float("-inf"), 0.0, new_best)
+    weights = tl.exp2(scores - anchor[:, None])
+    shrink = tl.exp2(best - anchor)
+    values = tl.load(
+        value_pages + places[:, None] + sizes[None, :],
+        mask=is_there[:, None] & (sizes < HEAD_SIZE)[None, :],
+        other=0.0,
+    )
+    total = total * shrink + tl.sum(weights, 1)
+    weighted = weighted * shrink[:, None] + tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
+    return new_best, total, weighted
+
+
+@triton.jit
+def _places(table_row, positions, is_there, page_stride, token_stride, PAGE: tl.constexpr):
+    """Where the keys or values of positions begin, counted in elements from the first page."""
+    pages = tl.load(table_row + positions // PAGE, mask=is_there, other=0).to(tl.int64)
+    return pages * page_stride + (positions % PAGE) * token_stride
+
+
+@triton.jit(do_not_specialize_on_alignment=["rows", "slots", "lengths"])
+def decode_kernel(
+    output,  # [T, query heads, head size]
+    partial,  # [sequences, query heads, splits, HEAD_PADDED] float32
+    partial_log_sum,  # [sequences, query heads, splits] float32, base 2; minus infinity for a split without keys
+    query,  # [T, query heads, head size]
+    key_pages,
+    value_pages,
+    table,  # [slots, pages]
+    rows,  # [sequences]: each one's row in the packed step
+    slots,  # [sequences]: its row of the table
+    lengths,  # [sequences]: its keys, the one of this step among them; 0 for padding
+    scaling,
+    softcap,
+    window,
+    query_row_stride,
+    query_head_stride,
+    output_row_stride,
+    output_head_stride,
+    page_stride,
+    token_stride,
+    head_stride,
+    table_stride,
+    NUM_SPLITS: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUP_PADDED: tl.constexpr,
+    HEAD_SIZE: tl.constexpr,
+    HEAD_PADDED: tl.constexpr,
+    PAGE: tl.constexpr,
+    TILE: tl.constexpr,
+    HAS_SOFTCAP: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """One query token a sequence, its keys shared out over `NUM_SPLITS` programs ("flash decoding").
+
+    Grid (KV heads, splits, sequences): programs that run together read neighbouring memory. The grid does not depend
+    on any length, so it can be captured; what a program does follows from the lengths it finds on the device.
+    """
+    kv_head = tl.program_id(0)
+    split = tl.program_id(1)
+    sequence = tl.program_id(2).to(tl.int64)
+    length = tl.load(lengths + sequence)
+    row = tl.load(rows + sequence).to(tl.int64)
+    first = 0
+    if HAS_WINDOW:
+        first = tl.maximum(length - window, 0)
+    first_tile = first // TILE
+    tiles_a_split = tl.cdiv(tl.cdiv(length, TILE) - first_tile, NUM_SPLITS)
+    begin = (first_tile + split * tiles_a_split) * TILE
+    end = tl.minimum(begin + tiles_a_split * TILE, length)
+
+    members = tl.arange(0, GROUP_PADDED)
+    sizes = tl.arange(0, HEAD_PADDED)
+    heads = kv_head * GROUP + members
+    is_query = (members < GROUP)[:, None] & (sizes < HEAD_SIZE)[None, :]
+    queries = tl.load(
+        query + row * query_row_stride + heads[:, None] * query_head_stride + sizes[None, :], mask=is_query, other=0.0
+    )
+    best = tl.full([GROUP_PADDED], float("-inf"), tl.float32)
+    total = tl.zeros([GROUP_PADDED], tl.float32)
+    weighted = tl.zeros([GROUP_PADDED, HEAD_PADDED], tl.float32)
+    table_row = table + tl.load(slots + sequence).to(tl.int64) * table_stride
+    for start in range(begin, end, TILE):
+        positions = start + tl.arange(0, TILE)
+        is_there = positions < end
+        if HAS_WINDOW:
+            is_there &= positions >= first
+        places = _places(table_row, positions, is_there, page_stride, token_stride, PAGE) + kv_head * head_stride
+        scores = _scores(
+            queries, key_pages, places, is_there, scaling, softcap, HEAD_SIZE, HEAD_PADDED, HAS_SOFTCAP, PRECISION
+        )
+        scores = tl.where(is_there[None, :], scores, float("-inf"))
+        best, total, weighted = _fold(
+            scores, value_pages, places, is_there, best, total, weighted, HEAD_SIZE, HEAD_PADDED, PRECISION
+        )
+    result = weighted / tl.where(total > 0.0, total, 1.0)[:, None]
+    if NUM_SPLITS == 1:
+        target = output + row * output_row_stride + heads[:, None] * output_head_stride + sizes[None, :]
+        if length > 0:  # padding has no row of its own: it must not write over somebody's
+            tl.store(target, result.to(output.dtype.element_ty), mask=is_query)
+    else:
+        is_head = members < GROUP
+        part = (sequence * tl.num_programs(0) * GROUP + heads) * NUM_SPLITS + split
+        log_sum = tl.where(total > 0.0, best + tl.log2(tl.where(total > 0.0, total, 1.0)), float("-inf"))
+        tl.store(partial_log_sum + part, log_sum, mask=is_head)
+        if begin < end:
+            tl.store(partial + part[:, None] * HEAD_PADDED + sizes[None, :], result, mask=is_head[:, None])
+
+
+@triton.jit(do_not_specialize_on_alignment=["rows", "lengths"])
+def reduce_kernel(
+    output,
+    partial,
+    partial_log_sum,
+    rows,
+    lengths,
+    output_row_stride,
+    output_head_stride,
+    NUM_SPLITS: tl.constexpr,
+    SPLITS_PADDED: tl.constexpr,
+    HEAD_SIZE: tl.constexpr,
+    HEAD_PADDED: tl.constexpr,
+):
+    """Put the splits of a head together. Grid (query heads, sequences)."""
+    head = tl.program_id(0)
+    sequence = tl.program_id(1).to(tl.int64)
+    splits = tl.arange(0, SPLITS_PADDED)
+    sizes = tl.arange(0, HEAD_PADDED)
+    part = (sequence * tl.num_programs(0) + head) * NUM_SPLITS + splits
+    log_sums = tl.load(partial_log_sum + part, mask=splits < NUM_SPLITS, other=float("-inf"))
+    has_keys = log_sums > float("-inf")
+    best = tl.max(log_sums, 0)
+    weights = tl.where(has_keys, tl.exp2(log_sums - tl.where(best > float("-inf"), best, 0.0)), 0.0)
+    # What a split without keys would have written is whatever was there before: it is not even read.
+    parts = tl.load(partial + part[:, None] * HEAD_PADDED + sizes[None, :], mask=has_keys[:, None], other=0.0)
+    total = tl.sum(weights, 0)
+    result = tl.sum(parts * weights[:, None], 0) / tl.where(total > 0.0, total, 1.0)
+    row = tl.load(rows + sequence).to(tl.int64)
+    target = output + row * output_row_stride + head * output_head_stride + sizes
+    if tl.load(lengths + sequence) > 0:
+        tl.store(target, result.to(output.dtype.element_ty), mask=sizes < HEAD_SIZE)
+
+
+@triton.jit(do_not_specialize_on_alignment=["first_rows", "first_positions", "num_tokens", "slots"])
+def prefill_kernel(
+    output,  # [T, query heads, head size]
+    query,  # [T, query heads, head size]
+    key_pages,
+    value_pages,
+    table,  # [slots, pages]
+    first_rows,  # [tiles]: the row of each query tile's first token in the packed step
+    first_positions,  # [tiles]: its position in its sequence
+    num_tokens,  # [tiles]: tokens in the tile, at most TOKENS
+    slots,  # [tiles]
+    scaling,
+    softcap,
+    window,
+    query_row_stride,
+    query_head_stride,
+    output_row_stride,
+    output_head_stride,
+    page_stride,
+    token_stride,
+    head_stride,
+    table_stride,
+    TOKENS: tl.constexpr,
+    GROUP: tl.constexpr,
+    GROUP_PADDED: tl.constexpr,
+    HEAD_SIZE: tl.constexpr,
+    HEAD_PADDED: tl.constexpr,
+    PAGE: tl.constexpr,
+    TILE: tl.constexpr,
+    HAS_SOFTCAP: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Consecutive tokens of sequences of any lengths: `TOKENS` of one sequence a program, with all heads of a group.
+
+    Grid (KV heads, tiles). The tiles are listed by the host, which planned the chunks and so knows their lengths.
+    """
+    kv_head = tl.program_id(0)
+    tile = tl.program_id(1)
+    count = tl.load(num_tokens + tile)
+    first_row = tl.load(first_rows + tile).to(tl.int64)
+    first_position = tl.load(first_positions + tile)
+    table_row = table + tl.load(slots + tile).to(tl.int64) * table_stride
+
+    lines = tl.arange(0, TOKENS * GROUP_PADDED)
+    tokens = lines // GROUP_PADDED
+    members = lines % GROUP_PADDED
+    heads = kv_head * GROUP + members
+    sizes = tl.arange(0, HEAD_PADDED)
+    is_query = ((tokens < count) & (members < GROUP))[:, None] & (sizes < HEAD_SIZE)[None, :]
+    rows = first_row + tokens
+    queries = tl.load(
+        query + rows[:, None] * query_row_stride + heads[:, None] * query_head_stride + sizes[None, :],
+        mask=is_query,
+        other=0.0,
+    )
+    query_positions = first_position + tokens
+    begin = 0
+    if HAS_WINDOW:
+        begin = tl.maximum(first_position - window + 1, 0) // TILE * TILE
+    end = first_position + count
+    best = tl.full([TOKENS * GROUP_PADDED], float("-inf"), tl.float32)
+    total = tl.zeros([TOKENS * GROUP_PADDED], tl.float32)
+    weighted = tl.zeros([TOKENS * GROUP_PADDED, HEAD_PADDED], tl.float32)
+    for start in range(begin, end, TILE):
+        positions = start + tl.arange(0, TILE)
+        is_there = positions < end
+        places = _places(table_row, positions, is_there, page_stride, token_stride, PAGE) + kv_head * head_stride
+        scores = _scores(
+            queries, key_pages, places, is_there, scaling, softcap, HEAD_SIZE, HEAD_PADDED, HAS_SOFTCAP, PRECISION
+        )
+        is_visible = is_there[None, :] & (positions[None, :] <= query_positions[:, None])
+        if HAS_WINDOW:
+            is_visible &= positions[None, :] > query_positions[:, None] - window
+        scores = tl.where(is_visible, scores, float("-inf"))
+        best, total, weighted = _fold(
+            scores, value_pages, places, is_there, best, total, weighted, HEAD_SIZE, HEAD_PADDED, PRECISION
+        )
+    result = weighted / tl.where(total > 0.0, total, 1.0)[:, None]
+    target = output + rows[:, None] * output_row_stride + heads[:, None] * output_head_stride + sizes[None, :]
+    tl.store(target, result.to(output.dtype.element_ty), mask=is_query)

@@ -1,0 +1,38 @@
+"""Where the keys and values of a step's rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..transfer import to_device
+from .base import ChunkLayout
+
+
+def place_numbers(chunks: Sequence[ChunkLayout], block_size: int) -> list[int]:
+    """By row of the packed step, `[T]`, its place: its block's id times `block_size`, plus its offset in the block."""
+    return [
+        chunk.block_ids[position // block_size] * block_size + position % block_size
+        for chunk in chunks
+        for position in range(chunk.start, chunk.end)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlaces:
+    """The places of a step's rows on the device: `[T]` each, of integers."""
+
+    blocks: torch.Tensor
+    offsets: torch.Tensor
+
+    @classmethod
+    def of(cls, chunks: Sequence[ChunkLayout], block_size: int, device: torch.device) -> RowPlaces:
+        """The places of these chunks' rows."""
+        numbers = to_device(place_numbers(chunks, block_size), device, torch.long)
+        return cls(numbers // block_size, numbers % block_size)
+
+    def store(self, pages: torch.Tensor, rows: torch.Tensor) -> None:
+        """Write rows `[T, KV heads, head size]` to their places in `[blocks, block size, KV heads, head size]`."""
+        pages[self.blocks, self.offsets] = rows

@@ -1,0 +1,44 @@
+"""What a CUDA device's memory goes to: weights, the largest step, recorded steps, and KV with what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from .errors import ConfigurationError
+
+_RESERVE_SHARE = 0.03
+"""Of the whole memory: for the allocator's fragments, cuBLAS workspaces and what drivers take later."""
+
+
+def kv_budget_bytes(free_bytes: int, total_bytes: int, step_bytes: int, graph_bytes: int) -> int:
+    """What is left for KV blocks when weights are loaded: below 0 if nothing is."""
+    return free_bytes - step_bytes - graph_bytes - int(total_bytes * _RESERVE_SHARE)
+
+
+def graph_bytes(first_bytes: int, second_bytes: int, num_graphs: int) -> int:
+    """What so many recorded steps take, from what the largest and the next took: the others share the memory of the
+    largest, and add what a graph itself needs.
+    """
+    if num_graphs == 0:
+        return 0
+    return max(0, first_bytes) + max(0, second_bytes) * (num_graphs - 1)
+
+
+@contextmanager
+def out_of_memory_says(what: str, advice: str) -> Iterator[None]:
+    """Turn an out-of-memory error into one line that says what to lower.
+
+    Raises:
+        ConfigurationError: there was not enough memory.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
+        raise ConfigurationError(
+            f"out of device memory for {what} ({free / 2**30:.1f} of {total / 2**30:.1f} GiB are free): {advice}"
+        ) from error

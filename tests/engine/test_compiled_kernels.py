@@ -1,0 +1,53 @@
+"""Triton compiles every kernel, as the engine calls it, for GPUs that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SCRIPT = Path(__file__).parents[1] / "support/compile_kernels.py"
+_SHARED_BYTES = 99 * 1024
+"""What the smallest GPUs of compute capability 8 and up let one program have (8.6, 8.9 and 12.0)."""
+
+
+def _compile(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(_SCRIPT.parents[1])}
+    command = [sys.executable, str(_SCRIPT), *arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_kernel_is_compiled_once_for_each_number_of_splits_and_no_more(tmp_path: Path) -> None:
+    """Or a server would stop to compile whenever a batch has a size that it has not had before."""
+    (versions,) = _compile(tmp_path, "90", "versions")
+    # 16, 8, 4, 2 and 1 splits.
+    assert versions == {"store_kernel": 1, "decode_kernel": 5, "reduce_kernel": 4, "prefill_kernel": 1}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("architecture", "variants"), [(80, ["llama-3.1-8b"]), (90, []), (100, ["llama-3.1-8b"]), (120, ["llama-3.1-8b"])]
+)
+def test_machine_code_fits_the_device_and_nothing_spills(
+    architecture: int, variants: list[str], tmp_path: Path
+) -> None:
+    kernels = _compile(tmp_path, str(architecture), *variants)
+    names = {"store_kernel", "decode_kernel", "reduce_kernel", "prefill_kernel", "_draw_kernel", "_pick_kernel"}
+    assert {kernel["kernel"] for kernel in kernels} == names
+    for kernel in kernels:
+        assert kernel["shared_bytes"] <= _SHARED_BYTES, kernel
+        assert kernel["spilled_bytes"] == 0, kernel
+    products = [
+        kernel
+        for kernel in kernels
+        if kernel["kernel"] in ("decode_kernel", "prefill_kernel") and kernel["variant"] != "float32"
+    ]
+    assert len(products) >= 3
+    assert all(kernel["uses_tensor_cores"] for kernel in products)

@@ -1,0 +1,82 @@
+"""What is left for KV, and what the user is told when it is not enough."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from abatch.engine.config import SchedulerConfig
+from abatch.engine.device_memory import graph_bytes, kv_budget_bytes, out_of_memory_says
+from abatch.engine.errors import ConfigurationError
+from abatch.engine.memory_report import MemoryReport
+from abatch.engine.trial import largest_batch, warm_up_batches
+
+GIB = 2**30
+
+
+def test_kv_gets_what_steps_graphs_and_a_reserve_leave() -> None:
+    assert kv_budget_bytes(100 * GIB, 140 * GIB, 3 * GIB, 2 * GIB) == 95 * GIB - int(140 * GIB * 0.03)
+    assert kv_budget_bytes(4 * GIB, 80 * GIB, 3 * GIB, 0) < 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "count", "expected"), [(500, 10, 4, 530), (500, 10, 1, 500), (500, 10, 0, 0), (500, -4, 3, 500)]
+)
+def test_graphs_after_the_largest_cost_what_the_second_did(first: int, second: int, count: int, expected: int) -> None:
+    assert graph_bytes(first, second, count) == expected
+
+
+def test_running_out_of_memory_is_one_line_that_says_what_to_lower() -> None:
+    with (
+        pytest.raises(ConfigurationError, match=r"out of device memory for 9 KV blocks \(.*\): lower --kv-memory"),
+        out_of_memory_says("9 KV blocks", "lower --kv-memory"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="device-side assert"), out_of_memory_says("a step", "lower something"):
+        raise RuntimeError("device-side assert triggered")
+
+
+@pytest.mark.parametrize(
+    ("num_seqs", "num_tokens", "max_len", "expected"), [(4, 64, 99, 16), (4, 7, 99, 1), (4, 400, 20, 20)]
+)
+def test_the_largest_step_fills_the_budget_and_samples_in_every_sequence(
+    num_seqs: int, num_tokens: int, max_len: int, expected: int
+) -> None:
+    limits = SchedulerConfig(max_num_seqs=num_seqs, max_num_batched_tokens=num_tokens, max_model_len=max_len)
+    batch = largest_batch(limits, block_size=16)
+    assert [chunk.num_tokens for chunk in batch.chunks] == [expected] * num_seqs
+    assert all(chunk.samples for chunk in batch.chunks)
+    blocks = [block for chunk in batch.chunks for block in chunk.request.block_ids]
+    assert len(set(blocks)) == len(blocks)
+    assert len({chunk.request.slot for chunk in batch.chunks}) == num_seqs
+
+
+@pytest.mark.parametrize(("num_seqs", "num_tokens"), [(1, 1), (6, 24), (256, 256), (256, 2048)])
+def test_warming_up_decodes_in_every_power_of_two_and_prefills(num_seqs: int, num_tokens: int) -> None:
+    limits = SchedulerConfig(max_num_seqs=num_seqs, max_num_batched_tokens=num_tokens, max_model_len=64)
+    batches = list(warm_up_batches(limits, block_size=4))
+    sizes = {len(batch.chunks) for batch in batches if batch.num_prefill_tokens == 0}
+    assert sizes == {1 << power for power in range(9) if 1 << power <= num_seqs} | {num_seqs}
+    assert all(len(batch.chunks) <= num_seqs and batch.num_tokens <= num_tokens for batch in batches)
+    assert all(batch.num_tokens == sum(chunk.num_tokens for chunk in batch.chunks) for batch in batches)
+    assert batches[0].num_prefill_tokens == min(16, num_tokens)
+    width = -(-64 // 4)
+    assert all(len(chunk.request.block_ids) <= width for batch in batches for chunk in batch.chunks)
+
+
+def test_the_report_says_where_memory_went() -> None:
+    report = MemoryReport(
+        total_bytes=140 * GIB,
+        weight_bytes=15 * GIB,
+        step_bytes=2 * GIB,
+        graph_bytes=GIB,
+        kv_bytes=110 * GIB,
+        free_bytes=5 * GIB,
+        num_graphs=23,
+    )
+    assert str(report) == (
+        "device memory 140.0 GiB: weights 15.0 GiB, largest step 2.0 GiB, 23 CUDA graphs 1.0 GiB, KV 110.0 GiB, "
+        "free 5.0 GiB"
+    )

@@ -1,0 +1,76 @@
+"""The Triton kernels against attention from its definition, through Triton's interpreter where there is no GPU."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+from abatch.engine.attention.paged_triton import TritonBackend
+from support.attention import History, Shape, relative_error
+
+MOST_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
+
+SHAPES = [
+    Shape(4, 4, 64, 16),
+    Shape(8, 2, 64, 16, torch.bfloat16),
+    Shape(8, 1, 128, 32, torch.float16),
+    Shape(6, 2, 80, 16),
+    Shape(3, 1, 96, 64, torch.bfloat16, sliding_window=20),
+    Shape(8, 2, 256, 16, torch.float16, softcap=2.0),
+    Shape(4, 2, 128, 256, torch.bfloat16, sliding_window=7, softcap=3.0),
+    Shape(14, 2, 64, 128),
+    Shape(2, 2, 24, 4, sliding_window=1),
+]
+
+
+def name(shape: Shape) -> str:
+    dtype = str(shape.dtype).removeprefix("torch.")
+    extras = (f"-window{shape.sliding_window}" * (shape.sliding_window is not None)) + (
+        "-softcap" * (shape.softcap is not None)
+    )
+    return f"{shape.num_heads}of{shape.num_kv_heads}x{shape.head_size}-page{shape.block_size}-{dtype}{extras}"
+
+
+@pytest.fixture
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def backend_of(history: History, num_splits: int | None = None) -> TritonBackend:
+    backend = TritonBackend(history.cache, num_slots=len(history.slots) + 2, max_num_pages=64)
+    if num_splits is not None:
+        backend.num_splits = lambda num_seqs: num_splits  # type: ignore[method-assign]
+    return backend
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=name)
+@pytest.mark.parametrize("num_splits", [1, 4])
+def test_random_steps_of_prompts_and_decodes(shape: Shape, num_splits: int, device: str) -> None:
+    """Ragged chunks that end and begin anywhere, one token among them, decodes beside them, then decodes alone."""
+    random = Random(shape.head_size + num_splits)
+    history = History(shape, [0] * 4, 80, seed=1, device=device)
+    backend = backend_of(history, num_splits)
+    page = shape.block_size
+    for counts in (
+        {0: page, 1: 1, 2: random.randint(2, 40)},
+        {2: 1, 0: 1, 3: random.randint(30, 90)},
+        {1: page - 1 or 1, 3: 2, 2: 1},
+        {3: 1, 2: 1, 1: 1, 0: 1},
+    ):
+        output, expected = history.step(backend, counts)
+        assert relative_error(output, expected) < MOST_ERROR[shape.dtype]
+
+
+def test_a_long_context_in_many_splits_most_of_them_of_one_tile(device: str) -> None:
+    history = History(Shape(4, 2, 64, 16, torch.bfloat16), [0, 0], 80, seed=3, device=device)
+    backend = backend_of(history, 32)
+    history.step(backend, {0: 900, 1: 3})
+    output, expected = history.step(backend, {0: 1, 1: 1})
+    assert relative_error(output, expected) < MOST_ERROR[torch.bfloat16]
+
+
+def test_splits_are_a_power_of_two_and_no_more_than_there_is_work_for() -> None:
+    backend = backend_of(History(Shape(8, 8, 64, 16), [0], 4, seed=0))
+    backend.num_processors = 132
+    assert [backend.num_splits(count) for count in (1, 2, 8, 32, 64, 128, 256)] == [32, 32, 8, 2, 1, 1, 1]

@@ -1,0 +1,156 @@
+"""Compile every kernel, as the engine calls it, for a GPU that is not there: `compile_kernels.py 90 [VARIANT ...]`.
+
+The engine's own calls are made, with tensors on the CPU; instead of launching a kernel, Triton compiles what would have
+been launched, down to machine code. Prints one JSON object a kernel. A process of its own, because Triton decides when
+a kernel is defined whether to interpret it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from abatch.engine.attention.base import ChunkLayout
+from abatch.engine.attention.kv_cache import KVCache, KVShape
+from abatch.engine.attention.paged_triton import TritonBackend
+from abatch.engine.draw_kernel import draw
+from triton.backends.compiler import GPUTarget
+from triton.runtime.jit import JITFunction
+
+Variant = tuple[str, int, int, int, int, torch.dtype, int | None, float | None]
+"""Name, query heads, KV heads, head size, block size, dtype, sliding window, soft cap."""
+
+LLAMA: Variant = ("llama-3.1-8b", 32, 8, 128, 16, torch.bfloat16, None, None)
+VARIANTS: tuple[Variant, ...] = (
+    LLAMA,
+    ("float16 page 256", 32, 8, 64, 256, torch.float16, None, None),
+    ("float32", 9, 3, 64, 16, torch.float32, None, None),
+    ("gemma2", 8, 4, 256, 16, torch.bfloat16, 4096, 50.0),
+)
+
+
+class _Driver:
+    """Answers what Triton asks of a device before it compiles."""
+
+    def __init__(self, architecture: int) -> None:
+        self._target = GPUTarget("cuda", architecture, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, _: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return self._target
+
+
+@contextmanager
+def compiled_instead_of_launched(architecture: int) -> Iterator[list[Any]]:
+    """Kernels that are called in here are compiled, and the results are in the list."""
+    compiled: list[Any] = []
+    launch = JITFunction.__getitem__
+
+    def compile_only(kernel: Any, grid: Any) -> Callable[..., None]:
+        return lambda *arguments, **options: compiled.append(kernel.warmup(*arguments, grid=grid, **options))
+
+    triton.runtime.driver.set_active(_Driver(architecture))
+    JITFunction.__getitem__ = compile_only
+    try:
+        yield compiled
+    finally:
+        JITFunction.__getitem__ = launch
+
+
+def call_all(variant: Variant) -> None:
+    """A mixed step, decodes in splits and without, and a draw."""
+    _, num_heads, num_kv_heads, head_size, block_size, dtype, window, softcap = variant
+    shape = KVShape(1, num_kv_heads, head_size, num_heads // num_kv_heads)
+    cache = KVCache(shape, 4, block_size, dtype=dtype, device=torch.device("cpu"))
+    backend = TritonBackend(cache, num_slots=2, max_num_pages=8)
+    step = backend.plan([ChunkLayout(0, 1, 4, [0], 0), ChunkLayout(1, 9, 0, [1], 1)])
+
+    def rows(heads: int) -> torch.Tensor:
+        return torch.zeros(heads, 10, head_size, dtype=dtype).transpose(0, 1)
+
+    for num_splits in (1, 8):
+        backend.num_splits = lambda _, count=num_splits: count  # type: ignore[method-assign,misc]
+        step.attend(
+            0,
+            rows(num_heads),
+            rows(num_kv_heads),
+            rows(num_kv_heads),
+            scaling=head_size**-0.5,
+            sliding_window=window,
+            softcap=softcap,
+        )
+    draw(torch.zeros(2, 128256, dtype=dtype), torch.zeros(2), torch.zeros(2, dtype=torch.long))
+
+
+def facts(name: str, kernel: Any) -> dict[str, Any]:
+    """What the machine code needs of a multiprocessor. `spilled_bytes` a thread, of local memory."""
+    tools = Path(triton.__file__).parent / "backends/nvidia/bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        command = [str(tools / "cuobjdump"), "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    numbers = {key: int(value) for key, value in re.findall(r"(\w+):(\d+)", usage.splitlines()[-1])}
+    return {
+        "variant": name,
+        "kernel": kernel.metadata.name,
+        "registers": numbers["REG"],
+        "spilled_bytes": numbers["STACK"] + numbers["LOCAL"],
+        "shared_bytes": kernel.metadata.shared,
+        "num_warps": kernel.metadata.num_warps,
+        "uses_tensor_cores": "mma" in kernel.asm["ptx"],
+    }
+
+
+def count_versions(architecture: int) -> dict[str, int]:
+    """How often each kernel is compiled for batches of every size, prompts among them."""
+    shape = KVShape(1, 2, 64, 4)
+    cache = KVCache(shape, 64, 16, dtype=torch.bfloat16, device=torch.device("cpu"))
+    backend = TritonBackend(cache, num_slots=64, max_num_pages=4)
+    backend.num_processors = 8
+    with compiled_instead_of_launched(architecture) as compiled:
+        for count in range(1, 40):
+            chunks = [ChunkLayout(row, 1, 3, [row], row) for row in range(count)]
+            for step, num_tokens in (
+                (backend.plan(chunks), count),
+                (backend.plan([*chunks, ChunkLayout(count, count + 1, 0, [0] * 3, count)]), 2 * count + 1),
+            ):
+                query, key = (torch.zeros(heads, num_tokens, 64, dtype=torch.bfloat16) for heads in (8, 2))
+                rows = query.transpose(0, 1), key.transpose(0, 1), key.transpose(0, 1)
+                step.attend(0, *rows, scaling=0.125, sliding_window=None, softcap=None)
+    versions = {id(kernel): kernel.metadata.name for kernel in compiled}
+    return dict(Counter(versions.values()))
+
+
+def main() -> None:
+    architecture = int(sys.argv[1])
+    names = sys.argv[2:]
+    if names == ["versions"]:
+        print(json.dumps(count_versions(architecture)))
+        return
+    for variant in VARIANTS:
+        if names and variant[0] not in names:
+            continue
+        with compiled_instead_of_launched(architecture) as compiled:
+            call_all(variant)
+        for kernel in {id(kernel): kernel for kernel in compiled}.values():
+            print(json.dumps(facts(variant[0], kernel)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
