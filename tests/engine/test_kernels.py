@@ -62,6 +62,30 @@ def test_random_steps_of_prompts_and_decodes(shape: Shape, num_splits: int, devi
         assert relative_error(output, expected) < MOST_ERROR[shape.dtype]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_random_shapes(seed: int, device: str) -> None:
+    """Any heads, groups, head and page sizes, types, windows and caps together."""
+    random = Random(1000 + seed)
+    num_kv_heads, group = random.choice([1, 2, 3]), random.choice([1, 2, 3, 4, 7])
+    shape = Shape(
+        num_kv_heads * group,
+        num_kv_heads,
+        random.choice([64, 72, 80, 96, 112, 128, 160, 192, 256]),
+        random.choice([16, 32, 48, 64, 128, 256]),
+        random.choice([torch.float32, torch.float16, torch.bfloat16]),
+        random.choice([None, None, 1, 5, 64, 100]),
+        random.choice([None, None, 1.0, 30.0]),
+    )
+    history = History(shape, [0] * 3, 40, seed=seed, device=device)
+    backend = backend_of(history, random.choice([1, 2, 8]))
+    page = shape.block_size
+    edges = [1, page - 1, page, page + 1, 63, 64, 65]
+    for _ in range(3):
+        counts = {index: random.choice([1, 1, random.choice(edges)]) for index in random.sample(range(3), 3)}
+        output, expected = history.step(backend, counts)
+        assert relative_error(output, expected) < MOST_ERROR[shape.dtype], shape
+
+
 def test_a_long_context_in_many_splits_most_of_them_of_one_tile(device: str) -> None:
     history = History(Shape(4, 2, 64, 16, torch.bfloat16), [0, 0], 80, seed=3, device=device)
     backend = backend_of(history, 32)
