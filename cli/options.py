@@ -97,7 +97,12 @@ ENGINE_OPTIONS = (
         str | None,
         "Hub id or folder, if not with the model. With --url: the server's, for prompts of exact lengths.",
     ),
-    _engine("load_format", "--load-format", str, "dummy: the shape of config.json with random weights."),
+    _engine(
+        "load_format",
+        "--load-format",
+        str,
+        "dummy: random weights in the shape of a config.json or of a built-in name.",
+    ),
     _engine("max_num_seqs", "--max-num-seqs", int | None, "Sequences that run at once. Default: 64 on CPU, else 256."),
     _engine(
         "max_num_batched_tokens",

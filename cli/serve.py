@@ -13,7 +13,7 @@ from rich.console import Console
 from ..engine.config import parse_bytes
 from ..engine.errors import ConfigurationError
 from ..engine.listening import Listening
-from ..engine.model_source import pretrained_arguments
+from ..engine.model_source import is_built_in, pretrained_arguments
 from .options import ENGINE_OPTIONS, engine_config, with_options
 from .own_engine import default_model, require_engine
 
@@ -27,7 +27,8 @@ def serve(
         str | None,
         typer.Argument(
             help="tiny (made in code, no download), a Hugging Face id, a folder, or a .gguf file; for a simulated "
-            "device a shape: llama-3.1-8b, llama-3.1-70b, qwen3-30b-a3b, smollm2-135m, or a config.json."
+            "device, or with --load-format dummy, a shape: llama-3.1-8b, llama-3.1-70b, qwen3-30b-a3b, smollm2-135m. "
+            "A config.json is one, too."
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -58,7 +59,7 @@ def serve(
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     model = model or default_model(engine["device"])
     config = engine_config(model, seed, engine, step_log=str(step_log) if step_log else None)
-    if model != "tiny" and not config.is_simulated:
+    if model != "tiny" and not config.is_simulated and not is_built_in(model, config.load_format):
         pretrained_arguments(model)  # a name that means nothing is found before torch is loaded
     max_body_bytes = parse_bytes(max_body)
     if max_body_bytes < 1:

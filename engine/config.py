@@ -83,7 +83,7 @@ class EngineConfig:
     Attributes:
         model: `tiny`, a Hugging Face id, a folder, or a .gguf file.
         tokenizer: Where the tokenizer is, if not with the model.
-        load_format: `dummy` takes the shape from config.json and random weights.
+        load_format: `dummy` takes the shape from config.json, or a built-in one, and random weights.
         device: A torch device (`cpu`, `cuda`, `cuda:1`), `auto`, or a simulated one (see `device_profile`).
         host_overhead: With a simulated device: what the host needs for a step (see `parse_host_overhead`).
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (float32 on CPU, the model's own elsewhere).

@@ -13,9 +13,10 @@ from transformers.utils import logging as transformers_logging
 from .attention.base import ATTENTION_NAME, register
 from .attention.kv_cache import KVShape
 from .attention.verify import verify
+from .built_in_configs import built_in_config
 from .config import EngineConfig
 from .errors import ConfigurationError, UnsupportedModelError
-from .model_source import pretrained_arguments
+from .model_source import is_built_in, pretrained_arguments
 from .tiny import tiny_model
 
 
@@ -70,18 +71,14 @@ def load_model(config: EngineConfig) -> LoadedModel:
 
 
 def _from_transformers(config: EngineConfig, device: torch.device) -> PreTrainedModel:
+    if is_built_in(config.model, config.load_format):
+        return _with_random_weights(config, built_in_config(config.model), device)
     name, arguments = pretrained_arguments(config.model)
     model_config = _reading(config.model, lambda: AutoConfig.from_pretrained(name, **arguments))
     _refuse_unsupported(model_config, is_gguf=bool(arguments))
-    dtype = _dtype(config.dtype, device, model_config.dtype)
     if config.load_format == "dummy":
-        torch.manual_seed(config.seed)
-        with torch.device(device):
-            dummy: PreTrainedModel = _reading(
-                config.model,
-                lambda: AutoModelForCausalLM.from_config(model_config, dtype=dtype, attn_implementation=ATTENTION_NAME),
-            )
-        return dummy
+        return _with_random_weights(config, model_config, device)
+    dtype = _dtype(config.dtype, device, model_config.dtype)
     loaded: PreTrainedModel = _reading(
         config.model,
         lambda: AutoModelForCausalLM.from_pretrained(
@@ -89,6 +86,18 @@ def _from_transformers(config: EngineConfig, device: torch.device) -> PreTrained
         ),
     )
     return loaded
+
+
+def _with_random_weights(config: EngineConfig, model_config: PreTrainedConfig, device: torch.device) -> PreTrainedModel:
+    """Made where and as they will be used: there is never a second copy, nor one on the host."""
+    dtype = _dtype(config.dtype, device, model_config.dtype)
+    torch.manual_seed(config.seed)
+    with torch.device(device):
+        dummy: PreTrainedModel = _reading(
+            config.model,
+            lambda: AutoModelForCausalLM.from_config(model_config, dtype=dtype, attn_implementation=ATTENTION_NAME),
+        )
+    return dummy
 
 
 def _reading(model: str, read: Callable[[], Any]) -> Any:
@@ -116,10 +125,14 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device, of_model: torch.dtype | None) -> torch.dtype:
+def _dtype(name: str, device: torch.device, of_model: torch.dtype | str | None) -> torch.dtype:
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else of_model or torch.float32
-    dtype: torch.dtype = getattr(torch, name)  # EngineConfig knows the names
+        if device.type == "cpu" or of_model is None:
+            return torch.float32
+        if isinstance(of_model, torch.dtype):
+            return of_model
+        name = of_model
+    dtype: torch.dtype = getattr(torch, name)  # EngineConfig knows the names, and so does transformers
     return dtype
 
 

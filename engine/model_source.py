@@ -6,13 +6,20 @@ import importlib.util
 from pathlib import Path
 
 from .errors import ConfigurationError
+from .model_shape import SHAPES
+
+
+def is_built_in(model: str, load_format: str) -> bool:
+    """Whether the name is of a built-in shape that is to have random weights. A folder of that name is a folder."""
+    return load_format == "dummy" and model in SHAPES and not Path(model).is_dir()
 
 
 def pretrained_arguments(model: str) -> tuple[str, dict[str, str]]:
     """What `from_pretrained` is called with for a hub id, a folder or a .gguf file.
 
     Raises:
-        ConfigurationError: the name is of a local file or folder that is not there, or needs packages that are not.
+        ConfigurationError: the name is of a local file or folder that is not there, needs packages that are not, or is
+            of a shape without weights.
     """
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
@@ -25,6 +32,11 @@ def pretrained_arguments(model: str) -> tuple[str, dict[str, str]]:
         if not (path / "config.json").is_file():
             raise ConfigurationError(f"the folder {path} has no config.json, so it is not a model")
         return str(path), {}
+    if model in SHAPES:
+        raise ConfigurationError(
+            f"{model} is a shape, and has no weights: --load-format dummy makes random ones; for real ones name a "
+            "Hugging Face id, a folder or a .gguf file"
+        )
     if path.exists() or model.startswith(("/", "./", "../", "~")):
         raise ConfigurationError(f"{model} is not a model folder or a .gguf file")
     return model, {}

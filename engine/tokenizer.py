@@ -9,7 +9,8 @@ import jinja2
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .errors import ConfigurationError, RequestError
-from .model_source import pretrained_arguments
+from .model_source import is_built_in, pretrained_arguments
+from .simulated_runner import FIRST_TOKEN, NUM_TOKENS
 from .tiny_tokenizer import tiny_tokenizer
 
 
@@ -73,10 +74,32 @@ class ChatTokenizer:
         return str(self._decode(list(token_ids), skip_special_tokens=skip_special_tokens))
 
 
+class NoiseTokenizer(ChatTokenizer):
+    """For random weights without a tokenizer: reads bytes, and has a letter for every token there may be.
+
+    Tokens beyond the bytes would have no text: a stream would be silent for most of its tokens, and whoever measures it
+    would see none of them. None ends an answer either, as the model knows no such token.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(tiny_tokenizer())
+        self._num_known = len(self.hf)
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """None."""
+        return frozenset()
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of tokens, those it does not know as letters."""
+        known = [token if token < self._num_known else FIRST_TOKEN + token % NUM_TOKENS for token in token_ids]
+        return super().decode(known, skip_special_tokens=skip_special_tokens)
+
+
 def load_tokenizer(model: str, tokenizer: str | None, *, load_format: str = "auto") -> ChatTokenizer:
     """The tokenizer of a model, or the one named instead of it.
 
-    With random weights any text is noise, so a model folder without a tokenizer gets the byte-level one then.
+    With random weights any text is noise, so a model without a tokenizer gets one that makes noise then.
 
     Raises:
         ConfigurationError: there is none.
@@ -84,12 +107,14 @@ def load_tokenizer(model: str, tokenizer: str | None, *, load_format: str = "aut
     source = tokenizer or model
     if source == "tiny":
         return ChatTokenizer(tiny_tokenizer())
+    if is_built_in(source, load_format):
+        return NoiseTokenizer()
     name, arguments = pretrained_arguments(source)
     try:
         return ChatTokenizer(AutoTokenizer.from_pretrained(name, **arguments))
     except (OSError, ValueError, KeyError) as error:
         if load_format == "dummy" and tokenizer is None:
-            return ChatTokenizer(tiny_tokenizer())
+            return NoiseTokenizer()
         detail = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConfigurationError(
             f"cannot load the tokenizer of {source!r}: {detail}; name another with --tokenizer"

@@ -1,0 +1,154 @@
+"""What a job of the benchmark is told, and where its figures go."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from abatch.engine.config import EngineConfig
+from abatch.engine.model_shape import ModelShape, load_shape
+
+FIGURES = "figures.json"
+_DRY_MODEL = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 256,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+class SkippedError(Exception):
+    """There is nothing to measure, for a reason that is no fault."""
+
+
+class Figures:
+    """A tree of numbers that is on disk after each of them: a job that is killed leaves what it had."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tree: dict[str, Any] = {}
+
+    def add(self, *keys: str, value: Any) -> None:
+        """Put a value where the keys lead to."""
+        tree = self._tree
+        for key in keys[:-1]:
+            tree = tree.setdefault(key, {})
+        tree[keys[-1]] = value
+        write_json(self._path, self._tree)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A job's circumstances.
+
+    Attributes:
+        folder: For all that the benchmark writes; made by whoever starts the jobs.
+        is_dry: Tiny shapes on a CPU: the same code, numbers that mean nothing.
+        budget_s: Time the job has, its imports among it.
+        http_batched_tokens: Token budget of a step where latency over HTTP is measured.
+    """
+
+    folder: Path
+    is_dry: bool
+    budget_s: float
+    figures: Figures
+    http_batched_tokens: int = 512
+    began_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def left_s(self) -> float:
+        """Time left. Whoever starts something should know that it fits."""
+        return self.began_s + self.budget_s - time.monotonic()
+
+    @property
+    def device(self) -> str:
+        """A torch device."""
+        return "cpu" if self.is_dry else "cuda"
+
+    @property
+    def work(self) -> Path:
+        """For logs, models and runs."""
+        return self.folder / "work"
+
+    @property
+    def model(self) -> str:
+        """A built-in shape, or in a dry run the folder of a tiny one's configuration."""
+        if not self.is_dry:
+            return "llama-3.1-8b"
+        config = self.work / "model" / "config.json"
+        if not config.is_file():
+            config.parent.mkdir(parents=True, exist_ok=True)
+            write_json(config, _DRY_MODEL)
+        return str(config.parent)
+
+    @property
+    def shape(self) -> ModelShape:
+        """The model's sizes."""
+        return load_shape(self.model)
+
+    @property
+    def bytes_per_number(self) -> int:
+        """Of weights and KV: bfloat16, or in a dry run float32, in which all must sample the same tokens."""
+        return 4 if self.is_dry else 2
+
+    def choose(self, real: Any, dry: Any) -> Any:
+        """The one or the other."""
+        return dry if self.is_dry else real
+
+    def engine_config(self, **options: Any) -> EngineConfig:
+        """Random weights of the same seed for everybody, and no host tier: pinning its memory takes seconds."""
+        if self.is_dry:
+            options["attention"] = "sdpa"
+        return EngineConfig(
+            model=self.model,
+            load_format="dummy",
+            device=self.device,
+            dtype="float32" if self.is_dry else "bfloat16",
+            host_kv_memory_bytes=0,
+            **options,
+        )
+
+    def known(self, part: str, *keys: str) -> Any:
+        """A figure that a job before this one has left; None if there is none."""
+        try:
+            tree = json.loads((self.folder / FIGURES).read_bytes())["parts"][part]["figures"]
+            for key in keys:
+                tree = tree[key]
+        except (OSError, ValueError, KeyError):
+            return None
+        return tree
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, extremes and number of some measurements."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    median = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    return {"median": median, "min": ordered[0], "max": ordered[-1], "n": len(ordered)}
+
+
+def error_line(error: Exception) -> str:
+    """An error as one line of a table."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:160]
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """Write a file anew, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(tree, indent=1))
+    os.replace(new, path)
