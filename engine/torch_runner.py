@@ -12,6 +12,7 @@ from .attention.base import AttentionBackend, ChunkLayout, StepAttention
 from .attention.paged_triton import TritonBackend
 from .block_copy import BlockCopy, LaunchedCopy
 from .decode_graphs import DecodeGraphs, Record, WrittenDecode
+from .errors import ConfigurationError
 from .host_kv import HostKV
 from .model_loader import LoadedModel
 from .request import Batch, ScheduledChunk
@@ -134,10 +135,22 @@ class TorchRunner:
 
     @torch.inference_mode()
     def record(self, size: int) -> None:
-        """Record the decode step of a bucket, the largest first. Nothing else may run meanwhile."""
+        """Record the decode step of a bucket, the largest first. Nothing else may run meanwhile.
+
+        Raises:
+            ConfigurationError: the model does something that cannot be recorded, as looking at values on the host.
+        """
         assert self._graphs is not None
-        with self._on_stream():
-            self._graphs.record(size)
+        try:
+            with self._on_stream():
+                self._graphs.record(size)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            detail = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ConfigurationError(
+                f"this model's decode steps cannot be recorded as CUDA graphs ({detail}): give --no-cuda-graphs"
+            ) from error
 
     @torch.inference_mode()
     def launch(self, batch: Batch) -> LaunchedStep:

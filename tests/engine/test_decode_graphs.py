@@ -14,6 +14,7 @@ import torch
 from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
 from abatch.engine.decode_graphs import Decoded, DecodeGraphs, Step, WrittenDecode, bucket_sizes
 from abatch.engine.decode_inputs import DecodeInputs
+from abatch.engine.errors import ConfigurationError
 from abatch.engine.model_loader import LoadedModel
 from abatch.engine.request import Request, SamplingParams, ScheduledChunk
 from support.models import (
@@ -170,3 +171,13 @@ def test_a_placeholder_that_nobody_filled_in_is_an_error(tmp_path: Path) -> None
         steps[size] = leaking
     with pytest.raises(RuntimeError, match="nobody filled in"):
         outputs(engine, [SamplingParams(max_tokens=6, temperature=0.0)])
+
+
+def test_a_model_that_cannot_be_recorded_says_what_to_give(tmp_path: Path) -> None:
+    def record(step: Step) -> Step:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+    make_model("llama", tmp_path)
+    config = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=16, max_model_len=24)
+    with pytest.raises(ConfigurationError, match=r"\(operation .* capturing\): give --no-cuda-graphs$"):
+        make_engine(load(tmp_path), config, num_blocks=9, block_size=4, attention="triton", record=record)
