@@ -135,3 +135,14 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_takes_long_before_the_first_request_is_told(tmp_path: Path) -> None:
+    """Compiling, here; on a GPU also the trial step and each recorded graph."""
+    with running_server("tiny", "--compile", log=tmp_path / "log") as server:
+        status, answer, _ = post(f"{server.url}/v1/completions", {"prompt": "a", "max_tokens": 5, "ignore_eos": True})
+        assert status == 200
+        assert answer["usage"]["completion_tokens"] == 5
+    log = (tmp_path / "log").read_text()
+    assert log.index("loading tiny") < log.index("engine: warming up") < log.index("serving tiny")
+    assert "sdpa attention" in log
