@@ -91,6 +91,8 @@ class DecodeGraphs:
             poison=poison,
         )
         self._steps: dict[int, Step] = {}
+        self._kept: list[TritonStep] = []
+        """What recorded steps read by its address alone: nothing else would keep it from being freed."""
 
     @property
     def is_recorded(self) -> bool:
@@ -103,6 +105,7 @@ class DecodeGraphs:
         sequence_rows = torch.arange(size, dtype=torch.int32, device=rows.slots.device)
         decode = DecodeRows(sequence_rows, rows.slots, rows.lengths)
         attention = TritonStep(self._attention, rows.places, decode, None)
+        self._kept.append(attention)
         self._steps[size] = self._record(lambda: self._decode(rows, attention))
 
     def write(self, batch: Batch, seeds: Seeds) -> WrittenDecode | None:

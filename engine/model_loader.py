@@ -118,8 +118,8 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        # With its index: "cuda" alone is refused where a device is to be made the current one.
+        device = torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
     return device

@@ -6,11 +6,14 @@ replay, is for tests/gpu. What can go wrong around it is here: buckets, padding,
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from abatch.engine.attention.paged_triton import TritonStep
 from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
 from abatch.engine.decode_graphs import Decoded, DecodeGraphs, Step, WrittenDecode, bucket_sizes
 from abatch.engine.decode_inputs import DecodeInputs
@@ -181,3 +184,21 @@ def test_a_model_that_cannot_be_recorded_says_what_to_give(tmp_path: Path) -> No
     config = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=16, max_model_len=24)
     with pytest.raises(ConfigurationError, match=r"\(operation .* capturing\): give --no-cuda-graphs$"):
         make_engine(load(tmp_path), config, num_blocks=9, block_size=4, attention="triton", record=record)
+
+
+def test_what_a_recorded_step_reads_outlives_the_recording(tmp_path: Path) -> None:
+    """A graph holds addresses, not tensors."""
+    rows: list[weakref.ref[torch.Tensor]] = []
+
+    def record(step: Step) -> Step:
+        (attention,) = (cell.cell_contents for cell in step.__closure__ if isinstance(cell.cell_contents, TritonStep))
+        rows.append(weakref.ref(attention.decode.rows))
+        return lambda: (torch.zeros(0), torch.zeros(0))
+
+    make_model("llama", tmp_path)
+    config = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=16, max_model_len=24)
+    engine = make_engine(load(tmp_path), config, num_blocks=9, block_size=4, attention="triton", record=record)
+    gc.collect()
+    assert len(rows) == 3
+    assert all(reference() is not None for reference in rows)
+    assert engine.engine is not None
