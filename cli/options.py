@@ -116,7 +116,7 @@ ENGINE_OPTIONS = (
         "kv_memory_bytes",
         "--kv-memory",
         str | None,
-        "Memory for KV blocks, as 4GiB. Default: 1GiB on CPU, 85% of what is free on CUDA.",
+        "Memory for KV blocks, as 4GiB. Default: 1GiB on CPU; on CUDA what steps and graphs leave.",
         parse_bytes,
     ),
     _engine("num_blocks", "--num-blocks", int | None, "KV blocks, instead of --kv-memory."),

@@ -18,6 +18,13 @@ def kv_budget_bytes(free_bytes: int, total_bytes: int, step_bytes: int, graph_by
     return free_bytes - step_bytes - graph_bytes - int(total_bytes * _RESERVE_SHARE)
 
 
+def most_blocks(max_num_seqs: int, max_model_len: int, block_size: int) -> int:
+    """KV blocks beyond which none would ever be used: all sequences at their longest, and as much again for what the
+    prefix cache and parked sessions keep. A small model on a large device would get millions, and the host lists them.
+    """
+    return 2 * max_num_seqs * -(-max_model_len // block_size)
+
+
 def graph_bytes(first_bytes: int, second_bytes: int, num_graphs: int) -> int:
     """What so many recorded steps take, from what the largest and the next took: the others share the memory of the
     largest, and add what a graph itself needs.

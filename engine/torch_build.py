@@ -14,7 +14,7 @@ from .clock import RealClock
 from .compile_model import compile_layers
 from .config import EngineConfig
 from .decode_graphs import GraphRecorder
-from .device_memory import kv_budget_bytes, out_of_memory_says
+from .device_memory import kv_budget_bytes, most_blocks, out_of_memory_says
 from .engine import Engine
 from .errors import ConfigurationError
 from .memory_report import MemoryReport
@@ -26,6 +26,9 @@ from .torch_runner import TorchRunner
 from .trial import FEWER_GRAPHS, LESS_A_STEP, TrialResult, try_out, warm_up_batches
 
 _DEFAULT_KV_BYTES_ON_CPU = 1 << 30
+_LONGEST_UNKNOWN = 1 << 20
+"""Tokens of a sequence where neither the user nor the model bounds them."""
+
 _SMALLER_MODEL = "take a smaller model, or --dtype bfloat16"
 _LESS_KV = "lower --kv-memory or --num-blocks"
 
@@ -47,7 +50,7 @@ def build_torch_engine(
         model = load_model(config)
     if config.compile:
         compile_layers(model.module)
-    is_cuda = model.device.type == "cuda"
+    is_cuda = _is_cuda(model)
     weight_bytes = 0
     if is_cuda:
         torch.cuda.set_device(model.device)  # events and streams are of the current device
@@ -92,6 +95,10 @@ def build_torch_engine(
     return engine, ready
 
 
+def _is_cuda(model: LoadedModel) -> bool:
+    return model.device.type == "cuda"
+
+
 def _runner(
     config: EngineConfig, model: LoadedModel, cache: KVCache, scheduler: Scheduler, clock: Callable[[], float]
 ) -> TorchRunner:
@@ -113,7 +120,7 @@ def _runner(
         num_host_blocks=scheduler.parking.host.num_blocks,
         clock=clock,
         seed=config.seed,
-        record=GraphRecorder() if config.cuda_graphs and model.device.type == "cuda" else None,
+        record=GraphRecorder() if config.cuda_graphs and _is_cuda(model) else None,
         max_num_seqs=limits.max_num_seqs,
         poison=config.poison,
     )
@@ -131,11 +138,17 @@ def _record(runner: TorchRunner, on_progress: OnProgress) -> None:
 def _trial(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) -> TrialResult:
     """What steps will take, where that decides how much is left for KV."""
     is_told = config.num_blocks is not None or config.kv_memory_bytes is not None
-    if model.device.type != "cuda" or is_told:
+    if not _is_cuda(model) or is_told:
         return TrialResult(0, 0)
     on_progress("trying the largest step, to see what memory is left for KV")
-    max_model_len = config.max_model_len or model.max_position or 1 << 20
+    _, max_model_len = _longest(config, model)
     return try_out(config, config.scheduler_config(max_model_len=max_model_len, on_cpu=False), model)
+
+
+def _longest(config: EngineConfig, model: LoadedModel) -> tuple[int, int]:
+    """Sequences that may run at once on a GPU, and the most tokens of one, as far as is known before KV is sized."""
+    max_model_len = config.max_model_len or model.max_position or _LONGEST_UNKNOWN
+    return config.scheduler_config(max_model_len=max_model_len, on_cpu=False).max_num_seqs, max_model_len
 
 
 def _num_blocks(config: EngineConfig, model: LoadedModel, trial: TrialResult) -> int:
@@ -144,8 +157,9 @@ def _num_blocks(config: EngineConfig, model: LoadedModel, trial: TrialResult) ->
     block_bytes = model.kv_shape.bytes_per_token(model.dtype) * config.block_size
     if config.kv_memory_bytes is not None:
         budget, advice = config.kv_memory_bytes, "raise --kv-memory"
-    elif model.device.type == "cuda":
-        budget = kv_budget_bytes(*torch.cuda.mem_get_info(), trial.step_bytes, trial.graph_bytes)
+    elif _is_cuda(model):
+        free_bytes = kv_budget_bytes(*torch.cuda.mem_get_info(), trial.step_bytes, trial.graph_bytes)
+        budget = min(free_bytes, most_blocks(*_longest(config, model), config.block_size) * block_bytes)
         advice = f"{LESS_A_STEP}, or take a smaller model"
     else:
         budget, advice = _DEFAULT_KV_BYTES_ON_CPU, "raise --kv-memory"

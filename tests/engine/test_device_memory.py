@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from abatch.engine.config import SchedulerConfig
-from abatch.engine.device_memory import graph_bytes, kv_budget_bytes, out_of_memory_says
+from abatch.engine.config import EngineConfig, SchedulerConfig
+from abatch.engine.decode_graphs import Step
+from abatch.engine.device_memory import graph_bytes, kv_budget_bytes, most_blocks, out_of_memory_says
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.memory_report import MemoryReport
-from abatch.engine.trial import largest_batch, warm_up_batches
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.torch_build import build_torch_engine
+from abatch.engine.trial import TrialResult, largest_batch, try_out, warm_up_batches
+from support.models import load, make_model
 
 GIB = 2**30
 
@@ -16,6 +22,11 @@ GIB = 2**30
 def test_kv_gets_what_steps_graphs_and_a_reserve_leave() -> None:
     assert kv_budget_bytes(100 * GIB, 140 * GIB, 3 * GIB, 2 * GIB) == 95 * GIB - int(140 * GIB * 0.03)
     assert kv_budget_bytes(4 * GIB, 80 * GIB, 3 * GIB, 0) < 0
+
+
+def test_no_more_blocks_than_all_sequences_can_ever_use() -> None:
+    assert most_blocks(256, 32768, 16) == 2 * 256 * 2048
+    assert most_blocks(1, 33, 16) == 6
 
 
 @pytest.mark.parametrize(
@@ -80,3 +91,56 @@ def test_the_report_says_where_memory_went() -> None:
         "device memory 140.0 GiB: weights 15.0 GiB, largest step 2.0 GiB, 23 CUDA graphs 1.0 GiB, KV 110.0 GiB, "
         "free 5.0 GiB"
     )
+
+
+def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a device's memory made up: the step takes 700 bytes, the first graph 50, the second 5."""
+    recorded = []
+
+    def record(step: Step) -> Step:
+        recorded.append(step()[0].shape[0])
+        return step
+
+    free = iter([1000, 950, 950, 945])
+    allocated = iter([100])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: next(allocated))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 800)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (next(free), 2000))
+    monkeypatch.setattr("abatch.engine.trial.GraphRecorder", lambda: record)
+    make_model("llama", tmp_path)
+    config = EngineConfig(model=str(tmp_path), attention="triton", block_size=4)
+    limits = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=18, max_model_len=64)
+    assert try_out(config, limits, load(tmp_path)) == TrialResult(step_bytes=700, graph_bytes=50 + 5 * 2)
+    assert recorded == [3, 2]
+
+
+def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is built on a GPU, where only the recording and the memory are made up."""
+    monkeypatch.setattr("abatch.engine.torch_build.GraphRecorder", lambda: lambda step: step)
+    make_model("llama", tmp_path)
+    config = EngineConfig(
+        model=str(tmp_path), attention="triton", block_size=4, num_blocks=20, max_num_seqs=2, max_num_batched_tokens=8
+    )
+    progress: list[str] = []
+    engine, ready = build_torch_engine(config, on_progress=progress.append)
+    assert (ready.attention, ready.num_graphs, progress) == ("triton", 0, [])
+    monkeypatch.setattr("abatch.engine.torch_build._is_cuda", lambda _: True)
+    monkeypatch.setattr("abatch.engine.torch_build._report", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
+    engine, ready = build_torch_engine(config, on_progress=progress.append)
+    assert ready.num_graphs == 2
+    assert progress == [
+        "warming up",
+        "recording CUDA graph 1 of 2, of 2 sequences",
+        "recording CUDA graph 2 of 2, of 1 sequences",
+    ]
+    engine.submit(Request("r", [5, 6, 7], SamplingParams(max_tokens=4, temperature=0.0)))
+    tokens = []
+    while engine.has_work:
+        tokens += [output.token_id for output in engine.step()]
+    assert len(tokens) == 4

@@ -221,20 +221,20 @@ def test_the_device_s_time_is_told_by_its_events(tmp_path: Path) -> None:
 
 def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
     progress: list[str] = []
-    config = EngineConfig(model="tiny", device="cuda", dtype="bfloat16", max_num_seqs=8, host_kv_memory_bytes=0)
+    config = EngineConfig(model="smollm2-135m", load_format="dummy", device="cuda", host_kv_memory_bytes=0)
     engine, ready = build_torch_engine(config, on_progress=progress.append)
     report = ready.memory
     assert report is not None
-    assert (ready.attention, ready.num_graphs) == ("triton", 4)
-    assert report.kv_bytes == ready.kv_bytes > 0.5 * report.total_bytes
+    assert (ready.attention, ready.num_graphs, ready.dtype) == ("triton", 23, "bfloat16")
+    assert report.kv_bytes == ready.kv_bytes > 0.3 * report.total_bytes
     assert report.step_bytes > 0
-    assert 0 < report.free_bytes < 0.1 * report.total_bytes
+    assert report.free_bytes > 0
     assert progress[0].startswith("trying the largest step")
-    assert sum(line.startswith("recording CUDA graph") for line in progress) == 4
-    # It holds what was promised: the largest step runs with KV in place.
-    for index in range(8):
+    assert sum(line.startswith("recording CUDA graph") for line in progress) == 23
+    # It holds what was promised: the largest steps run with KV in place.
+    for index in range(256):
         sampling = SamplingParams(max_tokens=4, temperature=1.0, top_p=0.9)
-        engine.submit(Request(str(index), [1 + index] * 255, sampling))
+        engine.submit(Request(str(index), [1 + index] * 64, sampling))
     while engine.has_work:
         engine.step()
 
