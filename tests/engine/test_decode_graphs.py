@@ -191,7 +191,9 @@ def test_what_a_recorded_step_reads_outlives_the_recording(tmp_path: Path) -> No
     rows: list[weakref.ref[torch.Tensor]] = []
 
     def record(step: Step) -> Step:
-        (attention,) = (cell.cell_contents for cell in step.__closure__ if isinstance(cell.cell_contents, TritonStep))
+        cells = [cell.cell_contents for cell in getattr(step, "__closure__", ())]
+        (attention,) = (content for content in cells if isinstance(content, TritonStep))
+        assert attention.decode is not None
         rows.append(weakref.ref(attention.decode.rows))
         return lambda: (torch.zeros(0), torch.zeros(0))
 
