@@ -18,6 +18,7 @@ _SHARED_BYTES = 99 * 1024
 
 def _compile(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(_SCRIPT.parents[1])}
+    environment.pop("TRITON_INTERPRET", None)  # Triton puts it back whenever its settings are looked at as a whole
     command = [sys.executable, str(_SCRIPT), *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
