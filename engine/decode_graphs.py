@@ -158,6 +158,8 @@ class GraphRecorder:
         # business; by default it would end the recording.
         with torch.cuda.graph(graph, pool=self._pool, stream=current, capture_error_mode="thread_local"):
             decoded = step()
+        graph.replay()  # the first one moves it to the device: not while somebody waits for tokens
+        current.synchronize()
 
         def replay() -> Decoded:
             graph.replay()

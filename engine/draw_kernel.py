@@ -39,6 +39,8 @@ def _draw_kernel(
         # Never 0 or 1, of which the logarithms below would make infinities.
         uniform = tl.minimum(tl.maximum(uniform, 1e-10), 0.99999994)
         values = values / temperature - tl.log(-tl.log(uniform))
+    # Padding has no attention, so it may have no numbers. Of NaN the largest is anywhere, also behind the vocabulary.
+    values = tl.where(values == values, values, float("-inf"))
     value, index = tl.max(values, 0, return_indices=True, return_indices_tie_break_left=True)
     tl.store(best_values + row * tl.num_programs(0) + tile, value)
     tl.store(best_tokens + row * tl.num_programs(0) + tile, tile * TILE + index)

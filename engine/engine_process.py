@@ -6,6 +6,7 @@ thousands of events a second, shares no interpreter lock with any of them.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -201,6 +202,9 @@ def main() -> None:
                 on_step=step_log.add if step_log else None,
                 on_progress=lambda what: channel.send_now(Starting(what)),
             )
+            # A full collection looks at every object of torch and transformers: a quarter of a second, within a step.
+            gc.collect()
+            gc.freeze()
             channel.is_loading = False
             channel.send(ready)
             _StepLoop(engine, channel).run()

@@ -197,7 +197,8 @@ def _bend_logits(row: torch.Tensor, chunk: ScheduledChunk, last_token: torch.Ten
         counts = torch.zeros_like(row).index_add_(0, written, torch.ones_like(written, dtype=row.dtype))
         row -= sampling.presence_penalty * (counts > 0) + sampling.frequency_penalty * counts
     if chunk.num_output < sampling.min_tokens and sampling.suppressed_token_ids:
-        row[to_device(list(sampling.suppressed_token_ids), row.device, torch.long)] = float("-inf")
+        suppressed = to_device(list(sampling.suppressed_token_ids), row.device, torch.long)
+        row.index_fill_(0, suppressed, float("-inf"))  # assigning a number would copy it to the device, and wait
 
 
 def _restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor:

@@ -57,6 +57,8 @@ def build_torch_engine(
         weight_bytes = torch.cuda.memory_allocated()
     trial = _trial(config, model, on_progress)
     num_blocks = _num_blocks(config, model, trial)
+    with out_of_memory_says(f"{num_blocks} KV blocks", _LESS_KV):
+        cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
     scheduler = build_scheduler(
         config,
         num_blocks,
@@ -64,8 +66,6 @@ def build_torch_engine(
         max_position=model.max_position,
         on_cpu=not is_cuda,
     )
-    with out_of_memory_says(f"{num_blocks} KV blocks", _LESS_KV):
-        cache = KVCache(model.kv_shape, num_blocks, config.block_size, dtype=model.dtype, device=model.device)
     clock = RealClock().time
     runner = _runner(config, model, cache, scheduler, clock)
     if is_cuda or config.compile:

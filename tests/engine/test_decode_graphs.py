@@ -32,6 +32,10 @@ from support.models import (
 )
 from transformers import PreTrainedModel
 
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="kernels are interpreted on the CPU only where there is no GPU; see tests/gpu"
+)
+
 
 @pytest.fixture(scope="module", params=["llama", "gemma2"])
 def models(

@@ -93,6 +93,7 @@ def test_the_report_says_where_memory_went() -> None:
     )
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     assert recorded == [3, 2]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is built on a GPU, where only the recording and the memory are made up."""
     monkeypatch.setattr("abatch.engine.torch_build.GraphRecorder", lambda: lambda step: step)

@@ -51,3 +51,10 @@ def test_tokens_that_are_ruled_out_are_never_drawn() -> None:
     logits[:, 4999] = 0.0
     logits[:, 17] = 0.0
     assert set(drawn(logits, [1.0] * 40, list(range(40)))) == {17, 4999}
+
+
+def test_what_is_no_number_is_never_drawn() -> None:
+    logits = torch.full((2, 5000), float("nan"))
+    logits[0, 4321] = -3.0
+    assert drawn(logits, [0.0, 0.0], [0, 0])[0] == 4321
+    assert 0 <= drawn(logits, [1.0, 1.0], [0, 1])[1] < 5000

@@ -181,6 +181,7 @@ def test_a_soak_of_random_arrivals_with_poison(seed: int, tmp_path: Path) -> Non
     assert [tokens[f"{i:03}"] for i in served] == expected
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_launching_a_step_waits_for_nothing(tmp_path: Path) -> None:
     """A launch that waited for the device would wait for the step before: there would be no running ahead."""
     make_model("llama", tmp_path)
@@ -199,14 +200,19 @@ def test_launching_a_step_waits_for_nothing(tmp_path: Path) -> None:
         engine.generate([[5, 6, 7], list(range(3, 40))], [8, 8])  # what is loaded lazily may wait
 
         def guarded(batch: Batch, launch: Callable[[Batch], LaunchedStep] = launch) -> LaunchedStep:
-            torch.cuda.set_sync_debug_mode("error")
             try:
+                torch.cuda.set_sync_debug_mode("error")
                 return launch(batch)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 
         runner.launch = guarded  # type: ignore[method-assign]
         engine.generate([[5, 6, 7], list(range(3, 40))], [8, 8])
+        kinds = [
+            SamplingParams(max_tokens=8, min_tokens=4, temperature=0.0, suppressed_token_ids=frozenset([2])),
+            SamplingParams(max_tokens=8, temperature=0.9, top_p=0.8, presence_penalty=0.5, logprobs=2),
+        ]
+        outputs(engine, [Request(str(index), [5, 6, 7], kind) for index, kind in enumerate(kinds)])
 
 
 def test_the_device_s_time_is_told_by_its_events(tmp_path: Path) -> None:
@@ -241,4 +247,4 @@ def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
 
 def test_kv_that_does_not_fit_is_one_line() -> None:
     with pytest.raises(ConfigurationError, match=r"out of device memory for .* KV blocks .*: lower --kv-memory"):
-        build_torch_engine(EngineConfig(model="tiny", device="cuda", num_blocks=1 << 30))
+        build_torch_engine(EngineConfig(model="tiny", device="cuda", block_size=4096, num_blocks=1 << 18))
