@@ -13,6 +13,9 @@ from .paged_triton import DecodeRows, PrefillTiles, padded
 _LEAST_LINES = 16
 """Rows of the smallest product a tensor core makes."""
 
+_LARGE_SHARED_BYTES = 200 * 1024
+"""Of one program: compute capability 9.0 and 10.0 have 227 KiB, 8.0 has 163 KiB, all others 99 KiB."""
+
 
 class Call:
     """Attention of one layer in one step: the kernels write into `output` `[T, query heads, head size]`.
@@ -46,7 +49,7 @@ class Call:
         _, page, num_kv_heads, head_size = key_pages.shape
         self.num_kv_heads = num_kv_heads
         self.group = query.shape[1] // num_kv_heads
-        self.tile = tile_size(head_size, query.dtype)
+        self._dtype = query.dtype
         self._numbers = (scaling, softcap or 1.0, sliding_window or 0)
         self._strides = (
             *self.query.stride()[:2],
@@ -59,7 +62,6 @@ class Call:
             **self._heads,
             "GROUP": self.group,
             "PAGE": page,
-            "TILE": self.tile,
             "HAS_SOFTCAP": softcap is not None,
             "HAS_WINDOW": sliding_window is not None,
             # Triton would round float32 to tf32 by default: three digits.
@@ -106,9 +108,10 @@ class Call:
             *self._strides,
             NUM_SPLITS=num_splits,
             GROUP_PADDED=max(_LEAST_LINES, padded(self.group)),
+            TILE=decode_tile(self._heads["HEAD_SIZE"], self._dtype),
             **self._constants,
             num_warps=4,
-            num_stages=3,
+            num_stages=3,  # two tiles of keys and values under way, and room for three programs a multiprocessor
         )
         if num_splits > 1:
             reduce_kernel[(num_heads, num_seqs)](
@@ -123,8 +126,14 @@ class Call:
                 **self._heads,
             )
 
-    def prefill(self, tiles: PrefillTiles, tokens_per_tile: int) -> None:
-        """Attention of rows that follow each other in their sequences."""
+    def prefill(self, tiles: PrefillTiles, tokens_per_tile: int, shared_bytes: int) -> None:
+        """Attention of rows that follow each other in their sequences.
+
+        Args:
+            tiles: The rows.
+            tokens_per_tile: Most rows of a tile.
+            shared_bytes: Shared memory that the device gives one program.
+        """
         group_padded = max(padded(self.group), triton.cdiv(_LEAST_LINES, tokens_per_tile))
         prefill_kernel[(self.num_kv_heads, tiles.slots.numel())](
             self.output,
@@ -140,18 +149,28 @@ class Call:
             *self._strides,
             TOKENS=tokens_per_tile,
             GROUP_PADDED=group_padded,
+            TILE=prefill_tile(self._heads["HEAD_SIZE"], self._dtype, shared_bytes),
             **self._constants,
             num_warps=4 if tokens_per_tile * group_padded <= 64 else 8,
-            num_stages=2,
+            num_stages=3,
         )
 
     def _scratch(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.float32, device=self.query.device)
 
 
-def tile_size(head_size: int, dtype: torch.dtype) -> int:
+def decode_tile(head_size: int, dtype: torch.dtype) -> int:
     """Positions whose keys and values a program holds at a time: what fits into shared memory, several times over."""
     return 32 if padded(head_size) * dtype.itemsize > 256 else 64
+
+
+def prefill_tile(head_size: int, dtype: torch.dtype, shared_bytes: int) -> int:
+    """As `decode_tile`, for prompts.
+
+    GPUs with less shared memory also multiply from registers, where larger tiles of large heads would spill.
+    """
+    most_bytes = 256 if shared_bytes >= _LARGE_SHARED_BYTES else 128
+    return 32 if padded(head_size) * dtype.itemsize > most_bytes else 64
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:

@@ -108,10 +108,20 @@ def _fold(
 
 
 @triton.jit
-def _places(table_row, positions, is_there, page_stride, token_stride, PAGE: tl.constexpr):
+def _pages(table_row, positions, end, PAGE: tl.constexpr):
+    """The pages of a tile's positions.
+
+    Both loops read them one tile ahead and carry them: keys and values must not wait for a load of the same iteration.
+    If they did, Triton would spend its pipeline's stages on the page ids, and one copy of keys and values would be
+    under way at a time, and waited for at once.
+    """
+    return tl.load(table_row + positions // PAGE, mask=positions < end, other=0)
+
+
+@triton.jit
+def _places(pages, positions, page_stride, token_stride, PAGE: tl.constexpr):
     """Where the keys or values of positions begin, counted in elements from the first page."""
-    pages = tl.load(table_row + positions // PAGE, mask=is_there, other=0).to(tl.int64)
-    return pages * page_stride + (positions % PAGE) * token_stride
+    return pages.to(tl.int64) * page_stride + (positions % PAGE) * token_stride
 
 
 @triton.jit(do_not_specialize_on_alignment=["rows", "slots", "lengths"])
@@ -177,12 +187,14 @@ def decode_kernel(
     total = tl.zeros([GROUP_PADDED], tl.float32)
     weighted = tl.zeros([GROUP_PADDED, HEAD_PADDED], tl.float32)
     table_row = table + tl.load(slots + sequence).to(tl.int64) * table_stride
+    pages = _pages(table_row, begin + tl.arange(0, TILE), end, PAGE)
     for start in range(begin, end, TILE):
         positions = start + tl.arange(0, TILE)
         is_there = positions < end
         if HAS_WINDOW:
             is_there &= positions >= first
-        places = _places(table_row, positions, is_there, page_stride, token_stride, PAGE) + kv_head * head_stride
+        places = _places(pages, positions, page_stride, token_stride, PAGE) + kv_head * head_stride
+        pages = _pages(table_row, positions + TILE, end, PAGE)
         scores = _scores(
             queries, key_pages, places, is_there, scaling, softcap, HEAD_SIZE, HEAD_PADDED, HAS_SOFTCAP, PRECISION
         )
@@ -302,10 +314,12 @@ def prefill_kernel(
     best = tl.full([TOKENS * GROUP_PADDED], float("-inf"), tl.float32)
     total = tl.zeros([TOKENS * GROUP_PADDED], tl.float32)
     weighted = tl.zeros([TOKENS * GROUP_PADDED, HEAD_PADDED], tl.float32)
+    pages = _pages(table_row, begin + tl.arange(0, TILE), end, PAGE)
     for start in range(begin, end, TILE):
         positions = start + tl.arange(0, TILE)
         is_there = positions < end
-        places = _places(table_row, positions, is_there, page_stride, token_stride, PAGE) + kv_head * head_stride
+        places = _places(pages, positions, page_stride, token_stride, PAGE) + kv_head * head_stride
+        pages = _pages(table_row, positions + TILE, end, PAGE)
         scores = _scores(
             queries, key_pages, places, is_there, scaling, softcap, HEAD_SIZE, HEAD_PADDED, HAS_SOFTCAP, PRECISION
         )

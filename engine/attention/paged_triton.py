@@ -71,8 +71,9 @@ class TritonBackend:
         self.cache = cache
         self.page_table = PageTable(num_slots, max_num_pages, cache.data.device)
         device = cache.data.device
-        is_cuda = device.type == "cuda"
-        self.num_processors = torch.cuda.get_device_properties(device).multi_processor_count if is_cuda else 1
+        properties = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+        self.num_processors = 1 if properties is None else properties.multi_processor_count
+        self.shared_bytes = 0 if properties is None else properties.shared_memory_per_block_optin
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> TritonStep:
         """Sort the step's chunks, and bring the page table up to date."""
@@ -164,5 +165,5 @@ class TritonStep:
         if self.decode is not None:
             call.decode(self.decode, self.backend.num_splits(self.decode.rows.numel()))
         if self.prefill is not None:
-            call.prefill(self.prefill, self.backend.tokens_per_tile())
+            call.prefill(self.prefill, self.backend.tokens_per_tile(), self.backend.shared_bytes)
         return call.output

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 _SCRIPT = Path(__file__).parents[1] / "support/compile_kernels.py"
-_SHARED_BYTES = 99 * 1024
-"""What the smallest GPUs of compute capability 8 and up let one program have (8.6, 8.9 and 12.0)."""
+_SHARED_BYTES = {80: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
+"""What a program may have. GPUs of 8.6 and 8.9 run the same as those of 8.0, which have 163 KiB."""
+
+_TILE_BYTES = 64 * 128 * 2
+"""Keys, or values, of one tile of the Llama variant."""
 
 
 def _compile(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
@@ -43,7 +46,7 @@ def test_machine_code_fits_the_device_and_nothing_spills(
     names = {"store_kernel", "decode_kernel", "reduce_kernel", "prefill_kernel", "_draw_kernel", "_pick_kernel"}
     assert {kernel["kernel"] for kernel in kernels} == names
     for kernel in kernels:
-        assert kernel["shared_bytes"] <= _SHARED_BYTES, kernel
+        assert kernel["shared_bytes"] <= _SHARED_BYTES[architecture], kernel
         assert kernel["spilled_bytes"] == 0, kernel
     products = [
         kernel
@@ -51,4 +54,9 @@ def test_machine_code_fits_the_device_and_nothing_spills(
         if kernel["kernel"] in ("decode_kernel", "prefill_kernel") and kernel["variant"] != "float32"
     ]
     assert len(products) >= 3
+    # The next tiles are on their way while one is multiplied: there are buffers for them.
+    for kernel in (one for one in products if one["variant"] == "llama-3.1-8b"):
+        num_buffers = 3 if kernel["kernel"] == "prefill_kernel" and _SHARED_BYTES[architecture] > 200_000 else 2
+        tile_bytes = _TILE_BYTES // (2 if kernel["kernel"] == "prefill_kernel" and num_buffers == 2 else 1)
+        assert kernel["shared_bytes"] >= num_buffers * 2 * tile_bytes, kernel
     assert all(kernel["uses_tensor_cores"] for kernel in products)

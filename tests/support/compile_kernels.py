@@ -27,6 +27,9 @@ from abatch.engine.draw_kernel import draw
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
+SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
+"""What a program may have, by compute capability. 8.6 and 8.9 have what 12.0 has, and run what is compiled for 8.0."""
+
 Variant = tuple[str, int, int, int, int, torch.dtype, int | None, float | None]
 """Name, query heads, KV heads, head size, block size, dtype, sliding window, soft cap."""
 
@@ -72,12 +75,13 @@ def compiled_instead_of_launched(architecture: int) -> Iterator[list[Any]]:
         JITFunction.__getitem__ = launch
 
 
-def call_all(variant: Variant) -> None:
+def call_all(variant: Variant, shared_bytes: int) -> None:
     """A mixed step, decodes in splits and without, and a draw."""
     _, num_heads, num_kv_heads, head_size, block_size, dtype, window, softcap = variant
     shape = KVShape(1, num_kv_heads, head_size, num_heads // num_kv_heads)
     cache = KVCache(shape, 4, block_size, dtype=dtype, device=torch.device("cpu"))
     backend = TritonBackend(cache, num_slots=2, max_num_pages=8)
+    backend.shared_bytes = shared_bytes
     step = backend.plan([ChunkLayout(0, 1, 4, [0], 0), ChunkLayout(1, 9, 0, [1], 1)])
 
     def rows(heads: int) -> torch.Tensor:
@@ -147,7 +151,7 @@ def main() -> None:
         if names and variant[0] not in names:
             continue
         with compiled_instead_of_launched(architecture) as compiled:
-            call_all(variant)
+            call_all(variant, SHARED_BYTES[architecture])
         for kernel in {id(kernel): kernel for kernel in compiled}.values():
             print(json.dumps(facts(variant[0], kernel)), flush=True)
 
