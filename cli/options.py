@@ -88,7 +88,7 @@ ENGINE_OPTIONS = (
         "auto, triton (our kernels), varlen (torch's own, 2.12 and later, with --block-size 256) or sdpa (any device; "
         "gathers pages). auto: triton on CUDA, else sdpa.",
     ),
-    _engine("cuda_graphs", " /--no-cuda-graphs", bool, "Launch every decode step anew: do not replay recorded ones."),
+    _engine("cuda_graphs", " /--no-cuda-graphs", bool, "Launch every step kernel by kernel, not as CUDA graphs."),
     _engine("compile", "--compile", bool, "Fuse the small operations of the layers by torch.compile; starts slower."),
     _engine("dtype", "--dtype", str, "auto, float32, bfloat16 or float16. auto: float32 on CPU."),
     _engine(

@@ -75,6 +75,11 @@ class SchedulerConfig:
         """Steps that may be planned and launched before the result of an earlier one is known."""
         return 1 if self.batching == "async" else 0
 
+    @property
+    def num_slots(self) -> int:
+        """Rows of per-sequence state that a runner needs: those that have ended keep theirs in their last step."""
+        return (1 + self.steps_ahead) * self.max_num_seqs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:

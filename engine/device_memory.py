@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,19 @@ from .errors import ConfigurationError
 
 _RESERVE_SHARE = 0.03
 """Of the whole memory: for the allocator's fragments, cuBLAS workspaces and what drivers take later."""
+
+
+def use_expandable_segments() -> None:
+    """Have PyTorch's allocator grow its pieces of memory, unless the user's environment says how it is to work.
+
+    Steps are of many sizes. Of pieces of fixed sizes some would always be too small, until the allocator finds nothing
+    more and gives all that it holds back, for which the device must stand still. To be called before the first tensor.
+    """
+    if {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        return
+    # Not by the environment: some versions of torch read it before anyone could set it, some ignore the newer name.
+    change = getattr(torch._C, "_accelerator_setAllocatorSettings", None) or torch.cuda.memory._set_allocator_settings
+    change("expandable_segments:True")
 
 
 def kv_budget_bytes(free_bytes: int, total_bytes: int, step_bytes: int, graph_bytes: int) -> int:

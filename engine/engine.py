@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import msgspec
 
 from .block_copy import BlockCopy, LaunchedCopy
 from .errors import RequestError, SessionBusyError, SessionNotFoundError
 from .forecast import StepForecast
-from .parked_session import ParkingTotals
-from .request import Batch, FinishReason, Request
-from .runner import LaunchedStep, ModelRunner, StepResult, TokenLogprobs
+from .request import FinishReason, Request
+from .runner import ModelRunner, StepResult, TokenLogprobs
 from .scheduler import Scheduler
+from .step_account import EngineTotals, Flight, StepAccount
 from .step_log import OnStep, StepRecord
 
 _LOOK_EVERY_S = 0.002
@@ -38,36 +37,6 @@ class TokenOutput(msgspec.Struct, frozen=True, array_like=True, gc=False):
     num_cached_tokens: int = 0
 
 
-@dataclass(slots=True)
-class EngineTotals:
-    """Running totals over the engine's life.
-
-    Attributes:
-        host_s: Time in which the loop did anything but wait: for the device, or for requests.
-        device_busy_s: Time in which the device worked on a step.
-        device_idle_s: Time in which it did not, though a request that had been accepted was waiting for tokens.
-    """
-
-    num_steps: int = 0
-    num_prefill_tokens: int = 0
-    num_decode_tokens: int = 0
-    num_preemptions: int = 0
-    host_s: float = 0.0
-    device_busy_s: float = 0.0
-    device_idle_s: float = 0.0
-    parking: ParkingTotals = field(default_factory=ParkingTotals)
-
-
-class _Flight(NamedTuple):
-    """A step on its way: planned, launched, not collected. `step_s` is what the device is expected to take."""
-
-    batch: Batch
-    launched: LaunchedStep
-    planned_s: float
-    launched_s: float
-    step_s: float
-
-
 class Engine:
     """Requests in, tokens out, one step at a time.
 
@@ -84,23 +53,23 @@ class Engine:
         on_step: OnStep | None = None,
     ) -> None:
         self.scheduler = scheduler
-        self.totals = EngineTotals()
         self._runner = runner
         self._clock = clock
         self._on_step = on_step
         self._requests: dict[str, Request] = {}
         self.steps_ahead = 0 if runner.is_synchronous else scheduler.config.steps_ahead
         """Steps launched before the one that is waited for."""
-        self._in_flight: deque[_Flight] = deque()
+        self._in_flight: deque[Flight] = deque()
         self._copies: list[tuple[BlockCopy, LaunchedCopy]] = []
         self._has_planned = True
         """The last call of `step` found something to launch."""
         self._forecast = StepForecast()
-        self._device_end_s = 0.0
-        self._host_since_s: float | None = None
-        """Since when the loop has not been waiting; None while it waits for requests."""
-        self._idle_since_s = 0.0
-        """Since when the device stands still, unless it works, with somebody waiting for it."""
+        self._account = StepAccount(clock, is_synchronous=runner.is_synchronous)
+
+    @property
+    def totals(self) -> EngineTotals:
+        """Running totals, without what is parked."""
+        return self._account.totals
 
     @property
     def has_work(self) -> bool:
@@ -117,7 +86,7 @@ class Engine:
             raise RequestError(f"the request id {request.request_id!r} is in use")
         request.arrival_s = self._clock()
         if not self.scheduler.has_work:
-            self._idle_since_s = max(self._idle_since_s, request.arrival_s)
+            self._account.somebody_waits(request.arrival_s)
         self.scheduler.submit(request)
         self._requests[request.request_id] = request
         self._has_planned = True  # there is something to plan again, whatever is on its way
@@ -195,16 +164,15 @@ class Engine:
             or no request could run (see `idle_s`).
         """
         planned_s = self._clock()
-        if self._host_since_s is None:
-            self._host_since_s = planned_s
+        self._account.host_works(planned_s)
         self._finish_copies()
         batch = self.scheduler.schedule(planned_s)
         self._launch_copies()
         self._has_planned = batch is not None
         if batch is not None:
             launched = self._runner.launch(batch)
-            step_s = self._forecast.step_s(batch)
-            self._in_flight.append(_Flight(batch, launched, planned_s, self._clock(), step_s))
+            step_s = self._forecast.step_s(batch, is_recorded=launched.is_recorded)
+            self._in_flight.append(Flight(batch, launched, planned_s, self._clock(), step_s))
         if len(self._in_flight) > (0 if batch is None else self.steps_ahead):
             return self._collect(self._in_flight.popleft())
         return []
@@ -220,20 +188,21 @@ class Engine:
                 has_arrived = any(launched.is_done() for _, launched in self._copies)
                 idle_s = 0.0 if has_arrived else min(idle_s or _LOOK_AT_COPIES_S, _LOOK_AT_COPIES_S)
         if idle_s != 0.0:
-            self._pause_host_time()
+            self._account.host_waits()
         return idle_s
 
-    def _until_planning_s(self, flight: _Flight) -> float:
+    def _until_planning_s(self, flight: Flight) -> float:
         """Until shortly before the step in flight is expected to end, but no longer than until the next look at it.
 
         Looking bounds what a wrong forecast can cost. Up to the length of a step without prefill nobody needs to look.
         """
-        now_s, lead_s = self._clock(), self._forecast.lead_s
-        starts_s = max(flight.launched_s, self._device_end_s)
+        now_s, forecast, batch = self._clock(), self._forecast, flight.batch
+        lead_s = forecast.lead_s(len(batch.chunks), has_prefill=self.scheduler.has_prefill_left)
+        starts_s = max(flight.launched_s, self._account.device.end_s)
         idle_s = starts_s + flight.step_s - lead_s - now_s
         if idle_s <= 0 or flight.launched.is_done():
             return 0.0
-        look_s = max(_LOOK_EVERY_S, starts_s + min(flight.step_s, self._forecast.least_s) - lead_s - now_s)
+        look_s = max(_LOOK_EVERY_S, starts_s + min(flight.step_s, forecast.least_s(batch)) - lead_s - now_s)
         return min(idle_s, look_s)
 
     def _launch_copies(self) -> None:
@@ -252,12 +221,13 @@ class Engine:
                 under_way.append((copy, launched))
         self._copies = under_way
 
-    def _collect(self, flight: _Flight) -> list[TokenOutput]:
+    def _collect(self, flight: Flight) -> list[TokenOutput]:
         """Wait for a step and take in what it sampled."""
         batch = flight.batch
-        self._pause_host_time()
+        self._account.host_waits()
         result = flight.launched.collect()
-        collected_s = self._host_since_s = self._clock()
+        collected_s = self._clock()
+        self._account.host_works(collected_s)
         requests, logprobs = self._requests, result.logprobs
         outputs = []
         for request, token_id, index in self.scheduler.commit(batch, result.token_ids, collected_s):
@@ -267,41 +237,36 @@ class Engine:
             top = logprobs[index] if logprobs else None
             outputs.append(TokenOutput(name, token_id, top, reason, request.num_cached_tokens))
         self._launch_copies()
-        self._account(flight, result, collected_s)
+        self._learn(flight, result, collected_s)
         return outputs
 
-    def _pause_host_time(self) -> None:
-        """The loop is about to wait."""
-        if self._host_since_s is not None:
-            self.totals.host_s += self._clock() - self._host_since_s
-            self._host_since_s = None
-
-    def _account(self, flight: _Flight, result: StepResult, collected_s: float) -> None:
-        batch, totals = flight.batch, self.totals
-        start_s, end_s = result.device_start_s, result.device_end_s
-        self._device_end_s = end_s
-        self._forecast.learn(batch, device_s=end_s - start_s, launch_s=flight.launched_s - flight.planned_s)
-        totals.num_steps += 1
-        totals.num_prefill_tokens += batch.num_prefill_tokens
-        totals.num_decode_tokens += batch.num_decode_tokens
-        totals.num_preemptions = self.scheduler.num_preemptions
-        totals.device_busy_s += end_s - start_s
+    def _learn(self, flight: Flight, result: StepResult, collected_s: float) -> None:
+        """Take in what a step took, for the account, the forecasts and the log."""
+        batch, account, parking = flight.batch, self._account, self.scheduler.parking
+        before = account.device
+        account.add(flight, result)
+        account.totals.num_preemptions = self.scheduler.num_preemptions
+        device = account.device
+        # Launched kernel by kernel far ahead of the device, a step may fill what the driver holds for it, and wait.
+        crowd = before if device.is_recorded else device
+        self._forecast.learn(
+            batch,
+            is_recorded=device.is_recorded,
+            device_s=device.end_s - device.start_s,
+            launch_s=flight.launched_s - flight.planned_s,
+            may_have_waited=not crowd.is_recorded and crowd.has_much_left(flight.launched_s),
+        )
         if batch.num_prefill_tokens >= max(_LEAST_PREFILL, 2 * batch.num_decode_tokens):
-            self.scheduler.parking.outlook.costs.learn_prefill(batch.num_prefill_tokens, end_s - start_s)
-        totals.device_idle_s += max(0.0, start_s - self._idle_since_s)
-        self._idle_since_s = max(self._idle_since_s, end_s)
-        if self._runner.is_synchronous:
-            # Launching is the device's work then, and not the host's.
-            totals.host_s -= max(0.0, min(end_s, flight.launched_s) - max(start_s, flight.planned_s))
-        events = self.scheduler.parking.account.take_events()
+            parking.outlook.costs.learn_prefill(batch.num_prefill_tokens, device.end_s - device.start_s)
+        events = parking.account.take_events()
         if self._on_step is not None:
             self._on_step(
                 StepRecord(
                     batch.step,
                     flight.planned_s,
                     flight.launched_s,
-                    start_s,
-                    end_s,
+                    device.start_s,
+                    device.end_s,
                     collected_s,
                     self._clock(),
                     batch.num_decode_tokens,
@@ -312,5 +277,6 @@ class Engine:
                     batch.num_blocks_held,
                     batch.num_blocks_pinned,
                     events,
+                    result.gap_s,
                 )
             )

@@ -14,6 +14,9 @@ _TRUSTED_AFTER = 5
 _LARGEST_GROWTH = 2.0
 """A step counts as at most so many times what was expected: one stall must not make the loop sleep through others."""
 
+_Key = tuple[bool, int]
+"""Whether the step is launched in one piece, and the bits in a number."""
+
 _CAUTION = 0.02
 _SLACK_S = 2e-4
 """What waking up from a sleep may take."""
@@ -60,6 +63,8 @@ class StepForecast:
 
     A step takes a base, learnt from steps that only decode, and a time for each prefill token, learnt by powers of two
     of their number: few of them ride along for nothing while weights and KV are read, many cost what they compute.
+    Bases are learnt by powers of two of the sequences, and all of it apart for steps that are launched in one piece and
+    kernel by kernel: the one takes the host 0.4 ms, the other 10 ms, and an average of both would be wrong for either.
     Running averages: loads drift over seconds, and steps are milliseconds. A step planned too late leaves the device
     idle, one planned early merely misses what arrives in between, so the forecast is the expectation less its mean
     error and 2%. (A least-squares fit with a common error idles ten times as much: steps with and without prefill are
@@ -67,45 +72,76 @@ class StepForecast:
     """
 
     def __init__(self) -> None:
-        self._decode = _Kind()
-        """Its value: seconds a step."""
-        self._prefill: defaultdict[int, _Kind] = defaultdict(_Kind)
+        self._decode: defaultdict[_Key, _Kind] = defaultdict(_Kind)
+        """By bits in the number of sequences. Its value: seconds a step."""
+        self._prefill: defaultdict[_Key, _Kind] = defaultdict(_Kind)
         """By bits in the number of prefill tokens. Its value: seconds a token, beyond what the step takes anyway."""
-        self._launch = _Average()
+        self._launch: defaultdict[_Key, _Average] = defaultdict(_Average)
+        """By bits in the number of sequences."""
+        self._is_recorded = {False: False, True: False}
+        """By whether it has prefill: how the last such step was launched."""
 
-    def step_s(self, batch: Batch) -> float:
+    def step_s(self, batch: Batch, *, is_recorded: bool) -> float:
         """What a step will take at least; 0 while too little is known."""
-        kind = self._kind(batch)
+        kind = self._kind(batch, is_recorded)
         if not kind.is_trusted:
             return 0.0
-        return max(0.0, (1 - _CAUTION) * self._expected_s(batch) - kind.error_s)
+        return max(0.0, (1 - _CAUTION) * self._expected_s(batch, is_recorded) - kind.error_s)
 
-    @property
-    def least_s(self) -> float:
-        """What a step takes that only decodes; 0 while too little is known."""
-        return self._decode.value if self._decode.is_trusted else 0.0
+    def least_s(self, batch: Batch) -> float:
+        """What a step of so many sequences takes that only decodes; 0 while too little is known."""
+        return self._base_s(batch)
 
-    @property
-    def lead_s(self) -> float:
-        """How long before a step's end the next one must be planned to be there in time."""
-        return self._launch.mean + 4 * self._launch.deviation + _SLACK_S
+    def lead_s(self, num_seqs: int, *, has_prefill: bool) -> float:
+        """How long before a step's end the next one must be planned to be there in time.
 
-    def learn(self, batch: Batch, *, device_s: float, launch_s: float) -> None:
-        """Take in what a step took on the device, and the host to plan and launch it."""
-        self._launch.add(launch_s)
-        kind, expected_s, num_prefill = self._kind(batch), self._expected_s(batch), batch.num_prefill_tokens
+        Args:
+            num_seqs: About as many as it will have.
+            has_prefill: It will probably have prompts in it.
+        """
+        launch = self._launch[self._is_recorded[has_prefill], num_seqs.bit_length()]
+        return launch.mean + 4 * launch.deviation + _SLACK_S
+
+    def learn(
+        self, batch: Batch, *, is_recorded: bool, device_s: float, launch_s: float, may_have_waited: bool = False
+    ) -> None:
+        """Take in what a step took.
+
+        Args:
+            batch: The step.
+            is_recorded: It was launched in one piece.
+            device_s: What it took on the device.
+            launch_s: What the host took to plan and launch it.
+            may_have_waited: Launching may have waited for the device, whose driver takes some thousand launches ahead
+                of it. Such a time counts as at most what is known: what the host itself needs is not more.
+        """
+        num_prefill = batch.num_prefill_tokens
+        self._is_recorded[num_prefill > 0] = is_recorded
+        launch = self._launch[is_recorded, len(batch.chunks).bit_length()]
+        launch.add(min(launch_s, launch.mean) if may_have_waited and launch.mean else launch_s)
+        kind, expected_s = self._kind(batch, is_recorded), self._expected_s(batch, is_recorded)
         error_s = abs(device_s - expected_s)
         if kind.is_trusted:
             device_s = min(device_s, _LARGEST_GROWTH * expected_s)
         if num_prefill:
-            kind.learn(max(0.0, device_s - self._decode.value) / num_prefill, error_s)
+            kind.learn(max(0.0, device_s - self._base_s(batch)) / num_prefill, error_s)
         else:
             kind.learn(device_s, error_s)
 
-    def _kind(self, batch: Batch) -> _Kind:
+    def _kind(self, batch: Batch, is_recorded: bool) -> _Kind:
         num_prefill = batch.num_prefill_tokens
-        return self._prefill[num_prefill.bit_length()] if num_prefill else self._decode
+        if num_prefill:
+            return self._prefill[is_recorded, num_prefill.bit_length()]
+        return self._decode[is_recorded, batch.num_decode_tokens.bit_length()]
 
-    def _expected_s(self, batch: Batch) -> float:
-        num_prefill = batch.num_prefill_tokens
-        return self._decode.value + (self._kind(batch).value * num_prefill if num_prefill else 0.0)
+    def _expected_s(self, batch: Batch, is_recorded: bool) -> float:
+        num_prefill, kind = batch.num_prefill_tokens, self._kind(batch, is_recorded)
+        return self._base_s(batch) + kind.value * num_prefill if num_prefill else kind.value
+
+    def _base_s(self, batch: Batch) -> float:
+        """What the decodes of a step take: as steps of so many do that only decode, or of the next number known."""
+        wanted = batch.num_decode_tokens.bit_length()
+        known = [key for key, kind in self._decode.items() if kind.is_trusted]
+        if not known:
+            return 0.0
+        return self._decode[min(known, key=lambda key: (abs(key[1] - wanted), -key[1]))].value

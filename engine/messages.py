@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from .config import EngineConfig
-from .engine import EngineTotals, TokenOutput
+from .engine import TokenOutput
 from .memory_report import MemoryReport
 from .request import SamplingParams, SessionUse
+from .step_account import EngineTotals
 
 
 class Start(msgspec.Struct, tag=True):

@@ -16,6 +16,7 @@ from .attention.verify import verify
 from .built_in_configs import built_in_config
 from .config import EngineConfig
 from .errors import ConfigurationError, UnsupportedModelError
+from .host_looks import HostLooks
 from .model_source import is_built_in, pretrained_arguments
 from .tiny import tiny_model
 
@@ -25,7 +26,7 @@ class LoadedModel:
     """A model ready to run, and what the engine must know of it.
 
     `max_position` is the most tokens its position encoding knows; None if unlimited. `softcap` is the bound on the
-    attention scores; None without soft-capping.
+    attention scores; None without soft-capping. `host_looks` names the modules that look at values on the host.
     """
 
     module: PreTrainedModel
@@ -36,6 +37,7 @@ class LoadedModel:
     max_position: int | None
     eos_token_ids: frozenset[int]
     vocab_size: int
+    host_looks: tuple[str, ...] = ()
 
 
 def load_model(config: EngineConfig) -> LoadedModel:
@@ -55,7 +57,8 @@ def load_model(config: EngineConfig) -> LoadedModel:
     else:
         module = _from_transformers(config, device)
     module = module.to(device).eval()  # type: ignore[arg-type]  # transformers types .to() as taking no device
-    kv_shape, softcap = _probe(module, device)
+    with HostLooks() as looks:
+        kv_shape, softcap = _probe(module, device)
     if config.model != "tiny":
         verify(module, kv_shape, device)
     return LoadedModel(
@@ -67,6 +70,7 @@ def load_model(config: EngineConfig) -> LoadedModel:
         max_position=getattr(module.config, "max_position_embeddings", None),
         eos_token_ids=_eos_token_ids(module),
         vocab_size=int(module.config.vocab_size),
+        host_looks=tuple(looks.found),
     )
 
 

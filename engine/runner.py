@@ -25,17 +25,27 @@ class StepResult:
     """What a step sampled: one entry for each chunk of its batch that samples, in order.
 
     `logprobs` is empty when no request of the step asked for any. `device_start_s` and `device_end_s` are when the
-    device worked on the step, by the clock of the engine.
+    device worked on the step, by the clock of the engine. `gap_s` is how long it had been idle since the step before,
+    by its own clock.
     """
 
     token_ids: list[int]
     logprobs: list[TokenLogprobs | None]
     device_start_s: float
     device_end_s: float
+    gap_s: float
 
 
 class LaunchedStep(Protocol):
-    """A step under way on the device."""
+    """A step under way on the device.
+
+    Attributes:
+        is_recorded: It was launched in one piece, as a CUDA graph. That takes the host, and the device, another time
+            than kernel by kernel.
+    """
+
+    @property
+    def is_recorded(self) -> bool: ...
 
     def is_done(self) -> bool:
         """Whether the device is done with it, without waiting."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import torch
 
+from .drawing import DrawRows
 from .request import SamplingParams, ScheduledChunk
 from .runner import TokenLogprobs
+from .token_counts import TokenCounts
 from .transfer import HostCopy, to_device
 
 
@@ -56,7 +58,8 @@ class Sampler:
     Args:
         device: Where the logits are.
         seed: Of the rows that have none.
-        has_kernel: Draw by the Triton kernel, as recorded decode steps do: a row then draws the same token in both.
+        num_slots: Sequences that may have state here at once.
+        has_kernel: Draw by the Triton kernel, as recorded steps do: a row then draws the same token in both.
         to_host: Stream for what was sampled; None for the current one.
     """
 
@@ -65,12 +68,14 @@ class Sampler:
         device: torch.device,
         seed: int,
         *,
+        num_slots: int,
         has_kernel: bool = False,
         to_host: torch.cuda.Stream | None = None,
     ) -> None:
         self._device = device
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._random = Random(seed)
+        self._counts = TokenCounts(num_slots, device)
         self._has_kernel = has_kernel
         self._to_host = to_host
 
@@ -85,9 +90,9 @@ class Sampler:
             for chunk in chunks
         ]
 
-    def sampled(self, token_ids: torch.Tensor, logprobs: _RowLogprobs | None = None) -> SampledRows:
+    def sampled(self, token_ids: torch.Tensor) -> SampledRows:
         """Tokens `[rows]` that have been chosen, on their way to the host."""
-        return SampledRows(token_ids, self._copy(token_ids), logprobs)
+        return SampledRows(token_ids, self._copy(token_ids), None)
 
     def _copy(self, tensor: torch.Tensor) -> HostCopy:
         return HostCopy(tensor, self._to_host)
@@ -100,36 +105,76 @@ class Sampler:
             chunks: The chunk that each row ends.
             last_tokens: `[rows]`, on the device: the token before, for requests that have it in flight.
         """
-        logits = logits.float()
         raw = logits
-        bent = [index for index, chunk in enumerate(chunks) if _bends_logits(chunk)]
-        if bent:
-            logits = logits.clone()
-            for index in bent:
-                _bend_logits(logits[index], chunks[index], last_tokens[index : index + 1])
-        token_ids = logits.argmax(dim=-1)
-        random_rows = [index for index, chunk in enumerate(chunks) if not chunk.request.sampling.is_greedy]
-        if random_rows:
-            rows = self._tensor(random_rows, torch.long)
-            token_ids[rows] = self._draw(logits[rows], [chunks[index] for index in random_rows])
-        return self.sampled(token_ids, self._logprobs(raw, token_ids, chunks))
+        logits = self._bend(logits, chunks, last_tokens)
+        token_ids = self._draw_by_kernel(logits, chunks) if self._has_kernel else self._draw(logits.float(), chunks)
+        penalised = _indices(chunks, _has_penalties)
+        if penalised:
+            tokens = token_ids if len(penalised) == len(chunks) else token_ids[self._tensor(penalised, torch.long)]
+            self._counts.add([chunks[index] for index in penalised], tokens)
+        host_ids = self._copy(token_ids)  # before the log-probabilities, which may follow
+        return SampledRows(token_ids, host_ids, self._logprobs(raw, token_ids, chunks))
 
     def _tensor(self, values: Sequence[int] | Sequence[float], dtype: torch.dtype) -> torch.Tensor:
         return to_device(values, self._device, dtype)
 
+    def _bend(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk], last_tokens: torch.Tensor) -> torch.Tensor:
+        """Apply penalties and minimum lengths, to all rows that have any at once. The logits given stay as they are.
+
+        Penalties as in OpenAI's API: for tokens of the output so far, `presence + count * frequency` off the logit.
+        """
+        penalised, early = _indices(chunks, _has_penalties), _indices(chunks, _is_early)
+        if not penalised and not early:
+            return logits
+        logits = logits.float() if logits.dtype != torch.float32 else logits.clone()
+        if penalised:
+            rows = self._tensor(penalised, torch.long)
+            params = [chunks[index].request.sampling for index in penalised]
+            presence = self._tensor([one.presence_penalty for one in params], torch.float32).unsqueeze(1)
+            frequency = self._tensor([one.frequency_penalty for one in params], torch.float32).unsqueeze(1)
+            counts = self._counts.of([chunks[index] for index in penalised], last_tokens[rows], logits.shape[1])
+            logits.index_add_(0, rows, presence * (counts > 0) + frequency * counts, alpha=-1)
+        if early:
+            vocab_size = logits.shape[1]
+            suppressed = [
+                index * vocab_size + token
+                for index in early
+                for token in chunks[index].request.sampling.suppressed_token_ids
+            ]
+            # Filled in: assigning a number would copy it to the device, and wait.
+            logits.view(-1).index_fill_(0, self._tensor(suppressed, torch.long), float("-inf"))
+        return logits
+
+    def _draw_by_kernel(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
+        """Tokens `[rows]` by the kernel, as recorded steps draw them."""
+        from .draw_kernel import draw  # Triton: only where it is used
+
+        if not chunks:
+            return torch.empty(0, dtype=torch.long, device=self._device)
+        params = [chunk.request.sampling for chunk in chunks]
+        rows = DrawRows(
+            seeds=self._tensor(self.seeds(chunks), torch.long),
+            temperatures=self._tensor([0.0 if one.is_greedy else one.temperature for one in params], torch.float32),
+            top_ks=self._tensor([one.top_k for one in params], torch.int32),
+            top_ps=self._tensor([one.top_p for one in params], torch.float32),
+        )
+        return draw(logits, rows)
+
     def _draw(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
-        """Random tokens `[rows]` by the exponential race, which equals drawing from the softmax."""
+        """Tokens `[rows]`; random ones by the exponential race, which equals drawing from the softmax."""
+        token_ids = logits.argmax(dim=-1)
+        drawing = _indices(chunks, lambda chunk: not chunk.request.sampling.is_greedy)
+        if drawing:
+            rows = self._tensor(drawing, torch.long)
+            token_ids[rows] = self._race(logits[rows], [chunks[index] for index in drawing])
+        return token_ids
+
+    def _race(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
         params = [chunk.request.sampling for chunk in chunks]
         temperatures = self._tensor([param.temperature for param in params], torch.float32)
         scaled = logits / temperatures.unsqueeze(1)
         if any(param.top_k > 0 or param.top_p < 1.0 for param in params):
-            scaled = _restrict(scaled, params)
-        if self._has_kernel:
-            from .draw_kernel import draw  # Triton: only where it is used
-
-            # The kernel scales for itself. Scaled here, by another division, a row might draw another token.
-            kept = logits.masked_fill(scaled == float("-inf"), float("-inf"))
-            return draw(kept, temperatures, self._tensor(self.seeds(chunks), torch.long))
+            scaled = restrict(scaled, params)
         probabilities = scaled.softmax(dim=-1)
         race = torch.empty_like(probabilities)
         unseeded = [index for index, param in enumerate(params) if param.seed is None]
@@ -150,7 +195,7 @@ class Sampler:
             return None
         rows = self._tensor(wanted, torch.long)
         counts = [chunks[index].request.sampling.logprobs or 0 for index in wanted]
-        distribution = logits[rows].log_softmax(dim=-1)
+        distribution = logits[rows].float().log_softmax(dim=-1)
         top = distribution.topk(min(max(counts), distribution.shape[1]), dim=-1)
         chosen = distribution.gather(1, token_ids[rows].unsqueeze(1)).squeeze(1)
         return _RowLogprobs(wanted, counts, self._copy(chosen), self._copy(top.values), self._copy(top.indices))
@@ -165,10 +210,8 @@ class Sampler:
 
 
 def needs_sampler(chunk: ScheduledChunk) -> bool:
-    """Whether a row wants more than a temperature and a seed, which is all that recorded steps know."""
-    sampling = chunk.request.sampling
-    is_restricted = not sampling.is_greedy and (sampling.top_k > 0 or sampling.top_p < 1.0)
-    return is_restricted or sampling.logprobs is not None or _bends_logits(chunk)
+    """Whether a row wants more than recorded steps know: temperature, seed, top_k and top_p."""
+    return chunk.request.sampling.logprobs is not None or _has_penalties(chunk) or _is_early(chunk)
 
 
 def _own_seed(chunk: ScheduledChunk) -> int:
@@ -178,42 +221,33 @@ def _own_seed(chunk: ScheduledChunk) -> int:
     return (seed * 1_000_003 + chunk.num_output) % (1 << 63)
 
 
-def _bends_logits(chunk: ScheduledChunk) -> bool:
+def _has_penalties(chunk: ScheduledChunk) -> bool:
+    return chunk.request.sampling.has_penalties
+
+
+def _is_early(chunk: ScheduledChunk) -> bool:
+    """Whether its text may not end yet."""
     sampling = chunk.request.sampling
-    return sampling.has_penalties or chunk.num_output < sampling.min_tokens
+    return chunk.num_output < sampling.min_tokens and bool(sampling.suppressed_token_ids)
 
 
-def _bend_logits(row: torch.Tensor, chunk: ScheduledChunk, last_token: torch.Tensor) -> None:
-    """Apply penalties and the minimum length to one row, in place.
-
-    Penalties as in OpenAI's API: for tokens of the output so far, `presence + count * frequency` off the logit.
-    """
-    sampling = chunk.request.sampling
-    if sampling.has_penalties and chunk.num_output > 0:
-        request = chunk.request
-        written = to_device(request.token_ids[request.num_prompt : chunk.end], row.device, torch.long)
-        if written.numel() < chunk.num_output:  # the token before this one is in flight: only the device knows it
-            written = torch.cat([written, last_token])
-        counts = torch.zeros_like(row).index_add_(0, written, torch.ones_like(written, dtype=row.dtype))
-        row -= sampling.presence_penalty * (counts > 0) + sampling.frequency_penalty * counts
-    if chunk.num_output < sampling.min_tokens and sampling.suppressed_token_ids:
-        suppressed = to_device(list(sampling.suppressed_token_ids), row.device, torch.long)
-        row.index_fill_(0, suppressed, float("-inf"))  # assigning a number would copy it to the device, and wait
+def _indices(chunks: Sequence[ScheduledChunk], holds: Callable[[ScheduledChunk], bool]) -> list[int]:
+    return [index for index, chunk in enumerate(chunks) if holds(chunk)]
 
 
-def _restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor:
-    """Minus infinity for all tokens outside each row's top_k and top_p."""
+def restrict(logits: torch.Tensor, params: Sequence[SamplingParams]) -> torch.Tensor:
+    """Minus infinity for all tokens outside each row's top_k and top_p. As `draw_kernel`, by sorting."""
     vocab_size = logits.shape[1]
-    ordered, indices = logits.sort(dim=-1, descending=True)
-    top_k = [param.top_k if param.top_k > 0 else vocab_size for param in params]
-    ranks = torch.arange(vocab_size, device=logits.device)
-    outside = ranks >= to_device(top_k, logits.device, torch.long).unsqueeze(1)
-    ordered = ordered.masked_fill(outside, float("-inf"))
+    ordered = logits.sort(dim=-1, descending=True).values
+    last = [min(param.top_k, vocab_size) - 1 if param.top_k > 0 else vocab_size - 1 for param in params]
+    least = ordered.gather(1, to_device(last, logits.device, torch.long).unsqueeze(1))
+    ordered = ordered.masked_fill(ordered < least, float("-inf"))
     probabilities = ordered.softmax(dim=-1)
     # Rounding must not cut the tail of a row that keeps everything, just because its neighbour does not.
     kept = [param.top_p if param.top_p < 1.0 else 2.0 for param in params]
     top_p = to_device(kept, logits.device, torch.float32).unsqueeze(1)
     # A token stays if those before it fall short of top_p; the most likely one always stays.
-    outside |= (probabilities.cumsum(dim=-1) - probabilities) >= top_p
+    outside = (probabilities.cumsum(dim=-1) - probabilities) >= top_p
     outside[:, 0] = False
-    return logits.masked_fill(torch.zeros_like(outside).scatter(1, indices, outside), float("-inf"))
+    least = torch.maximum(least, ordered.masked_fill(outside, float("inf")).amin(dim=-1, keepdim=True))
+    return logits.masked_fill(logits < least, float("-inf"))

@@ -65,18 +65,19 @@ class Scheduler:
         self.num_preemptions = 0
         self.num_yields = 0
         """Times a session's request made way for others."""
-        # Twice the sequences of a step: those that have ended keep theirs while their last step is in flight.
-        self.fences = Fences(blocks, self.num_slots)
+        self.fences = Fences(blocks, config.num_slots)
         self._num_planned = 0
         self._now_s = 0.0
         self._somebody_is_left = False
         """The last plan left requests waiting."""
+        self._has_prefill_left = False
+        """The last plan left some of a prompt for the next."""
         self._admission = make_admission(config)
 
     @property
-    def num_slots(self) -> int:
-        """Rows of per-sequence state that a runner needs."""
-        return (1 + self.config.steps_ahead) * self.config.max_num_seqs
+    def has_prefill_left(self) -> bool:
+        """True when the next step will probably compute some of a prompt."""
+        return self._has_prefill_left or bool(self.waiting)
 
     @property
     def num_cached_tokens(self) -> int:
@@ -124,6 +125,7 @@ class Scheduler:
         self._somebody_is_left = bool(self.waiting)
         if prefills:
             self._add_prefills(batch, prefills)
+        self._has_prefill_left = any(request.num_uncomputed > 1 for request in prefills)
         if not batch.chunks:
             return None
         self._num_planned += 1

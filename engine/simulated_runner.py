@@ -25,7 +25,9 @@ class _SimulatedStep:
     token_ids: list[int]
     start_s: float
     end_s: float
+    gap_s: float
     clock: Clock
+    is_recorded: bool = True
 
     def is_done(self) -> bool:
         return self.clock.time() >= self.end_s
@@ -33,7 +35,7 @@ class _SimulatedStep:
     def collect(self) -> StepResult:
         """Sleep until the step ends."""
         self.clock.sleep_until(self.end_s)
-        return StepResult(self.token_ids, [], self.start_s, self.end_s)
+        return StepResult(self.token_ids, [], self.start_s, self.end_s, self.gap_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,10 @@ class SimulatedRunner:
         if host_s:
             clock.sleep_until(clock.time() + host_s)
         start_s = max(clock.time(), self._free_at_s)
+        gap_s = start_s - self._free_at_s
         self._free_at_s = end_s = start_s + self._roofline.step_s(batch)
         token_ids = [FIRST_TOKEN + end % NUM_TOKENS for _, _, end, samples, _ in batch.chunks if samples]
-        return _SimulatedStep(token_ids, start_s, end_s, clock)
+        return _SimulatedStep(token_ids, start_s, end_s, gap_s, clock)
 
     def copy(self, copy: BlockCopy) -> _SimulatedCopy:
         """Queue a copy behind those in the same direction; steps go on beside it."""

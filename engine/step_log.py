@@ -27,6 +27,7 @@ class StepRecord(msgspec.Struct, omit_defaults=True):
         num_blocks_held: KV blocks held once it was planned.
         num_blocks_pinned: Those of them pinned for parked sessions.
         parking: What was decided about parked sessions since the step before.
+        gap_s: How long the device had stood still since the step before, by its own clock.
     """
 
     step: int
@@ -44,6 +45,7 @@ class StepRecord(msgspec.Struct, omit_defaults=True):
     num_blocks_held: int
     num_blocks_pinned: int = 0
     parking: list[ParkEvent] = []
+    gap_s: float = 0.0
 
 
 OnStep = Callable[[StepRecord], None]

@@ -14,8 +14,11 @@ class Stopwatch(Protocol):
     def stop(self) -> None:
         """The work launched so far is what was timed."""
 
-    def read(self) -> tuple[float, float]:
-        """When the work began and ended. Waits for the end. Stopwatches are read in the order they were made."""
+    def read(self) -> tuple[float, float, float]:
+        """When the work began and ended, and for how long the device had stood still before.
+
+        Waits for the end. Stopwatches are read in the order they were made.
+        """
 
 
 class HostStopwatches:
@@ -23,22 +26,25 @@ class HostStopwatches:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
+        self.last_end_s = clock()
 
     def start(self) -> Stopwatch:
         """A running stopwatch."""
-        return _HostStopwatch(self.clock)
+        return _HostStopwatch(self)
 
 
 class _HostStopwatch:
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._start_s = self._end_s = clock()
+    def __init__(self, owner: HostStopwatches) -> None:
+        self._owner = owner
+        self._start_s = self._end_s = owner.clock()
 
     def stop(self) -> None:
-        self._end_s = self._clock()
+        self._end_s = self._owner.clock()
 
-    def read(self) -> tuple[float, float]:
-        return self._start_s, self._end_s
+    def read(self) -> tuple[float, float, float]:
+        gap_s = max(0.0, self._start_s - self._owner.last_end_s)
+        self._owner.last_end_s = self._end_s
+        return self._start_s, self._end_s, gap_s
 
 
 class CudaStopwatches:
@@ -46,7 +52,8 @@ class CudaStopwatches:
 
     Only differences between neighbours are taken from the events: those from a distant origin are single-precision
     milliseconds, a quarter of a millisecond coarse after an hour, and the two clocks drift. Whenever the host has had
-    to wait for an end, that end is when it returned.
+    to wait for an end, that end is when it returned. How long the device stood still between two steps is from event to
+    event: the host's account of both would add what it needs to wake up.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -71,7 +78,7 @@ class _CudaStopwatch:
     def stop(self) -> None:
         self._end.record()
 
-    def read(self) -> tuple[float, float]:
+    def read(self) -> tuple[float, float, float]:
         owner = self._owner
         was_done = self._end.query()
         self._end.synchronize()
@@ -80,5 +87,6 @@ class _CudaStopwatch:
         if was_done:
             end_s = min(now_s, owner.anchor_s + owner.anchor.elapsed_time(self._end) / 1e3)
         start_s = end_s - self._start.elapsed_time(self._end) / 1e3
+        gap_s = max(0.0, owner.anchor.elapsed_time(self._start) / 1e3)
         owner.anchor, owner.anchor_s = self._end, end_s
-        return start_s, end_s
+        return start_s, end_s, gap_s

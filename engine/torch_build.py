@@ -12,14 +12,14 @@ from .attention.paged_triton import TritonBackend
 from .build_scheduler import build_scheduler
 from .clock import RealClock
 from .compile_model import compile_layers
-from .config import EngineConfig
-from .decode_graphs import GraphRecorder
-from .device_memory import kv_budget_bytes, most_blocks, out_of_memory_says
+from .config import EngineConfig, SchedulerConfig
+from .device_memory import kv_budget_bytes, most_blocks, out_of_memory_says, use_expandable_segments
 from .engine import Engine
 from .errors import ConfigurationError
 from .memory_report import MemoryReport
 from .messages import Ready
 from .model_loader import LoadedModel, load_model
+from .recorded_steps import GraphRecorder
 from .scheduler import Scheduler
 from .step_log import OnStep
 from .torch_runner import TorchRunner
@@ -46,6 +46,8 @@ def build_torch_engine(
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
+    if torch.cuda.is_available():
+        use_expandable_segments()
     with out_of_memory_says(f"the weights of {config.model}", _SMALLER_MODEL):
         model = load_model(config)
     if config.compile:
@@ -55,6 +57,7 @@ def build_torch_engine(
     if is_cuda:
         torch.cuda.set_device(model.device)  # events and streams are of the current device
         weight_bytes = torch.cuda.memory_allocated()
+        _tell_of_host_looks(config, model, on_progress)
     trial = _trial(config, model, on_progress)
     num_blocks = _num_blocks(config, model, trial)
     with out_of_memory_says(f"{num_blocks} KV blocks", _LESS_KV):
@@ -70,10 +73,11 @@ def build_torch_engine(
     runner = _runner(config, model, cache, scheduler, clock)
     if is_cuda or config.compile:
         on_progress("warming up")
-        with out_of_memory_says("a step", LESS_A_STEP):
-            for batch in warm_up_batches(scheduler.config, config.block_size):
-                runner.launch(batch).collect()
-    _record(runner, on_progress)
+        _warm_up(runner, scheduler.config, config.block_size)
+    if runner.shapes:
+        _record(runner, on_progress)
+        # Replayed now, and whatever recording has taken back from steps that are not.
+        _warm_up(runner, scheduler.config, config.block_size)
     engine = Engine(scheduler, runner, clock, on_step=on_step)
     ready = Ready(
         max_model_len=scheduler.config.max_model_len,
@@ -89,10 +93,27 @@ def build_torch_engine(
         batching=config.batching,
         steps_ahead=engine.steps_ahead,
         attention=runner.attention.name,
-        num_graphs=len(runner.buckets),
-        memory=_report(weight_bytes, trial, cache, len(runner.buckets)) if is_cuda else None,
+        num_graphs=len(runner.shapes),
+        memory=_report(weight_bytes, trial, cache, len(runner.shapes)) if is_cuda else None,
     )
     return engine, ready
+
+
+def _tell_of_host_looks(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) -> None:
+    """A step that waits for the device can be neither recorded nor launched ahead of another.
+
+    Raises:
+        ConfigurationError: recording was not ruled out.
+    """
+    if not model.host_looks:
+        return
+    where = ", ".join(model.host_looks)
+    if config.cuda_graphs:
+        raise ConfigurationError(
+            f"{config.model} looks at values on the host in {where}, so its steps cannot be recorded as CUDA graphs: "
+            "give --no-cuda-graphs"
+        )
+    on_progress(f"warning: {config.model} waits for the device in each step, in {where}; nothing runs ahead of it")
 
 
 def _is_cuda(model: LoadedModel) -> bool:
@@ -106,7 +127,7 @@ def _runner(
     attention = choose_attention(
         config.attention,
         cache,
-        num_slots=scheduler.num_slots + 1,
+        num_slots=limits.num_slots + 1,
         max_num_pages=-(-limits.max_model_len // config.block_size),
         softcap=model.softcap,
     )
@@ -116,23 +137,29 @@ def _runner(
     return TorchRunner(
         model,
         attention,
-        num_slots=scheduler.num_slots,
+        num_slots=limits.num_slots,
         num_host_blocks=scheduler.parking.host.num_blocks,
         clock=clock,
         seed=config.seed,
         record=GraphRecorder() if config.cuda_graphs and _is_cuda(model) else None,
         max_num_seqs=limits.max_num_seqs,
+        max_num_batched_tokens=limits.max_num_batched_tokens,
         poison=config.poison,
     )
 
 
+def _warm_up(runner: TorchRunner, limits: SchedulerConfig, block_size: int) -> None:
+    with out_of_memory_says("a step", LESS_A_STEP):
+        for batch in warm_up_batches(limits, block_size):
+            runner.launch(batch).collect()
+
+
 def _record(runner: TorchRunner, on_progress: OnProgress) -> None:
-    """Largest first. Whoever waits is told how far it is."""
-    buckets = runner.buckets[::-1]
-    for done, size in enumerate(buckets):
-        on_progress(f"recording CUDA graph {done + 1} of {len(buckets)}, of {size} sequences")
+    """Whoever waits is told how far it is."""
+    for done, shape in enumerate(runner.shapes):
+        on_progress(f"recording CUDA graph {done + 1} of {len(runner.shapes)}, of {shape}")
         with out_of_memory_says("CUDA graphs", FEWER_GRAPHS):
-            runner.record(size)
+            runner.record(shape)
 
 
 def _trial(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) -> TrialResult:

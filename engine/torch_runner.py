@@ -11,13 +11,14 @@ import torch
 from .attention.base import AttentionBackend, ChunkLayout, StepAttention
 from .attention.paged_triton import TritonBackend
 from .block_copy import BlockCopy, LaunchedCopy
-from .decode_graphs import DecodeGraphs, Record, WrittenDecode
 from .errors import ConfigurationError
 from .host_kv import HostKV
 from .model_loader import LoadedModel
+from .recorded_steps import Record, RecordedSteps, WrittenStep
 from .request import Batch, ScheduledChunk
 from .runner import LaunchedStep, StepResult
 from .sampler import SampledRows, Sampler, needs_sampler
+from .step_shapes import StepShape
 from .stopwatch import CudaStopwatches, HostStopwatches, Stopwatch
 from .transfer import HostCopy, to_device
 
@@ -55,6 +56,7 @@ class _TorchStep:
 
     sampled: SampledRows
     stopwatch: Stopwatch
+    is_recorded: bool
 
     def is_done(self) -> bool:
         return self.sampled.is_done()
@@ -78,7 +80,7 @@ class TorchRunner:
     launched before the host has seen it. The last row belongs to no sequence.
 
     On CUDA, steps run on a stream of their own, what they sampled is copied to the host on another, and KV blocks on
-    two more (`HostKV`). Once every bucket is recorded (`record`), steps that only decode are replayed as CUDA graphs.
+    two more (`HostKV`). Once every shape is recorded (`record`), steps that fit into one are replayed as CUDA graphs.
 
     Args:
         model: What to run.
@@ -87,8 +89,9 @@ class TorchRunner:
         num_host_blocks: KV blocks of the host tier.
         clock: The engine's clock.
         seed: Of sampling without one.
-        record: How decode steps are recorded; None does not record them. Needs `TritonBackend`.
+        record: How steps are recorded; None does not record them. Needs `TritonBackend`.
         max_num_seqs: Most sequences of a recorded step.
+        max_num_batched_tokens: Most tokens of a recorded step.
         poison: Debugging: what a step must not read is filled with what would show.
     """
 
@@ -103,6 +106,7 @@ class TorchRunner:
         seed: int = 0,
         record: Record | None = None,
         max_num_seqs: int = 0,
+        max_num_batched_tokens: int = 0,
         poison: bool = False,
     ) -> None:
         is_cuda = model.device.type == "cuda"
@@ -113,15 +117,21 @@ class TorchRunner:
         to_host = torch.cuda.Stream(model.device) if is_cuda else None
         self._host_kv = HostKV(attention.cache, num_host_blocks)
         has_kernel = isinstance(attention, TritonBackend)
-        self._sampler = Sampler(model.device, seed, has_kernel=has_kernel, to_host=to_host)
+        self._sampler = Sampler(model.device, seed, num_slots=num_slots, has_kernel=has_kernel, to_host=to_host)
         self._last_tokens = torch.full((num_slots + 1,), _UNKNOWN_TOKEN, device=model.device)
         self._last_tokens[-1] = 0  # padding goes through the embedding as well
-        self._graphs: DecodeGraphs | None = None
-        self._reading: HostCopy | None = None
-        """Of what a replayed step sampled, which the next one writes over."""
+        self._graphs: RecordedSteps | None = None
+        self._reading: list[HostCopy | None] = [None, None]
+        """Of what replayed steps drew, which the next one but one writes over."""
         if record is not None and isinstance(attention, TritonBackend):
-            self._graphs = DecodeGraphs(
-                self._logits, attention, self._last_tokens, max_num_seqs=max_num_seqs, record=record, poison=poison
+            self._graphs = RecordedSteps(
+                self._logits,
+                attention,
+                self._last_tokens,
+                max_num_seqs=max_num_seqs,
+                max_num_batched_tokens=max_num_batched_tokens,
+                record=record,
+                poison=poison,
             )
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream())
@@ -129,27 +139,27 @@ class TorchRunner:
             self._stopwatches = HostStopwatches(clock) if self.is_synchronous else CudaStopwatches(clock)
 
     @property
-    def buckets(self) -> list[int]:
-        """Sizes of decode steps that are to be recorded, smallest first; empty if none are."""
-        return [] if self._graphs is None else self._graphs.buckets
+    def shapes(self) -> list[StepShape]:
+        """Steps that are to be recorded, largest first; empty if none are."""
+        return [] if self._graphs is None else self._graphs.shapes
 
     @torch.inference_mode()
-    def record(self, size: int) -> None:
-        """Record the decode step of a bucket, the largest first. Nothing else may run meanwhile.
+    def record(self, shape: StepShape) -> None:
+        """Record a step, the largest first. Nothing else may run meanwhile.
 
         Raises:
-            ConfigurationError: the model does something that cannot be recorded, as looking at values on the host.
+            ConfigurationError: the model does something that cannot be recorded, such as looking at values on the host.
         """
         assert self._graphs is not None
         try:
             with self._on_stream():
-                self._graphs.record(size)
+                self._graphs.record(shape)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             detail = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigurationError(
-                f"this model's decode steps cannot be recorded as CUDA graphs ({detail}): give --no-cuda-graphs"
+                f"this model's steps cannot be recorded as CUDA graphs ({detail}): give --no-cuda-graphs"
             ) from error
 
     @torch.inference_mode()
@@ -171,14 +181,12 @@ class TorchRunner:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     @torch.inference_mode()
-    def _run(self, inputs: _StepInputs | WrittenDecode) -> _TorchStep:
+    def _run(self, inputs: _StepInputs | WrittenStep) -> _TorchStep:
         stopwatch = self._stopwatches.start()
-        if isinstance(inputs, WrittenDecode):
-            sampled = self._replay(inputs)
-        else:
-            sampled = self._forward(inputs)
+        is_recorded = isinstance(inputs, WrittenStep)
+        sampled = self._replay(inputs) if isinstance(inputs, WrittenStep) else self._forward(inputs)
         stopwatch.stop()
-        return _TorchStep(sampled, stopwatch)
+        return _TorchStep(sampled, stopwatch, is_recorded)
 
     def _forward(self, inputs: _StepInputs) -> SampledRows:
         """A step of any chunks."""
@@ -193,20 +201,22 @@ class TorchRunner:
         self._last_tokens[inputs.sample_slots] = sampled.device_ids
         return sampled
 
-    def _replay(self, written: WrittenDecode) -> SampledRows:
+    def _replay(self, written: WrittenStep) -> SampledRows:
         """A recorded step. What its draw does not know is sampled behind it, from its logits."""
         assert self._graphs is not None
-        if self._reading is not None:
-            self._reading.hold_back_what_follows()
-        if not any(needs_sampler(chunk) for chunk in written.chunks):
+        reading = self._reading[written.buffer]
+        if reading is not None:
+            reading.hold_back_what_follows()  # two steps ago: long over
+        self._reading[written.buffer] = None
+        if not any(needs_sampler(chunk) for chunk in written.sampling):
             _, tokens = self._graphs.replay(written)
             sampled = self._sampler.sampled(tokens)
-            self._reading = sampled.host_ids
+            self._reading[written.buffer] = sampled.host_ids
             return sampled
-        slots = to_device([chunk.request.slot for chunk in written.chunks], self._model.device, torch.long)
+        slots = to_device([chunk.request.slot for chunk in written.sampling], self._model.device, torch.long)
         last_tokens = self._last_tokens[slots]  # before the step puts its own there
         logits, _ = self._graphs.replay(written)
-        sampled = self._sampler.sample(logits, written.chunks, last_tokens)
+        sampled = self._sampler.sample(logits, written.sampling, last_tokens)
         self._last_tokens[slots] = sampled.device_ids
         return sampled
 
@@ -215,7 +225,7 @@ class TorchRunner:
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
         attention: StepAttention,
-        rows: torch.Tensor | int = 0,
+        rows: torch.Tensor | int,
     ) -> torch.Tensor:
         """Logits `[rows, vocabulary]` of some rows of a packed step; 0: of all."""
         output = self._model.module(
@@ -229,7 +239,7 @@ class TorchRunner:
         return logits
 
     @torch.inference_mode()
-    def _inputs(self, batch: Batch) -> _StepInputs | WrittenDecode:
+    def _inputs(self, batch: Batch) -> _StepInputs | WrittenStep:
         """The batch as tensors. From here on nothing of a step is read from its requests that may still change."""
         if self._graphs is not None and self._graphs.is_recorded:
             written = self._graphs.write(batch, self._sampler.seeds)

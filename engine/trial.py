@@ -12,9 +12,9 @@ from .attention.choose import choose_attention
 from .attention.kv_cache import KVCache
 from .clock import RealClock
 from .config import EngineConfig, SchedulerConfig
-from .decode_graphs import GraphRecorder
 from .device_memory import graph_bytes, out_of_memory_says
 from .model_loader import LoadedModel
+from .recorded_steps import GraphRecorder
 from .request import Batch, Request, SamplingParams, ScheduledChunk
 from .torch_runner import TorchRunner
 
@@ -24,10 +24,35 @@ FEWER_GRAPHS = "lower --max-num-seqs or --kv-memory, or give --no-cuda-graphs"
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """Bytes of device memory: of the largest step at its peak, and of all recorded decode steps."""
+    """Bytes of device memory: of the largest step at its peak, and of all recorded steps."""
 
     step_bytes: int
     graph_bytes: int
+
+
+_SUPPRESSED = frozenset([0])
+_SAMPLING = (
+    SamplingParams(max_tokens=4, temperature=1.0),
+    SamplingParams(max_tokens=4, temperature=1.0, top_p=0.9, top_k=20, seed=1),
+    SamplingParams(max_tokens=4, temperature=0.0, presence_penalty=0.1, frequency_penalty=0.1),
+    SamplingParams(max_tokens=4, temperature=0.0, logprobs=5),
+    SamplingParams(max_tokens=4, min_tokens=3, temperature=0.0, suppressed_token_ids=_SUPPRESSED),
+)
+"""One of every way through the sampler."""
+
+_EVERYTHING = SamplingParams(
+    max_tokens=4,
+    min_tokens=3,
+    temperature=1.0,
+    top_p=0.9,
+    presence_penalty=0.1,
+    suppressed_token_ids=_SUPPRESSED,
+    logprobs=20,
+)
+"""The way that takes most memory."""
+
+_PROMPTS = (64, 256, 1024)
+"""Tokens of steps that are tried. Products of matrices are made by other code for other sizes."""
 
 
 def largest_batch(limits: SchedulerConfig, block_size: int) -> Batch:
@@ -35,43 +60,64 @@ def largest_batch(limits: SchedulerConfig, block_size: int) -> Batch:
     num_seqs = limits.max_num_seqs
     num_tokens = max(1, min(limits.max_num_batched_tokens // num_seqs, limits.max_model_len))
     num_blocks = -(-num_tokens // block_size)
-    sampling = SamplingParams(max_tokens=1, temperature=1.0, top_p=0.9)
     chunks = []
     for index in range(num_seqs):
-        request = Request(f"trial-{index}", [0] * num_tokens, sampling, slot=index)
+        request = Request(f"trial-{index}", [0] * num_tokens, _EVERYTHING, slot=index)
         request.block_ids = list(range(index * num_blocks, (index + 1) * num_blocks))
         chunks.append(ScheduledChunk(request, 0, num_tokens, True, 0))
     return Batch(chunks=chunks, num_tokens=num_seqs * num_tokens)
 
 
 def warm_up_batches(limits: SchedulerConfig, block_size: int) -> Iterator[Batch]:
-    """Steps of every kind, for whatever compiles or loads when it is first used. They write to the first KV block.
+    """Steps of every kind, for whatever compiles, loads or is allocated when it is first used: it would stop the
+    device in the middle of traffic. They write to the first KV block.
 
-    A chunk of a prompt; then decodes of 1, 2, 4, ... sequences, as kernels are compiled for powers of two, alone and
-    with a chunk beside them where the budget has room for it. Half of them sample by more than a temperature.
+    The largest step first, so that all others find their memory in what it leaves; prompts of several sizes; then
+    decodes of 1, 2, 4, ... sequences, as kernels are compiled for powers of two, alone and with a chunk beside them
+    where the budget has room for it; then every way of sampling, alone and together.
     """
-    plain = SamplingParams(max_tokens=2, temperature=1.0)
-    fancy = SamplingParams(max_tokens=2, temperature=1.0, top_p=0.9)
 
-    def chunk(slot: int, num_tokens: int) -> ScheduledChunk:
-        request = Request(f"warm-up-{slot}", [0] * num_tokens, fancy if slot % 2 else plain, slot=slot)
+    def prompt(slot: int, num_tokens: int, sampling: SamplingParams = _SAMPLING[0]) -> ScheduledChunk:
+        request = Request(f"warm-up-{slot}", [0] * num_tokens, sampling, slot=slot)
         request.block_ids = [0] * -(-num_tokens // block_size)
         return ScheduledChunk(request, 0, num_tokens, True, 0)
 
-    longest = min(limits.max_num_batched_tokens, limits.max_model_len, 16)
-    yield Batch(chunks=[chunk(0, longest)], num_tokens=longest)
-    counts = [1 << power for power in range((limits.max_num_seqs - 1).bit_length())]
-    for count in [*counts, limits.max_num_seqs]:
-        chunks = [chunk(slot, 1) for slot in range(count)]
-        yield Batch(chunks=chunks, num_tokens=count, num_decode_tokens=count)
-        room = min(limits.max_num_batched_tokens - count, longest)
-        if count < limits.max_num_seqs and room > 1:
-            mixed = [*chunks, chunk(count, room)]
-            yield Batch(chunks=mixed, num_tokens=count + room, num_decode_tokens=count)
+    def decode(slot: int, sampling: SamplingParams = _SAMPLING[0]) -> ScheduledChunk:
+        request = Request(f"warm-up-{slot}", [0], sampling, slot=slot)
+        request.token_ids.append(0)
+        request.block_ids = [0] * -(-2 // block_size)
+        return ScheduledChunk(request, 1, 2, True, 0)
+
+    most_tokens, most_seqs = limits.max_num_batched_tokens, limits.max_num_seqs
+    each = max(1, min(most_tokens // most_seqs, limits.max_model_len))
+    yield _batch([prompt(slot, each, _EVERYTHING) for slot in range(most_seqs)])
+    for num_tokens in _PROMPTS:
+        lengths = _cut(min(num_tokens, most_tokens), limits.max_model_len)
+        yield _batch([prompt(slot, length) for slot, length in enumerate(lengths[:most_seqs])])
+    longest = min(most_tokens, limits.max_model_len, 16)
+    counts = [1 << power for power in range((most_seqs - 1).bit_length())]
+    for count in [*counts, most_seqs]:
+        decodes = [decode(slot, _SAMPLING[slot % len(_SAMPLING)]) for slot in range(count)]
+        yield _batch(decodes)
+        room = min(most_tokens - count, longest)
+        if count < most_seqs and room > 1:
+            yield _batch([*decodes, prompt(count, room)])
+    for sampling in [*_SAMPLING, _EVERYTHING]:
+        yield _batch([decode(slot, sampling) for slot in range(min(2, most_seqs))])
+
+
+def _batch(chunks: list[ScheduledChunk]) -> Batch:
+    num_decodes = sum(chunk.start > 0 for chunk in chunks)
+    return Batch(chunks=chunks, num_tokens=sum(chunk.num_tokens for chunk in chunks), num_decode_tokens=num_decodes)
+
+
+def _cut(num_tokens: int, most: int) -> list[int]:
+    """So many tokens in pieces of at most `most`."""
+    return [min(most, num_tokens - start) for start in range(0, num_tokens, most)]
 
 
 def try_out(config: EngineConfig, limits: SchedulerConfig, model: LoadedModel) -> TrialResult:
-    """Run the largest step, and record the two largest decode steps, on a CUDA device.
+    """Run the largest step, and record the two largest that are recorded, on a CUDA device.
 
     Raises:
         ConfigurationError: there is not even memory for this.
@@ -84,17 +130,18 @@ def try_out(config: EngineConfig, limits: SchedulerConfig, model: LoadedModel) -
         attention = choose_attention(
             config.attention,
             cache,
-            num_slots=limits.max_num_seqs + 1,
+            num_slots=limits.num_slots + 1,
             max_num_pages=num_blocks,
             softcap=model.softcap,
         )
         runner = TorchRunner(
             model,
             attention,
-            num_slots=limits.max_num_seqs,
+            num_slots=limits.num_slots,
             clock=RealClock().time,
             record=GraphRecorder() if config.cuda_graphs else None,
             max_num_seqs=limits.max_num_seqs,
+            max_num_batched_tokens=limits.max_num_batched_tokens,
         )
         before_bytes = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -108,14 +155,14 @@ def try_out(config: EngineConfig, limits: SchedulerConfig, model: LoadedModel) -
 
 
 def _recorded_bytes(runner: TorchRunner) -> int:
-    if not runner.buckets:
+    if not runner.shapes:
         return 0
     taken = []
     with out_of_memory_says("CUDA graphs", FEWER_GRAPHS):
-        for size in runner.buckets[:-3:-1]:
+        for shape in runner.shapes[:2]:
             torch.cuda.empty_cache()
             free_bytes, _ = torch.cuda.mem_get_info()
-            runner.record(size)
+            runner.record(shape)
             torch.cuda.empty_cache()
             taken.append(free_bytes - torch.cuda.mem_get_info()[0])
-    return graph_bytes(taken[0], taken[-1], len(runner.buckets))
+    return graph_bytes(taken[0], taken[-1], len(runner.shapes))

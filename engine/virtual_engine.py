@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 
 from .clock import SteppedClock
-from .engine import Engine, EngineTotals, TokenOutput
+from .engine import Engine, TokenOutput
 from .errors import SessionBusyError
 from .messages import EngineStats, Ready
 from .request import Request, SamplingParams, SessionUse, check_length, check_queue
+from .step_account import EngineTotals
 
 OnOutput = Callable[[TokenOutput, float], None]
 """Called with each output of a request and the time it came out."""

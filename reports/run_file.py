@@ -21,8 +21,8 @@ from typing import TypeVar
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from ..engine.engine import EngineTotals
 from ..engine.errors import ConfigurationError
+from ..engine.step_account import EngineTotals
 from ..engine.step_log import StepRecord
 from ..workloads.client_watch import ClientAudit
 from ..workloads.result import Result

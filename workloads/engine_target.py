@@ -6,10 +6,11 @@ import asyncio
 from collections import defaultdict
 from itertools import count
 
-from ..engine.engine import EngineTotals, TokenOutput
+from ..engine.engine import TokenOutput
 from ..engine.errors import ContextLengthError, QueueFullError, SessionBusyError
 from ..engine.messages import EngineStats
 from ..engine.request import SamplingParams, SessionUse
+from ..engine.step_account import EngineTotals
 from ..engine.virtual_engine import VirtualEngine
 from .prompts import PromptSizer
 from .server_metrics import ServerSample

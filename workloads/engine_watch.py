@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from ..engine.engine import EngineTotals
 from ..engine.parked_session import ParkingTotals
+from ..engine.step_account import EngineTotals
 from .run_limits import RunLimits
 from .target import BenchTarget
 

@@ -8,6 +8,7 @@ from .base import AttentionBackend
 from .kv_cache import KVCache
 from .paged_triton import TritonBackend, triton_problem
 from .sdpa import SdpaBackend
+from .triton_compiler import compiler_problem
 
 
 def choose_attention(
@@ -29,6 +30,8 @@ def choose_attention(
         name = "triton" if cache.data.device.type == "cuda" and triton_problem(cache) is None else "sdpa"
     if name == "triton":
         _refuse_if("triton", triton_problem(cache))
+        if cache.data.device.type == "cuda":
+            _refuse_without_compiler(cache)
         return TritonBackend(cache, num_slots=num_slots, max_num_pages=max_num_pages)
     if name == "varlen":
         from .varlen import VarlenBackend, varlen_problem  # a part of torch that is young: only where it is asked for
@@ -37,6 +40,15 @@ def choose_attention(
         _refuse_if("varlen", varlen_problem(device, dtype, cache.block_size, cache.shape.head_size, softcap))
         return VarlenBackend(cache)
     return SdpaBackend(cache)
+
+
+def _refuse_without_compiler(cache: KVCache) -> None:
+    """Also where `auto` chose Triton: a package is soon installed, and attention without it is several times slower."""
+    from .kernel_calls import store_nothing  # Triton: only where it is used
+
+    problem = compiler_problem(lambda: store_nothing(cache))
+    if problem is not None:
+        raise ConfigurationError(f"Triton cannot compile attention: {problem}; or give --attention sdpa, which is slow")
 
 
 def _refuse_if(name: str, problem: str | None) -> None:

@@ -8,6 +8,7 @@ import torch
 import triton
 
 from .kernels import decode_kernel, prefill_kernel, reduce_kernel, store_kernel
+from .kv_cache import KVCache
 from .paged_triton import DecodeRows, PrefillTiles, padded
 
 _LEAST_LINES = 16
@@ -157,6 +158,16 @@ class Call:
 
     def _scratch(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.float32, device=self.query.device)
+
+
+def store_nothing(cache: KVCache) -> None:
+    """Launch a kernel that writes nothing anywhere."""
+    shape, device = cache.shape, cache.data.device
+    row = torch.zeros((1, shape.num_kv_heads, shape.head_size), dtype=cache.data.dtype, device=device)
+    query = row.repeat_interleave(shape.group_size, dim=1)
+    table = torch.zeros((1, 1), dtype=torch.int32, device=device)
+    call = Call(query, cache.keys(0), cache.values(0), table, scaling=1.0, sliding_window=None, softcap=None)
+    call.store(row, row, torch.full((1,), -1, dtype=torch.int32, device=device))
 
 
 def decode_tile(head_size: int, dtype: torch.dtype) -> int:

@@ -32,6 +32,10 @@ class PageTable:
         Steps launched before may still read the table. They do not read what is written here: a slot is given to
         another sequence only when they are over, and new pages lie behind the positions they know.
         """
+        self.write(*self.changes(chunks))
+
+    def changes(self, chunks: Sequence[ChunkLayout]) -> tuple[list[int], list[int]]:
+        """Entries of the flat table that these chunks need, and the pages to put there. They count as written."""
         width = self.table.shape[1]
         entries: list[int] = []
         pages: list[int] = []
@@ -47,6 +51,10 @@ class PageTable:
                 entries += range(slot * width + count, slot * width + total)
                 pages += block_ids[count:total]
                 self._written[slot] = block_ids, total
+        return entries, pages
+
+    def write(self, entries: list[int], pages: list[int]) -> None:
+        """Put pages into the table."""
         if entries:
             new = to_device([*entries, *pages], self.table.device, torch.long).view(2, -1)
             self.table.view(-1).index_copy_(0, new[0], new[1].int())

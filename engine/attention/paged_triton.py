@@ -73,7 +73,7 @@ class TritonBackend:
         device = cache.data.device
         properties = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
         self.num_processors = 1 if properties is None else properties.multi_processor_count
-        self.shared_bytes = 0 if properties is None else properties.shared_memory_per_block_optin
+        self.shared_bytes: int = getattr(properties, "shared_memory_per_block_optin", 0)
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> TritonStep:
         """Sort the step's chunks, and bring the page table up to date."""
@@ -91,18 +91,20 @@ class TritonBackend:
             backend=self,
             places=to_device(places, device, torch.int32),
             decode=DecodeRows(*_columns(decode_rows, device)) if decodes else None,
-            prefill=self._tiles(prefills) if prefills else None,
+            prefill=PrefillTiles(*_columns(self.tiles(prefills), device)) if prefills else None,
         )
 
-    def _tiles(self, chunks: Sequence[ChunkLayout]) -> PrefillTiles:
-        """Longest sequences first: what takes longest should not be begun last."""
+    def tiles(self, chunks: Sequence[ChunkLayout]) -> list[tuple[int, int, int, int]]:
+        """Chunks of prompts as (first row, first position, tokens, slot) of each tile.
+
+        Longest sequences first: what takes longest should not be begun last.
+        """
         size = self.tokens_per_tile()
-        tiles = [
+        return [
             (chunk.offset + first, chunk.start + first, min(size, chunk.num_tokens - first), chunk.slot)
             for chunk in sorted(chunks, key=lambda chunk: -chunk.end)
             for first in reversed(range(0, chunk.num_tokens, size))
         ]
-        return PrefillTiles(*_columns(tiles, self.cache.data.device))
 
     def tokens_per_tile(self) -> int:
         """Tokens of a prefill program, a power of two."""

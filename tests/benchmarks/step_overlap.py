@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from abatch.engine.config import Batching, EngineConfig
-from abatch.engine.engine import EngineTotals
 from abatch.engine.engine_client import EngineClient
 from abatch.engine.request import SamplingParams
+from abatch.engine.step_account import EngineTotals
 
 RUNNING = (8, 16, 64, 256, 1024)
 MODES: tuple[Batching, ...] = ("continuous", "async")

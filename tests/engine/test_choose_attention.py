@@ -45,6 +45,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU that can do everything."""
     monkeypatch.setattr(choose, "TritonBackend", FakeTriton)
     monkeypatch.setattr(choose, "triton_problem", lambda cache: None)
+    monkeypatch.setattr("abatch.engine.attention.kernel_calls.store_nothing", lambda cache: None)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (9, 0))
 
 

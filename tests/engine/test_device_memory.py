@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from abatch.engine.config import EngineConfig, SchedulerConfig
-from abatch.engine.decode_graphs import Step
 from abatch.engine.device_memory import graph_bytes, kv_budget_bytes, most_blocks, out_of_memory_says
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.memory_report import MemoryReport
-from abatch.engine.request import Request, SamplingParams
+from abatch.engine.recorded_steps import RecordedSteps, Step
+from abatch.engine.request import Batch, Request, SamplingParams
+from abatch.engine.runner import LaunchedStep
+from abatch.engine.step_shapes import StepShape
 from abatch.engine.torch_build import build_torch_engine
+from abatch.engine.torch_runner import TorchRunner
 from abatch.engine.trial import TrialResult, largest_batch, try_out, warm_up_batches
 from support.models import load, make_model
 
@@ -65,14 +68,24 @@ def test_the_largest_step_fills_the_budget_and_samples_in_every_sequence(
 
 
 @pytest.mark.parametrize(("num_seqs", "num_tokens"), [(1, 1), (6, 24), (256, 256), (256, 2048)])
-def test_warming_up_decodes_in_every_power_of_two_and_prefills(num_seqs: int, num_tokens: int) -> None:
+def test_warming_up_has_steps_of_every_kind(num_seqs: int, num_tokens: int) -> None:
     limits = SchedulerConfig(max_num_seqs=num_seqs, max_num_batched_tokens=num_tokens, max_model_len=64)
     batches = list(warm_up_batches(limits, block_size=4))
     sizes = {len(batch.chunks) for batch in batches if batch.num_prefill_tokens == 0}
-    assert sizes == {1 << power for power in range(9) if 1 << power <= num_seqs} | {num_seqs}
+    assert sizes >= {1 << power for power in range(9) if 1 << power <= num_seqs} | {num_seqs}
+    prefills = {batch.num_tokens for batch in batches if batch.num_decode_tokens == 0}
+    assert prefills >= {min(most, num_tokens, 64 * num_seqs) for most in (64, 256, 1024)}
+    sampling = [chunk.request.sampling for batch in batches for chunk in batch.chunks]
+    assert any(one.has_penalties and one.top_p < 1 and one.logprobs and one.min_tokens for one in sampling)
+    assert any(one.top_k for one in sampling)
+    assert any(one.seed is not None for one in sampling)
+    alone = [{id(chunk.request.sampling) for chunk in batch.chunks} for batch in batches[-6:]]
+    assert all(len(ways) == 1 for ways in alone)
+    assert len(set.union(*alone)) == 6, "each way of sampling is also tried on all rows of a step"
     assert all(len(batch.chunks) <= num_seqs and batch.num_tokens <= num_tokens for batch in batches)
     assert all(batch.num_tokens == sum(chunk.num_tokens for chunk in batch.chunks) for batch in batches)
-    assert batches[0].num_prefill_tokens == min(16, num_tokens)
+    each = min(num_tokens // num_seqs, 64)
+    assert [chunk.num_tokens for chunk in batches[0].chunks] == [each] * num_seqs, "the largest is the first"
     width = -(-64 // 4)
     assert all(len(chunk.request.block_ids) <= width for batch in batches for chunk in batch.chunks)
 
@@ -98,12 +111,14 @@ def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a device's memory made up: the step takes 700 bytes, the first graph 50, the second 5."""
-    recorded = []
+    recorded: list[StepShape] = []
+    record = RecordedSteps.record
 
-    def record(step: Step) -> Step:
-        recorded.append(step()[0].shape[0])
-        return step
+    def noted(steps: RecordedSteps, shape: StepShape) -> None:
+        recorded.append(shape)
+        record(steps, shape)
 
+    monkeypatch.setattr(RecordedSteps, "record", noted)
     free = iter([1000, 950, 950, 945])
     allocated = iter([100])
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: next(allocated))
@@ -111,23 +126,36 @@ def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (next(free), 2000))
-    monkeypatch.setattr("abatch.engine.trial.GraphRecorder", lambda: record)
+    monkeypatch.setattr("abatch.engine.trial.GraphRecorder", lambda: _called_again)
     make_model("llama", tmp_path)
     config = EngineConfig(model=str(tmp_path), attention="triton", block_size=4)
     limits = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=18, max_model_len=64)
-    assert try_out(config, limits, load(tmp_path)) == TrialResult(step_bytes=700, graph_bytes=50 + 5 * 2)
-    assert recorded == [3, 2]
+    assert try_out(config, limits, load(tmp_path)) == TrialResult(step_bytes=700, graph_bytes=50 + 5 * 3)
+    assert [shape.rows for shape in recorded] == [18, 3]
+
+
+def _called_again(step: Step) -> Step:
+    step()
+    return step
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is built on a GPU, where only the recording and the memory are made up."""
-    monkeypatch.setattr("abatch.engine.torch_build.GraphRecorder", lambda: lambda step: step)
+    monkeypatch.setattr("abatch.engine.torch_build.GraphRecorder", lambda: _called_again)
     make_model("llama", tmp_path)
     config = EngineConfig(
         model=str(tmp_path), attention="triton", block_size=4, num_blocks=20, max_num_seqs=2, max_num_batched_tokens=8
     )
     progress: list[str] = []
+    launched: list[int] = [0, 0]
+    launch = TorchRunner.launch
+
+    def counted(runner: TorchRunner, batch: Batch) -> LaunchedStep:
+        launched[runner._graphs is not None and runner._graphs.is_recorded] += 1
+        return launch(runner, batch)
+
+    monkeypatch.setattr(TorchRunner, "launch", counted)
     engine, ready = build_torch_engine(config, on_progress=progress.append)
     assert (ready.attention, ready.num_graphs, progress) == ("triton", 0, [])
     monkeypatch.setattr("abatch.engine.torch_build._is_cuda", lambda _: True)
@@ -135,12 +163,14 @@ def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monk
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     engine, ready = build_torch_engine(config, on_progress=progress.append)
-    assert ready.num_graphs == 2
+    assert ready.num_graphs == 3
     assert progress == [
         "warming up",
-        "recording CUDA graph 1 of 2, of 2 sequences",
-        "recording CUDA graph 2 of 2, of 1 sequences",
+        "recording CUDA graph 1 of 3, of 8 tokens, up to 2 of them decodes",
+        "recording CUDA graph 2 of 3, of 2 sequences",
+        "recording CUDA graph 3 of 3, of 1 sequences",
     ]
+    assert launched[0] == launched[1], "steps are tried before they are recorded, and once more behind that"
     engine.submit(Request("r", [5, 6, 7], SamplingParams(max_tokens=4, temperature=0.0)))
     tokens = []
     while engine.has_work:

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 import torch
+from abatch.engine import draw_kernel
 from abatch.engine.draw_kernel import draw
+from abatch.engine.drawing import DrawRows, Relay
+from abatch.engine.request import SamplingParams
+from abatch.engine.sampler import restrict
 
 _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def drawn(logits: torch.Tensor, temperatures: list[float], seeds: list[int]) -> list[int]:
-    tokens: list[int] = draw(
-        logits.to(_DEVICE), torch.tensor(temperatures, device=_DEVICE), torch.tensor(seeds, device=_DEVICE)
-    ).tolist()
+def draw_rows(
+    temperatures: list[float], seeds: list[int], top_ks: list[int] | None = None, top_ps: list[float] | None = None
+) -> DrawRows:
+    count = len(seeds)
+    return DrawRows(
+        torch.tensor(seeds, device=_DEVICE),
+        torch.tensor(temperatures, device=_DEVICE),
+        torch.tensor(top_ks or [0] * count, dtype=torch.int32, device=_DEVICE),
+        torch.tensor(top_ps or [1.0] * count, device=_DEVICE),
+    )
+
+
+def drawn(
+    logits: torch.Tensor,
+    temperatures: list[float],
+    seeds: list[int],
+    top_ks: list[int] | None = None,
+    top_ps: list[float] | None = None,
+) -> list[int]:
+    tokens: list[int] = draw(logits.to(_DEVICE), draw_rows(temperatures, seeds, top_ks, top_ps)).tolist()
     return tokens
 
 
@@ -58,3 +79,97 @@ def test_what_is_no_number_is_never_drawn() -> None:
     logits[0, 4321] = -3.0
     assert drawn(logits, [0.0, 0.0], [0, 0])[0] == 4321
     assert 0 <= drawn(logits, [1.0, 1.0], [0, 1])[1] < 5000
+
+
+def kept(logits: torch.Tensor, temperature: float, top_k: int, top_p: float) -> set[int]:
+    """What a row may draw."""
+    threshold = _threshold(logits, temperature, top_k, top_p)
+    return {
+        token for token, logit in enumerate(logits.float().tolist()) if logit >= threshold and logit > float("-inf")
+    }
+
+
+def _threshold(logits: torch.Tensor, temperature: float, top_k: int, top_p: float) -> float:
+    rows = draw_rows([temperature], [0], [top_k], [top_p])
+    found = torch.full((1,), float("nan"), device=_DEVICE)
+    draw_kernel._threshold_kernel[(1,)](
+        found,
+        logits.to(_DEVICE).unsqueeze(0),
+        rows.temperatures,
+        rows.top_ks,
+        rows.top_ps,
+        logits.numel(),
+        logits.numel(),
+        TILE=1024,
+    )
+    return found.item()
+
+
+def definition(logits: list[float], temperature: float, top_k: int, top_p: float) -> tuple[set[int], set[int]]:
+    """Tokens that are certainly kept, and those that may be: rounding decides about one whose turn it is just then."""
+    weights = [math.exp((logit - max(logits)) / temperature) for logit in logits]
+    kept_by_k = [
+        token for token, logit in enumerate(logits) if top_k == 0 or sum(other > logit for other in logits) < top_k
+    ]
+    limit = top_p * sum(weights[token] for token in kept_by_k)
+    above = {token: sum(weights[other] for other in kept_by_k if logits[other] > logits[token]) for token in kept_by_k}
+    surely, perhaps = (
+        {token for token in kept_by_k if logits[token] > -math.inf and (top_p >= 1 or above[token] < limit * factor)}
+        for factor in (1 - 1e-5, 1 + 1e-5)
+    )
+    return surely, perhaps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("seed", range(10))
+def test_top_k_and_top_p_keep_what_their_definition_says(seed: int, dtype: torch.dtype) -> None:
+    """By the kernel, and by sorting, which is how it is done without Triton. Bfloat16 has many ties."""
+    random = Random(seed)
+    vocab_size = random.choice([5, 300, 1500])
+    generator = torch.Generator().manual_seed(seed)
+    logits = (torch.randn(vocab_size, generator=generator) * random.choice([0.5, 3.0, 20.0])).to(dtype)
+    logits[random.randrange(vocab_size)] = float("-inf")
+    temperature = random.choice([0.3, 1.0, 1.7])
+    for top_k, top_p in [(1, 1.0), (7, 1.0), (0, 0.3), (0, 0.9), (0, 0.999), (50, 0.8), (vocab_size, 0.5), (3, 1e-9)]:
+        surely, perhaps = definition(logits.float().tolist(), temperature, top_k, top_p)
+        assert surely <= kept(logits, temperature, top_k, top_p) <= perhaps, (top_k, top_p)
+        params = SamplingParams(max_tokens=1, temperature=temperature, top_k=top_k, top_p=top_p)
+        by_sorting = restrict((logits.float() / temperature).unsqueeze(0), [params])[0]
+        assert surely <= set(by_sorting.isfinite().nonzero().flatten().tolist()) <= perhaps, (top_k, top_p)
+
+
+def test_rows_that_keep_everything_have_no_bound() -> None:
+    logits = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    for temperature, top_k, top_p in [(1.0, 0, 1.0), (1.0, 50, 1.0), (1.0, 99, 1.0), (0.0, 3, 0.5)]:
+        assert _threshold(logits, temperature, top_k, top_p) == float("-inf")
+    for nothing in (float("nan"), float("-inf")):
+        assert _threshold(torch.full((50,), nothing), 1.0, 3, 0.5) == float("-inf")
+
+
+def test_restricted_rows_draw_what_is_left_as_often_as_it_is_likely() -> None:
+    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0])
+    count = 600
+    rows = logits.expand(count, -1).contiguous()
+    tokens = drawn(rows, [1.0] * count, [999_983 * i for i in range(count)], [3] * count, [0.8] * count)
+    # Of three, the first two have 83%: the third stays out.
+    expected = logits[:2].softmax(dim=0).tolist()
+    assert set(tokens) == {0, 1}
+    assert tokens.count(0) / count == pytest.approx(expected[0], abs=0.08)
+
+
+def test_tokens_are_left_for_the_host_and_for_the_next_step() -> None:
+    logits = torch.randn(3, 5000, generator=torch.Generator().manual_seed(2))
+    last_tokens = torch.full((6,), -1, device=_DEVICE)
+    drawn_tokens = torch.full((2, 4), -1, device=_DEVICE)
+    expected = logits.argmax(dim=1).tolist()
+    for turn in (1, 0):
+        relay = Relay(
+            torch.tensor([4, 0, 5], dtype=torch.int32, device=_DEVICE),
+            last_tokens,
+            drawn_tokens,
+            torch.tensor([turn], dtype=torch.int32, device=_DEVICE),
+        )
+        assert draw(logits.to(_DEVICE), draw_rows([0.0] * 3, [0] * 3), relay) is drawn_tokens
+        assert drawn_tokens[turn].tolist() == [*expected, -1]
+        assert drawn_tokens[0].tolist() == ([-1] * 4 if turn else [*expected, -1]), "the other half is left alone"
+    assert last_tokens.tolist() == [expected[1], -1, -1, -1, expected[0], expected[2]]

@@ -146,7 +146,7 @@ def test_a_forecast_that_is_far_too_long_costs_two_milliseconds_a_step() -> None
     loop = Loop("async")
     loop.submit("a", max_tokens=300)
     loop.run_until(0.5)
-    loop.engine._forecast.step_s = lambda batch: 1.0  # type: ignore[method-assign]
+    loop.engine._forecast.step_s = lambda batch, **_: 1.0  # type: ignore[method-assign]
     num_steps, idle_s = loop.engine.totals.num_steps, loop.engine.totals.device_idle_s
     loop.run_until(1.0)
     assert loop.engine.totals.num_steps - num_steps > 0.5 / (_STEP_S + _HOST_S + 0.0025)
@@ -165,7 +165,7 @@ class SynchronousRunner:
         self.clock.now_s += _HOST_S
         start_s = self.clock.now_s
         self.clock.now_s += _STEP_S
-        return FinishedStep(StepResult([1] * len(batch.chunks), [], start_s, self.clock.now_s))
+        return FinishedStep(StepResult([1] * len(batch.chunks), [], start_s, self.clock.now_s, _HOST_S))
 
     def copy(self, copy: BlockCopy) -> LaunchedCopy:
         raise NotImplementedError
@@ -176,6 +176,7 @@ class FinishedStep:
     """A step that was done when it was launched."""
 
     result: StepResult
+    is_recorded: bool = False
 
     def is_done(self) -> bool:
         return True
@@ -191,7 +192,8 @@ def test_what_a_synchronous_device_does_while_launching_is_not_the_host_s() -> N
     while engine.has_work:
         engine.step()
     assert engine.totals.device_busy_s == pytest.approx(10 * _STEP_S)
-    assert engine.totals.host_s == engine.totals.device_idle_s == pytest.approx(10 * _HOST_S)
+    assert engine.totals.host_s == pytest.approx(10 * _HOST_S)
+    assert engine.totals.device_idle_s == pytest.approx(10 * _HOST_S)
 
 
 def test_a_synchronous_device_is_not_run_ahead_of() -> None:
@@ -214,3 +216,68 @@ def test_the_step_log_says_what_happened() -> None:
         assert step.planned_s < step.launched_s <= step.device_start_s < step.device_end_s
         assert step.device_end_s <= step.collected_s <= step.committed_s
     assert {step.num_blocks_held for step in loop.steps} == {8}
+
+
+class KernelByKernelRunner:
+    """A device that begins a step as soon as launching it begins, and a host that cannot get far ahead of it.
+
+    Attributes:
+        launch_s: What launching takes, of which the device may make more: see `room_s`.
+        step_s: What a step takes on the device.
+        room_s: Work that the driver holds: launching waits until the device has no more than that before it.
+        drift_s: How far the host's account of the device's times is off, each step more.
+    """
+
+    is_synchronous = False
+
+    def __init__(self, clock: SteppedClock) -> None:
+        self.clock = clock
+        self.launch_s, self.step_s, self.room_s, self.drift_s = 0.001, 0.005, 10.0, 0.0
+        self._free_at_s = 0.0
+        self._drifted_s = 0.0
+
+    def launch(self, batch: Batch) -> FinishedStep:
+        start_s = max(self.clock.now_s, self._free_at_s)
+        gap_s = start_s - self._free_at_s
+        end_s = start_s + self.step_s
+        self.clock.now_s = max(self.clock.now_s + self.launch_s, end_s - self.room_s)
+        self._free_at_s = end_s = max(end_s, self.clock.now_s)
+        self._drifted_s += self.drift_s
+        times_s = start_s + self._drifted_s, end_s + self._drifted_s
+        return FinishedStep(StepResult([1] * len(batch.chunks), [], *times_s, gap_s))
+
+    def copy(self, copy: BlockCopy) -> LaunchedCopy:
+        raise NotImplementedError
+
+
+def test_what_the_device_was_idle_is_by_its_own_clock() -> None:
+    """The host learns late, now more and now less, that a step has ended."""
+    loop = Loop("continuous")
+    runner = KernelByKernelRunner(loop.clock)
+    engine = Engine(loop.engine.scheduler, runner, loop.clock.time, on_step=loop.steps.append)
+    runner.drift_s = 0.002
+    engine.submit(Request("a", [1], SamplingParams(max_tokens=20)))
+    while engine.has_work:
+        loop.clock.now_s = max(loop.clock.now_s, runner._free_at_s)
+        engine.step()
+    assert engine.totals.device_idle_s == 0.0
+    assert [step.gap_s for step in loop.steps] == [0.0] * 20
+
+
+def test_waiting_for_a_device_that_is_far_behind_is_not_taken_for_launching() -> None:
+    loop = Loop("async")
+    runner = KernelByKernelRunner(loop.clock)
+    engine = Engine(loop.engine.scheduler, runner, loop.clock.time)
+    engine.submit(Request("a", [1], SamplingParams(max_tokens=300)))
+
+    def steps(count: int) -> float:
+        for _ in range(count):
+            engine.step()
+        return engine._forecast.lead_s(1, has_prefill=False)
+
+    launching_s = steps(40)
+    assert 0.001 < launching_s < 0.002
+    runner.step_s, runner.room_s = 0.050, 0.030
+    assert steps(40) <= launching_s, "20 ms of each launch were spent waiting"
+    runner.room_s, runner.launch_s, runner.step_s = 10.0, 0.008, 0.005
+    assert steps(40) > 0.008, "the device waits for the host now, and that is learned"

@@ -147,7 +147,7 @@ class SessionMachine(SchedulerMachine):
         assert all(not request.block_ids for request in scheduler.waiting)
         slots = [request.slot for request in scheduler.running + scheduler.restoring]
         slots += [fence.slot for fence in scheduler.fences] + scheduler.fences.free_slots
-        assert sorted(slots) == list(range(scheduler.num_slots))
+        assert sorted(slots) == list(range(scheduler.config.num_slots))
 
     @invariant()
     def states_say_what_is_held(self) -> None:

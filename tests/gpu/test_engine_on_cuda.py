@@ -12,10 +12,12 @@ from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.choose import choose_attention
 from abatch.engine.attention.kv_cache import KVCache
 from abatch.engine.config import BATCHING_MODES, AttentionName, Batching, EngineConfig, SchedulerConfig
-from abatch.engine.decode_graphs import Decoded, DecodeGraphs, GraphRecorder, WrittenDecode
 from abatch.engine.errors import ConfigurationError
+from abatch.engine.recorded_steps import Decoded, GraphRecorder, RecordedSteps, WrittenStep
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import LaunchedStep
+from abatch.engine.step_log import StepRecord
+from abatch.engine.step_shapes import StepShape, decode_shapes
 from abatch.engine.torch_build import build_torch_engine
 from support.models import VOCAB_SIZE, TestEngine, generate_one_by_one, load, make_engine, make_model
 
@@ -25,7 +27,7 @@ pytestmark = [
 ]
 
 ATTENTION: list[tuple[AttentionName, bool]] = [("sdpa", False), ("triton", False), ("triton", True)]
-"""Backend, and whether decode steps are recorded."""
+"""Backend, and whether steps are recorded."""
 
 
 def limits(batching: Batching = "async") -> SchedulerConfig:
@@ -33,17 +35,17 @@ def limits(batching: Batching = "async") -> SchedulerConfig:
 
 
 @pytest.fixture
-def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sequences of each recorded step that is replayed."""
-    sizes: list[int] = []
-    replay = DecodeGraphs.replay
+def replays(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
+    """Which recorded step is replayed, each time."""
+    shapes: list[StepShape] = []
+    replay = RecordedSteps.replay
 
-    def counted(graphs: DecodeGraphs, written: WrittenDecode) -> Decoded:
-        sizes.append(len(written.chunks))
-        return replay(graphs, written)
+    def counted(steps: RecordedSteps, written: WrittenStep) -> Decoded:
+        shapes.append(written.shape)
+        return replay(steps, written)
 
-    monkeypatch.setattr(DecodeGraphs, "replay", counted)
-    return sizes
+    monkeypatch.setattr(RecordedSteps, "replay", counted)
+    return shapes
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral-sliding", "gpt2", "gemma2"])
@@ -55,7 +57,7 @@ def test_greedy_equality_in_float32(
     attention: AttentionName,
     is_recorded: bool,
     tmp_path: Path,
-    replays: list[int],
+    replays: list[StepShape],
 ) -> None:
     reference = make_model(architecture, tmp_path).to("cuda")  # type: ignore[arg-type]
     random = Random(0)
@@ -69,7 +71,8 @@ def test_greedy_equality_in_float32(
         record=GraphRecorder() if is_recorded else None,
     )
     assert engine.generate(prompts, [12] * 10) == generate_one_by_one(reference, prompts, [12] * 10)
-    assert bool(replays) == is_recorded
+    assert len(replays) == (engine.engine.totals.num_steps if is_recorded else 0)
+    assert {shape.is_decode for shape in replays} == ({True, False} if is_recorded else set())
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral-sliding", "gemma2", "qwen3"])
@@ -215,6 +218,55 @@ def test_launching_a_step_waits_for_nothing(tmp_path: Path) -> None:
         outputs(engine, [Request(str(index), [5, 6, 7], kind) for index, kind in enumerate(kinds)])
 
 
+_SLEEP_CYCLES = 600_000_000
+"""A third of a second, at the clocks that GPUs have."""
+_LONGEST_LAUNCH_S = 0.1
+
+
+def test_a_launch_does_not_wait_for_a_long_step_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """set_sync_debug_mode does not see modules being loaded, memory being pinned, a full queue or waits for events."""
+    steps: list[StepRecord] = []
+    config = EngineConfig(
+        model="smollm2-135m",
+        load_format="dummy",
+        device="cuda",
+        num_blocks=4096,
+        max_num_seqs=32,
+        max_num_batched_tokens=512,
+        host_kv_memory_bytes=0,
+    )
+    engine, _ = build_torch_engine(config, on_step=steps.append)
+    runner = engine._runner
+    launch = runner.launch
+    num_launched = 0
+
+    def behind_a_long_step(batch: Batch) -> LaunchedStep:
+        """Every third step finds the device busy for long."""
+        nonlocal num_launched
+        num_launched += 1
+        if num_launched % 3 == 0:
+            with runner._on_stream():  # type: ignore[attr-defined]
+                torch.cuda._sleep(_SLEEP_CYCLES)
+        return launch(batch)
+
+    monkeypatch.setattr(runner, "launch", behind_a_long_step)
+    kinds = [
+        SamplingParams(max_tokens=20, temperature=0.0),
+        SamplingParams(max_tokens=20, temperature=0.9, top_p=0.8, top_k=40),
+        SamplingParams(max_tokens=20, temperature=0.0, presence_penalty=0.5, logprobs=3),
+        SamplingParams(max_tokens=20, min_tokens=5, temperature=1.0, seed=3, suppressed_token_ids=frozenset([2])),
+    ]
+    requests = [Request(str(i), [1 + i] * (7 * i % 90 + 1), kinds[i % 4]) for i in range(24)]
+    late = list(reversed(requests))
+    while late or engine.has_work:
+        if late:
+            engine.submit(late.pop())
+        engine.step()
+    assert sum(step.gap_s > 2 * _LONGEST_LAUNCH_S for step in steps) > 5, "it was busy with something else"
+    launches_s = [step.launched_s - step.planned_s for step in steps]
+    assert max(launches_s) < _LONGEST_LAUNCH_S
+
+
 def test_the_device_s_time_is_told_by_its_events(tmp_path: Path) -> None:
     make_model("llama", tmp_path)
     config = SchedulerConfig(batching="async", max_num_seqs=6, max_num_batched_tokens=64, max_model_len=64)
@@ -223,6 +275,15 @@ def test_the_device_s_time_is_told_by_its_events(tmp_path: Path) -> None:
     totals = engine.engine.totals
     assert totals.num_steps >= 30
     assert totals.device_busy_s > 0
+    stopwatches = engine.engine._runner._stopwatches  # type: ignore[attr-defined]
+    first, second = stopwatches.start(), None
+    first.stop()
+    torch.cuda._sleep(_SLEEP_CYCLES // 10)
+    second = stopwatches.start()
+    second.stop()
+    first.read()
+    _, _, gap_s = second.read()
+    assert 0.005 < gap_s < 1.0, "what lies between two steps is by the device's own clock"
 
 
 def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
@@ -231,18 +292,27 @@ def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
     engine, ready = build_torch_engine(config, on_progress=progress.append)
     report = ready.memory
     assert report is not None
-    assert (ready.attention, ready.num_graphs, ready.dtype) == ("triton", 23, "bfloat16")
+    runner = engine._runner
+    shapes = runner.shapes  # type: ignore[attr-defined]
+    assert [shape for shape in reversed(shapes) if shape.is_decode] == decode_shapes(256)
+    assert (ready.attention, ready.num_graphs, ready.dtype) == ("triton", len(shapes), "bfloat16")
+    settings = torch.cuda.memory._snapshot()["allocator_settings"]
+    assert settings["expandable_segments"]
     assert report.kv_bytes == ready.kv_bytes > 0.3 * report.total_bytes
     assert report.step_bytes > 0
     assert report.free_bytes > 0
     assert progress[0].startswith("trying the largest step")
-    assert sum(line.startswith("recording CUDA graph") for line in progress) == 23
-    # It holds what was promised: the largest steps run with KV in place.
+    assert sum(line.startswith("recording CUDA graph") for line in progress) == len(shapes)
+    # It holds what was promised: the largest steps run with KV in place, and nothing has to be allocated for them.
+    before = torch.cuda.memory_stats()
     for index in range(256):
-        sampling = SamplingParams(max_tokens=4, temperature=1.0, top_p=0.9)
+        sampling = SamplingParams(max_tokens=4, temperature=1.0, top_p=0.9, presence_penalty=0.1, logprobs=20)
         engine.submit(Request(str(index), [1 + index] * 64, sampling))
     while engine.has_work:
         engine.step()
+    after = torch.cuda.memory_stats()
+    for count in ("num_alloc_retries", "num_ooms", "num_device_alloc", "num_device_free"):
+        assert after[count] == before[count], count
 
 
 def test_kv_that_does_not_fit_is_one_line() -> None:

@@ -15,13 +15,14 @@ class LateStep:
 
     runner: CheckingRunner
     work: list[ChunkWork]
+    is_recorded: bool = False
 
     def is_done(self) -> bool:
         return False
 
     def collect(self) -> StepResult:
         token_ids = self.runner.execute(self)
-        return StepResult(token_ids, [], 0.0, 0.0)
+        return StepResult(token_ids, [], 0.0, 0.0, 0.0)
 
 
 @dataclass(slots=True)

@@ -24,6 +24,10 @@ from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend
 from abatch.engine.draw_kernel import draw
+from abatch.engine.drawing import DrawRows, Relay
+from abatch.engine.step_inputs import StepInputs
+from abatch.engine.step_kernels import begin
+from abatch.engine.step_shapes import StepShape
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
@@ -76,7 +80,7 @@ def compiled_instead_of_launched(architecture: int) -> Iterator[list[Any]]:
 
 
 def call_all(variant: Variant, shared_bytes: int) -> None:
-    """A mixed step, decodes in splits and without, and a draw."""
+    """A mixed step, decodes in splits and without, what comes before and behind it in a recorded step, and a draw."""
     _, num_heads, num_kv_heads, head_size, block_size, dtype, window, softcap = variant
     shape = KVShape(1, num_kv_heads, head_size, num_heads // num_kv_heads)
     cache = KVCache(shape, 4, block_size, dtype=dtype, device=torch.device("cpu"))
@@ -98,7 +102,15 @@ def call_all(variant: Variant, shared_bytes: int) -> None:
             sliding_window=window,
             softcap=softcap,
         )
-    draw(torch.zeros(2, 128256, dtype=dtype), torch.zeros(2), torch.zeros(2, dtype=torch.long))
+    recorded = StepShape(10, 1, 1, 2, 2)
+    inputs = StepInputs([recorded], trash_slot=2, block_size=block_size, device=torch.device("cpu"))
+    on_device, last_tokens = inputs.on_device(recorded), torch.zeros(3, dtype=torch.long)
+    begin(on_device, last_tokens, backend.page_table.table)
+    logits = torch.zeros(2, 128256, dtype=dtype)
+    relay = Relay(on_device.sample_slots, last_tokens, torch.zeros((2, 2), dtype=torch.long), on_device.turn)
+    draw(logits, on_device.drawing, relay)
+    ints, floats = torch.zeros(2, dtype=torch.int32), torch.zeros(2)
+    draw(logits, DrawRows(torch.zeros(2, dtype=torch.long), floats, ints, floats))
 
 
 def facts(name: str, kernel: Any) -> dict[str, Any]:

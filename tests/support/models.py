@@ -13,10 +13,10 @@ from abatch.engine.attention.choose import choose_attention
 from abatch.engine.attention.kv_cache import KVCache
 from abatch.engine.block_manager import BlockManager
 from abatch.engine.config import AttentionName, EngineConfig, SchedulerConfig
-from abatch.engine.decode_graphs import Record
 from abatch.engine.engine import Engine
 from abatch.engine.model_loader import LoadedModel, load_model
 from abatch.engine.parked_session import ParkingConfig
+from abatch.engine.recorded_steps import Record
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import StepResult
 from abatch.engine.scheduler import Scheduler
@@ -156,6 +156,8 @@ class LateRunner(AheadRunner):
 class LateStep:
     """A step that has not begun."""
 
+    is_recorded = False
+
     def __init__(self, runner: LateRunner, inputs: Any) -> None:
         self._runner = runner
         self._inputs = inputs
@@ -192,19 +194,20 @@ def make_engine(
 
     kind = ahead if config.steps_ahead and model.device.type == "cpu" else TorchRunner
     num_pages = -(-config.max_model_len // block_size)
-    backend = choose_attention(attention, cache, num_slots=scheduler.num_slots + 1, max_num_pages=num_pages)
+    backend = choose_attention(attention, cache, num_slots=config.num_slots + 1, max_num_pages=num_pages)
     runner = kind(
         model,
         backend,
-        num_slots=scheduler.num_slots,
+        num_slots=config.num_slots,
         num_host_blocks=num_host_blocks,
         clock=clock,
         record=record,
         max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_num_batched_tokens,
         poison=True,
     )
-    for size in reversed(runner.buckets):
-        runner.record(size)
+    for shape in runner.shapes:
+        runner.record(shape)
     runner._host_kv._data.fill_(1e4)
     return TestEngine(Engine(scheduler, runner, clock), scheduler)
 

@@ -134,7 +134,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert all(not request.block_ids for request in self.scheduler.waiting)
         slots = [request.slot for request in self.scheduler.running]
         slots += [fence.slot for fence in self.scheduler.fences] + self.scheduler.fences.free_slots
-        assert sorted(slots) == list(range(self.scheduler.num_slots))
+        assert sorted(slots) == list(range(self.scheduler.config.num_slots))
         if not self.engine.has_work:
             assert self.blocks.num_held == 0, "nothing stays fenced"
 
