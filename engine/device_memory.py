@@ -14,17 +14,24 @@ _RESERVE_SHARE = 0.03
 """Of the whole memory: for the allocator's fragments, cuBLAS workspaces and what drivers take later."""
 
 
-def use_expandable_segments() -> None:
+def use_expandable_segments(device: torch.device) -> None:
     """Have PyTorch's allocator grow its pieces of memory, unless the user's environment says how it is to work.
 
     Steps are of many sizes. Of pieces of fixed sizes some would always be too small, until the allocator finds nothing
     more and gives all that it holds back, for which the device must stand still. To be called before the first tensor.
+    Where the driver does not offer what that needs, as in some containers, all stays as it is.
     """
     if {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         return
     # Not by the environment: some versions of torch read it before anyone could set it, some ignore the newer name.
     change = getattr(torch._C, "_accelerator_setAllocatorSettings", None) or torch.cuda.memory._set_allocator_settings
     change("expandable_segments:True")
+    try:
+        torch.empty(1, device=device)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        change("expandable_segments:False")
 
 
 def kv_budget_bytes(free_bytes: int, total_bytes: int, step_bytes: int, graph_bytes: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from .request import Batch
 
@@ -99,7 +100,11 @@ class StepForecast:
             num_seqs: About as many as it will have.
             has_prefill: It will probably have prompts in it.
         """
-        launch = self._launch[self._is_recorded[has_prefill], num_seqs.bit_length()]
+        is_recorded = self._is_recorded[has_prefill]
+        known = [key for key in self._launch if key[0] == is_recorded] or list(self._launch)
+        if not known:
+            return _SLACK_S
+        launch = self._launch[_nearest(known, num_seqs.bit_length())]
         return launch.mean + 4 * launch.deviation + _SLACK_S
 
     def learn(
@@ -144,4 +149,9 @@ class StepForecast:
         known = [key for key, kind in self._decode.items() if kind.is_trusted]
         if not known:
             return 0.0
-        return self._decode[min(known, key=lambda key: (abs(key[1] - wanted), -key[1]))].value
+        return self._decode[_nearest(known, wanted)].value
+
+
+def _nearest(known: Sequence[_Key], bits: int) -> _Key:
+    """Of those known, the one of the nearest size; the larger of two."""
+    return min(known, key=lambda key: (abs(key[1] - bits), -key[1]))

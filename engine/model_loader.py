@@ -50,7 +50,7 @@ def load_model(config: EngineConfig) -> LoadedModel:
     register()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    device = _device(config.device)
+    device = device_named(config.device)
     if config.model == "tiny":
         module: PreTrainedModel = tiny_model(config.seed, _dtype(config.dtype, device, torch.float32))
         module.set_attn_implementation(ATTENTION_NAME)
@@ -118,7 +118,12 @@ def _reading(model: str, read: Callable[[], Any]) -> Any:
         raise ConfigurationError(f"cannot load the model {model!r}: {detail}") from error
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The torch device of `--device`.
+
+    Raises:
+        ConfigurationError: there is none of that name here.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import torch
 
-from .attention.base import ChunkLayout, StepAttention
+from .attention.base import StepAttention
 from .attention.paged_triton import TritonBackend, TritonStep
 from .drawing import Relay
 from .request import Batch, ScheduledChunk
-from .step_inputs import StepInputs, StepOnDevice, StepWork
+from .step_columns import drawing_columns, step_columns
+from .step_inputs import StepInputs, StepOnDevice
 from .step_shapes import StepShape, decode_shapes, mixed_shapes
 
 Decoded = tuple[torch.Tensor, torch.Tensor]
@@ -93,7 +94,6 @@ class RecordedSteps:
         self._inputs = StepInputs(
             self.shapes,
             trash_slot=last_tokens.numel() - 1,
-            block_size=block_size,
             device=last_tokens.device,
             poison=poison,
         )
@@ -119,29 +119,20 @@ class RecordedSteps:
 
     def write(self, batch: Batch, seeds: Seeds) -> WrittenStep | None:
         """Put a batch into a host buffer. None if no recorded step is large enough, and nothing is written then."""
-        chunks = batch.chunks
         if batch.num_tokens > self.shapes[0].rows:
             return None
-        layouts, sample_rows, offset = [], [], 0
-        for chunk in chunks:
-            request, start, end = chunk.request, chunk.start, chunk.end
-            layouts.append(ChunkLayout(offset, end - start, start, request.block_ids, request.slot))
-            offset += end - start
-            if chunk.samples:
-                sample_rows.append(offset - 1)
-        decodes = [(one.offset, one.slot, one.end) for one in layouts if one.num_tokens == 1]
-        prefills = [one for one in layouts if one.num_tokens > 1]
-        tiles = self._attention.tiles(prefills) if prefills else []
-        shape = self._shape_for(offset, len(decodes), len(tiles), len(sample_rows))
+        step = step_columns(batch, self._attention)
+        shape = self._shape_for(step.num_rows, step.num_decodes, step.num_tiles, len(step.sampling))
         if shape is None:
             return None
-        entries, pages = self._attention.page_table.changes(layouts)
-        if len(entries) > shape.pages:  # a long prefix that was found in the cache
-            self._attention.page_table.write(entries, pages)
-            entries, pages = [], []
-        sampling = [chunk for chunk in chunks if chunk.samples]
-        work = StepWork(decodes, tiles, sample_rows, entries, pages)
-        return WrittenStep(sampling, shape, self._inputs.write(chunks, work, shape, seeds=seeds(sampling)))
+        page_table, values = self._attention.page_table, step.values
+        entries, pages = page_table.changes((chunk[0].slot, chunk[0].block_ids) for chunk in batch.chunks)
+        if len(entries) <= shape.pages:
+            values["page_entries"], values["pages"] = entries, pages
+        else:  # a long prefix that was found in the cache
+            page_table.write(entries, pages)
+        values |= drawing_columns(step.sampling)
+        return WrittenStep(step.sampling, shape, self._inputs.write(values, shape, seeds=seeds(step.sampling)))
 
     def _shape_for(self, rows: int, decodes: int, tiles: int, samples: int) -> StepShape | None:
         """The smallest that holds so much. One that only decodes samples from each of its rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 
 from .attention.paged_triton import DecodeRows, PrefillTiles
 from .drawing import DrawRows
-from .request import ScheduledChunk
+from .step_columns import Column
 from .step_shapes import StepShape
 
 _POISON = -1
@@ -27,6 +27,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
 """Fields of one 32-bit word, by what they have one for. Seeds, of two words a sample, come before them."""
 
 _FLOATS = ("temperatures", "top_ps")
+_PADDING = {"places": -1, "page_entries": -1, "top_ps": 1}
+"""What fills a field up; slots are filled with one that belongs to no sequence, everything else with 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +62,6 @@ class StepOnDevice:
     drawing: DrawRows
     page_entries: torch.Tensor
     pages: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class StepWork:
-    """What a batch asks of attention and of sampling.
-
-    Attributes:
-        decodes: (row, slot, length) of each sequence that computes one token.
-        tiles: (first row, first position, tokens, slot) of each piece of a longer chunk.
-        sample_rows: The rows that sample.
-        page_entries: Where new pages go in the page table.
-        pages: The new pages.
-    """
-
-    decodes: list[tuple[int, int, int]]
-    tiles: list[tuple[int, int, int, int]]
-    sample_rows: list[int]
-    page_entries: list[int]
-    pages: list[int]
 
 
 class _Layout:
@@ -118,7 +101,7 @@ class _HostBuffer:
         self.copied: torch.cuda.Event | None = None
         """The device has read it."""
 
-    def put(self, name: str, values: Sequence[int] | Sequence[float] | np.ndarray, count: int, padding: float) -> None:
+    def put(self, name: str, values: Column, count: int, padding: float) -> None:
         """Fill a field with values, and up to `count` with padding."""
         field = self.fields[name]
         num_values = len(values)
@@ -134,7 +117,6 @@ class StepInputs:
     Args:
         shapes: Of all steps that are recorded.
         trash_slot: A slot that belongs to no sequence, for padding.
-        block_size: Tokens in a KV block.
         device: Where the steps run.
         poison: Fill buffers with -1 before they are written: what a step reads that nobody wrote fails loudly.
     """
@@ -144,7 +126,6 @@ class StepInputs:
         shapes: Sequence[StepShape],
         *,
         trash_slot: int,
-        block_size: int,
         device: torch.device,
         poison: bool = False,
     ) -> None:
@@ -152,14 +133,16 @@ class StepInputs:
         self._layout = _Layout(shapes)
         self._buffers = [_HostBuffer(self._layout, is_pinned=self._is_cuda) for _ in range(2)]
         self._next = 0
-        self._trash_slot = trash_slot
-        self._block_size = block_size
+        self._paddings: dict[str, float] = {
+            name: trash_slot if name.endswith("slots") else _PADDING.get(name, 0)
+            for names in _WORDS.values()
+            for name in names
+        }
         self._poison = poison
         self._words = torch.zeros(self._layout.num_words, dtype=torch.int32, device=device)
         # Padding only, before anything is written: steps are recorded then.
         largest = StepShape(*(max(getattr(shape, name) for shape in shapes) for name in StepShape.__slots__))
-        nothing = StepWork([], [], [], [], [])
-        self.copy(self.write([], nothing, largest, seeds=[]))
+        self.copy(self.write({}, largest, seeds=[]))
         if self._is_cuda:
             torch.cuda.current_stream().synchronize()
 
@@ -189,66 +172,29 @@ class StepInputs:
             pages=field("pages"),
         )
 
-    def write(self, chunks: Sequence[ScheduledChunk], work: StepWork, shape: StepShape, *, seeds: Sequence[int]) -> int:
-        """Fill a host buffer; padding up to the sizes of `shape`. Returns its number, for `copy`."""
+    def write(self, columns: Mapping[str, Column], shape: StepShape, *, seeds: Sequence[int]) -> int:
+        """Fill a host buffer; padding up to the sizes of `shape`. Returns its number, for `copy`.
+
+        Args:
+            columns: By name of the field. What is missing is all padding.
+            shape: Which recorded step is to read it.
+            seeds: What each row that samples draws by.
+        """
         number, self._next = self._next, 1 - self._next
-        buffer, trash = self._buffers[number], self._trash_slot
+        buffer = self._buffers[number]
         if buffer.copied is not None:
             buffer.copied.synchronize()  # two steps ago: long over
         if self._poison:
             buffer.words.fill_(_POISON)
-        put = buffer.put
         buffer.turn[0] = number
-        self._put_rows(buffer, chunks, shape)
-        decodes = work.decodes
-        put("decode_rows", [row for row, _, _ in decodes], shape.decodes, 0)
-        put("decode_slots", [slot for _, slot, _ in decodes], shape.decodes, trash)
-        put("lengths", [length for _, _, length in decodes], shape.decodes, 0)
-        if shape.tiles:
-            tiles = np.array(work.tiles, dtype=np.int32).reshape(-1, 4)
-            for index, (name, padding) in enumerate(zip(_WORDS["tiles"], (0, 0, 0, trash), strict=True)):
-                put(name, tiles[:, index], shape.tiles, padding)
-        put("page_entries", work.page_entries, shape.pages, -1)
-        put("pages", work.pages, shape.pages, 0)
-        sampling = [chunk.request.sampling for chunk in chunks if chunk.samples]
-        put("sample_rows", work.sample_rows, shape.samples, 0)
-        put("sample_slots", [chunk.request.slot for chunk in chunks if chunk.samples], shape.samples, trash)
-        put("temperatures", [0.0 if one.is_greedy else one.temperature for one in sampling], shape.samples, 0)
-        put("top_ks", [one.top_k for one in sampling], shape.samples, 0)
-        put("top_ps", [one.top_p for one in sampling], shape.samples, 1)
+        for size, names in _WORDS.items():
+            count = getattr(shape, size)
+            if count:
+                for name in names:
+                    buffer.put(name, columns.get(name, ()), count, self._paddings[name])
         buffer.seeds[: len(seeds)] = seeds
         buffer.seeds[len(seeds) : shape.samples] = 0
         return number
-
-    def _put_rows(self, buffer: _HostBuffer, chunks: Sequence[ScheduledChunk], shape: StepShape) -> None:
-        """Tokens, positions, slots and places of all rows, in the order of the chunks."""
-        size = self._block_size
-        ids: list[int] = []
-        starts = [chunk.start for chunk in chunks]
-        lengths = [chunk.end - chunk.start for chunk in chunks]
-        places = []
-        for chunk, start, length in zip(chunks, starts, lengths, strict=True):
-            request = chunk.request
-            if length == 1:
-                ids.append(request.token_ids[start] if start < len(request.token_ids) else _POISON)
-                places.append(request.block_ids[start // size] * size + start % size)
-            else:
-                known = request.token_ids[start : chunk.end]
-                ids += known
-                if len(known) < length:  # the last one is in flight
-                    ids.append(_POISON)
-                blocks = np.array(request.block_ids[start // size : -(-chunk.end // size)], dtype=np.int32)
-                first = start % size
-                places += (blocks[:, None] * size + np.arange(size)).ravel()[first : first + length].tolist()
-        # The position of each row: that of its chunk's first one, and how far behind it the row is.
-        repeats = np.array(lengths, dtype=np.int32)
-        ends = np.cumsum(repeats)
-        positions = np.arange(len(ids)) + np.repeat(np.array(starts, dtype=np.int64) - (ends - repeats), repeats)
-        slots = np.repeat(np.array([chunk.request.slot for chunk in chunks], dtype=np.int32), repeats)
-        buffer.put("token_ids", ids, shape.rows, 0)
-        buffer.put("positions", positions, shape.rows, 0)
-        buffer.put("slots", slots, shape.rows, self._trash_slot)
-        buffer.put("places", places, shape.rows, -1)
 
     def copy(self, number: int) -> None:
         """Queue the copy of a written buffer to the device."""

@@ -18,7 +18,7 @@ from .engine import Engine
 from .errors import ConfigurationError
 from .memory_report import MemoryReport
 from .messages import Ready
-from .model_loader import LoadedModel, load_model
+from .model_loader import LoadedModel, device_named, load_model
 from .recorded_steps import GraphRecorder
 from .scheduler import Scheduler
 from .step_log import OnStep
@@ -46,9 +46,10 @@ def build_torch_engine(
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    if torch.cuda.is_available():
-        use_expandable_segments()
+    device = device_named(config.device)
     with out_of_memory_says(f"the weights of {config.model}", _SMALLER_MODEL):
+        if device.type == "cuda":
+            use_expandable_segments(device)
         model = load_model(config)
     if config.compile:
         compile_layers(model.module)

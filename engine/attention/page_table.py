@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -32,15 +32,17 @@ class PageTable:
         Steps launched before may still read the table. They do not read what is written here: a slot is given to
         another sequence only when they are over, and new pages lie behind the positions they know.
         """
-        self.write(*self.changes(chunks))
+        self.write(*self.changes((chunk.slot, chunk.block_ids) for chunk in chunks))
 
-    def changes(self, chunks: Sequence[ChunkLayout]) -> tuple[list[int], list[int]]:
-        """Entries of the flat table that these chunks need, and the pages to put there. They count as written."""
+    def changes(self, sequences: Iterable[tuple[int, Sequence[int]]]) -> tuple[list[int], list[int]]:
+        """Entries of the flat table that sequences need, by slot and block ids, and the pages to put there.
+
+        They count as written from now on.
+        """
         width = self.table.shape[1]
         entries: list[int] = []
         pages: list[int] = []
-        for chunk in chunks:
-            block_ids, slot = chunk.block_ids, chunk.slot
+        for slot, block_ids in sequences:
             source, count = self._written[slot]
             if source is not block_ids:
                 count = 0

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from abatch.engine.config import EngineConfig, SchedulerConfig
-from abatch.engine.device_memory import graph_bytes, kv_budget_bytes, most_blocks, out_of_memory_says
+from abatch.engine.device_memory import (
+    graph_bytes,
+    kv_budget_bytes,
+    most_blocks,
+    out_of_memory_says,
+    use_expandable_segments,
+)
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.memory_report import MemoryReport
 from abatch.engine.recorded_steps import RecordedSteps, Step
@@ -25,6 +31,25 @@ GIB = 2**30
 def test_kv_gets_what_steps_graphs_and_a_reserve_leave() -> None:
     assert kv_budget_bytes(100 * GIB, 140 * GIB, 3 * GIB, 2 * GIB) == 95 * GIB - int(140 * GIB * 0.03)
     assert kv_budget_bytes(4 * GIB, 80 * GIB, 3 * GIB, 0) < 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_allocator_s_segments_grow_where_the_driver_lets_them(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[str] = []
+    monkeypatch.setattr(torch._C, "_accelerator_setAllocatorSettings", changes.append, raising=False)
+
+    def empty(*_: object, **__: object) -> None:
+        if fails:
+            raise RuntimeError("CUDA driver error: operation not supported")
+
+    monkeypatch.setattr(torch, "empty", empty)
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.setenv(name, "max_split_size_mb:64")
+        use_expandable_segments(torch.device("cuda"))
+        assert not changes, "who has set the allocator up means it"
+        monkeypatch.delenv(name)
+    use_expandable_segments(torch.device("cuda"))
+    assert changes == ["expandable_segments:True", *["expandable_segments:False"] * fails]
 
 
 def test_no_more_blocks_than_all_sequences_can_ever_use() -> None:

@@ -90,6 +90,9 @@ def test_steps_of_few_sequences_say_nothing_of_many() -> None:
     assert step_s(forecast, num_decodes=20, is_recorded=True) == 0.0
     assert forecast.lead_s(2, has_prefill=False) < 0.0005 < 0.0008 < forecast.lead_s(200, has_prefill=False)
     assert forecast.least_s(mixed_batch(150, 9)) > 0.0115, "with prompts beside them as well"
+    assert forecast.lead_s(1000, has_prefill=False) == forecast.lead_s(200, has_prefill=False), (
+        "the nearest that is known"
+    )
 
 
 def test_a_launch_that_may_have_waited_for_the_device_is_not_what_the_host_needs() -> None:

@@ -13,13 +13,15 @@ from random import Random
 
 import pytest
 import torch
-from abatch.engine.attention.paged_triton import TritonStep
+from abatch.engine.attention.kv_cache import KVCache, KVShape
+from abatch.engine.attention.paged_triton import TritonBackend, TritonStep
 from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.model_loader import LoadedModel
 from abatch.engine.recorded_steps import Decoded, RecordedSteps, Step, WrittenStep
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
-from abatch.engine.step_inputs import StepInputs, StepWork
+from abatch.engine.step_columns import drawing_columns, step_columns
+from abatch.engine.step_inputs import StepInputs, StepOnDevice
 from abatch.engine.step_shapes import StepShape, decode_shapes, mixed_shapes
 from support.models import (
     VOCAB_SIZE,
@@ -180,20 +182,28 @@ def chunk_of(
     return ScheduledChunk(request, start, end, samples, 0)
 
 
-def inputs_for(*shapes: StepShape) -> StepInputs:
-    return StepInputs(shapes, trash_slot=9, block_size=4, device=torch.device("cpu"), poison=True)
+def written(
+    chunks: list[ScheduledChunk], shape: StepShape, *others: StepShape, **columns: list[int]
+) -> tuple[StepInputs, StepOnDevice]:
+    """What the device reads of a batch, in blocks of 4 tokens and tiles of 3."""
+    cache = KVCache(KVShape(1, 1, 16), 8, 4, dtype=torch.float32, device=torch.device("cpu"))
+    backend = TritonBackend(cache, num_slots=10, max_num_pages=4)
+    backend.tokens_per_tile = lambda: 3  # type: ignore[method-assign]
+    inputs = StepInputs([*others, shape], trash_slot=9, device=torch.device("cpu"), poison=True)
+    step = step_columns(Batch(chunks=chunks, num_tokens=sum(chunk.num_tokens for chunk in chunks)), backend)
+    assert step.sampling == [chunk for chunk in chunks if chunk.samples]
+    seeds = [1 << 62, 5, 6][: len(step.sampling)]
+    inputs.copy(inputs.write(step.values | drawing_columns(step.sampling) | columns, shape, seeds=seeds))
+    return inputs, inputs.on_device(shape)
 
 
 def test_a_decode_step_is_written_where_the_device_reads_it() -> None:
     shape, larger = StepShape(3, 3, 0, 3, 3), StepShape(4, 4, 2, 4, 4)
-    inputs = inputs_for(larger, shape)
     chunks = [
         chunk_of(2, [11, 12, 13, 14, 15], 4, 5),
         chunk_of(5, [21, 22], 2, 3, temperature=0.5, top_k=7, top_p=0.75),  # its last token is in flight
     ]
-    work = StepWork([(0, 2, 5), (1, 5, 3)], [], [0, 1], [40], [3])
-    inputs.copy(inputs.write(chunks, work, shape, seeds=[1 << 62, 5]))
-    step = inputs.on_device(shape)
+    inputs, step = written(chunks, shape, larger, page_entries=[40], pages=[3])
     assert step.prefill is None
     assert step.token_ids.tolist() == [15, -1, 0]
     assert step.positions.tolist() == [4, 2, 0]
@@ -214,36 +224,43 @@ def test_a_decode_step_is_written_where_the_device_reads_it() -> None:
 
 
 def test_a_step_with_prompts_is_written_where_the_device_reads_it() -> None:
-    shape = StepShape(9, 2, 4, 3, 5)
-    inputs = inputs_for(shape)
     chunks = [
         chunk_of(2, [11, 12, 13, 14, 15], 4, 5),
         chunk_of(6, [31, 32, 33, 34, 35, 36, 37], 2, 6, samples=False),
         chunk_of(5, [21, 22], 0, 3),  # recomputed, with its last token in flight
     ]
-    tiles = [(1, 2, 3, 6), (4, 5, 1, 6), (5, 0, 3, 5)]
-    work = StepWork([(0, 2, 5)], tiles, [0, 7], [1, 2, 3], [5, 6, 7])
-    inputs.copy(inputs.write(chunks, work, shape, seeds=[3, 4]))
-    step = inputs.on_device(shape)
+    _, step = written(chunks, StepShape(9, 2, 4, 3, 5))
     assert step.token_ids.tolist() == [15, 33, 34, 35, 36, 21, 22, -1, 0]
     assert step.positions.tolist() == [4, 2, 3, 4, 5, 0, 1, 2, 0]
     assert step.slots.tolist() == [2, 6, 6, 6, 6, 5, 5, 5, 9]
     assert step.places.tolist() == [12, 30, 31, 12, 13, 28, 29, 30, -1]
+    assert step.decode.rows.tolist() == [0, 0]
+    assert step.decode.slots.tolist() == [2, 9]
     assert step.decode.lengths.tolist() == [5, 0]
     assert step.prefill is not None
-    assert step.prefill.first_rows.tolist() == [1, 4, 5, 0]
-    assert step.prefill.first_positions.tolist() == [2, 5, 0, 0]
-    assert step.prefill.num_tokens.tolist() == [3, 1, 3, 0]
+    # Those of the longest sequence first, and of each the last.
+    assert step.prefill.first_rows.tolist() == [4, 1, 5, 0]
+    assert step.prefill.first_positions.tolist() == [5, 2, 0, 0]
+    assert step.prefill.num_tokens.tolist() == [1, 3, 3, 0]
     assert step.prefill.slots.tolist() == [6, 6, 5, 9]
     assert step.sample_rows.tolist() == [0, 7, 0]
     assert step.sample_slots.tolist() == [2, 5, 9]
+    assert step.page_entries.tolist() == [-1] * 5
+
+
+def test_single_tokens_that_do_not_sample_are_told_apart() -> None:
+    """The last token but one of a prompt, where the budget of a step ended."""
+    chunks = [chunk_of(slot, [11, 12, 13], 1, 2, samples=slot != 3) for slot in (2, 3, 4)]
+    _, step = written(chunks, StepShape(4, 3, 1, 3, 3))
+    assert step.decode.rows.tolist() == [0, 1, 2]
+    assert step.sample_rows.tolist() == [0, 2, 0]
+    assert step.sample_slots.tolist() == [2, 4, 9]
 
 
 def test_one_host_buffer_is_written_while_the_other_may_still_be_read() -> None:
     shape = StepShape(1, 1, 0, 1, 1)
-    inputs = inputs_for(shape)
-    nothing = StepWork([(0, 0, 1)], [], [0], [], [])
-    first, second = (inputs.write([chunk_of(0, [token], 0, 1)], nothing, shape, seeds=[0]) for token in (11, 12))
+    inputs = StepInputs([shape], trash_slot=9, device=torch.device("cpu"))
+    first, second = (inputs.write({"token_ids": [token]}, shape, seeds=[0]) for token in (11, 12))
     step = inputs.on_device(shape)
     for number, token in ((first, 11), (second, 12)):
         inputs.copy(number)

@@ -103,7 +103,7 @@ def call_all(variant: Variant, shared_bytes: int) -> None:
             softcap=softcap,
         )
     recorded = StepShape(10, 1, 1, 2, 2)
-    inputs = StepInputs([recorded], trash_slot=2, block_size=block_size, device=torch.device("cpu"))
+    inputs = StepInputs([recorded], trash_slot=2, device=torch.device("cpu"))
     on_device, last_tokens = inputs.on_device(recorded), torch.zeros(3, dtype=torch.long)
     begin(on_device, last_tokens, backend.page_table.table)
     logits = torch.zeros(2, 128256, dtype=dtype)
