@@ -2,7 +2,7 @@
 #   make bench   install, then measure the built-in engine
 #   make test    install, then lint, types, tests
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint types pytest wheel clean
+.PHONY: help bench test lint types pytest wheel gpu-wheels clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -47,5 +47,15 @@ wheel: $(VENV)/installed
 	$(BIN)/python -m build --quiet --wheel
 	$(BIN)/python tests/support/check_wheel.py dist/*.whl
 
+# What a machine with a GPU that has torch and transformers still lacks (docs/benchmarks.md), for Python 3.12 on x86-64.
+# pip finds only wheels of the platforms it is told, letter by letter.
+GPU_PACKAGES := msgspec|hdrhistogram|pbr|pytest-asyncio
+GPU_PLATFORMS := manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux1
+gpu-wheels: $(VENV)/installed
+	rm -rf .wheels
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		$(GPU_PLATFORMS:%=--platform %_x86_64) --dest .wheels $$(grep -E '^($(GPU_PACKAGES))==' constraints.txt)
+	ls .wheels
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .wheels build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 from abatch.engine.build import build_engine
 from abatch.engine.build_scheduler import build_scheduler
 from abatch.engine.clock import RealClock
-from abatch.engine.config import Batching, EngineConfig
+from abatch.engine.config import EngineConfig
 from abatch.engine.engine import Engine
 from abatch.engine.request import Request, SamplingParams
 from abatch.engine.step_log import StepRecord
+from abatch.engine.torch_runner import TorchRunner
 from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.timing import settle
 
 
 @dataclass(slots=True)
@@ -43,25 +47,39 @@ class Served:
 
 
 class EngineBench:
-    """An engine, built once; its batching mode may be changed."""
+    """An engine, built once; who is admitted, and when, may be changed."""
 
     def __init__(self, setting: Setting, config: EngineConfig) -> None:
         began_s = time.perf_counter()
         self._config = config
         self._steps: list[StepRecord] = []
-        self.engine, self.ready = build_engine(config, on_step=self._steps.append)
+
+        def tell(line: str) -> None:
+            print(f"{time.perf_counter() - began_s:6.1f} s: {line}", flush=True)
+
+        self.engine, self.ready = build_engine(config, on_step=self._steps.append, on_progress=tell)
         self._on_cpu = setting.is_dry
         self.build_s = time.perf_counter() - began_s
+        settle()
 
-    def set_batching(self, batching: Batching) -> None:
+    @property
+    def runner(self) -> TorchRunner:
+        """What runs the steps."""
+        runner = self.engine._runner
+        assert isinstance(runner, TorchRunner)
+        return runner
+
+    def reschedule(self, **changes: Any) -> None:
         """Another scheduler and another loop over the same device, weights, pages and graphs.
 
         Those of an asynchronous engine do for all: it has the most rows of state for running sequences.
+
+        Args:
+            changes: Fields of the configuration; limits may only become smaller.
         """
-        ready, config = self.ready, self._config
-        values = {name: getattr(config, name) for name in config.__slots__}
+        ready, config = self.ready, replace(self._config, **changes)
         scheduler = build_scheduler(
-            EngineConfig(**values | {"batching": batching}),
+            config,
             ready.num_blocks,
             block_bytes=ready.kv_bytes // ready.num_blocks,
             max_position=None,
@@ -104,6 +122,16 @@ class EngineBench:
             self.engine.step()
 
 
+@contextmanager
+def unrecorded(runner: TorchRunner) -> Iterator[None]:
+    """Every step is launched kernel by kernel."""
+    graphs, runner._graphs = runner._graphs, None
+    try:
+        yield
+    finally:
+        runner._graphs = graphs
+
+
 def random_prompts(seed: str, lengths: Sequence[int], vocab_size: int) -> list[list[int]]:
     """The same for everybody who gives the same seed; a prompt does not depend on those behind it."""
     prompts = []
@@ -119,7 +147,7 @@ class DecodeSteps:
 
     Attributes:
         device_s: What the device took for one, on average.
-        period_s: From the end of one to the end of the next.
+        period_s: With the gap before it.
         idle: Share of the time in which the device did not work.
     """
 
@@ -131,20 +159,23 @@ class DecodeSteps:
 
 
 def decode_steps(steps: Sequence[StepRecord], num_seqs: int) -> DecodeSteps | None:
-    """The pure decode steps among those recorded; None where there are fewer than four."""
+    """The pure decode steps among those recorded; None where there are fewer than four in a row."""
     pure = [step for step in steps if step.num_prefill_tokens == 0 and step.num_decode_tokens == num_seqs]
     # The first of a run waits for the step that brought the last prompt in.
-    pairs = [(one, other) for one, other in pairwise(pure) if other.step == one.step + 1]
-    if len(pairs) < 3:
+    counted = [step for before, step in pairwise(pure) if step.step == before.step + 1]
+    if len(counted) < 3:
         return None
-    period_s = sum(other.device_end_s - one.device_end_s for one, other in pairs) / len(pairs)
-    device_s = sum(other.device_end_s - other.device_start_s for _, other in pairs) / len(pairs)
-    return DecodeSteps(num_seqs, len(pairs), device_s, period_s, max(0.0, 1 - device_s / period_s))
+    device_s = sum(map(_device_s, counted)) / len(counted)
+    gap_s = sum(step.gap_s for step in counted) / len(counted)
+    return DecodeSteps(num_seqs, len(counted), device_s, device_s + gap_s, gap_s / (device_s + gap_s))
 
 
 def idle_of(steps: Sequence[StepRecord]) -> float:
-    """Share of the time between the first step's beginning and the last one's end in which the device did not work."""
-    if not steps:
-        return 0.0
-    worked_s = sum(step.device_end_s - step.device_start_s for step in steps)
-    return max(0.0, 1 - worked_s / max(1e-9, steps[-1].device_end_s - steps[0].device_start_s))
+    """Share of the time behind the first step in which the device did not work, by its own events."""
+    counted = steps[1:]
+    idle_s = sum(step.gap_s for step in counted)
+    return idle_s / max(1e-9, idle_s + sum(map(_device_s, counted)))
+
+
+def _device_s(step: StepRecord) -> float:
+    return step.device_end_s - step.device_start_s

@@ -12,8 +12,8 @@ _RUNNING, _DRY_RUNNING = 128, 3
 _WARM_UP_PROMPTS, _WARM_UP_TOKENS = 8, 4
 
 
-def run(setting: Setting) -> None:
-    """One engine; each mode gets a scheduler of its own over it, and the same two loads.
+def run(setting: Setting, bench: EngineBench) -> None:
+    """Each mode gets a scheduler of its own over the same engine, and the same two loads.
 
     All requests are there from the beginning, so that whatever the device stands still is the engine's fault. `decode`:
     as many as run at once, 512 tokens in and 512 out, cut off when its time is over. `mixed`: twice as many, 100 to
@@ -21,18 +21,6 @@ def run(setting: Setting) -> None:
     """
     running = setting.choose(_RUNNING, _DRY_RUNNING)
     length = setting.choose(512, 24)
-    config = setting.engine_config(
-        batching="async",
-        max_num_seqs=running,
-        max_num_batched_tokens=setting.choose(2048, 48),
-        max_model_len=2 * setting.choose(1024, 48),
-        num_blocks=setting.choose(20_480, 64),
-        prefix_cache=False,
-        window_size=running,
-        window_timeout_s=0.0,
-    )
-    bench = EngineBench(setting, config)
-    setting.figures.add("build_s", value=bench.build_s)
     vocab_size = setting.shape.vocab_size
     random = Random("idle")
     lengths = [random.randint(*setting.choose((100, 1024), (10, 48))) for _ in range(2 * running)]
@@ -41,13 +29,13 @@ def run(setting: Setting) -> None:
         "decode": (random_prompts("idle/decode", [length] * running, vocab_size), [length] * running),
         "mixed": (random_prompts("idle/mixed", lengths, vocab_size), limits),
     }
-    prompts = loads["mixed"][0][:_WARM_UP_PROMPTS]
-    bench.serve(prompts, [_WARM_UP_TOKENS] * len(prompts))
     num_left = len(loads) * len(BATCHING_MODES)
     for mode in reversed(BATCHING_MODES):
-        bench.set_batching(mode)
+        bench.reschedule(batching=mode, max_num_seqs=running, window_size=running, window_timeout_s=0.0)
+        prompts = loads["mixed"][0][:_WARM_UP_PROMPTS]
+        bench.serve(prompts, [_WARM_UP_TOKENS] * len(prompts))
         for name, (prompts, limits) in loads.items():
-            within_s = min(setting.choose(8.0, 2.0), setting.left_s / num_left)
+            within_s = min(setting.choose(5.0, 2.0), setting.left_s / num_left)
             num_left -= 1
             if within_s < setting.choose(2.5, 0.1):
                 setting.figures.add(mode, name, value={"skipped": "no time was left for it"})
@@ -60,7 +48,7 @@ def _figures(served: Served, running: int) -> dict[str, float | None]:
     decode = decode_steps(served.steps, running)
     return {
         "idle_by_totals": served.idle_s / max(1e-9, served.idle_s + busy_s),
-        "idle_by_steps": idle_of(served.steps),
+        "idle_by_gaps": idle_of(served.steps),
         "idle_in_decode": None if decode is None else decode.idle,
         "decode_period_ms": None if decode is None else decode.period_s * 1e3,
         "host_step_ms": served.host_s / max(1, len(served.steps)) * 1e3,

@@ -31,34 +31,43 @@ def run(key: str, setting: Setting) -> None:
     """Each part imports what it needs itself: one that cannot be imported is its own failure only."""
     part, _, name = key.partition("/")
     match part:
+        case "smoke":
+            from benchmarks.gpu import smoke
+
+            smoke.run(setting)
+        case "tests":
+            from benchmarks.gpu import device_tests
+
+            device_tests.run(setting.within(part, name or "device"), name)
         case "machine":
             from benchmarks.gpu import machine
 
-            machine.run(setting)
+            machine.run(setting.within(part))
         case "steps":
             from benchmarks.gpu import steps
 
-            steps.run(setting)
-        case "idle":
-            from benchmarks.gpu import idle
-
-            idle.run(setting)
-        case "peers":
-            from benchmarks.gpu import peers
-
-            peers.run(setting, name)
+            steps.run(setting, name or "default")
         case "kernels":
             from benchmarks.gpu import kernel_times
 
-            kernel_times.run(setting)
+            kernel_times.run(setting.within(part))
+        case "ours":
+            from benchmarks.gpu import ours
+
+            ours.run(setting)
+        case "peers":
+            from benchmarks.gpu import peers
+
+            peers.run(setting.within(part, name), name)
         case "http":
             from benchmarks.gpu import over_http
 
-            over_http.run(setting)
+            over_http.run(setting.within(part))
         case "stuck":
+            setting.figures.add(part, "before", value=1)
             time.sleep(3600)
         case _:
-            setting.figures.add("before", value=1)
+            setting.figures.add(part, "before", value=1)
             raise RuntimeError("this job always fails")
 
 
@@ -66,14 +75,16 @@ def main() -> None:
     """Parse, run, and leave with what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("key")
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--report", type=Path, required=True)
     parser.add_argument("--figures", type=Path, required=True)
     parser.add_argument("--budget", type=float, required=True)
     parser.add_argument("--http-batched-tokens", type=int, required=True)
     parser.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args()
     setting = Setting(
-        folder=arguments.folder,
+        work=arguments.work,
+        report=arguments.report,
         is_dry=arguments.dry_run,
         budget_s=arguments.budget,
         figures=Figures(arguments.figures),

@@ -1,4 +1,4 @@
-"""The jobs of the benchmark, what matters most first, and how its time is divided among them."""
+"""The jobs of the benchmark, the calls that take them together, and how a call's time is divided among them."""
 
 from __future__ import annotations
 
@@ -11,63 +11,78 @@ class Job:
     """A process of its own.
 
     Attributes:
-        part: What it belongs to, as chosen with `--only`.
-        name: One contender of `peers`; empty elsewhere.
-        share: Of the time, against the shares of those behind it.
+        key: What it is asked for by, with `--only`: a part, or `part/name`.
+        share: Of the time, against the shares of those behind it: about the seconds it would like.
         least_s: Time without which it is not begun.
-        is_hidden: For tests; runs only where it is asked for.
-        is_dry: Part of a dry run. Those that are not do there what others do.
+        is_hidden: For tests of the benchmark itself.
+        is_dry: Can be run on a CPU with tiny shapes.
     """
 
-    part: str
-    name: str
+    key: str
     share: float
     least_s: float
     is_hidden: bool = False
     is_dry: bool = True
 
-    @property
-    def key(self) -> str:
-        """As it is asked for and shown."""
-        return f"{self.part}/{self.name}" if self.name else self.part
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one call on a lent machine measures, what matters most first, and how long all of it may take."""
+
+    seconds: float
+    keys: tuple[str, ...]
 
 
-_NEXT_TO_NOTHING = 0.01
-"""The share of those that get what the others leave."""
+JOBS = {
+    job.key: job
+    for job in (
+        Job("smoke", 90, 50),
+        Job("tests", 62, 35),
+        Job("tests/memory", 36, 25),
+        Job("machine", 12, 10),
+        Job("steps", 47, 35),
+        Job("kernels", 28, 18),
+        Job("ours", 125, 80),
+        Job("peers/C", 80, 55),
+        Job("peers/D-compile", 80, 60, is_dry=False),
+        Job("http", 95, 70),
+        Job("steps/nograph", 60, 35, is_dry=False),
+        Job("steps/sdpa", 60, 35),
+        Job("steps/compile", 90, 60, is_dry=False),
+        Job("peers/A", 60, 45),
+        Job("peers/B", 60, 45),
+        Job("peers/D-continuous", 60, 45, is_dry=False),
+        Job("peers/D-nograph", 60, 45, is_dry=False),
+        Job("peers/D-varlen", 60, 45),
+        Job("broken", 1, 1, is_hidden=True),
+        Job("stuck", 1, 1, is_hidden=True),
+    )
+}
+
+CALLS = {
+    1: Call(270, ("smoke", "tests", "tests/memory", "steps", "kernels")),
+    2: Call(400, ("ours", "peers/C", "peers/D-compile", "http")),
+}
+
 _DRY_MOST_S, _DRY_LEAST_S = 45.0, 2.0
 """What takes long in a dry run is not what takes long on a GPU: nobody has a share there."""
 
-JOBS = (
-    Job("broken", "", 1, 1, is_hidden=True),
-    Job("stuck", "", 1, 1, is_hidden=True),
-    Job("machine", "", 15, 12),
-    Job("steps", "", 85, 45),
-    Job("idle", "", 70, 45),
-    Job("peers", "C", 95, 60),
-    Job("peers", "D", 65, 45),
-    Job("kernels", "", 35, 20),
-    Job("http", "", 140, 100),
-    Job("peers", "D-continuous", _NEXT_TO_NOTHING, 45, is_dry=False),
-    Job("peers", "D-nograph", _NEXT_TO_NOTHING, 45, is_dry=False),
-    Job("peers", "D-varlen", _NEXT_TO_NOTHING, 45),
-    Job("peers", "D-compile", _NEXT_TO_NOTHING, 90, is_dry=False),
-    Job("peers", "A", _NEXT_TO_NOTHING, 45),
-    Job("peers", "B", _NEXT_TO_NOTHING, 45),
-)
-PARTS = tuple(dict.fromkeys(job.part for job in JOBS if not job.is_hidden))
+
+def jobs_of_call(number: int, *, is_dry: bool) -> list[Job]:
+    """In their order."""
+    return [JOBS[key] for key in CALLS[number].keys if JOBS[key].is_dry or not is_dry]
 
 
-def chosen_jobs(only: Sequence[str], *, is_dry: bool) -> list[Job]:
-    """Those of the parts, or the jobs by their keys (`peers/C`); all that are not hidden if none is named.
+def jobs_named(keys: Sequence[str]) -> list[Job]:
+    """As they were asked for.
 
     Raises:
-        ValueError: there is no such part.
+        ValueError: there is no such job.
     """
-    known = {name for job in JOBS for name in (job.part, job.key)}
-    if unknown := [name for name in only if name not in known]:
-        raise ValueError(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
-    jobs = [job for job in JOBS if job.is_dry or not is_dry or job.key in only]
-    return [job for job in jobs if (job.part in only or job.key in only if only else not job.is_hidden)]
+    if unknown := [key for key in keys if key not in JOBS]:
+        known = ", ".join(job.key for job in JOBS.values() if not job.is_hidden)
+        raise ValueError(f"there is no job {unknown[0]!r}; there are {known}")
+    return [JOBS[key] for key in keys]
 
 
 def budget_s(jobs: Sequence[Job], left_s: float, *, is_dry: bool) -> float:

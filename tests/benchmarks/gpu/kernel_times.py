@@ -5,9 +5,11 @@ torch's own `varlen_attn` stands beside them, over keys and values that lie in a
 
 from __future__ import annotations
 
+import gc
 import inspect
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -15,72 +17,123 @@ from typing import Any
 import torch
 from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
+from abatch.engine.drawing import DrawRows
 from benchmarks.gpu.machine import bandwidth
 from benchmarks.gpu.setting import Setting, SkippedError, error_line
 from benchmarks.gpu.timing import graph_times_s
 
 _HEADS, _KV_HEADS, _HEAD_SIZE = 32, 8, 128
 _SCALING = _HEAD_SIZE**-0.5
-_POINTS = [(32, 1024), (128, 1024), (32, 8192), (256, 1024), (1, 8192)]
-_PAGES = (16, 256)
-_CALLS = 20
-_LAYERS = 8
-"""Calls take turns on so many layers' keys and values: even the smallest do not stay in the cache."""
-_CHUNKS = [(2048, 0), (2048, 6144)]
-"""Tokens of a prompt's chunk, and how many came before it."""
 _LEAST_S = 3.0
 """Time without which nothing more is begun."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured, what matters most first.
+
+    Attributes:
+        layers: The model's. How far one page's next layer lies from this one's is part of what is measured, and with
+            so many layers in turn nothing stays in the cache.
+        points: (sequences, context) of decodes.
+        pages: Tokens of a KV block.
+        chunks: Tokens of a prompt's chunk, and how many came before it.
+        draws: (rows, vocabulary).
+        repeats: Of each.
+    """
+
+    layers: int = 32
+    points: tuple[tuple[int, int], ...] = ((32, 1024), (128, 1024), (1, 8192), (32, 8192), (256, 1024))
+    pages: tuple[int, ...] = (16, 64, 256)
+    chunks: tuple[tuple[int, int], ...] = ((2048, 0), (2048, 6144), (512, 1024))
+    draws: tuple[int, int] = (256, 128_256)
+    repeats: int = 20
+
+
+_DRY_PLAN = Plan(layers=2, points=((2, 20),), pages=(16,), chunks=((5, 3),), draws=(2, 50), repeats=1)
+
+
 def run(setting: Setting) -> None:
-    """Decodes by (sequences, context) and page size, chunks of prompts, draws; then torch's attention, if it runs."""
-    if not torch.cuda.is_available():
-        raise SkippedError("needs CUDA")
-    bytes_per_s = bandwidth(setting)
-    setting.figures.add("bandwidth_bytes_per_s", value=bytes_per_s)
-    for kind, key, measure in [*_ours(), *_of_torch()]:
+    """Decodes by (sequences, context) and page size, chunks of prompts, draws; then torch's attention, if it runs.
+
+    Raises:
+        SkippedError: Triton has nothing here to run on.
+    """
+    if not _runs_here():
+        raise SkippedError("needs CUDA, or Triton's interpreter")
+    setting.figures.add("bandwidth_bytes_per_s", value=bandwidth(setting))
+    plan = setting.choose(Plan(), _DRY_PLAN)
+    for keys, measure in [*_ours(plan), *_of_torch(plan)]:
         if setting.left_s < _LEAST_S:
             break
         try:
-            setting.figures.add(kind, key, value=measure())
+            setting.figures.add(*keys, value=measure())
         except Exception as error:  # one that does not run leaves the others
             traceback.print_exc()
-            setting.figures.add(kind, key, value={"failed": error_line(error)})
+            setting.figures.add(*keys, value={"failed": error_line(error)})
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the largest points want half of the memory in one piece
 
 
-Measure = tuple[str, str, Callable[[], dict[str, float]]]
-"""Kind, what exactly, and how."""
+def _runs_here() -> bool:
+    if torch.cuda.is_available():
+        return True
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)
 
 
-def _ours() -> Iterator[Measure]:
-    for page in _PAGES:
-        for num_seqs, context in _POINTS:
-            yield "decode", f"{num_seqs} x {context}, page {page}", partial(_decode_times, num_seqs, context, page)
-    for num_tokens, before in _CHUNKS:
-        for page in _PAGES:
-            key = f"{num_tokens} after {before}, page {page}"
-            yield "prefill", key, partial(_prefill_times, num_tokens, before, page)
-    for dtype in (torch.bfloat16, torch.float32):
-        yield "draw", f"256 x 128256 {str(dtype).removeprefix('torch.')}", partial(_draw_times, dtype)
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _of_torch() -> Iterator[Measure]:
-    for num_seqs, context in _POINTS:
-        yield "decode", f"{num_seqs} x {context}, varlen_attn", partial(_varlen_times, num_seqs, 1, context)
-    for num_tokens, before in _CHUNKS:
-        key = f"{num_tokens} after {before}, varlen_attn"
-        yield "prefill", key, partial(_varlen_times, 1, num_tokens, before + num_tokens)
+Measure = tuple[tuple[str, str, str], Callable[[], dict[str, float]]]
+"""Kind, what exactly, by what; and how."""
 
 
-def _decode_times(num_seqs: int, context: int, page: int) -> dict[str, float]:
+def _ours(plan: Plan) -> Iterator[Measure]:
+    for num_seqs, context in plan.points:
+        for page in plan.pages:
+            yield (
+                ("decode", f"{num_seqs} x {context}", f"page {page}"),
+                partial(_decode_times, plan, num_seqs, context, page),
+            )
+    for num_tokens, before in plan.chunks:
+        for page in plan.pages:
+            yield (
+                ("prefill", f"{num_tokens} after {before}", f"page {page}"),
+                partial(_prefill_times, plan, num_tokens, before, page),
+            )
+    for top_p in (1.0, 0.9):
+        yield ("draw", f"{plan.draws[0]} x {plan.draws[1]}", f"top_p {top_p:g}"), partial(_draw_times, plan, top_p)
+
+
+def _of_torch(plan: Plan) -> Iterator[Measure]:
+    if not torch.cuda.is_available():
+        return
+    for num_seqs, context in plan.points[:3]:
+        key = ("decode", f"{num_seqs} x {context}", "varlen_attn")
+        yield key, partial(_varlen_times, plan, num_seqs, 1, context)
+    for num_tokens, before in plan.chunks:
+        key = ("prefill", f"{num_tokens} after {before}", "varlen_attn")
+        yield key, partial(_varlen_times, plan, 1, num_tokens, before + num_tokens)
+
+
+def _decode_times(plan: Plan, num_seqs: int, context: int, page: int) -> dict[str, float]:
     """Store, attend and reduce. Bytes: the keys and values that must be read."""
     chunks = [(index, 1, context - 1) for index in range(num_seqs)]
-    times = _attend_times(chunks, context, page)
-    return times | {"bytes": 2.0 * num_seqs * context * _KV_HEADS * _HEAD_SIZE * 2}
+    return _attend_times(plan, chunks, context, page) | {"bytes": _kv_bytes(num_seqs, context)}
 
 
-def _prefill_times(num_tokens: int, before: int, page: int) -> dict[str, float]:
-    return _attend_times([(0, num_tokens, before)], before + num_tokens, page) | {"flops": _flops(num_tokens, before)}
+def _prefill_times(plan: Plan, num_tokens: int, before: int, page: int) -> dict[str, float]:
+    times = _attend_times(plan, [(0, num_tokens, before)], before + num_tokens, page)
+    return times | {"flops": _flops(num_tokens, before)}
+
+
+def _kv_bytes(num_seqs: int, context: int) -> float:
+    """Of a layer's keys and values in bfloat16."""
+    return 2.0 * num_seqs * context * _KV_HEADS * _HEAD_SIZE * 2
 
 
 def _flops(num_tokens: int, before: int) -> float:
@@ -89,13 +142,13 @@ def _flops(num_tokens: int, before: int) -> float:
     return 4.0 * _HEADS * _HEAD_SIZE * pairs
 
 
-def _attend_times(chunks: list[tuple[int, int, int]], context: int, page: int) -> dict[str, float]:
-    """Of `attend` on a planned step. Chunks: (slot, tokens, tokens before). Pages lie in no order."""
+def _attend_times(plan: Plan, chunks: list[tuple[int, int, int]], context: int, page: int) -> dict[str, float]:
+    """Of `attend`, layer after layer. Chunks: (slot, tokens, tokens before). Pages lie in no order."""
     from abatch.engine.attention.paged_triton import TritonBackend
 
-    device = torch.device("cuda")
+    device = _device()
     num_pages = -(-context // page)
-    shape = KVShape(_LAYERS, _KV_HEADS, _HEAD_SIZE, _HEADS // _KV_HEADS)
+    shape = KVShape(plan.layers, _KV_HEADS, _HEAD_SIZE, _HEADS // _KV_HEADS)
     cache = KVCache(shape, num_pages * len(chunks), page, dtype=torch.bfloat16, device=device)
     cache.data.normal_()
     order = list(range(cache.num_blocks))
@@ -110,13 +163,13 @@ def _attend_times(chunks: list[tuple[int, int, int]], context: int, page: int) -
         for heads in (_HEADS, _KV_HEADS, _KV_HEADS)
     ]
     calls: list[Callable[[], object]] = [
-        partial(step.attend, call % _LAYERS, *rows, scaling=_SCALING, sliding_window=None, softcap=None)
-        for call in range(_CALLS)
+        partial(step.attend, layer, *rows, scaling=_SCALING, sliding_window=None, softcap=None)
+        for layer in range(plan.layers)
     ]
-    return graph_times_s(calls)
+    return graph_times_s(calls, plan.repeats)
 
 
-def _varlen_times(num_seqs: int, num_tokens: int, context: int) -> dict[str, float]:
+def _varlen_times(plan: Plan, num_seqs: int, num_tokens: int, context: int) -> dict[str, float]:
     from torch.nn.attention.varlen import varlen_attn
 
     def rows(count: int, heads: int) -> torch.Tensor:
@@ -126,13 +179,13 @@ def _varlen_times(num_seqs: int, num_tokens: int, context: int) -> dict[str, flo
         return torch.arange(0, (num_seqs + 1) * length, length, dtype=torch.int32, device="cuda")
 
     query = rows(num_seqs * num_tokens, _HEADS)
-    layers = [(rows(num_seqs * context, _KV_HEADS), rows(num_seqs * context, _KV_HEADS)) for _ in range(_LAYERS)]
+    layers = [(rows(num_seqs * context, _KV_HEADS), rows(num_seqs * context, _KV_HEADS)) for _ in range(plan.layers)]
     options: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
     calls: list[Callable[[], object]] = [
         partial(
             varlen_attn,
             query,
-            *layers[call % _LAYERS],
+            *layer,
             ends(num_tokens),
             ends(context),
             num_tokens,
@@ -141,19 +194,26 @@ def _varlen_times(num_seqs: int, num_tokens: int, context: int) -> dict[str, flo
             window_size=(-1, 0),
             **options,
         )
-        for call in range(_CALLS)
+        for layer in layers
     ]
-    amount = {"flops": _flops(num_tokens, context - num_tokens)} if num_tokens > 1 else {}
-    return graph_times_s(calls) | amount | {"bytes": 2.0 * num_seqs * context * _KV_HEADS * _HEAD_SIZE * 2}
+    times = graph_times_s(calls, plan.repeats)
+    if num_tokens > 1:
+        return times | {"flops": _flops(num_tokens, context - num_tokens)}
+    return times | {"bytes": _kv_bytes(num_seqs, context)}
 
 
-def _draw_times(dtype: torch.dtype) -> dict[str, float]:
-    """Half of the rows draw, half take the most likely. Bytes: the logits."""
+def _draw_times(plan: Plan, top_p: float) -> dict[str, float]:
+    """Half of the rows draw, half take the most likely. Bytes: the logits, read once."""
     from abatch.engine.draw_kernel import draw
 
-    num_rows, vocab_size = 256, 128256
-    logits = [torch.randn(num_rows, vocab_size, device="cuda").to(dtype) for _ in range(4)]
-    temperatures = torch.tensor([0.0, 1.0] * (num_rows // 2), device="cuda")
-    seeds = torch.arange(num_rows, dtype=torch.long, device="cuda")
-    calls: list[Callable[[], object]] = [partial(draw, logits[call % 4], temperatures, seeds) for call in range(_CALLS)]
-    return graph_times_s(calls) | {"bytes": float(logits[0].nbytes)}
+    num_rows, vocab_size = plan.draws
+    device = _device()
+    logits = [torch.randn(num_rows, vocab_size, device=device).bfloat16() for _ in range(4)]
+    rows = DrawRows(
+        seeds=torch.arange(num_rows, dtype=torch.long, device=device),
+        temperatures=torch.tensor([0.0, 1.0] * (num_rows // 2), device=device),
+        top_ks=torch.zeros(num_rows, dtype=torch.int32, device=device),
+        top_ps=torch.full((num_rows,), top_p, device=device),
+    )
+    calls: list[Callable[[], object]] = [partial(draw, one, rows) for one in logits]
+    return graph_times_s(calls, plan.repeats) | {"bytes": float(logits[0].nbytes)}

@@ -15,33 +15,56 @@ from benchmarks.gpu.timing import times_s
 _REPEATS = 25
 
 
-def run(setting: Setting) -> None:
-    """Device, driver, versions; bandwidths; products."""
+def run(setting: Setting) -> float:
+    """What it is; bandwidths; products.
+
+    Returns:
+        As `identify`.
+    """
+    copy_bytes_per_s = identify(setting)
+    add = setting.figures.add
+    add("read_bytes_per_s", value=_read_bytes_per_s(setting))
+    add("matmul_flops_per_s", value=_matmul_flops_per_s(setting))
+    _give_back()
+    return copy_bytes_per_s
+
+
+def identify(setting: Setting) -> float:
+    """Versions, device, driver, and the bandwidth of a copy: what figures of one card are told from another's by.
+
+    Returns:
+        That bandwidth in bytes a second.
+    """
     add = setting.figures.add
     add("versions", value=_versions())
     add("device", value=_device())
-    add("copy_bytes_per_s", value=copy_bytes_per_s(setting))
-    add("read_bytes_per_s", value=_read_bytes_per_s(setting))
-    add("matmul_flops_per_s", value=_matmul_flops_per_s(setting))
+    copy = _copy_bytes_per_s(setting)
+    _give_back()
+    add("copy_bytes_per_s", value=copy)
+    return copy["median"]
 
 
 def bandwidth(setting: Setting) -> float:
-    """Bytes a second of a large copy, read and written: as the first job measured it, else measured now."""
+    """Bytes a second of a large copy, read and written: as a job before this one measured it, else measured now."""
     known: float | None = setting.known("machine", "copy_bytes_per_s", "median")
     if known is not None:
         return known
-    measured = copy_bytes_per_s(setting)["median"]
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # what comes next wants most of the memory in one piece
+    measured = _copy_bytes_per_s(setting)["median"]
+    _give_back()
     return measured
 
 
-def copy_bytes_per_s(setting: Setting) -> dict[str, float]:
+def _copy_bytes_per_s(setting: Setting) -> dict[str, float]:
     """Of a copy far larger than any cache, from the device to the device."""
     source = torch.ones(setting.choose(4 << 30, 64 << 20), dtype=torch.uint8, device=setting.device)
     target = torch.empty_like(source)
-    times = times_s(lambda: target.copy_(source), _REPEATS)
-    return _rates(2 * source.nbytes, times)
+    return _rates(2 * source.nbytes, times_s(lambda: target.copy_(source), _REPEATS))
+
+
+def _give_back() -> None:
+    """What comes next wants most of the memory in one piece."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _read_bytes_per_s(setting: Setting) -> dict[str, float]:

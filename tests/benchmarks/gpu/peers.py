@@ -14,6 +14,7 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
+from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
 from benchmarks.gpu.driving import EngineBench, Served, random_prompts
 from benchmarks.gpu.floor import step_floor_s
@@ -21,7 +22,7 @@ from benchmarks.gpu.machine import bandwidth
 from benchmarks.gpu.setting import Setting, SkippedError, spread
 from benchmarks.gpu.transformers_bench import TransformersBench
 
-_REPEATS = 5
+_REPEATS = 3
 _BATCHED_TOKENS, _DRY_BATCHED_TOKENS = 2048, 48
 _KV_TOKENS, _FEW_KV_TOKENS, _DRY_KV_TOKENS = 393_216, 163_840, 1024
 """52 GB, so that nobody runs out of it; less for A and B, whose dense masks grow with it, and whose load is small."""
@@ -29,7 +30,6 @@ _SHOWN_TOKENS = 8
 """Of each answer, kept to see whether all computed the same."""
 
 _OURS: dict[str, dict[str, Any]] = {
-    "D": {},
     "D-continuous": {"batching": "continuous"},
     "D-nograph": {"cuda_graphs": False},
     "D-varlen": {"attention": "varlen", "block_size": 256},
@@ -48,6 +48,7 @@ class Load:
 
     Attributes:
         context: Of a decode step while all decode, on average; None where they never do for long.
+        share: Of the time that is left when it begins, for its repeats. What it does not take is for those behind it.
         num_steps: What so many of these steps would take is told as well.
     """
 
@@ -55,6 +56,7 @@ class Load:
     lengths: list[int]
     limits: list[int]
     context: float | None
+    share: float
     num_steps: int | None = None
 
 
@@ -63,58 +65,72 @@ Serve = Callable[[Sequence[list[int]], Sequence[int]], Served]
 
 def run(setting: Setting, name: str) -> None:
     """One contender, all its loads."""
-    figures = setting.figures
-    bytes_per_s = bandwidth(setting)
-    is_straw_man = name in ("A", "B")
-    loads = loads_of(setting, is_straw_man=is_straw_man)
-    num_kv_tokens = setting.choose(_FEW_KV_TOKENS if is_straw_man else _KV_TOKENS, _DRY_KV_TOKENS)
-    limits = {
-        "max_num_seqs": max(len(load.lengths) for load in loads),
-        "max_num_batched_tokens": setting.choose(_BATCHED_TOKENS, _DRY_BATCHED_TOKENS),
-    }
     if name in _THEIRS:
-        theirs = TransformersBench(setting, **_THEIRS[name], num_kv_tokens=num_kv_tokens, **limits)
-        figures.add("chosen", value=theirs.chosen)
-        figures.add("build_s", value=theirs.build_s)
-        try:
-            for load in loads:
-                # Graphs are recorded as their shapes come up: a whole run of the load has seen all of them.
-                warm_up = load.limits if any(theirs.chosen["graphs"]) else _few(load)
-                _measure(setting, load, warm_up, _patient(theirs, setting), bytes_per_s)
-        except TimeoutError as error:
-            figures.add("skipped", value=f"the rest of {load.name}, and what follows: {error}")
-        finally:
-            theirs.close()
+        _measure_theirs(setting, name)
         return
-    options = {"batching": "async", "block_size": 16} | _OURS[name]
-    config = setting.engine_config(
-        **options,
-        **limits,
-        num_blocks=num_kv_tokens // options["block_size"],
-        max_model_len=max(sum(sizes) for load in loads for sizes in zip(load.lengths, load.limits, strict=True)),
-        prefix_cache=False,
-    )
+    bytes_per_s = bandwidth(setting)
+    loads = loads_of(setting)[:1]  # what a part of ours is worth shows in one of them
     try:
-        ours = EngineBench(setting, config)
+        bench = EngineBench(setting, engine_config(setting, loads, _OURS[name]))
     except ConfigurationError as error:
         if name == "D-varlen":  # torch's attention over pages is younger than what we run on
             raise SkippedError(str(error)) from error
         raise
-    figures.add("build_s", value=ours.build_s)
-    for load in loads:
-        # Graphs were recorded when it was built: a few tokens compile what is left.
-        _measure(setting, load, _few(load), ours.serve, bytes_per_s)
+    measure_ours(setting, bench, loads, bytes_per_s)
 
 
-def _few(load: Load) -> list[int]:
-    return [min(8, limit) for limit in load.limits]
+def _measure_theirs(setting: Setting, name: str) -> None:
+    figures = setting.figures
+    bytes_per_s = bandwidth(setting)
+    is_straw_man = name in ("A", "B")
+    loads = loads_of(setting, is_straw_man=is_straw_man)
+    theirs = TransformersBench(
+        setting,
+        **_THEIRS[name],
+        num_kv_tokens=setting.choose(_FEW_KV_TOKENS if is_straw_man else _KV_TOKENS, _DRY_KV_TOKENS),
+        **_limits(setting, loads),
+    )
+    figures.add("chosen", value=theirs.chosen)
+    figures.add("build_s", value=theirs.build_s)
+
+    def serve(prompts: Sequence[list[int]], limits: Sequence[int]) -> Served:
+        return theirs.serve(prompts, limits, within_s=setting.left_s)
+
+    try:
+        # Graphs are recorded as their shapes come up: a whole run of the load has seen all of them.
+        _measure_all(setting, loads, serve, bytes_per_s, warms_up_whole=any(theirs.chosen["graphs"]))
+    except TimeoutError as error:
+        figures.add("skipped", value=f"what was not done by then: {error}")
+    finally:
+        theirs.close()
 
 
-def _patient(theirs: TransformersBench, setting: Setting) -> Serve:
-    return lambda prompts, limits: theirs.serve(prompts, limits, within_s=setting.left_s)
+def engine_config(setting: Setting, loads: Sequence[Load], options: dict[str, Any] | None = None) -> EngineConfig:
+    """Our engine's, under the limits that the others have."""
+    return setting.engine_config(
+        **{"batching": "async"} | (options or {}),
+        **_limits(setting, loads),
+        num_kv_tokens=setting.choose(_KV_TOKENS, _DRY_KV_TOKENS),
+        max_model_len=max(sum(sizes) for load in loads for sizes in zip(load.lengths, load.limits, strict=True)),
+        prefix_cache=False,
+    )
 
 
-def loads_of(setting: Setting, *, is_straw_man: bool) -> list[Load]:
+def measure_ours(setting: Setting, bench: EngineBench, loads: Sequence[Load], bytes_per_s: float) -> None:
+    """These loads, by an engine that `engine_config` describes."""
+    setting.figures.add("build_s", value=bench.build_s)
+    # Graphs were recorded when it was built: a few tokens compile what is left.
+    _measure_all(setting, loads, bench.serve, bytes_per_s, warms_up_whole=False)
+
+
+def _limits(setting: Setting, loads: Sequence[Load]) -> dict[str, Any]:
+    return {
+        "max_num_seqs": max(len(load.lengths) for load in loads),
+        "max_num_batched_tokens": setting.choose(_BATCHED_TOKENS, _DRY_BATCHED_TOKENS),
+    }
+
+
+def loads_of(setting: Setting, *, is_straw_man: bool = False) -> list[Load]:
     """What matters most first.
 
     `32 at 4096` stands for 32 sequences that generate 8,192 tokens each: that many steps would take minutes, and their
@@ -122,30 +138,38 @@ def loads_of(setting: Setting, *, is_straw_man: bool) -> list[Load]:
     """
     # Prompts take 32 steps, in which those that came first decode already: an answer must be longer than that.
     size, count, short = setting.choose((512, 128, 48), (24, 3, 8))
-    same = Load(f"{count} x ({size} -> {size})", [size] * count, [size] * count, 1.5 * size)
+    same = Load(f"{count} x ({size} -> {size})", [size] * count, [size] * count, 1.5 * size, 0.5)
     if is_straw_man:
-        return [Load(f"{count} x ({size} -> {short})", [size] * count, [short] * count, size + short / 2)]
+        return [Load(f"{count} x ({size} -> {short})", [size] * count, [short] * count, size + short / 2, 1.0)]
     context, num_long, tokens = setting.choose((4096, 32, 128), (64, 2, 8))
     before = context - tokens // 2
-    long = Load(f"{num_long} at {context}", [before] * num_long, [tokens] * num_long, context, 2 * context)
+    long = Load(f"{num_long} at {context}", [before] * num_long, [tokens] * num_long, context, 0.5, 2 * context)
     random = Random("peers/mixed")
     low, high, num_mixed = setting.choose((100, 1024, 256), (8, 40, 4))
     lengths = [random.randint(low, high) for _ in range(num_mixed)]
     limits = [random.randint(low, high) for _ in range(num_mixed)]
-    return [same, long, Load(f"{num_mixed} x ({low}-{high} -> {low}-{high})", lengths, limits, None)]
+    return [same, long, Load(f"{num_mixed} x ({low}-{high} -> {low}-{high})", lengths, limits, None, 1.0)]
+
+
+def _measure_all(
+    setting: Setting, loads: Sequence[Load], serve: Serve, bytes_per_s: float, *, warms_up_whole: bool
+) -> None:
+    for load in loads:
+        if setting.left_s < _expected_s(setting, load):
+            setting.figures.add(load.name, value={"skipped": f"{max(0.0, setting.left_s):.0f} s were left"})
+            continue
+        warm_up = load.limits if warms_up_whole else [min(8, limit) for limit in load.limits]
+        _measure(setting.within(share=load.share), load, warm_up, serve, bytes_per_s)
 
 
 def _measure(setting: Setting, load: Load, warm_up_limits: Sequence[int], serve: Serve, bytes_per_s: float) -> None:
-    """Warm up, then repeat as often as there is time. Every repeat has prompts of its own."""
+    """Warm up, then once and as often again as there is time. Every repeat has prompts of its own."""
     figures, vocab_size = setting.figures, setting.shape.vocab_size
 
     def prompts(repeat: int) -> list[list[int]]:
         return random_prompts(f"peers/{load.name}/{repeat}", load.lengths, vocab_size)
 
     began_s = time.monotonic()
-    if setting.left_s < _expected_s(setting, load):
-        figures.add(load.name, value={"skipped": f"{max(0.0, setting.left_s):.0f} s were left"})
-        return
     first = serve(prompts(-1), warm_up_limits)
     warm_up_s = time.monotonic() - began_s
     is_whole = list(warm_up_limits) == load.limits

@@ -6,14 +6,13 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from abatch.engine.config import EngineConfig
 from abatch.engine.model_shape import ModelShape, load_shape
 
-FIGURES = "figures.json"
 _DRY_MODEL = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -41,13 +40,21 @@ class Figures:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._tree: dict[str, Any] = {}
+        self._keys: tuple[str, ...] = ()
+
+    def within(self, *keys: str) -> Figures:
+        """A branch of the same tree."""
+        branch = Figures(self._path)
+        branch._tree, branch._keys = self._tree, (*self._keys, *keys)
+        return branch
 
     def add(self, *keys: str, value: Any) -> None:
         """Put a value where the keys lead to."""
+        *folders, last = (*self._keys, *keys)
         tree = self._tree
-        for key in keys[:-1]:
+        for key in folders:
             tree = tree.setdefault(key, {})
-        tree[keys[-1]] = value
+        tree[last] = value
         write_json(self._path, self._tree)
 
 
@@ -56,18 +63,26 @@ class Setting:
     """A job's circumstances.
 
     Attributes:
-        folder: For all that the benchmark writes; made by whoever starts the jobs.
+        work: Folder for logs, models and runs.
+        report: What all jobs so far have found: see `Report`.
         is_dry: Tiny shapes on a CPU: the same code, numbers that mean nothing.
-        budget_s: Time the job has, its imports among it.
+        budget_s: Time there is, the job's imports among it.
+        figures: Where this one's go.
         http_batched_tokens: Token budget of a step where latency over HTTP is measured.
     """
 
-    folder: Path
+    work: Path
+    report: Path
     is_dry: bool
     budget_s: float
     figures: Figures
     http_batched_tokens: int = 512
     began_s: float = field(default_factory=time.monotonic)
+
+    def within(self, *keys: str, share: float = 1.0) -> Setting:
+        """The same for a part of the job, with a share of the time that is left."""
+        used_s = time.monotonic() - self.began_s
+        return replace(self, figures=self.figures.within(*keys), budget_s=used_s + share * max(0.0, self.left_s))
 
     @property
     def left_s(self) -> float:
@@ -80,18 +95,12 @@ class Setting:
         return "cpu" if self.is_dry else "cuda"
 
     @property
-    def work(self) -> Path:
-        """For logs, models and runs."""
-        return self.folder / "work"
-
-    @property
     def model(self) -> str:
         """A built-in shape, or in a dry run the folder of a tiny one's configuration."""
         if not self.is_dry:
             return "llama-3.1-8b"
         config = self.work / "model" / "config.json"
         if not config.is_file():
-            config.parent.mkdir(parents=True, exist_ok=True)
             write_json(config, _DRY_MODEL)
         return str(config.parent)
 
@@ -109,23 +118,27 @@ class Setting:
         """The one or the other."""
         return dry if self.is_dry else real
 
-    def engine_config(self, **options: Any) -> EngineConfig:
-        """Random weights of the same seed for everybody, and no host tier: pinning its memory takes seconds."""
-        if self.is_dry:
-            options["attention"] = "sdpa"
+    def engine_config(self, *, num_kv_tokens: int, **options: Any) -> EngineConfig:
+        """Random weights of the same seed for everybody, and no host tier: pinning its memory takes seconds.
+
+        Args:
+            num_kv_tokens: Room for keys and values. Sized by the engine itself, it would take longer.
+            options: The rest.
+        """
         return EngineConfig(
             model=self.model,
             load_format="dummy",
             device=self.device,
             dtype="float32" if self.is_dry else "bfloat16",
+            kv_memory_bytes=num_kv_tokens * self.shape.kv_bytes_per_token(self.bytes_per_number),
             host_kv_memory_bytes=0,
-            **options,
+            **({"attention": "sdpa"} if self.is_dry else {}) | options,
         )
 
-    def known(self, part: str, *keys: str) -> Any:
+    def known(self, *keys: str) -> Any:
         """A figure that a job before this one has left; None if there is none."""
         try:
-            tree = json.loads((self.folder / FIGURES).read_bytes())["parts"][part]["figures"]
+            tree = json.loads(self.report.read_bytes())["parts"]
             for key in keys:
                 tree = tree[key]
         except (OSError, ValueError, KeyError):

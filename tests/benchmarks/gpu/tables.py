@@ -7,26 +7,99 @@ from typing import Any
 
 Tree = dict[str, Any]
 
+MOST_CHARACTERS = 11_000
+"""Of all of it: what whoever reads the end of a call's output is sure to see."""
+_MOST_FAILURES, _MOST_KERNELS = 12, 8
+_WIDTH = 90
+"""Of an error, a test's name or a kernel's; all of it is in the figures."""
+
 
 def table(tree: Tree) -> Iterator[str]:
     """What was measured, part by part, then what became of the jobs that did not end well."""
     parts: dict[str, Callable[[Tree], Iterator[str]]] = {
+        "smoke": _smoke,
+        "profile": _profile,
+        "tests": _tests,
         "machine": _machine,
         "steps": _steps,
-        "idle": _idle,
-        "peers": _peers,
         "kernels": _kernels,
+        "peers": _peers,
+        "idle": _idle,
         "http": _http,
     }
     if tree["arguments"].get("dry_run"):
         yield "DRY RUN on a CPU with tiny shapes: these numbers mean nothing"
     for name, rows in parts.items():
-        if (part := tree["parts"].get(name)) is not None and part["figures"]:
+        if figures := tree["parts"].get(name):
             yield f"== {name}"
-            yield from rows(part["figures"])
+            try:
+                yield from rows(figures)
+            except Exception as error:  # figures that nobody foresaw must not cost the others
+                yield f"cannot be shown: {type(error).__name__}: {error}"[:_WIDTH]
     for key, outcome in tree["jobs"].items():
         if outcome["status"] != "ok":
-            yield f"{key}: {outcome['status']}: {outcome.get('error', '')}"
+            yield f"{key}: {outcome['status']}: {outcome.get('error', '')[:_WIDTH]}"
+
+
+def _smoke(figures: Tree) -> Iterator[str]:
+    for name, error in figures.get("failed", {}).items():
+        yield f"failed: {name}: {error[:_WIDTH]}"
+    if "build_s" in figures:
+        yield f"{figures['attention']}, {figures['num_graphs']} graphs, built in {figures['build_s']:.1f} s"
+    for step, found in figures.items():
+        if not isinstance(found, dict) or step == "failed":
+            continue
+        yield step
+        for key, value in found.items():
+            if isinstance(value, float):
+                yield f"  {key}: {value:.1%}"
+            elif "error" in value:
+                yield f"  {key}: error {value['error']:.2e}, same argmax in {value['same_argmax']:.1%}"
+            else:
+                yield f"  {key}: {' '.join(f'{how}: {why[:_WIDTH]}' for how, why in value.items())}"
+
+
+def _profile(figures: Tree) -> Iterator[str]:
+    for step, found in figures.items():
+        if "step_ms" not in found:
+            yield f"{step}: {' '.join(f'{how}: {str(why)[:_WIDTH]}' for how, why in found.items())}"
+            continue
+        line = (
+            f"{step}: {_range(found['step_ms'])} ms by events, {'replayed' if found['is_recorded'] else 'not recorded'}"
+        )
+        if "launched_ms" in found:
+            line += f", {found['launched_ms']['median']:.3f} launched one by one"
+        if "kernels" in found:
+            line += (
+                f"; {found['num_kernels']} kernels and {found['num_copies']} copies, {found['kernels_ms']:.3f} ms "
+                f"together, {found['span_ms']:.3f} from first to last"
+            )
+        yield line + (f"; profile failed: {found['failed'][:_WIDTH]}" if "failed" in found else "")
+        for kernel in found.get("kernels", [])[:_MOST_KERNELS]:
+            name = _short(kernel["name"])
+            yield f"  {kernel['us']:9.1f} us {kernel['share']:6.1%} {kernel['count']:5} x {name}"
+
+
+def _short(name: str) -> str:
+    """A kernel's name without what all have in common."""
+    for common in ("void ", "at::native::", "(anonymous namespace)::", "c10::", "cutlass::", "std::"):
+        name = name.replace(common, "")
+    return name[: _WIDTH * 2 // 3]
+
+
+def _tests(figures: Tree) -> Iterator[str]:
+    for name, found in figures.items():
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in found.get("outcomes", {}).items())
+        yield f"{name}: {counts or 'none has ended'}; {found.get('num_found', '?')} found"
+        errors: dict[str, list[str]] = {}
+        for failure in found.get("failures", []):
+            errors.setdefault(failure["error"], []).append(failure["test"])
+        shown = list(errors.items())[:_MOST_FAILURES]
+        for error, tests in shown:
+            yield f"  {len(tests)} x {error[:_WIDTH]}"
+            yield f"      {tests[0].removeprefix('tests/')[:_WIDTH]}"
+        if len(errors) > len(shown):
+            yield f"  and {len(errors) - len(shown)} other errors"
 
 
 def _machine(figures: Tree) -> Iterator[str]:
@@ -57,7 +130,7 @@ def _steps(figures: Tree) -> Iterator[str]:
 
 
 def _idle(figures: Tree) -> Iterator[str]:
-    yield f"{'mode':11} {'load':7} {'idle, totals':>12} {'by steps':>9} {'in decode':>9} {'host ms':>8} {'tokens/s':>9}"
+    yield f"{'mode':11} {'load':7} {'idle, totals':>12} {'by gaps':>9} {'in decode':>9} {'host ms':>8} {'tokens/s':>9}"
     for mode, loads in figures.items():
         if not isinstance(loads, dict):
             continue
@@ -67,7 +140,7 @@ def _idle(figures: Tree) -> Iterator[str]:
                 continue
             in_decode = "-" if found["idle_in_decode"] is None else f"{found['idle_in_decode']:.2%}"
             yield (
-                f"{mode:11} {load:7} {found['idle_by_totals']:12.2%} {found['idle_by_steps']:9.2%} "
+                f"{mode:11} {load:7} {found['idle_by_totals']:12.2%} {found['idle_by_gaps']:9.2%} "
                 f"{in_decode:>9} {found['host_step_ms']:8.3f} {found['tokens_per_s']:9,.0f}"
             )
 
@@ -89,6 +162,7 @@ def _peers(figures: Tree) -> Iterator[str]:
             yield f"{line} {idle:>7} {gaps:>14}{remark}"
         yield from _remarks(name, found)
     yield from _against(figures, "C", "D")
+    yield from _against(figures, "D", "D-compile")
 
 
 def _loads(found: Tree) -> Iterator[tuple[str, Tree]]:
@@ -114,19 +188,23 @@ def _against(figures: Tree, theirs: str, ours: str) -> Iterator[str]:
 
 
 def _kernels(figures: Tree) -> Iterator[str]:
-    bytes_per_s = figures.get("bandwidth_bytes_per_s", 0.0)
+    """A line a point, so that what stands beside each other can be chosen from."""
     for kind in ("decode", "prefill", "draw"):
-        for key, found in figures.get(kind, {}).items():
-            if "failed" in found:
-                yield f"{kind:8} {key:30} failed: {found['failed']}"
-                continue
-            line = f"{kind:8} {key:30} {_range(found, 1e6, 1):>24} us"
-            if "flops" in found:
-                line += f" {found['flops'] / found['median'] / 1e12:7.1f} TFLOP/s"
-            elif "bytes" in found:
-                rate = found["bytes"] / found["median"]
-                line += f" {rate / 1e9:7.0f} GB/s {rate / bytes_per_s:6.1%}"
-            yield line
+        for point, ways in figures.get(kind, {}).items():
+            cells = [f"{way} {_kernel(found, figures['bandwidth_bytes_per_s'])}" for way, found in ways.items()]
+            yield f"{kind:7} {point:15} {' | '.join(cells)}"
+
+
+def _kernel(found: Tree, bytes_per_s: float) -> str:
+    if "failed" in found:
+        return f"failed: {found['failed'][: _WIDTH // 2]}"
+    time_s = found["median"]
+    rate = (
+        f"{found['bytes'] / time_s / bytes_per_s:.0%}"
+        if "bytes" in found
+        else f"{found['flops'] / time_s / 1e12:.0f} TF/s"
+    )
+    return f"{time_s * 1e6:.1f} us {rate}"
 
 
 def _http(figures: Tree) -> Iterator[str]:

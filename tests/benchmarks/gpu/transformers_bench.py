@@ -12,6 +12,7 @@ from abatch.engine.model_loader import load_model
 from benchmarks.gpu import paged_varlen
 from benchmarks.gpu.driving import Served
 from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.timing import settle
 from transformers import GenerationConfig
 
 _PAGE = 256
@@ -46,7 +47,7 @@ class TransformersBench:
         from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
         began_s = time.perf_counter()
-        self._module = cast(Any, load_model(setting.engine_config()).module)
+        self._module = cast(Any, load_model(setting.engine_config(num_kv_tokens=num_kv_tokens)).module)
         if attention == "varlen":
             paged_varlen.use(self._module)
         else:
@@ -82,6 +83,7 @@ class TransformersBench:
             "num_blocks": resolved.num_blocks,
         }
         self.build_s = time.perf_counter() - began_s
+        settle()
 
     def _time_steps(self) -> None:
         """Put an event before and one behind each step, on the stream it runs on."""
