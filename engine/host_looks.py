@@ -40,8 +40,10 @@ class HostLooks(TorchFunctionMode):
         self, func: Callable[..., Any], types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = _LOOKS.get(func)
-        if name is None and func in _INDEXING and len(args) > 1 and _has_mask(args[1]):
+        if func in _INDEXING and len(args) > 1 and _has_mask(args[1]):
             name = "indexing by a mask"
+        elif func is torch.where and len(args) == 1:
+            name = "where"
         if name is not None:
             self._found[f"{_module_name()} ({name})"] = None
         return func(*args, **(kwargs or {}))

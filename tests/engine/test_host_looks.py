@@ -32,6 +32,7 @@ class Looking(torch.nn.Module):
     [
         (lambda values: values.nonzero(), "nonzero"),
         (lambda values: torch.nonzero(values), "nonzero"),
+        (lambda values: torch.where(values), "where"),
         (lambda values: values.tolist(), "tolist"),
         (lambda values: values.sum().item(), "item"),
         (lambda values: int(values[0]), "int"),
