@@ -34,9 +34,20 @@ def use_expandable_segments(device: torch.device) -> None:
         change("expandable_segments:False")
 
 
-def kv_budget_bytes(free_bytes: int, total_bytes: int, step_bytes: int, graph_bytes: int) -> int:
-    """What is left for KV blocks when weights are loaded: below 0 if nothing is."""
-    return free_bytes - step_bytes - graph_bytes - int(total_bytes * _RESERVE_SHARE)
+def kv_budget_bytes(
+    free_bytes: int, total_bytes: int, step_bytes: int, graph_bytes: int, *, gathered_share: float = 0.0
+) -> int:
+    """What is left for KV blocks when weights are loaded: below 0 if nothing is.
+
+    Args:
+        free_bytes: Of the device, with the weights on it.
+        total_bytes: Of the device.
+        step_bytes: What the largest step takes at its peak.
+        graph_bytes: What recorded steps take.
+        gathered_share: Share of all KV that attention may hold a second time, gathered.
+    """
+    left_bytes = free_bytes - step_bytes - graph_bytes - int(total_bytes * _RESERVE_SHARE)
+    return int(left_bytes / (1 + gathered_share))
 
 
 def most_blocks(max_num_seqs: int, max_model_len: int, block_size: int) -> int:

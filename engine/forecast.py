@@ -101,10 +101,12 @@ class StepForecast:
             has_prefill: It will probably have prompts in it.
         """
         is_recorded = self._is_recorded[has_prefill]
-        known = [key for key in self._launch if key[0] == is_recorded] or list(self._launch)
-        if not known:
-            return _SLACK_S
-        launch = self._launch[_nearest(known, num_seqs.bit_length())]
+        launch = self._launch.get((is_recorded, num_seqs.bit_length()))
+        if launch is None:
+            known = [key for key in self._launch if key[0] == is_recorded] or list(self._launch)
+            if not known:
+                return _SLACK_S
+            launch = self._launch[_nearest(known, num_seqs.bit_length())]
         return launch.mean + 4 * launch.deviation + _SLACK_S
 
     def learn(
@@ -146,6 +148,10 @@ class StepForecast:
     def _base_s(self, batch: Batch) -> float:
         """What the decodes of a step take: as steps of so many do that only decode, or of the next number known."""
         wanted = batch.num_decode_tokens.bit_length()
+        for is_recorded in (True, False):
+            kind = self._decode.get((is_recorded, wanted))
+            if kind is not None and kind.is_trusted:
+                return kind.value
         known = [key for key, kind in self._decode.items() if kind.is_trusted]
         if not known:
             return 0.0

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from .attention.base import ATTENTION_NAME, register
+from .attention.base import ATTENTION_NAME, NoStepAttentionError, register
 from .attention.kv_cache import KVShape
 from .attention.verify import verify
 from .built_in_configs import built_in_config
@@ -211,7 +211,7 @@ def _probe(module: PreTrainedModel, device: torch.device) -> tuple[KVShape, floa
     try:
         with torch.inference_mode():
             module(input_ids=ids, position_ids=positions, use_cache=False, step_attention=probe)
-    except (KeyError, AttributeError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError, NoStepAttentionError) as error:
         raise UnsupportedModelError(
             f"{kind} does not go through the attention interface of transformers ({type(error).__name__}: {error})"
         ) from error

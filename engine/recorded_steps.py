@@ -98,7 +98,10 @@ class RecordedSteps:
             poison=poison,
         )
         most_samples = max(shape.samples for shape in self.shapes)
-        self._drawn = torch.zeros((2, most_samples), dtype=torch.int64, device=last_tokens.device)
+        device = last_tokens.device
+        self._drawn = torch.zeros((2, most_samples), dtype=torch.int64, device=device)
+        # One for two steps: a step is collected before the next but one is launched.
+        self._on_host = torch.zeros((2, most_samples), dtype=torch.int64, pin_memory=device.type == "cuda")
         self._logits: torch.Tensor | None = None
         """`[most samples, vocabulary]`. Without a place of their own, each recorded step would keep memory for them."""
         self._steps: dict[StepShape, Step] = {}
@@ -143,13 +146,18 @@ class RecordedSteps:
                 return shape
         return None
 
-    def replay(self, written: WrittenStep) -> Decoded:
-        """Queue the step. Rows of padding are left out of what it returns."""
+    def replay(self, written: WrittenStep, begins: Callable[[], None] = lambda: None) -> Decoded:
+        """Queue the step. Rows of padding are left out of what it returns. `begins` is called right before it."""
         self._inputs.copy(written.buffer)
+        begins()
         self._steps[written.shape]()
         assert self._logits is not None  # made when the first step was recorded
         count = len(written.sampling)
         return self._logits[:count], self._drawn[written.buffer, :count]
+
+    def on_host(self, written: WrittenStep) -> torch.Tensor:
+        """Where the host wants the step's tokens `[samples]`."""
+        return self._on_host[written.buffer, : len(written.sampling)]
 
     def _compute(self, shape: StepShape, step: StepOnDevice, attention: StepAttention) -> None:
         """One step: relay, model, draw, relay. Everything it reads and writes stays where it is."""

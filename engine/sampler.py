@@ -90,9 +90,9 @@ class Sampler:
             for chunk in chunks
         ]
 
-    def sampled(self, token_ids: torch.Tensor) -> SampledRows:
-        """Tokens `[rows]` that have been chosen, on their way to the host."""
-        return SampledRows(token_ids, self._copy(token_ids), None)
+    def sampled(self, token_ids: torch.Tensor, host: torch.Tensor) -> SampledRows:
+        """Tokens `[rows]` that have been chosen, on their way to pinned memory `host` `[rows]`."""
+        return SampledRows(token_ids, HostCopy(token_ids, self._to_host, host=host), None)
 
     def _copy(self, tensor: torch.Tensor) -> HostCopy:
         return HostCopy(tensor, self._to_host)

@@ -13,8 +13,8 @@ _MIXED_ROWS = 64
 _DECODE_LEVELS = (16, 64)
 """Sequences in decode beside prompts: in few buckets, as those of padding cost next to nothing."""
 
-_MOST_CHUNKS = 32
-"""Chunks of prompts in a recorded step."""
+_MOST_CHUNKS = 64
+"""Chunks of prompts in a recorded step. Each may have a tile that is not full, and idle tiles cost next to nothing."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,6 +11,9 @@ import torch
 class Stopwatch(Protocol):
     """Runs from its making to `stop`, in the order of the device's work."""
 
+    def restart(self) -> None:
+        """What was launched so far was not part of the work, after all."""
+
     def stop(self) -> None:
         """The work launched so far is what was timed."""
 
@@ -37,6 +40,9 @@ class _HostStopwatch:
     def __init__(self, owner: HostStopwatches) -> None:
         self._owner = owner
         self._start_s = self._end_s = owner.clock()
+
+    def restart(self) -> None:
+        self._start_s = self._owner.clock()
 
     def stop(self) -> None:
         self._end_s = self._owner.clock()
@@ -73,6 +79,9 @@ class _CudaStopwatch:
         self._owner = owner
         self._start = torch.cuda.Event(enable_timing=True)
         self._end = torch.cuda.Event(enable_timing=True)
+        self._start.record()
+
+    def restart(self) -> None:
         self._start.record()
 
     def stop(self) -> None:

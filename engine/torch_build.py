@@ -23,6 +23,7 @@ from .recorded_steps import GraphRecorder
 from .scheduler import Scheduler
 from .step_log import OnStep
 from .torch_runner import TorchRunner
+from .transfer import fill_pinned_memory
 from .trial import FEWER_GRAPHS, LESS_A_STEP, TrialResult, try_out, warm_up_batches
 
 _DEFAULT_KV_BYTES_ON_CPU = 1 << 30
@@ -79,6 +80,8 @@ def build_torch_engine(
         _record(runner, on_progress)
         # Replayed now, and whatever recording has taken back from steps that are not.
         _warm_up(runner, scheduler.config, config.block_size)
+    if is_cuda:
+        fill_pinned_memory()
     engine = Engine(scheduler, runner, clock, on_step=on_step)
     ready = Ready(
         max_model_len=scheduler.config.max_model_len,
@@ -186,7 +189,9 @@ def _num_blocks(config: EngineConfig, model: LoadedModel, trial: TrialResult) ->
     if config.kv_memory_bytes is not None:
         budget, advice = config.kv_memory_bytes, "raise --kv-memory"
     elif _is_cuda(model):
-        free_bytes = kv_budget_bytes(*torch.cuda.mem_get_info(), trial.step_bytes, trial.graph_bytes)
+        free_bytes = kv_budget_bytes(
+            *torch.cuda.mem_get_info(), trial.step_bytes, trial.graph_bytes, gathered_share=trial.gathered_share
+        )
         budget = min(free_bytes, most_blocks(*_longest(config, model), config.block_size) * block_bytes)
         advice = f"{LESS_A_STEP}, or take a smaller model"
     else:

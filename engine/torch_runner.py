@@ -184,7 +184,10 @@ class TorchRunner:
     def _run(self, inputs: _StepInputs | WrittenStep) -> _TorchStep:
         stopwatch = self._stopwatches.start()
         is_recorded = isinstance(inputs, WrittenStep)
-        sampled = self._replay(inputs) if isinstance(inputs, WrittenStep) else self._forward(inputs)
+        if isinstance(inputs, WrittenStep):
+            sampled = self._replay(inputs, stopwatch)
+        else:
+            sampled = self._forward(inputs)
         stopwatch.stop()
         return _TorchStep(sampled, stopwatch, is_recorded)
 
@@ -201,7 +204,7 @@ class TorchRunner:
         self._last_tokens[inputs.sample_slots] = sampled.device_ids
         return sampled
 
-    def _replay(self, written: WrittenStep) -> SampledRows:
+    def _replay(self, written: WrittenStep, stopwatch: Stopwatch) -> SampledRows:
         """A recorded step. What its draw does not know is sampled behind it, from its logits."""
         assert self._graphs is not None
         reading = self._reading[written.buffer]
@@ -209,13 +212,13 @@ class TorchRunner:
             reading.hold_back_what_follows()  # two steps ago: long over
         self._reading[written.buffer] = None
         if not any(needs_sampler(chunk) for chunk in written.sampling):
-            _, tokens = self._graphs.replay(written)
-            sampled = self._sampler.sampled(tokens)
+            _, tokens = self._graphs.replay(written, stopwatch.restart)
+            sampled = self._sampler.sampled(tokens, self._graphs.on_host(written))
             self._reading[written.buffer] = sampled.host_ids
             return sampled
         slots = to_device([chunk.request.slot for chunk in written.sampling], self._model.device, torch.long)
         last_tokens = self._last_tokens[slots]  # before the step puts its own there
-        logits, _ = self._graphs.replay(written)
+        logits, _ = self._graphs.replay(written, stopwatch.restart)
         sampled = self._sampler.sample(logits, written.sampling, last_tokens)
         self._last_tokens[slots] = sampled.device_ids
         return sampled

@@ -13,18 +13,43 @@ def to_device(values: Sequence[int] | Sequence[float], device: torch.device, dty
     return tensor.to(device, non_blocking=True)
 
 
+_PINNED_POWERS = range(3, 19)
+_PINNED_COPIES = 32
+"""Sizes that copies of a step have, as powers of two (PyTorch keeps pinned memory by these), and how many of one size
+there may be at a time: those of two steps, a dozen each.
+"""
+
+
+def fill_pinned_memory() -> None:
+    """Have PyTorch keep as much pinned memory as steps ever need: getting more may wait for the device.
+
+    16 MiB. Whatever is recorded as a CUDA graph behind this gives it back.
+    """
+    held = [
+        torch.empty(1 << power, dtype=torch.uint8, pin_memory=True)
+        for power in _PINNED_POWERS
+        for _ in range(_PINNED_COPIES)
+    ]
+    del held
+
+
 class HostCopy:
     """A tensor on its way to the host, behind the work launched so far.
 
     Args:
         tensor: What to copy.
         stream: Where to copy, so that what is launched later need not wait for it; None for the current stream.
+        host: Pinned memory to copy to, of the same shape and type; None to get some.
     """
 
-    def __init__(self, tensor: torch.Tensor, stream: torch.cuda.Stream | None = None) -> None:
+    def __init__(
+        self, tensor: torch.Tensor, stream: torch.cuda.Stream | None = None, *, host: torch.Tensor | None = None
+    ) -> None:
         self._done: torch.cuda.Event | None = None
         if tensor.device.type == "cuda":
-            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.numel() > 0)
+            if host is None:
+                host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.numel() > 0)
+            self._host = host
             self._done = torch.cuda.Event()
             current = torch.cuda.current_stream()
             if stream is not None:

@@ -10,6 +10,7 @@ import torch
 
 from .attention.choose import choose_attention
 from .attention.kv_cache import KVCache
+from .attention.sdpa import SdpaBackend
 from .clock import RealClock
 from .config import EngineConfig, SchedulerConfig
 from .device_memory import graph_bytes, out_of_memory_says
@@ -24,10 +25,14 @@ FEWER_GRAPHS = "lower --max-num-seqs or --kv-memory, or give --no-cuda-graphs"
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """Bytes of device memory: of the largest step at its peak, and of all recorded steps."""
+    """Bytes of device memory: of the largest step at its peak, and of all recorded steps.
+
+    `gathered_share`: of all KV, what attention may hold a second time as contexts grow.
+    """
 
     step_bytes: int
     graph_bytes: int
+    gathered_share: float = 0.0
 
 
 _SUPPRESSED = frozenset([0])
@@ -51,7 +56,10 @@ _EVERYTHING = SamplingParams(
 )
 """The way that takes most memory."""
 
-_PROMPTS = (64, 256, 1024)
+_GATHERED = 1.6
+"""KV of a layer that the sdpa backend gathers, as a multiple of what is in its blocks."""
+
+_PROMPTS = (64, 256, 1024, 1536)
 """Tokens of steps that are tried. Products of matrices are made by other code for other sizes."""
 
 
@@ -148,10 +156,12 @@ def try_out(config: EngineConfig, limits: SchedulerConfig, model: LoadedModel) -
         runner.launch(batch).collect()
         step_bytes = torch.cuda.max_memory_allocated() - before_bytes
     recorded = _recorded_bytes(runner)
+    # Of one layer at a time, with room to grow, and padded to the longest of those that are attended to together.
+    gathered_share = _GATHERED / model.kv_shape.num_layers if isinstance(attention, SdpaBackend) else 0.0
     del runner, attention, cache
     gc.collect()
     torch.cuda.empty_cache()
-    return TrialResult(step_bytes, recorded)
+    return TrialResult(step_bytes, recorded, gathered_share)
 
 
 def _recorded_bytes(runner: TorchRunner) -> int:

@@ -83,6 +83,10 @@ class AttentionBackend(Protocol):
         """Prepare what all layers of a step share: page tables, masks, groups."""
 
 
+class NoStepAttentionError(RuntimeError):
+    """A model's attention was called without what it was told to hand on to it."""
+
+
 def _forward(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -99,7 +103,7 @@ def _forward(
 ) -> tuple[torch.Tensor, None]:
     """The function transformers calls, with `[1, heads, T, head size]` tensors, in place of its own attention."""
     if step_attention is None:
-        raise RuntimeError("the model was called without step_attention")
+        raise NoStepAttentionError("the model was called without step_attention")
     if s_aux is not None:
         raise UnsupportedModelError("this model's attention uses attention sinks, which no backend here supports yet")
     output = step_attention.attend(

@@ -56,6 +56,7 @@ class _GatherBuffer:
         shape = (page_table.numel(), *pages.shape[1:])
         size = page_table.numel() * pages[0].numel()
         if self._memory.numel() < size:
+            self._memory = self._memory.new_empty(0)  # it need not be there twice
             self._memory = torch.empty(size * 5 // 4, dtype=self._memory.dtype, device=self._memory.device)
         gathered = self._memory[:size].view(shape)
         torch.index_select(pages, 0, page_table, out=gathered)

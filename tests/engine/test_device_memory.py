@@ -31,6 +31,9 @@ GIB = 2**30
 def test_kv_gets_what_steps_graphs_and_a_reserve_leave() -> None:
     assert kv_budget_bytes(100 * GIB, 140 * GIB, 3 * GIB, 2 * GIB) == 95 * GIB - int(140 * GIB * 0.03)
     assert kv_budget_bytes(4 * GIB, 80 * GIB, 3 * GIB, 0) < 0
+    assert kv_budget_bytes(110 * GIB, 0, 0, 0, gathered_share=0.1) == pytest.approx(100 * GIB), (
+        "and what is gathered of it"
+    )
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -99,7 +102,7 @@ def test_warming_up_has_steps_of_every_kind(num_seqs: int, num_tokens: int) -> N
     sizes = {len(batch.chunks) for batch in batches if batch.num_prefill_tokens == 0}
     assert sizes >= {1 << power for power in range(9) if 1 << power <= num_seqs} | {num_seqs}
     prefills = {batch.num_tokens for batch in batches if batch.num_decode_tokens == 0}
-    assert prefills >= {min(most, num_tokens, 64 * num_seqs) for most in (64, 256, 1024)}
+    assert prefills >= {min(most, num_tokens, 64 * num_seqs) for most in (64, 256, 1024, 1536)}
     sampling = [chunk.request.sampling for batch in batches for chunk in batch.chunks]
     assert any(one.has_penalties and one.top_p < 1 and one.logprobs and one.min_tokens for one in sampling)
     assert any(one.top_k for one in sampling)
@@ -185,6 +188,7 @@ def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monk
     assert (ready.attention, ready.num_graphs, progress) == ("triton", 0, [])
     monkeypatch.setattr("abatch.engine.torch_build._is_cuda", lambda _: True)
     monkeypatch.setattr("abatch.engine.torch_build._report", lambda *_: None)
+    monkeypatch.setattr("abatch.engine.torch_build.fill_pinned_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     engine, ready = build_torch_engine(config, on_progress=progress.append)

@@ -72,6 +72,7 @@ def test_a_model_that_looks_is_refused_by_name_where_steps_are_recorded(
     # As it is built on a GPU, where only the device is made up.
     monkeypatch.setattr("abatch.engine.torch_build._is_cuda", lambda _: True)
     monkeypatch.setattr("abatch.engine.torch_build._report", lambda *_: None)
+    monkeypatch.setattr("abatch.engine.torch_build.fill_pinned_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     options: dict[str, Any] = {"model": str(tmp_path), "num_blocks": 20, "max_num_seqs": 2, "max_num_batched_tokens": 8}

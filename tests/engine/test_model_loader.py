@@ -22,6 +22,7 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     PreTrainedConfig,
+    StableLmConfig,
     T5Config,
 )
 
@@ -47,6 +48,7 @@ _REFUSED: dict[str, tuple[Callable[[], PreTrainedConfig], str]] = {
         lambda: GPTJConfig(vocab_size=64, n_embd=32, n_layer=2, n_head=4, rotary_dim=4),
         "attention interface",
     ),
+    "attention that is not told of the step": (lambda: StableLmConfig(**_SMALL), "attention interface"),
     "dynamic rope": (
         lambda: LlamaConfig(**_SMALL, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
         "rotary",

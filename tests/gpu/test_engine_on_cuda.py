@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -40,9 +42,9 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
     shapes: list[StepShape] = []
     replay = RecordedSteps.replay
 
-    def counted(steps: RecordedSteps, written: WrittenStep) -> Decoded:
+    def counted(steps: RecordedSteps, written: WrittenStep, *others: Any) -> Decoded:
         shapes.append(written.shape)
-        return replay(steps, written)
+        return replay(steps, written, *others)
 
     monkeypatch.setattr(RecordedSteps, "replay", counted)
     return shapes
@@ -236,6 +238,8 @@ def test_a_launch_does_not_wait_for_a_long_step_that_runs(monkeypatch: pytest.Mo
         host_kv_memory_bytes=0,
     )
     engine, _ = build_torch_engine(config, on_step=steps.append)
+    gc.collect()
+    gc.freeze()  # as the engine's process does: a collection of all that was loaded takes as long as is allowed here
     runner = engine._runner
     launch = runner.launch
     num_launched = 0
@@ -263,6 +267,7 @@ def test_a_launch_does_not_wait_for_a_long_step_that_runs(monkeypatch: pytest.Mo
             engine.submit(late.pop())
         engine.step()
     assert sum(step.gap_s > 2 * _LONGEST_LAUNCH_S for step in steps) > 5, "it was busy with something else"
+    gc.unfreeze()
     launches_s = [step.launched_s - step.planned_s for step in steps]
     assert max(launches_s) < _LONGEST_LAUNCH_S
 
@@ -311,8 +316,10 @@ def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
     while engine.has_work:
         engine.step()
     after = torch.cuda.memory_stats()
-    for count in ("num_alloc_retries", "num_ooms", "num_device_alloc", "num_device_free"):
+    for count in ("num_alloc_retries", "num_ooms", "num_device_free"):
         assert after[count] == before[count], count
+    # Small tensors of two steps in flight may want a little more than those of one, which is all there was before.
+    assert after["reserved_bytes.all.current"] - before["reserved_bytes.all.current"] <= 16 << 20
 
 
 def test_kv_that_does_not_fit_is_one_line() -> None:

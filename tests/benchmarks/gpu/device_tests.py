@@ -11,8 +11,12 @@ import pytest
 from benchmarks.gpu.setting import Figures, Setting, SkippedError
 
 ROOT = Path(__file__).resolve().parents[3]
-MEMORY_TESTS = ("test_memory_is_measured_and_what_is_left_goes_to_kv", "test_kv_that_does_not_fit_is_one_line")
-"""They take all of the device's memory, so nothing runs beside them."""
+MEMORY_TESTS = (
+    "test_memory_is_measured_and_what_is_left_goes_to_kv",
+    "test_kv_that_does_not_fit_is_one_line",
+    "test_a_launch_does_not_wait_for_a_long_step_that_runs",
+)
+"""They take all of the device's memory, or time what other processes would delay: nothing runs beside them."""
 _MEMORY_FILE = "tests/gpu/test_engine_on_cuda.py"
 _SANITIZER_FILE = "tests/gpu/test_sanitizer.py"
 _NUM_PROCESSES = 8
