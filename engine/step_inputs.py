@@ -65,11 +65,10 @@ class StepOnDevice:
 
 
 class _Layout:
-    """Where each field begins, with room for the largest step."""
+    """Where each field begins, with room for the largest step. The first word says whose turn it is."""
 
     def __init__(self, shapes: Sequence[StepShape]) -> None:
         most = {size: max(getattr(shape, size) for shape in shapes) for size in _WORDS}
-        self.turn = 0
         self.seeds = _ALIGNMENT
         end = self.seeds + _aligned(2 * most["samples"])
         self.starts: dict[str, int] = {}

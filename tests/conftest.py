@@ -27,6 +27,13 @@ if not torch.cuda.is_available():
     del os.environ["TRITON_INTERPRET"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Triton puts it back whenever its settings are looked at as a whole: what a test starts would depend on others."""
+    if not torch.cuda.is_available():
+        os.environ.pop("TRITON_INTERPRET", None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What `abatch calibrate` has found on this machine is not for tests to read, nor to write."""

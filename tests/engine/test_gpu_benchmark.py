@@ -109,7 +109,7 @@ def test_each_step_has_a_profile(first_call: Left) -> None:
 def test_outcomes_of_tests_are_counted(first_call: Left) -> None:
     found = first_call.tree["parts"]["tests"]
     assert found["device"] == {"num_found": 1, "outcomes": {"passed": 1, "failed": 0, "skipped": 0}}
-    assert found["memory"] == {"num_found": 2, "outcomes": {"passed": 0, "failed": 0, "skipped": 2}}
+    assert found["memory"] == {"num_found": 3, "outcomes": {"passed": 0, "failed": 0, "skipped": 3}}
 
 
 def test_the_machine_s_figures(first_call: Left) -> None:
