@@ -12,6 +12,7 @@ from ..transfer import to_device
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .page_table import PageTable
+from .row_places import place_numbers
 
 _MOST_SPLITS = 32
 _PROGRAMS_PER_PROCESSOR = 4
@@ -78,18 +79,13 @@ class TritonBackend:
     def plan(self, chunks: Sequence[ChunkLayout]) -> TritonStep:
         """Sort the step's chunks, and bring the page table up to date."""
         self.page_table.follow(chunks)
-        device, block_size = self.cache.data.device, self.cache.block_size
-        places = [
-            chunk.block_ids[position // block_size] * block_size + position % block_size
-            for chunk in chunks
-            for position in range(chunk.start, chunk.end)
-        ]
+        device = self.cache.data.device
         decodes = [chunk for chunk in chunks if chunk.num_tokens == 1]
         prefills = [chunk for chunk in chunks if chunk.num_tokens > 1]
         decode_rows = [(chunk.offset, chunk.slot, chunk.end) for chunk in decodes]
         return TritonStep(
             backend=self,
-            places=to_device(places, device, torch.int32),
+            places=to_device(place_numbers(chunks, self.cache.block_size), device, torch.int32),
             decode=DecodeRows(*_columns(decode_rows, device)) if decodes else None,
             prefill=PrefillTiles(*_columns(self.tiles(prefills), device)) if prefills else None,
         )
