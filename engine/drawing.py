@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+
+from .request import ScheduledChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,16 @@ class DrawRows:
     temperatures: torch.Tensor
     top_ks: torch.Tensor
     top_ps: torch.Tensor
+
+
+def drawing_columns(sampling: Sequence[ScheduledChunk]) -> dict[str, list[int] | list[float]]:
+    """What `DrawRows` has of these chunks, but for their seeds."""
+    params = [chunk[0].sampling for chunk in sampling]
+    return {
+        "temperatures": [0.0 if one.is_greedy else one.temperature for one in params],
+        "top_ks": [one.top_k for one in params],
+        "top_ps": [one.top_p for one in params],
+    }
 
 
 @dataclass(frozen=True, slots=True)

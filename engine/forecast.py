@@ -90,8 +90,19 @@ class StepForecast:
         return max(0.0, (1 - _CAUTION) * self._expected_s(batch, is_recorded) - kind.error_s)
 
     def least_s(self, batch: Batch) -> float:
-        """What a step of so many sequences takes that only decodes; 0 while too little is known."""
-        return self._base_s(batch)
+        """What the decodes of a step take: as steps of so many do that only decode, or of the nearest number known.
+
+        0 while too little is known.
+        """
+        wanted = batch.num_decode_tokens.bit_length()
+        for is_recorded in (True, False):
+            kind = self._decode.get((is_recorded, wanted))
+            if kind is not None and kind.is_trusted:
+                return kind.value
+        known = [key for key, kind in self._decode.items() if kind.is_trusted]
+        if not known:
+            return 0.0
+        return self._decode[_nearest(known, wanted)].value
 
     def lead_s(self, num_seqs: int, *, has_prefill: bool) -> float:
         """How long before a step's end the next one must be planned to be there in time.
@@ -131,7 +142,7 @@ class StepForecast:
         if kind.is_trusted:
             device_s = min(device_s, _LARGEST_GROWTH * expected_s)
         if num_prefill:
-            kind.learn(max(0.0, device_s - self._base_s(batch)) / num_prefill, error_s)
+            kind.learn(max(0.0, device_s - self.least_s(batch)) / num_prefill, error_s)
         else:
             kind.learn(device_s, error_s)
 
@@ -143,19 +154,7 @@ class StepForecast:
 
     def _expected_s(self, batch: Batch, is_recorded: bool) -> float:
         num_prefill, kind = batch.num_prefill_tokens, self._kind(batch, is_recorded)
-        return self._base_s(batch) + kind.value * num_prefill if num_prefill else kind.value
-
-    def _base_s(self, batch: Batch) -> float:
-        """What the decodes of a step take: as steps of so many do that only decode, or of the next number known."""
-        wanted = batch.num_decode_tokens.bit_length()
-        for is_recorded in (True, False):
-            kind = self._decode.get((is_recorded, wanted))
-            if kind is not None and kind.is_trusted:
-                return kind.value
-        known = [key for key, kind in self._decode.items() if kind.is_trusted]
-        if not known:
-            return 0.0
-        return self._decode[_nearest(known, wanted)].value
+        return self.least_s(batch) + kind.value * num_prefill if num_prefill else kind.value
 
 
 def _nearest(known: Sequence[_Key], bits: int) -> _Key:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from types import FrameType
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-_LOOKS: dict[Any, str] = {
-    getattr(torch.Tensor, name): name.strip("_")
-    for name in (
-        *("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select"),
-        *("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__"),
-    )
-} | {getattr(torch, name): name for name in ("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select")}
+_OF_UNKNOWN_SIZE = ("nonzero", "argwhere", "unique", "unique_consecutive", "masked_select")
+_NUMBERS = ("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__", "__index__")
+_LOOKS: dict[Any, str] = {getattr(torch.Tensor, name): name.strip("_") for name in (*_OF_UNKNOWN_SIZE, *_NUMBERS)} | {
+    getattr(torch, name): name for name in _OF_UNKNOWN_SIZE
+}
 """Their results have a size, or are numbers, that only the device knows."""
 
 _INDEXING = (torch.Tensor.__getitem__, torch.Tensor.__setitem__)
@@ -56,12 +55,10 @@ def _has_mask(index: Any) -> bool:
 
 def _module_name() -> str:
     """The class of the innermost module on the stack."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, torch.nn.Module):
             return type(owner).__name__
-        if frame.f_back is None:
-            break
         frame = frame.f_back
     return "the model"

@@ -15,9 +15,9 @@ import torch
 
 from .attention.base import StepAttention
 from .attention.paged_triton import TritonBackend, TritonStep
-from .drawing import Relay
+from .drawing import Relay, drawing_columns
 from .request import Batch, ScheduledChunk
-from .step_columns import drawing_columns, step_columns
+from .step_columns import step_columns
 from .step_inputs import StepInputs, StepOnDevice
 from .step_shapes import StepShape, decode_shapes, mixed_shapes
 
@@ -89,16 +89,16 @@ class RecordedSteps:
             tokens_per_tile=attention.tokens_per_tile(),
             block_size=block_size,
         )
+        device = last_tokens.device
         self.shapes = sorted([*self._decode_shapes, *self._mixed_shapes], reverse=True)
         """Of all steps that are to be recorded, largest first: the others then find room in its memory."""
         self._inputs = StepInputs(
             self.shapes,
             trash_slot=last_tokens.numel() - 1,
-            device=last_tokens.device,
+            device=device,
             poison=poison,
         )
         most_samples = max(shape.samples for shape in self.shapes)
-        device = last_tokens.device
         self._drawn = torch.zeros((2, most_samples), dtype=torch.int64, device=device)
         # One for two steps: a step is collected before the next but one is launched.
         self._on_host = torch.zeros((2, most_samples), dtype=torch.int64, pin_memory=device.type == "cuda")

@@ -8,7 +8,7 @@ from random import Random
 
 import torch
 
-from .drawing import DrawRows
+from .drawing import DrawRows, drawing_columns
 from .request import SamplingParams, ScheduledChunk
 from .runner import TokenLogprobs
 from .token_counts import TokenCounts
@@ -106,9 +106,9 @@ class Sampler:
             last_tokens: `[rows]`, on the device: the token before, for requests that have it in flight.
         """
         raw = logits
-        logits = self._bend(logits, chunks, last_tokens)
-        token_ids = self._draw_by_kernel(logits, chunks) if self._has_kernel else self._draw(logits.float(), chunks)
         penalised = _indices(chunks, _has_penalties)
+        logits = self._bend(logits, chunks, last_tokens, penalised)
+        token_ids = self._draw_by_kernel(logits, chunks) if self._has_kernel else self._draw(logits.float(), chunks)
         if penalised:
             tokens = token_ids if len(penalised) == len(chunks) else token_ids[self._tensor(penalised, torch.long)]
             self._counts.add([chunks[index] for index in penalised], tokens)
@@ -118,12 +118,18 @@ class Sampler:
     def _tensor(self, values: Sequence[int] | Sequence[float], dtype: torch.dtype) -> torch.Tensor:
         return to_device(values, self._device, dtype)
 
-    def _bend(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk], last_tokens: torch.Tensor) -> torch.Tensor:
+    def _bend(
+        self,
+        logits: torch.Tensor,
+        chunks: Sequence[ScheduledChunk],
+        last_tokens: torch.Tensor,
+        penalised: Sequence[int],
+    ) -> torch.Tensor:
         """Apply penalties and minimum lengths, to all rows that have any at once. The logits given stay as they are.
 
         Penalties as in OpenAI's API: for tokens of the output so far, `presence + count * frequency` off the logit.
         """
-        penalised, early = _indices(chunks, _has_penalties), _indices(chunks, _is_early)
+        early = _indices(chunks, _is_early)
         if not penalised and not early:
             return logits
         logits = logits.float() if logits.dtype != torch.float32 else logits.clone()
@@ -151,12 +157,12 @@ class Sampler:
 
         if not chunks:
             return torch.empty(0, dtype=torch.long, device=self._device)
-        params = [chunk.request.sampling for chunk in chunks]
+        columns = drawing_columns(chunks)
         rows = DrawRows(
             seeds=self._tensor(self.seeds(chunks), torch.long),
-            temperatures=self._tensor([0.0 if one.is_greedy else one.temperature for one in params], torch.float32),
-            top_ks=self._tensor([one.top_k for one in params], torch.int32),
-            top_ps=self._tensor([one.top_p for one in params], torch.float32),
+            temperatures=self._tensor(columns["temperatures"], torch.float32),
+            top_ks=self._tensor(columns["top_ks"], torch.int32),
+            top_ps=self._tensor(columns["top_ps"], torch.float32),
         )
         return draw(logits, rows)
 

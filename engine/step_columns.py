@@ -123,13 +123,3 @@ def _places(request: Request, start: int, end: int, size: int) -> list[int]:
     first = start % size
     found: list[int] = places[first : first + end - start].tolist()
     return found
-
-
-def drawing_columns(sampling: Sequence[ScheduledChunk]) -> dict[str, Column]:
-    """How the rows that sample draw, but for their seeds."""
-    params = [chunk[0].sampling for chunk in sampling]
-    return {
-        "temperatures": [0.0 if one.is_greedy else one.temperature for one in params],
-        "top_ks": [one.top_k for one in params],
-        "top_ps": [one.top_p for one in params],
-    }

@@ -85,20 +85,22 @@ def warm_up_batches(limits: SchedulerConfig, block_size: int) -> Iterator[Batch]
     where the budget has room for it; then every way of sampling, alone and together.
     """
 
-    def prompt(slot: int, num_tokens: int, sampling: SamplingParams = _SAMPLING[0]) -> ScheduledChunk:
-        request = Request(f"warm-up-{slot}", [0] * num_tokens, sampling, slot=slot)
+    def prompt(slot: int, num_tokens: int) -> ScheduledChunk:
+        request = Request(f"warm-up-{slot}", [0] * num_tokens, _SAMPLING[0], slot=slot)
         request.block_ids = [0] * -(-num_tokens // block_size)
         return ScheduledChunk(request, 0, num_tokens, True, 0)
 
-    def decode(slot: int, sampling: SamplingParams = _SAMPLING[0]) -> ScheduledChunk:
+    def decode(slot: int, sampling: SamplingParams) -> ScheduledChunk:
         request = Request(f"warm-up-{slot}", [0], sampling, slot=slot)
         request.token_ids.append(0)
         request.block_ids = [0] * -(-2 // block_size)
         return ScheduledChunk(request, 1, 2, True, 0)
 
     most_tokens, most_seqs = limits.max_num_batched_tokens, limits.max_num_seqs
-    each = max(1, min(most_tokens // most_seqs, limits.max_model_len))
-    yield _batch([prompt(slot, each, _EVERYTHING) for slot in range(most_seqs)])
+    largest = largest_batch(limits, block_size)
+    for chunk in largest.chunks:
+        chunk.request.block_ids = [0] * len(chunk.request.block_ids)
+    yield largest
     for num_tokens in _PROMPTS:
         lengths = _cut(min(num_tokens, most_tokens), limits.max_model_len)
         yield _batch([prompt(slot, length) for slot, length in enumerate(lengths[:most_seqs])])

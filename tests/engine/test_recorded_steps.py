@@ -10,18 +10,18 @@ import gc
 import weakref
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 import torch
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend, TritonStep
 from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
+from abatch.engine.drawing import drawing_columns
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.model_loader import LoadedModel
-from abatch.engine.recorded_steps import Decoded, RecordedSteps, Step, WrittenStep
+from abatch.engine.recorded_steps import Step
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
-from abatch.engine.step_columns import drawing_columns, step_columns
+from abatch.engine.step_columns import step_columns
 from abatch.engine.step_inputs import StepInputs, StepOnDevice
 from abatch.engine.step_shapes import StepShape, decode_shapes, mixed_shapes
 from support.models import (
@@ -34,6 +34,7 @@ from support.models import (
     make_engine,
     make_model,
 )
+from support.replays import noted_replays
 from transformers import PreTrainedModel
 
 pytestmark = pytest.mark.skipif(
@@ -62,14 +63,7 @@ def test_tokens_are_those_of_generate(
     random = Random(5)
     prompts = [[random.randrange(3, VOCAB_SIZE) for _ in range(length)] for length in (3, 14, 6, 1)]
     limits = [6, 4, 5, 3]
-    replays: list[StepShape] = []
-    replay = RecordedSteps.replay
-
-    def counted(steps: RecordedSteps, written: WrittenStep, *others: Any) -> Decoded:
-        replays.append(written.shape)
-        return replay(steps, written, *others)
-
-    monkeypatch.setattr(RecordedSteps, "replay", counted)
+    replays = noted_replays(monkeypatch)
     # Too few blocks for all: somebody is preempted, and comes back to other pages.
     engine = recording_engine(loaded, batching, num_blocks=6 if batching != "window" else 40)
     assert engine.generate(prompts, limits) == generate_one_by_one(reference, prompts, limits)

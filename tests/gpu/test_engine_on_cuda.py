@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 import torch
@@ -15,13 +14,14 @@ from abatch.engine.attention.choose import choose_attention
 from abatch.engine.attention.kv_cache import KVCache
 from abatch.engine.config import BATCHING_MODES, AttentionName, Batching, EngineConfig, SchedulerConfig
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.recorded_steps import Decoded, GraphRecorder, RecordedSteps, WrittenStep
+from abatch.engine.recorded_steps import GraphRecorder
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import LaunchedStep
 from abatch.engine.step_log import StepRecord
 from abatch.engine.step_shapes import StepShape, decode_shapes
 from abatch.engine.torch_build import build_torch_engine
 from support.models import VOCAB_SIZE, TestEngine, generate_one_by_one, load, make_engine, make_model
+from support.replays import noted_replays
 
 pytestmark = [
     pytest.mark.gpu,
@@ -39,15 +39,7 @@ def limits(batching: Batching = "async") -> SchedulerConfig:
 @pytest.fixture
 def replays(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:
     """Which recorded step is replayed, each time."""
-    shapes: list[StepShape] = []
-    replay = RecordedSteps.replay
-
-    def counted(steps: RecordedSteps, written: WrittenStep, *others: Any) -> Decoded:
-        shapes.append(written.shape)
-        return replay(steps, written, *others)
-
-    monkeypatch.setattr(RecordedSteps, "replay", counted)
-    return shapes
+    return noted_replays(monkeypatch)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral-sliding", "gpt2", "gemma2"])
