@@ -12,8 +12,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from ..engine.config import BATCHING_MODES
 from ..engine.errors import ConfigurationError
+from ..engine.scheduling.limits import BATCHING_MODES
 from ..reports.atomic_file import write_atomically
 from ..reports.calibration_file import known_floor
 from ..reports.comparison.comparable import refuse_incomparable

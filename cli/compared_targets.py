@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..engine.config import BATCHING_MODES
-from ..engine.device_profile import is_simulated
 from ..engine.errors import ConfigurationError
+from ..engine.scheduling.limits import BATCHING_MODES
+from ..engine.simulation.device_profile import is_simulated
 from ..reports.comparison.comparison import COMPARISON, Comparison
 from ..reports.measurement import Measurement
 from ..reports.result_log import UNREADABLE

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..engine.precise_loop import new_precise_loop
-from ..engine.virtual_time import VirtualTimeLoop
+from ..engine.hosting.precise_loop import new_precise_loop
+from ..engine.hosting.virtual_time import VirtualTimeLoop
 from ..reports.client_floor import ClientFloor
 from ..reports.run_config import RunConfig, provenance, started_now
 from ..reports.run_file import RunWriter, default_folder

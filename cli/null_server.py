@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 
 from ..engine.errors import ConfigurationError
-from ..engine.listening import Listening
+from ..engine.hosting.listening import Listening
+from ..engine.hosting.precise_loop import new_precise_loop
 from ..engine.null_server.behaviour import Behaviour
 from ..engine.null_server.truth import OnTruth, truth_log
-from ..engine.precise_loop import new_precise_loop
 
 _FAULTS = "Faults"
 

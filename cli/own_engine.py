@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from ..engine.device_profile import is_simulated, load_device
 from ..engine.errors import ConfigurationError
-from ..engine.model_shape import DEFAULT_SHAPE, load_shape
+from ..engine.simulation.device_profile import is_simulated, load_device
+from ..engine.simulation.model_shape import DEFAULT_SHAPE, load_shape
 from .options import engine_arguments, engine_config
 from .targets import OwnServer, SimulatedEngine, Source
 

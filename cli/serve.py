@@ -12,8 +12,8 @@ from rich.console import Console
 
 from ..engine.config import parse_bytes
 from ..engine.errors import ConfigurationError
-from ..engine.listening import Listening
-from ..engine.model_source import is_built_in, pretrained_arguments
+from ..engine.hosting.listening import Listening
+from ..engine.models.source import is_built_in, pretrained_arguments
 from .options import ENGINE_OPTIONS, engine_config, with_options
 from .own_engine import default_model, require_engine
 

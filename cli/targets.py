@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..engine.build import build_virtual_engine, simulated_host
+from ..engine.assembly.build import simulated_host
 from ..engine.config import EngineConfig
 from ..engine.errors import AbatchError
-from ..engine.launch import launched_server
-from ..engine.step_log import StepLog
+from ..engine.hosting.launch import launched_server
+from ..engine.hosting.virtual_engine import build_virtual_engine
+from ..engine.loop.step_log import StepLog
 from ..reports.run_file import SERVER_LOG, STEPS
 from ..workloads.engine_target import EngineTarget
 from ..workloads.http_connection import Connection

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from ..engine.child_process import frame, receive
 from ..engine.errors import AbatchError
-from ..engine.precise_loop import new_precise_loop
+from ..engine.hosting.child_process import frame, receive
+from ..engine.hosting.precise_loop import new_precise_loop
 from ..reports.goodput import parse_objectives
 from ..reports.recorder import Recorder
 from ..reports.result_log import ResultLog

@@ -8,8 +8,8 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..engine.child_process import Child, receive, start_child
 from ..engine.errors import AbatchError, ConfigurationError
+from ..engine.hosting.child_process import Child, receive, start_child
 from ..reports.result_log import read_lines, shard
 from ..reports.run_file import RunWriter
 from ..workloads.client_watch import ClientAudit, merge_audits

@@ -1,1 +1,1 @@
-"""x."""
+"""Supply: scheduler, KV blocks, model and device, behind an OpenAI-compatible server."""

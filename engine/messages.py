@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from .config import EngineConfig
-from .engine import TokenOutput
+from .loop.engine import TokenOutput
+from .loop.step_account import EngineTotals
 from .memory_report import MemoryReport
-from .request import SamplingParams, SessionUse
-from .step_account import EngineTotals
+from .request import SamplingParams
+from .session import SessionUse
 
 
 class Start(msgspec.Struct, tag=True):

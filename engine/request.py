@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .errors import ContextLengthError, QueueFullError, RequestError
 
 if TYPE_CHECKING:
-    from .parked_session import Session
+    from .session import Session, SessionUse
 
 _LOWEST_TEMPERATURE = 1e-5
 """Below this, dividing by the temperature overflows long before it changes the outcome."""
@@ -81,25 +81,6 @@ class SamplingParams:
     def has_penalties(self) -> bool:
         """True when tokens already written count against being written again."""
         return self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionUse:
-    """A request's place in a session.
-
-    Attributes:
-        session_id: Requests with the same one continue each other, one at a time.
-        next_tool: Tool that the session will wait for once the request has ended, where that is known beforehand.
-        expected_pause_s: How long, if the client knows.
-        ends_session: Nothing will come behind this request: keep nothing for it.
-        keeps_tokens: Remember its tokens, for `Engine.append`. Requests that bring the whole prompt need no memory.
-    """
-
-    session_id: str
-    next_tool: str | None = None
-    expected_pause_s: float | None = None
-    ends_session: bool = False
-    keeps_tokens: bool = True
 
 
 @dataclass(slots=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from .block_copy import BlockCopy, LaunchedCopy
+from .kv.block_copy import BlockCopy, LaunchedCopy
 from .request import Batch
 
 

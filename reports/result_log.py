@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from ..engine.errors import ConfigurationError
-from ..engine.step_log import StepRecord
+from ..engine.loop.step_log import StepRecord
 from ..workloads.result import Result
 from ..workloads.server_metrics import ServerSample
 

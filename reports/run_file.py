@@ -22,8 +22,8 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from ..engine.errors import ConfigurationError
-from ..engine.step_account import EngineTotals
-from ..engine.step_log import StepRecord
+from ..engine.loop.step_account import EngineTotals
+from ..engine.loop.step_log import StepRecord
 from ..workloads.client_watch import ClientAudit
 from ..workloads.result import Result
 from ..workloads.server_metrics import ServerSample

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from ..engine.step_log import StepRecord
+from ..engine.loop.step_log import StepRecord
 from ..workloads.result import Result
 from ..workloads.server_metrics import ServerSample
 from .gates import Judgement

@@ -10,8 +10,8 @@ from enum import StrEnum
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from ..engine.parked_session import ParkingTotals
-from ..engine.step_account import EngineTotals
+from ..engine.loop.step_account import EngineTotals
+from ..engine.session import ParkingTotals
 from .attribution.findings import Attribution
 from .bootstrap import Interval, intervals, p50_ms, p99_ms, tail_ratio
 from .client_floor import floor_doubts

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ..engine.errors import ConfigurationError
-from ..engine.step_log import StepRecord
+from ..engine.loop.step_log import StepRecord
 from ..workloads.result import Result
 from .run_file import RunReader
 

@@ -75,7 +75,7 @@ def test_the_client_loads_nothing_of_the_engines_packages(module: str) -> None:
 
 def test_the_engine_needs_no_triton_where_nothing_uses_it() -> None:
     """CPU builds of torch come without."""
-    code = "import sys; sys.modules['triton'] = None; import abatch.engine.torch_build"
+    code = "import sys; sys.modules['triton'] = None; import abatch.engine.assembly.torch_build"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

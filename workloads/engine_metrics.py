@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from ..engine.parked_session import ParkingTotals
-from ..engine.step_account import EngineTotals
+from ..engine.loop.step_account import EngineTotals
+from ..engine.session import ParkingTotals
 
 _TIMEOUT_S = 5.0
 _MAX_BYTES = 1 << 20

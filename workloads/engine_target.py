@@ -6,12 +6,13 @@ import asyncio
 from collections import defaultdict
 from itertools import count
 
-from ..engine.engine import TokenOutput
 from ..engine.errors import ContextLengthError, QueueFullError, SessionBusyError
+from ..engine.hosting.virtual_engine import VirtualEngine
+from ..engine.loop.engine import TokenOutput
+from ..engine.loop.step_account import EngineTotals
 from ..engine.messages import EngineStats
-from ..engine.request import SamplingParams, SessionUse
-from ..engine.step_account import EngineTotals
-from ..engine.virtual_engine import VirtualEngine
+from ..engine.request import SamplingParams
+from ..engine.session import SessionUse
 from .prompts import PromptSizer
 from .server_metrics import ServerSample
 from .server_watch import ServerWatch

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from ..engine.parked_session import ParkingTotals
-from ..engine.step_account import EngineTotals
+from ..engine.loop.step_account import EngineTotals
+from ..engine.session import ParkingTotals
 from .run_limits import RunLimits
 from .target import BenchTarget
 

@@ -14,8 +14,8 @@ import msgspec
 from yarl import URL
 
 from ..engine.errors import AbatchError, ConfigurationError
+from ..engine.loop.step_account import EngineTotals
 from ..engine.protocol import ChatMessage, ErrorBody, ModelList
-from ..engine.step_account import EngineTotals
 from .engine_metrics import EngineMetrics, read_engine_metrics
 from .prompts import PromptSizer
 from .server_url import hide_credentials, normalise_url

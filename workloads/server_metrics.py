@@ -74,7 +74,7 @@ KINDS: Mapping[str, _Names] = {
         "waiting": ("llamacpp:requests_deferred",),
         "kv_used": ("llamacpp:kv_cache_usage_ratio",),
     },
-    # engine/metrics.py.
+    # engine/server/metrics.py.
     "abatch": {
         "running": ("abatch_requests_running",),
         "waiting": ("abatch_requests_waiting",),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..engine.loop.step_account import EngineTotals
 from ..engine.protocol import ChatMessage
-from ..engine.step_account import EngineTotals
 from .prompts import PromptSizer
 from .server_watch import ServerWatch
 

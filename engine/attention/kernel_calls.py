@@ -9,7 +9,7 @@ import triton
 
 from .kernels import decode_kernel, prefill_kernel, reduce_kernel, store_kernel
 from .kv_cache import KVCache
-from .paged_triton import DecodeRows, PrefillTiles, padded
+from .step_rows import DecodeRows, PrefillTiles, padded
 
 _LEAST_LINES = 16
 """Rows of the smallest product a tensor core makes."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from ..transfer import to_device
 from .base import ChunkLayout
+from .transfer import to_device
 
 
 class PageTable:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from ..transfer import to_device
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .page_table import PageTable
 from .row_places import place_numbers
+from .step_rows import DecodeRows, PrefillTiles, padded
+from .transfer import to_device
 
 _MOST_SPLITS = 32
 _PROGRAMS_PER_PROCESSOR = 4
@@ -36,31 +37,6 @@ def triton_problem(cache: KVCache) -> str | None:
     if cache.data.device.type == "cuda" and torch.cuda.get_device_capability(cache.data.device) < (8, 0):
         return "the kernels need a GPU of compute capability 8.0 or newer"
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeRows:
-    """Sequences that compute one token each: int32 tensors `[sequences]` on the device.
-
-    Attributes:
-        rows: Their rows in the packed step.
-        slots: Their rows in the page table.
-        lengths: Their keys, this step's among them. 0 is padding: nothing is read or written for it.
-    """
-
-    rows: torch.Tensor
-    slots: torch.Tensor
-    lengths: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillTiles:
-    """Chunks cut into tiles of consecutive tokens: int32 tensors `[tiles]` on the device."""
-
-    first_rows: torch.Tensor
-    first_positions: torch.Tensor
-    num_tokens: torch.Tensor
-    slots: torch.Tensor
 
 
 class TritonBackend:
@@ -114,11 +90,6 @@ class TritonBackend:
         wanted = self.num_processors * _PROGRAMS_PER_PROCESSOR
         splits = wanted // max(1, num_seqs * self.cache.shape.num_kv_heads)
         return 1 << max(0, min(splits, _MOST_SPLITS).bit_length() - 1)
-
-
-def padded(size: int) -> int:
-    """The next power of two: the only sizes that Triton's tiles have."""
-    return 1 << (size - 1).bit_length()
 
 
 def _columns(rows: Sequence[tuple[int, ...]], device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..transfer import to_device
 from .base import ChunkLayout
+from .transfer import to_device
 
 
 def place_numbers(chunks: Sequence[ChunkLayout], block_size: int) -> list[int]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..transfer import to_device
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
+from .transfer import to_device
 
 _MAX_PADDING_RATIO = 1.5
 """Decoding sequences share a call while the longest has at most this many times the blocks of the shortest."""

@@ -11,10 +11,10 @@ import torch
 from torch.nn.attention import varlen
 
 from ..errors import UnsupportedModelError
-from ..transfer import to_device
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
+from .transfer import to_device
 
 _PAGE_MULTIPLE = 256
 _HEAD_MULTIPLE = 8

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from aiohttp import web
 
-from ..listening import BACKLOG, Listening, base_url
+from ..hosting.listening import BACKLOG, Listening, base_url
 from ..protocol import (
     DONE,
     AssistantMessage,

@@ -12,7 +12,6 @@ import msgspec
 from aiohttp import web
 
 from ..errors import RequestError, UnsupportedError
-from ..generation import TextDelta, TokenText, refuse_unsupported, sampling_params
 from ..protocol import (
     AssistantMessage,
     ChatChoice,
@@ -31,12 +30,13 @@ from ..protocol import (
     Usage,
     server_sent_event,
 )
-from ..request import SessionUse
-from ..tool_calls import ParsedToolCall, ToolCallParser
+from ..session import SessionUse
 from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave
+from .generation import TextDelta, TokenText, refuse_unsupported, sampling_params
 from .responses import json_response, read_body, stream_response
 from .sessions import session_use
 from .state import STATE, ServerState
+from .tool_calls import ParsedToolCall, ToolCallParser
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from ..generation import TextDelta
 from ..protocol import PromptTokensDetails, Usage
-from ..request import SamplingParams, SessionUse
+from ..request import SamplingParams
+from ..session import SessionUse
+from .generation import TextDelta
 from .state import ServerState
 
 

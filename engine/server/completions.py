@@ -13,10 +13,10 @@ import msgspec
 from aiohttp import web
 
 from ..errors import RequestError, UnsupportedError
-from ..generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
 from ..protocol import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Usage, server_sent_event
-from ..request import SessionUse
+from ..session import SessionUse
 from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave
+from .generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
 from .responses import json_response, read_body, stream_response
 from .sessions import session_use
 from .state import STATE, ServerState

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ..config import EngineConfig
-from ..engine_client import EngineClient
 from ..errors import EngineDeadError
-from ..generation import TextGenerator
-from ..listening import BACKLOG, Listening, base_url
+from ..hosting.engine_client import EngineClient
+from ..hosting.listening import BACKLOG, Listening, base_url
 from ..messages import Ready
-from ..metrics import ServerMetrics
 from .app import make_app
+from .generation import TextGenerator
+from .metrics import ServerMetrics
 from .state import ServerState
 
 if TYPE_CHECKING:
-    from ..tokenizer import ChatTokenizer
+    from ..models.tokenizer import ChatTokenizer
 
 _log = logging.getLogger("abatch.server")
 
@@ -91,7 +91,7 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
 
 
 def _load_tokenizer(config: EngineConfig) -> ChatTokenizer:
-    from ..tokenizer import load_tokenizer  # transformers: a second or two, of which nothing else here needs any
+    from ..models.tokenizer import load_tokenizer  # transformers: a second or two, of which nothing else here needs any
 
     model = "tiny" if config.is_simulated else config.model  # a shape has no tokenizer, and letters are all it says
     return load_tokenizer(model, config.tokenizer, load_format=config.load_format)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ..errors import RequestError, SessionNotFoundError
 from ..protocol import SamplingFields, SessionDeleted
-from ..request import SessionUse
+from ..session import SessionUse
 from .responses import json_response
 from .state import STATE
 

@@ -10,9 +10,9 @@ from typing import TypeVar
 from aiohttp import web
 
 from ..errors import ContextLengthError, DrainingError, RequestError
-from ..generation import TextGenerator
-from ..metrics import ServerMetrics
 from ..protocol import SamplingFields
+from .generation import TextGenerator
+from .metrics import ServerMetrics
 
 _T = TypeVar("_T")
 _QUICK_CHARACTERS = 8192

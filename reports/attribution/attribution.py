@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from ...engine.step_log import StepRecord
+from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
 from ...workloads.server_metrics import ServerSample
 from ..recorder import ALL

@@ -6,7 +6,7 @@ import statistics
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from ...engine.step_log import StepRecord
+from ...engine.loop.step_log import StepRecord
 from .cause import Cause
 from .tail_events import TailEvent
 

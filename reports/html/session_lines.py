@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ...engine.step_log import StepRecord
+from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
 
 MOST_SESSIONS = 80

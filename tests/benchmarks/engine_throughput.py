@@ -18,9 +18,10 @@ from random import Random
 from typing import Any
 
 import torch
-from abatch.engine.build import build_engine
-from abatch.engine.config import Batching, EngineConfig
+from abatch.engine.assembly.build import build_engine
+from abatch.engine.config import EngineConfig
 from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduling.limits import Batching
 from transformers import AutoModelForCausalLM
 
 CONCURRENCY = (1, 8, 16, 32)

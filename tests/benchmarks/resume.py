@@ -14,12 +14,12 @@ import argparse
 import time
 from collections.abc import Callable
 
-from abatch.engine.build import build_engine, build_simulated_engine, simulated_host
+from abatch.engine.assembly.build import build_engine, build_simulated_engine, simulated_host
 from abatch.engine.clock import SteppedClock
 from abatch.engine.config import EngineConfig
-from abatch.engine.engine import Engine
-from abatch.engine.parked_session import ParkingTotals
-from abatch.engine.request import Request, SamplingParams, SessionUse
+from abatch.engine.loop.engine import Engine
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.session import ParkingTotals, SessionUse
 
 CONTEXT, NEW, OUTPUT = 4096, 64, 8
 

@@ -17,10 +17,11 @@ import statistics
 from dataclasses import asdict
 from pathlib import Path
 
-from abatch.engine.config import Batching, EngineConfig
-from abatch.engine.engine_client import EngineClient
+from abatch.engine.config import EngineConfig
+from abatch.engine.hosting.engine_client import EngineClient
+from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.request import SamplingParams
-from abatch.engine.step_account import EngineTotals
+from abatch.engine.scheduling.limits import Batching
 
 RUNNING = (8, 16, 64, 256, 1024)
 MODES: tuple[Batching, ...] = ("continuous", "async")

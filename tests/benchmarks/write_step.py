@@ -17,7 +17,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # without a device it will not be made, an
 import torch
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend
-from abatch.engine.recorded_steps import RecordedSteps
+from abatch.engine.device.recorded_steps import RecordedSteps
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
 
 _REPEATS = 300

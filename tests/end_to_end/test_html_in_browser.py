@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from abatch.engine.parked_session import ParkEvent
-from abatch.engine.step_log import StepRecord
+from abatch.engine.loop.step_log import StepRecord
+from abatch.engine.session import ParkEvent
 from abatch.reports.html.over_time import ServerSeries
 from abatch.reports.html.page import render_html
 from abatch.reports.html.report_data import ReportData, report_data

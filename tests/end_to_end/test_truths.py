@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.engine.null_server.truth import Truth, read_truths
-from abatch.engine.virtual_time import VirtualTimeLoop
 from abatch.reports.recorder import ALL, Recorder, new_histogram
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.prompts import PromptSizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.block_manager import BlockManager
+from abatch.engine.kv.block_manager import BlockManager
 
 
 def cached(manager: BlockManager, tokens: list[int]) -> list[int]:

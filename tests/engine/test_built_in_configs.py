@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from abatch.engine.built_in_configs import built_in_config
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.model_loader import load_model
-from abatch.engine.model_shape import SHAPES, load_shape
-from abatch.engine.model_source import is_built_in, pretrained_arguments
-from abatch.engine.tokenizer import load_tokenizer
+from abatch.engine.models.built_in_configs import built_in_config
+from abatch.engine.models.loader import load_model
+from abatch.engine.models.source import is_built_in, pretrained_arguments
+from abatch.engine.models.tokenizer import load_tokenizer
+from abatch.engine.simulation.model_shape import SHAPES, load_shape
 from transformers import AutoModelForCausalLM
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.detokenizer import IncrementalDetokenizer, StopStrings
-from abatch.engine.tiny_tokenizer import tiny_tokenizer
-from abatch.engine.tokenizer import ChatTokenizer
+from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
+from abatch.engine.models.tokenizer import ChatTokenizer
+from abatch.engine.server.detokenizer import IncrementalDetokenizer, StopStrings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

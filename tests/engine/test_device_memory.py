@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from abatch.engine.config import EngineConfig, SchedulerConfig
-from abatch.engine.device_memory import (
+from abatch.engine.assembly.torch_build import build_torch_engine
+from abatch.engine.assembly.trial import TrialResult, largest_batch, try_out, warm_up_batches
+from abatch.engine.config import EngineConfig
+from abatch.engine.device.memory import (
     graph_bytes,
     kv_budget_bytes,
     most_blocks,
     out_of_memory_says,
     use_expandable_segments,
 )
+from abatch.engine.device.recorded_steps import RecordedSteps, Step
+from abatch.engine.device.step_shapes import StepShape
+from abatch.engine.device.torch_runner import TorchRunner
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.memory_report import MemoryReport
-from abatch.engine.recorded_steps import RecordedSteps, Step
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import LaunchedStep
-from abatch.engine.step_shapes import StepShape
-from abatch.engine.torch_build import build_torch_engine
-from abatch.engine.torch_runner import TorchRunner
-from abatch.engine.trial import TrialResult, largest_batch, try_out, warm_up_batches
+from abatch.engine.scheduling.limits import SchedulerConfig
 from support.models import load, make_model
 
 GIB = 2**30
@@ -154,7 +155,7 @@ def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (next(free), 2000))
-    monkeypatch.setattr("abatch.engine.trial.GraphRecorder", lambda: _called_again)
+    monkeypatch.setattr("abatch.engine.assembly.trial.GraphRecorder", lambda: _called_again)
     make_model("llama", tmp_path)
     config = EngineConfig(model=str(tmp_path), attention="triton", block_size=4)
     limits = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=18, max_model_len=64)
@@ -170,7 +171,7 @@ def _called_again(step: Step) -> Step:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is built on a GPU, where only the recording and the memory are made up."""
-    monkeypatch.setattr("abatch.engine.torch_build.GraphRecorder", lambda: _called_again)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build.GraphRecorder", lambda: _called_again)
     make_model("llama", tmp_path)
     config = EngineConfig(
         model=str(tmp_path), attention="triton", block_size=4, num_blocks=20, max_num_seqs=2, max_num_batched_tokens=8
@@ -186,9 +187,9 @@ def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monk
     monkeypatch.setattr(TorchRunner, "launch", counted)
     engine, ready = build_torch_engine(config, on_progress=progress.append)
     assert (ready.attention, ready.num_graphs, progress) == ("triton", 0, [])
-    monkeypatch.setattr("abatch.engine.torch_build._is_cuda", lambda _: True)
-    monkeypatch.setattr("abatch.engine.torch_build._report", lambda *_: None)
-    monkeypatch.setattr("abatch.engine.torch_build.fill_pinned_memory", lambda: None)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build._is_cuda", lambda _: True)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build._report", lambda *_: None)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build.fill_pinned_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     engine, ready = build_torch_engine(config, on_progress=progress.append)

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 import torch
-from abatch.engine import draw_kernel
-from abatch.engine.draw_kernel import draw
-from abatch.engine.drawing import DrawRows, Relay
+from abatch.engine.device import draw_kernel
+from abatch.engine.device.draw_kernel import draw
+from abatch.engine.device.drawing import DrawRows, Relay
+from abatch.engine.device.sampler import restrict
 from abatch.engine.request import SamplingParams
-from abatch.engine.sampler import restrict
 
 _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

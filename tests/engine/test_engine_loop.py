@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from abatch.engine.block_copy import BlockCopy, LaunchedCopy
-from abatch.engine.block_manager import BlockManager
 from abatch.engine.clock import SteppedClock
-from abatch.engine.config import Batching, SchedulerConfig
-from abatch.engine.device_profile import HostOverhead, load_device
-from abatch.engine.engine import Engine, TokenOutput
-from abatch.engine.model_shape import load_shape
+from abatch.engine.kv.block_copy import BlockCopy, LaunchedCopy
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.loop.engine import Engine, TokenOutput
+from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.request import Batch, Request, SamplingParams
-from abatch.engine.roofline import Roofline
 from abatch.engine.runner import StepResult
-from abatch.engine.scheduler import Scheduler
-from abatch.engine.simulated_runner import SimulatedRunner
-from abatch.engine.step_log import StepRecord
+from abatch.engine.scheduling.limits import Batching, SchedulerConfig
+from abatch.engine.scheduling.scheduler import Scheduler
+from abatch.engine.simulation.device_profile import HostOverhead, load_device
+from abatch.engine.simulation.model_shape import load_shape
+from abatch.engine.simulation.roofline import Roofline
+from abatch.engine.simulation.simulated_runner import SimulatedRunner
 
 _STEP_S, _HOST_S = 0.005, 0.001
 

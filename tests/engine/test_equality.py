@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
-from abatch.engine.model_loader import LoadedModel
+from abatch.engine.models.loader import LoadedModel
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
 from support.models import ARCHITECTURES, VOCAB_SIZE, generate_one_by_one, load, make_engine, make_model
 from transformers import AutoModelForCausalLM, PreTrainedModel
 

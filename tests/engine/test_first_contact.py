@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from abatch.engine.config import SchedulerConfig
+from abatch.engine.device.torch_runner import TorchRunner
 from abatch.engine.request import Batch
-from abatch.engine.torch_runner import TorchRunner
+from abatch.engine.scheduling.limits import SchedulerConfig
 from benchmarks.gpu import device_tests, idle, kernel_times, ours, over_http, peers, smoke, step_profile
 from benchmarks.gpu.batches import Sequences, batch_of, chunk, last_token
 from benchmarks.gpu.device_tests import MEMORY_TESTS, chosen, error_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from abatch.engine.forecast import StepForecast
+from abatch.engine.loop.forecast import StepForecast
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
 
 

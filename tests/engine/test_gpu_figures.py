@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.model_shape import SHAPES
-from abatch.engine.step_log import StepRecord
+from abatch.engine.loop.step_log import StepRecord
+from abatch.engine.simulation.model_shape import SHAPES
 from benchmarks.gpu.driving import Served, decode_steps, idle_of, random_prompts
 from benchmarks.gpu.floor import step_floor_s
 from benchmarks.gpu.jobs import CALLS

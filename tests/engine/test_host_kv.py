@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 import torch
 from abatch.engine.attention.kv_cache import KVCache, KVShape
-from abatch.engine.block_copy import BlockCopy, CopyDirection
-from abatch.engine.host_kv import HostKV, _runs
-from abatch.engine.host_tier import HostTier
-from abatch.engine.parked_session import Session
+from abatch.engine.device.host_kv import HostKV, _runs
+from abatch.engine.kv.block_copy import BlockCopy, CopyDirection
+from abatch.engine.kv.host_tier import HostTier
+from abatch.engine.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 

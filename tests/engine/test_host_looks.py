@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from abatch.engine.assembly.torch_build import build_torch_engine
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.host_looks import HostLooks
-from abatch.engine.torch_build import build_torch_engine
+from abatch.engine.models.host_looks import HostLooks
 from support.models import load, make_model
 from transformers.models.llama.modeling_llama import LlamaMLP
 
@@ -70,9 +70,9 @@ def test_a_model_that_looks_is_refused_by_name_where_steps_are_recorded(
     monkeypatch.setattr(LlamaMLP, "forward", looking)
     assert load(tmp_path).host_looks == ("LlamaMLP (nonzero)",)
     # As it is built on a GPU, where only the device is made up.
-    monkeypatch.setattr("abatch.engine.torch_build._is_cuda", lambda _: True)
-    monkeypatch.setattr("abatch.engine.torch_build._report", lambda *_: None)
-    monkeypatch.setattr("abatch.engine.torch_build.fill_pinned_memory", lambda: None)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build._is_cuda", lambda _: True)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build._report", lambda *_: None)
+    monkeypatch.setattr("abatch.engine.assembly.torch_build.fill_pinned_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     options: dict[str, Any] = {"model": str(tmp_path), "num_blocks": 20, "max_num_seqs": 2, "max_num_batched_tokens": 8}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError, UnsupportedModelError
-from abatch.engine.model_loader import load_model
+from abatch.engine.models.loader import load_model
 from support.models import ARCHITECTURES, load, make_model
 from transformers import (
     AutoModelForCausalLM,
@@ -82,7 +82,7 @@ def test_dummy_weights_need_no_more_than_a_config(tmp_path: Path) -> None:
 
 def test_a_gguf_file(tmp_path: Path) -> None:
     """The real one, of which everything else here is made."""
-    from abatch.engine.tokenizer import load_tokenizer
+    from abatch.engine.models.tokenizer import load_tokenizer
     from support.smollm2 import smollm2_folder, smollm2_gguf
 
     model = load(smollm2_gguf())

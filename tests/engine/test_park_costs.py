@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.park_account import ParkAccount
-from abatch.engine.park_costs import ParkCost, ParkCosts
-from abatch.engine.park_outlook import ParkOutlook
-from abatch.engine.parked_session import ParkState, Session
-from abatch.engine.pins import Pins
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.parking.account import ParkAccount
+from abatch.engine.parking.costs import ParkCost, ParkCosts
+from abatch.engine.parking.outlook import ParkOutlook
+from abatch.engine.parking.pins import Pins
 from abatch.engine.request import Request, SamplingParams
+from abatch.engine.session import ParkState, Session
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.parked_session import ParkState
+from abatch.engine.session import ParkState
 from support.scene import A, B, C, Scene
 
 # Single policies.

@@ -8,11 +8,12 @@ from random import Random
 
 import pytest
 import torch
-from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
-from abatch.engine.model_loader import LoadedModel
-from abatch.engine.park_costs import ParkCosts
-from abatch.engine.parked_session import ParkingConfig, ParkingTotals, ParkPolicy
-from abatch.engine.request import Request, SamplingParams, SessionUse
+from abatch.engine.models.loader import LoadedModel
+from abatch.engine.parking.config import ParkingConfig, ParkPolicy
+from abatch.engine.parking.costs import ParkCosts
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
+from abatch.engine.session import ParkingTotals, SessionUse
 from support.models import VOCAB_SIZE, generate_one_by_one, load, make_engine, make_model
 from transformers import PreTrainedModel
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
-from abatch.engine.engine import Engine
 from abatch.engine.errors import SessionBusyError
-from abatch.engine.parked_session import PARK_POLICIES, ParkingConfig, ParkPolicy, ParkState
-from abatch.engine.queue_policy import POLICIES
-from abatch.engine.request import Request, SamplingParams, SessionUse
-from abatch.engine.scheduler import Scheduler
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.loop.engine import Engine
+from abatch.engine.parking.config import PARK_POLICIES, ParkingConfig, ParkPolicy
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
+from abatch.engine.scheduling.queue_policy import POLICIES
+from abatch.engine.scheduling.scheduler import Scheduler
+from abatch.engine.session import ParkState, SessionUse
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine import parking as parking_module
 from abatch.engine.errors import ContextLengthError, SessionBusyError, SessionNotFoundError
-from abatch.engine.parked_session import ParkPolicy, ParkState
+from abatch.engine.parking.config import ParkPolicy
+from abatch.engine.parking import lot as parking_module
+from abatch.engine.session import ParkState
 from support.scene import A, B, C, Scene
 
 every_policy = pytest.mark.parametrize("policy", ["keep", "offload", "drop", "auto"])
@@ -378,7 +379,7 @@ def test_one_prefix_copied_out_twice_at_once_is_found_by_both() -> None:
 def test_at_the_limit_of_sessions_the_one_parked_longest_makes_way_for_a_new_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("abatch.engine.parking._MAX_SESSIONS", 2)
+    monkeypatch.setattr("abatch.engine.parking.lot._MAX_SESSIONS", 2)
     scene = Scene("keep")
     scene.park("a", A)
     scene.park("b", B)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.pause_estimator import PauseEstimator
+from abatch.engine.parking.pauses import PauseEstimator
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 import pytest
-from abatch.engine.precise_loop import new_precise_loop
+from abatch.engine.hosting.precise_loop import new_precise_loop
 
 pytestmark = pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="there is no epoll here")
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import SchedulerConfig
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.parked_session import ParkState, Session
-from abatch.engine.queue_policy import POLICIES, PolicyName
-from abatch.engine.request import Request, SamplingParams, SessionUse
-from abatch.engine.scheduler import Scheduler
-from abatch.engine.time_slice import longest_turn
-from abatch.engine.waiting_queue import WaitingQueue
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduling.limits import SchedulerConfig
+from abatch.engine.scheduling.queue_policy import POLICIES, PolicyName
+from abatch.engine.scheduling.scheduler import Scheduler
+from abatch.engine.scheduling.time_slice import longest_turn
+from abatch.engine.scheduling.waiting_queue import WaitingQueue
+from abatch.engine.session import ParkState, Session, SessionUse
 from hypothesis import given
 from hypothesis import strategies as st
 

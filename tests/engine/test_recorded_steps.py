@@ -15,15 +15,15 @@ import pytest
 import torch
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend, TritonStep
-from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
-from abatch.engine.drawing import drawing_columns
+from abatch.engine.device.drawing import drawing_columns
+from abatch.engine.device.recorded_steps import Step
+from abatch.engine.device.step_columns import step_columns
+from abatch.engine.device.step_inputs import StepInputs, StepOnDevice
+from abatch.engine.device.step_shapes import StepShape, decode_shapes, mixed_shapes
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.model_loader import LoadedModel
-from abatch.engine.recorded_steps import Step
+from abatch.engine.models.loader import LoadedModel
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
-from abatch.engine.step_columns import step_columns
-from abatch.engine.step_inputs import StepInputs, StepOnDevice
-from abatch.engine.step_shapes import StepShape, decode_shapes, mixed_shapes
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
 from support.models import (
     VOCAB_SIZE,
     AheadRunner,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from abatch.engine.device.sampler import Sampler, restrict
 from abatch.engine.request import Request, SamplingParams, ScheduledChunk
 from abatch.engine.runner import TokenLogprobs
-from abatch.engine.sampler import Sampler, restrict
 
 _LOGITS = [2.0, 1.0, 0.5, 0.0, -1.0]
 

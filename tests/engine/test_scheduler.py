@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import Batching, SchedulerConfig
 from abatch.engine.errors import ConfigurationError, ContextLengthError
+from abatch.engine.kv.block_manager import BlockManager
 from abatch.engine.request import Batch, Request, SamplingParams
-from abatch.engine.scheduler import Scheduler
+from abatch.engine.scheduling.limits import Batching, SchedulerConfig
+from abatch.engine.scheduling.scheduler import Scheduler
 
 
 def make_scheduler(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from abatch.engine.config import BATCHING_MODES, Batching
 from abatch.engine.request import FinishReason
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from support.scheduler_machine import SchedulerMachine

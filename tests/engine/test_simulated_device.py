@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from abatch.engine.build import build_simulated_engine
+from abatch.engine.assembly.build import build_simulated_engine
 from abatch.engine.clock import SteppedClock
 from abatch.engine.config import EngineConfig
-from abatch.engine.device_profile import DEVICES, HostOverhead, load_device, parse_host_overhead
 from abatch.engine.errors import ConfigurationError, UnsupportedModelError
-from abatch.engine.model_shape import SHAPES, load_shape, shape_of
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
-from abatch.engine.roofline import Roofline
+from abatch.engine.simulation.device_profile import DEVICES, HostOverhead, load_device, parse_host_overhead
+from abatch.engine.simulation.model_shape import SHAPES, load_shape, shape_of
+from abatch.engine.simulation.roofline import Roofline
 from support.models import ARCHITECTURES
 from transformers import (
     AutoModelForCausalLM,

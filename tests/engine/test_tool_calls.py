@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from abatch.engine.tool_calls import ParsedToolCall, ToolCallParser
+from abatch.engine.server.tool_calls import ParsedToolCall, ToolCallParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

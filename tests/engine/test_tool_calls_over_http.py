@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from abatch.engine.generation import TextDelta, TextGenerator
 from abatch.engine.messages import EngineStats
-from abatch.engine.metrics import ServerMetrics
+from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
+from abatch.engine.models.tokenizer import ChatTokenizer
 from abatch.engine.request import FinishReason
 from abatch.engine.server.app import make_app
+from abatch.engine.server.generation import TextDelta, TextGenerator
+from abatch.engine.server.metrics import ServerMetrics
 from abatch.engine.server.state import STATE, ServerState
-from abatch.engine.tiny_tokenizer import tiny_tokenizer
-from abatch.engine.tokenizer import ChatTokenizer
 from aiohttp.test_utils import TestClient, TestServer
 from support.engines import make_ready
 

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from abatch.engine.virtual_time import VirtualTimeLoop
+from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 
 
 def run(main: object) -> object:

@@ -9,17 +9,18 @@ from random import Random
 
 import pytest
 import torch
+from abatch.engine.assembly.torch_build import build_torch_engine
 from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.choose import choose_attention
 from abatch.engine.attention.kv_cache import KVCache
-from abatch.engine.config import BATCHING_MODES, AttentionName, Batching, EngineConfig, SchedulerConfig
+from abatch.engine.config import AttentionName, EngineConfig
+from abatch.engine.device.recorded_steps import GraphRecorder
+from abatch.engine.device.step_shapes import StepShape, decode_shapes
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.recorded_steps import GraphRecorder
+from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import LaunchedStep
-from abatch.engine.step_log import StepRecord
-from abatch.engine.step_shapes import StepShape, decode_shapes
-from abatch.engine.torch_build import build_torch_engine
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
 from support.models import VOCAB_SIZE, TestEngine, generate_one_by_one, load, make_engine, make_model
 from support.replays import noted_replays
 

@@ -9,12 +9,13 @@ from random import Random
 import pytest
 import torch
 from abatch.engine.attention.kv_cache import KVCache, KVShape
-from abatch.engine.block_copy import BlockCopy, CopyDirection, LaunchedCopy
-from abatch.engine.config import BATCHING_MODES, Batching, SchedulerConfig
-from abatch.engine.host_kv import HostKV
-from abatch.engine.park_costs import ParkCosts
-from abatch.engine.parked_session import ParkingConfig, ParkPolicy, Session
-from abatch.engine.request import Request, SamplingParams, SessionUse
+from abatch.engine.device.host_kv import HostKV
+from abatch.engine.kv.block_copy import BlockCopy, CopyDirection, LaunchedCopy
+from abatch.engine.parking.config import ParkingConfig, ParkPolicy
+from abatch.engine.parking.costs import ParkCosts
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
+from abatch.engine.session import Session, SessionUse
 from support.models import VOCAB_SIZE, TestEngine, generate_one_by_one, load, make_engine, make_model
 
 pytestmark = [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.null_server.behaviour import Behaviour
-from abatch.engine.step_log import StepRecord
 from abatch.reports.attribution.attribution import attribute
 from abatch.reports.attribution.cause import ADVICE, Cause
 from abatch.reports.attribution.findings import Attribution

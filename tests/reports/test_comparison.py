@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.step_account import EngineTotals
+from abatch.engine.loop.step_account import EngineTotals
 from abatch.reports.comparison.comparable import comparison_notes, refuse_incomparable
 from abatch.reports.comparison.comparison import Comparison, compare
 from abatch.reports.comparison.console import print_comparison

@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from abatch.engine.parked_session import ParkEvent
-from abatch.engine.step_log import StepRecord
+from abatch.engine.loop.step_log import StepRecord
+from abatch.engine.session import ParkEvent
 from abatch.reports.gates import Judgement, Outcome
 from abatch.reports.html import assets
 from abatch.reports.html.curves import curve, grid

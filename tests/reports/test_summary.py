@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from abatch.engine.parked_session import ParkingTotals
-from abatch.engine.step_account import EngineTotals
+from abatch.engine.loop.step_account import EngineTotals
+from abatch.engine.session import ParkingTotals
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, Verdict, fill_summary, summarise_engine, summarise_metric
 from abatch.workloads.result import Result

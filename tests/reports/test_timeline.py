@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.step_log import StepRecord
+from abatch.engine.loop.step_log import StepRecord
 from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import STEPS, RunReader, RunWriter
 from abatch.reports.timeline import write_timeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from abatch.engine.block_copy import BlockCopy
+from abatch.engine.kv.block_copy import BlockCopy
 from abatch.engine.request import Batch, ScheduledChunk
 from abatch.engine.runner import StepResult
 

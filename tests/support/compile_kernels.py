@@ -23,11 +23,11 @@ import triton
 from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend
-from abatch.engine.draw_kernel import draw
-from abatch.engine.drawing import DrawRows, Relay
-from abatch.engine.step_inputs import StepInputs
-from abatch.engine.step_kernels import begin
-from abatch.engine.step_shapes import StepShape
+from abatch.engine.device.draw_kernel import draw
+from abatch.engine.device.drawing import DrawRows, Relay
+from abatch.engine.device.step_inputs import StepInputs
+from abatch.engine.device.step_kernels import begin
+from abatch.engine.device.step_shapes import StepShape
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 

@@ -17,8 +17,8 @@ from abatch.cli.options import ENGINE_OPTIONS
 from abatch.cli.own_engine import own_engine
 from abatch.cli.progress import Progress
 from abatch.cli.traffic import TRAFFIC_OPTIONS, make_traffic
+from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
-from abatch.engine.virtual_time import VirtualTimeLoop
 from abatch.reports.attribution.attribution import examine, label
 from abatch.reports.attribution.cause import Cause
 from abatch.reports.attribution.steps import StepIndex

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from abatch.engine.step_account import EngineTotals
+from abatch.engine.loop.step_account import EngineTotals
 from abatch.reports.measurement import Measurement
 from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import RunReader, RunWriter

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from abatch.engine.attention.choose import choose_attention
 from abatch.engine.attention.kv_cache import KVCache
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import AttentionName, EngineConfig, SchedulerConfig
-from abatch.engine.engine import Engine
-from abatch.engine.model_loader import LoadedModel, load_model
-from abatch.engine.parked_session import ParkingConfig
-from abatch.engine.recorded_steps import Record
+from abatch.engine.config import AttentionName, EngineConfig
+from abatch.engine.device.recorded_steps import Record
+from abatch.engine.device.torch_runner import TorchRunner
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.loop.engine import Engine
+from abatch.engine.models.loader import LoadedModel, load_model
+from abatch.engine.parking.config import ParkingConfig
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import StepResult
-from abatch.engine.scheduler import Scheduler
-from abatch.engine.torch_runner import TorchRunner
+from abatch.engine.scheduling.limits import SchedulerConfig
+from abatch.engine.scheduling.scheduler import Scheduler
 from transformers import (
     Gemma2Config,
     Gemma3TextConfig,

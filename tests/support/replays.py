@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from abatch.engine.recorded_steps import Decoded, RecordedSteps, WrittenStep
-from abatch.engine.step_shapes import StepShape
+from abatch.engine.device.recorded_steps import Decoded, RecordedSteps, WrittenStep
+from abatch.engine.device.step_shapes import StepShape
 
 
 def noted_replays(monkeypatch: pytest.MonkeyPatch) -> list[StepShape]:

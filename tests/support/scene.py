@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import SchedulerConfig
-from abatch.engine.engine import Engine
-from abatch.engine.parked_session import ParkEvent, ParkingConfig, ParkingTotals, ParkPolicy, ParkState
-from abatch.engine.request import Request, SamplingParams, SessionUse
-from abatch.engine.scheduler import Scheduler
-from abatch.engine.step_log import StepRecord
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.loop.engine import Engine
+from abatch.engine.loop.step_log import StepRecord
+from abatch.engine.parking.config import ParkingConfig, ParkPolicy
+from abatch.engine.request import Request, SamplingParams
+from abatch.engine.scheduling.limits import SchedulerConfig
+from abatch.engine.scheduling.scheduler import Scheduler
+from abatch.engine.session import ParkEvent, ParkingTotals, ParkState, SessionUse
 
 from support.checking_runner import CheckingRunner
 

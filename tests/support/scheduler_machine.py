@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from abatch.engine.block_manager import BlockManager
-from abatch.engine.config import Batching, SchedulerConfig
-from abatch.engine.engine import Engine, TokenOutput
+from abatch.engine.kv.block_manager import BlockManager
+from abatch.engine.loop.engine import Engine, TokenOutput
 from abatch.engine.request import FinishReason, Request, RequestState, SamplingParams
-from abatch.engine.scheduler import Scheduler
+from abatch.engine.scheduling.limits import Batching, SchedulerConfig
+from abatch.engine.scheduling.scheduler import Scheduler
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.messages import EngineStats
-from abatch.engine.metrics import ServerMetrics
-from abatch.engine.parked_session import ParkingTotals
-from abatch.engine.step_account import EngineTotals
+from abatch.engine.server.metrics import ServerMetrics
+from abatch.engine.session import ParkingTotals
 from abatch.workloads.engine_metrics import parse_engine_metrics
 from support.engines import make_ready
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from abatch.engine.build import build_virtual_engine
 from abatch.engine.config import EngineConfig
-from abatch.engine.engine import TokenOutput
+from abatch.engine.hosting.virtual_engine import OnOutput, VirtualEngine, build_virtual_engine
+from abatch.engine.hosting.virtual_time import VirtualTimeLoop
+from abatch.engine.loop.engine import TokenOutput
 from abatch.engine.protocol import ChatMessage
-from abatch.engine.request import FinishReason, SamplingParams, SessionUse
-from abatch.engine.virtual_engine import OnOutput, VirtualEngine
-from abatch.engine.virtual_time import VirtualTimeLoop
+from abatch.engine.request import FinishReason, SamplingParams
+from abatch.engine.session import SessionUse
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
 from abatch.workloads.catalog import make_workload

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.messages import EngineStats
-from abatch.engine.metrics import ServerMetrics
-from abatch.engine.step_account import EngineTotals
+from abatch.engine.server.metrics import ServerMetrics
 from abatch.workloads.server_metrics import ServerSample, parse_server_metrics
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from abatch.engine.build import build_virtual_engine
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
+from abatch.engine.hosting.virtual_engine import build_virtual_engine
+from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.protocol import ChatMessage
-from abatch.engine.virtual_time import VirtualTimeLoop
 from abatch.workloads import server_watch
 from abatch.workloads.engine_target import EngineTarget
 from abatch.workloads.gpu_watch import GpuReading

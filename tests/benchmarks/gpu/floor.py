@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abatch.engine.model_shape import ModelShape
+from abatch.engine.simulation.model_shape import ModelShape
 
 
 def step_floor_s(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from abatch.engine.config import BATCHING_MODES
+from abatch.engine.scheduling.limits import BATCHING_MODES
 from benchmarks.gpu.driving import EngineBench, Served, decode_steps, idle_of, random_prompts
 from benchmarks.gpu.setting import Setting
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
-from abatch.engine.drawing import DrawRows
+from abatch.engine.device.drawing import DrawRows
 from benchmarks.gpu.machine import bandwidth
 from benchmarks.gpu.setting import Setting, SkippedError, error_line
 from benchmarks.gpu.timing import graph_times_s
@@ -204,7 +204,7 @@ def _varlen_times(plan: Plan, num_seqs: int, num_tokens: int, context: int) -> d
 
 def _draw_times(plan: Plan, top_p: float) -> dict[str, float]:
     """Half of the rows draw, half take the most likely. Bytes: the logits, read once."""
-    from abatch.engine.draw_kernel import draw
+    from abatch.engine.device.draw_kernel import draw
 
     num_rows, vocab_size = plan.draws
     device = _device()

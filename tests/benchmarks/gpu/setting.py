@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from abatch.engine.config import EngineConfig
-from abatch.engine.model_shape import ModelShape, load_shape
+from abatch.engine.simulation.model_shape import ModelShape, load_shape
 
 _DRY_MODEL = {
     "architectures": ["LlamaForCausalLM"],

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 from abatch.engine.attention.base import ATTENTION_NAME
+from abatch.engine.device.torch_runner import TorchRunner, _StepInputs
 from abatch.engine.request import Batch
-from abatch.engine.torch_runner import TorchRunner, _StepInputs
 from benchmarks.gpu import step_profile
 from benchmarks.gpu.batches import Sequences, batch_of, chunk, last_token
 from benchmarks.gpu.driving import EngineBench, unrecorded

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, cast
 
 import torch
-from abatch.engine.model_loader import load_model
+from abatch.engine.models.loader import load_model
 from benchmarks.gpu import paged_varlen
 from benchmarks.gpu.driving import Served
 from benchmarks.gpu.setting import Setting

@@ -1,0 +1,37 @@
+"""Which rows of a step the kernels take, and in which tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRows:
+    """Sequences that compute one token each: int32 tensors `[sequences]` on the device.
+
+    Attributes:
+        rows: Their rows in the packed step.
+        slots: Their rows in the page table.
+        lengths: Their keys, this step's among them. 0 is padding: nothing is read or written for it.
+    """
+
+    rows: torch.Tensor
+    slots: torch.Tensor
+    lengths: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillTiles:
+    """Chunks cut into tiles of consecutive tokens: int32 tensors `[tiles]` on the device."""
+
+    first_rows: torch.Tensor
+    first_positions: torch.Tensor
+    num_tokens: torch.Tensor
+    slots: torch.Tensor
+
+
+def padded(size: int) -> int:
+    """The next power of two: the only sizes that Triton's tiles have."""
+    return 1 << (size - 1).bit_length()

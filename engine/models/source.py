@@ -1,0 +1,42 @@
+"""What a model's name means: a hub id, a folder, or a .gguf file. No torch, so that mistakes are found at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from ..errors import ConfigurationError
+from ..simulation.model_shape import SHAPES
+
+
+def is_built_in(model: str, load_format: str) -> bool:
+    """Whether the name is of a built-in shape that is to have random weights. A folder of that name is a folder."""
+    return load_format == "dummy" and model in SHAPES and not Path(model).is_dir()
+
+
+def pretrained_arguments(model: str) -> tuple[str, dict[str, str]]:
+    """What `from_pretrained` is called with for a hub id, a folder or a .gguf file.
+
+    Raises:
+        ConfigurationError: the name is of a local file or folder that is not there, needs packages that are not, or is
+            of a shape without weights.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ConfigurationError(f"there is no file {path}")
+        if any(importlib.util.find_spec(package) is None for package in ("gguf", "accelerate")):
+            raise ConfigurationError("reading .gguf files needs: pip install 'abatch[gguf]'")
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigurationError(f"the folder {path} has no config.json, so it is not a model")
+        return str(path), {}
+    if model in SHAPES:
+        raise ConfigurationError(
+            f"{model} is a shape, and has no weights: --load-format dummy makes random ones; for real ones name a "
+            "Hugging Face id, a folder or a .gguf file"
+        )
+    if path.exists() or model.startswith(("/", "./", "../", "~")):
+        raise ConfigurationError(f"{model} is not a model folder or a .gguf file")
+    return model, {}

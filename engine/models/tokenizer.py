@@ -1,0 +1,121 @@
+"""Text to tokens, chats to prompts. Lives in the server's process, not in the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from ..errors import ConfigurationError, RequestError
+from ..simulation.simulated_runner import FIRST_TOKEN, NUM_TOKENS
+from .source import is_built_in, pretrained_arguments
+from .tiny_tokenizer import tiny_tokenizer
+
+
+class ChatTokenizer:
+    """A tokenizer of transformers with the errors of an API server."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.hf = tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        # The Rust tokenizer underneath is several times faster than its wrapper, and safe to use from several threads.
+        self._backend = backend
+        self._decode = backend.decode if backend is not None else tokenizer.decode
+        self._longest_token = max(len(text) for text in tokenizer.get_vocab())
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """The tokenizer's own end-of-sequence token, as a set of none or one."""
+        eos = self.hf.eos_token_id
+        return frozenset() if eos is None else frozenset([int(eos)])
+
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the chat template has a place for tools."""
+        return "tools" in str(self.hf.chat_template or "")
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a bare prompt, with the special tokens the model wants around it."""
+        return self._encode(text, add_special_tokens=True)
+
+    def least_tokens(self, num_characters: int) -> int:
+        """Fewer tokens than this cannot hold so much text: known without looking at it."""
+        return num_characters // self._longest_token
+
+    def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        if self._backend is not None:
+            backend_ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+            return backend_ids
+        ids: list[int] = self.hf.encode(text, add_special_tokens=add_special_tokens)
+        return ids
+
+    def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
+        """Tokens of a conversation, up to where the assistant begins to speak.
+
+        Raises:
+            RequestError: the tokenizer has no chat template (422), or the template refuses the messages.
+        """
+        if self.hf.chat_template is None:
+            raise RequestError(
+                "this model has no chat template; use /v1/completions", status=422, code="no_chat_template"
+            )
+        try:
+            prompt = self.hf.apply_chat_template(
+                messages, tools=[*tools] if tools else None, add_generation_prompt=True, tokenize=False
+            )
+        except (jinja2.TemplateError, TypeError, KeyError) as error:
+            raise RequestError(f"the model's chat template refuses the messages: {error}", param="messages") from error
+        return self._encode(str(prompt), add_special_tokens=False)
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of tokens. A character cut in two shows as U+FFFD."""
+        return str(self._decode(list(token_ids), skip_special_tokens=skip_special_tokens))
+
+
+class NoiseTokenizer(ChatTokenizer):
+    """For random weights without a tokenizer: reads bytes, and has a letter for every token there may be.
+
+    Tokens beyond the bytes would have no text: a stream would be silent for most of its tokens, and whoever measures it
+    would see none of them. None ends an answer either, as the model knows no such token.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(tiny_tokenizer())
+        self._num_known = len(self.hf)
+
+    @property
+    def eos_token_ids(self) -> frozenset[int]:
+        """None."""
+        return frozenset()
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of tokens, those it does not know as letters."""
+        known = [token if token < self._num_known else FIRST_TOKEN + token % NUM_TOKENS for token in token_ids]
+        return super().decode(known, skip_special_tokens=skip_special_tokens)
+
+
+def load_tokenizer(model: str, tokenizer: str | None, *, load_format: str = "auto") -> ChatTokenizer:
+    """The tokenizer of a model, or the one named instead of it.
+
+    With random weights any text is noise, so a model without a tokenizer gets one that makes noise then.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    source = tokenizer or model
+    if source == "tiny":
+        return ChatTokenizer(tiny_tokenizer())
+    if is_built_in(source, load_format):
+        return NoiseTokenizer()
+    name, arguments = pretrained_arguments(source)
+    try:
+        return ChatTokenizer(AutoTokenizer.from_pretrained(name, **arguments))
+    except (OSError, ValueError, KeyError) as error:
+        if load_format == "dummy" and tokenizer is None:
+            return NoiseTokenizer()
+        detail = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConfigurationError(
+            f"cannot load the tokenizer of {source!r}: {detail}; name another with --tokenizer"
+        ) from error

@@ -1,0 +1,1 @@
+"""What happens to a session's KV while its agent is busy elsewhere."""

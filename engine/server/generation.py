@@ -1,0 +1,155 @@
+"""From a prompt to a stream of text with reasons, counts and log-probabilities: what both endpoints are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import RequestError, UnsupportedError
+from ..hosting.engine_client import EngineClient
+from ..loop.engine import TokenOutput
+from ..messages import Ready
+from ..protocol import SamplingFields
+from ..request import FinishReason, SamplingParams
+from ..runner import TokenLogprobs
+from ..session import SessionUse
+from .detokenizer import IncrementalDetokenizer, StopStrings
+
+if TYPE_CHECKING:
+    from ..models.tokenizer import ChatTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """One token, its own text, and its log-probabilities (chosen, then most likely first, as text)."""
+
+    text: str
+    logprob: float
+    top: list[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """What a stream gained. The last delta of a stream carries the finish reason.
+
+    `num_tokens` counts tokens whether or not they yielded text yet; `logprobs` has an entry for each where asked for.
+    """
+
+    text: str
+    num_tokens: int
+    logprobs: list[TokenText] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    num_cached_tokens: int = 0
+
+
+def sampling_params(
+    fields: SamplingFields,
+    *,
+    max_tokens: int | None,
+    num_logprobs: int | None,
+    num_prompt: int,
+    ready: Ready,
+    eos_token_ids: frozenset[int],
+) -> SamplingParams:
+    """Fill in OpenAI's defaults: temperature 1, and as many tokens as the context has room for.
+
+    Raises:
+        RequestError: the values contradict each other.
+        UnsupportedError: log-probabilities, of a device that computes none.
+    """
+    if num_logprobs is not None and ready.simulated:
+        raise UnsupportedError("a simulated device computes no log-probabilities", param="logprobs")
+    wanted = frozenset(fields.stop_token_ids or ())
+    if wanted and max(wanted) >= ready.vocab_size:
+        raise RequestError(
+            f"{max(wanted)} is outside the vocabulary of {ready.vocab_size} tokens", param="stop_token_ids"
+        )
+    stops = wanted | (frozenset() if fields.ignore_eos else eos_token_ids)
+    return SamplingParams(
+        max_tokens=max_tokens if max_tokens is not None else max(1, ready.max_model_len - num_prompt),
+        min_tokens=fields.min_tokens or 0,
+        temperature=1.0 if fields.temperature is None else fields.temperature,
+        top_k=max(fields.top_k or 0, 0),
+        top_p=1.0 if fields.top_p is None else fields.top_p,
+        seed=fields.seed,
+        presence_penalty=fields.presence_penalty or 0.0,
+        frequency_penalty=fields.frequency_penalty or 0.0,
+        stop_token_ids=stops,
+        suppressed_token_ids=stops | eos_token_ids,
+        logprobs=num_logprobs,
+    )
+
+
+def refuse_unsupported(fields: SamplingFields) -> None:
+    """Refuse, with 422, what OpenAI's API has and this engine has not."""
+    if fields.logit_bias:
+        raise UnsupportedError("logit_bias is not supported", param="logit_bias")
+
+
+class TextGenerator:
+    """Runs prompts on an engine and turns tokens into text."""
+
+    def __init__(self, engine: EngineClient, tokenizer: ChatTokenizer) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        known = frozenset(engine.ready.eos_token_ids) | tokenizer.eos_token_ids
+        # A tokenizer from elsewhere may have tokens that the model has not.
+        self.eos_token_ids = frozenset(token for token in known if token < engine.ready.vocab_size)
+
+    async def stream(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        stop_strings: Sequence[str] = (),
+        session: SessionUse | None = None,
+    ) -> AsyncGenerator[TextDelta]:
+        """Yield a delta whenever tokens arrive, the last with a finish reason.
+
+        A stop string ends the stream right before it, and cancels what the engine still computes.
+        """
+        detokenizer = IncrementalDetokenizer(self.tokenizer)
+        stops = StopStrings(stop_strings)
+        async with aclosing(self.engine.generate(prompt_ids, sampling, session)) as batches:
+            async for outputs in batches:
+                delta = self._delta(outputs, detokenizer, stops, sampling)
+                yield delta
+                if delta.finish_reason is not None:
+                    return
+
+    def _delta(
+        self,
+        outputs: Sequence[TokenOutput],
+        detokenizer: IncrementalDetokenizer,
+        stops: StopStrings,
+        sampling: SamplingParams,
+    ) -> TextDelta:
+        text = ""
+        num_tokens = 0
+        logprobs = []
+        reason: FinishReason | None = None
+        for output in outputs:
+            reason = output.finish_reason
+            if output.token_id is not None:
+                num_tokens += 1
+                if reason is not FinishReason.STOP:  # a stop token is no text
+                    text += stops.add(detokenizer.add(output.token_id))
+                if output.logprobs is not None:
+                    logprobs.append(self._token_text(output.token_id, output.logprobs))
+            if reason is not None and not stops.found:
+                text += stops.add(detokenizer.flush())
+            if stops.found:
+                reason = FinishReason.STOP
+            if reason is not None:
+                text += stops.flush()
+                break
+        num_cached = outputs[-1].num_cached_tokens
+        return TextDelta(text, num_tokens, logprobs, reason, num_cached)
+
+    def _token_text(self, token_id: int, logprobs: TokenLogprobs) -> TokenText:
+        def text(token: int) -> str:
+            return self.tokenizer.decode([token], skip_special_tokens=False)
+
+        top = [(text(token), value) for token, value in logprobs.top]
+        return TokenText(text(token_id), logprobs.chosen, top)

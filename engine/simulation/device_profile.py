@@ -1,0 +1,155 @@
+"""What simulated devices are made of: published figures, and how much of them software gets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from ..errors import ConfigurationError
+
+_SIMULATED = "simulated"
+"""A device whose name begins so costs time and computes nothing."""
+
+_LONGEST_STEP_S = 3600.0
+
+
+def is_simulated(device: str) -> bool:
+    """Whether a device's name is that of a simulated one, however it goes on."""
+    return device.lower().startswith(_SIMULATED)
+
+
+class HostOverhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Time the host spends on a step outside the device: planning, launching, committing, sending."""
+
+    step_s: float = 0.0
+    sequence_s: float = 0.0
+
+    def of(self, num_seqs: int) -> float:
+        """Seconds for a step of so many sequences."""
+        return self.step_s + num_seqs * self.sequence_s
+
+    def __str__(self) -> str:
+        return f"{self.step_s * 1e3:g} ms + {self.sequence_s * 1e6:g} us a sequence"
+
+
+class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device. The fields are those of a custom JSON file.
+
+    Attributes:
+        bandwidth_bytes_per_s: Published memory bandwidth.
+        flops_per_s: Published dense 16-bit floating point operations per second.
+        host_bandwidth_bytes_per_s: Published bandwidth of its link to the host's memory, in each direction.
+        memory_bytes: Its memory. 90% of it holds weights and KV blocks.
+        host_bandwidth_efficiency: Share of that link's bandwidth that copies reach.
+        bandwidth_efficiency: Share of the bandwidth that real kernels reach.
+        compute_efficiency: Share of the operations that real matrix products reach.
+        launch_s: What each step takes beyond that: gaps between kernels, sampling.
+        step_s: Every step takes exactly this, whatever it computes (for showing overlap). None: the roofline.
+        host: What the host is assumed to need, where it is simulated too. By default what our own engine was measured
+            to need with a torch model (docs/benchmarks.md), rounded up.
+    """
+
+    name: str
+    bandwidth_bytes_per_s: float
+    flops_per_s: float
+    memory_bytes: float
+    host_bandwidth_bytes_per_s: float = 32e9
+    host_bandwidth_efficiency: float = 0.8
+    bandwidth_efficiency: float = 0.85
+    compute_efficiency: float = 0.6
+    launch_s: float = 2e-4
+    step_s: float | None = None
+    host: HostOverhead = HostOverhead(4e-4, 8e-6)
+
+    def __post_init__(self) -> None:
+        for field in ("bandwidth_bytes_per_s", "flops_per_s", "memory_bytes", "host_bandwidth_bytes_per_s"):
+            if not 0 < getattr(self, field) < float("inf"):
+                raise ValueError(f"{field} must be above 0")
+        for field in ("bandwidth_efficiency", "compute_efficiency", "host_bandwidth_efficiency"):
+            if not 0 < getattr(self, field) <= 1:
+                raise ValueError(f"{field} must be above 0 and at most 1")
+        if min(self.launch_s, self.host.step_s, self.host.sequence_s) < 0:
+            raise ValueError("times must not be negative")
+        if max(self.launch_s, self.host.step_s, self.host.sequence_s) > _LONGEST_STEP_S:
+            raise ValueError("times must be seconds, at most an hour")
+        if not self.name.isprintable():
+            raise ValueError("name must be printable")
+        if self.step_s is not None and not 1e-6 <= self.step_s <= _LONGEST_STEP_S:
+            raise ValueError("step_s must be between a microsecond and an hour")
+
+    @property
+    def usable_bytes(self) -> float:
+        """Memory for weights and KV blocks."""
+        return 0.9 * self.memory_bytes
+
+
+# NVIDIA's data sheets: SXM modules (L4: the card), dense bfloat16 without sparsity; PCI Express x16 to the host, of
+# generation 4 (32 GB/s each way) up to the A100, 5 (64 GB/s) from the H100 on.
+_PCIE_5 = 64e9
+DEVICES = {
+    profile.name: profile
+    for profile in (
+        DeviceProfile(name="l4", bandwidth_bytes_per_s=300e9, flops_per_s=121e12, memory_bytes=24e9),
+        DeviceProfile(name="a100", bandwidth_bytes_per_s=2.039e12, flops_per_s=312e12, memory_bytes=80e9),
+        *(
+            DeviceProfile(
+                name=name,
+                bandwidth_bytes_per_s=bandwidth,
+                flops_per_s=flops,
+                memory_bytes=memory,
+                host_bandwidth_bytes_per_s=_PCIE_5,
+            )
+            for name, bandwidth, flops, memory in (
+                ("h100", 3.35e12, 989.4e12, 80e9),
+                ("h200", 4.8e12, 989.4e12, 141e9),
+                ("b200", 8e12, 2250e12, 180e9),
+            )
+        ),
+    )
+}
+
+
+def load_device(device: str) -> DeviceProfile:
+    """The profile behind `simulated:NAME`, `simulated:FILE.json` or `simulated:5ms`.
+
+    Steps of a given length are those of a device that is otherwise an H200: its memory holds weights and KV.
+
+    Raises:
+        ConfigurationError: there is none, or the file is no profile.
+    """
+    name = device.partition(":")[2]
+    if name.lower() in DEVICES:
+        return DEVICES[name.lower()]
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)ms", name):
+        try:
+            return msgspec.structs.replace(DEVICES["h200"], name=name, step_s=float(match[1]) / 1e3)
+        except ValueError as error:
+            raise ConfigurationError(f"--device {device}: {error}") from error
+    if not name.endswith(".json"):
+        raise ConfigurationError(
+            f"there is no simulated device {name!r}; choose {', '.join(DEVICES)}, a step time as in simulated:5ms, "
+            "or a JSON file as in simulated:./my.json"
+        )
+    try:
+        return msgspec.json.decode(Path(name).expanduser().read_bytes(), type=DeviceProfile)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the device profile {name}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name} is not a device profile: {error}") from error
+
+
+def parse_host_overhead(text: str) -> HostOverhead:
+    """`"2ms"`, or `"0.4ms+8us"`: so much a step, and so much more for each of its sequences.
+
+    Raises:
+        ConfigurationError: the text is neither.
+    """
+    time = r"(\d+(?:\.\d+)?)\s*(us|ms|s)"
+    match = re.fullmatch(rf"\s*{time}\s*(?:\+\s*{time}\s*)?", text)
+    if match is None:
+        raise ConfigurationError(f"--host-overhead must be as 2ms, or 0.4ms+8us (a step, a sequence), not {text!r}")
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+    step_s = float(match[1]) * unit[match[2]]
+    return HostOverhead(step_s, float(match[3]) * unit[match[4]] if match[3] else 0.0)
