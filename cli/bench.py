@@ -17,8 +17,8 @@ from ..reports.measurement import Measurement
 from ..reports.run_file import RunReader
 from ..reports.shown_run import shown_target
 from ..reports.timeline import check_writable, write_timeline
-from ..workloads.exact_text import load_text_tokenizer
-from ..workloads.server_url import hide_credentials, normalise_metrics_url, normalise_url
+from ..workloads.targets.exact_text import load_text_tokenizer
+from ..workloads.targets.server_url import hide_credentials, normalise_metrics_url, normalise_url
 from .exit_codes import ExitCode
 from .headers import parse_headers
 from .judging import RULE_OPTIONS, exit_code, make_judging

@@ -19,7 +19,7 @@ from ..reports.calibration_console import print_point, search_heading, search_li
 from ..reports.calibration_file import Calibration, save_calibration
 from ..reports.run_config import provenance, started_now
 from ..reports.run_file import RunReader
-from ..workloads.server_url import normalise_url
+from ..workloads.targets.server_url import normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run
 from .options import clean_api_key

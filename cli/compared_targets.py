@@ -19,8 +19,8 @@ from ..reports.comparison.comparison import COMPARISON, Comparison
 from ..reports.measurement import Measurement
 from ..reports.result_log import UNREADABLE
 from ..reports.run_file import CONFIG, RunReader
-from ..workloads.exact_text import load_text_tokenizer
-from ..workloads.server_url import normalise_url
+from ..workloads.targets.exact_text import load_text_tokenizer
+from ..workloads.targets.server_url import normalise_url
 from .options import engine_arguments
 from .own_engine import own_engine
 from .targets import RemoteServer, Source

@@ -16,16 +16,16 @@ from ..reports.client_floor import ClientFloor
 from ..reports.run_config import RunConfig, provenance, started_now
 from ..reports.run_file import RunWriter, default_folder
 from ..reports.summary import Summary
-from ..workloads.client_watch import ClientAudit, ClientWatch
-from ..workloads.engine_watch import EngineWatch
-from ..workloads.gpu_watch import GpuWatch
-from ..workloads.http_target import HttpTarget
 from ..workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
-from ..workloads.prompts import PromptSizer
 from ..workloads.result import Result
-from ..workloads.server_url import hide_credentials, is_this_machine
-from ..workloads.server_watch import ServerWatch
-from ..workloads.target import BenchTarget
+from ..workloads.targets.engine_watch import EngineWatch
+from ..workloads.targets.http_target import HttpTarget
+from ..workloads.targets.prompts import PromptSizer
+from ..workloads.targets.server_url import hide_credentials, is_this_machine
+from ..workloads.targets.target import BenchTarget
+from ..workloads.watching.client_watch import ClientAudit, ClientWatch
+from ..workloads.watching.gpu_watch import GpuWatch
+from ..workloads.watching.server_watch import ServerWatch
 from .progress import Progress
 from .report_options import ReportOptions
 from .sender import Sender

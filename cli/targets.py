@@ -17,10 +17,10 @@ from ..engine.hosting.launch import launched_server
 from ..engine.hosting.virtual_engine import build_virtual_engine
 from ..engine.loop.step_log import StepLog
 from ..reports.run_file import SERVER_LOG, STEPS
-from ..workloads.engine_target import EngineTarget
-from ..workloads.http_connection import Connection
-from ..workloads.http_target import HttpTarget
-from ..workloads.target import BenchTarget
+from ..workloads.targets.engine_target import EngineTarget
+from ..workloads.targets.http_connection import Connection
+from ..workloads.targets.http_target import HttpTarget
+from ..workloads.targets.target import BenchTarget
 from .options import engine_arguments
 
 _ABATCH = (sys.executable, "-P", "-m", "abatch.cli")

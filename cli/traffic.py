@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import ConfigurationError
-from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, make_workload
-from ..workloads.distributions import Constant
+from ..workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, make_workload
+from ..workloads.presets.distributions import Constant
+from ..workloads.presets.scales import Scales
 from ..workloads.run_limits import RunLimits
-from ..workloads.scales import Scales
-from ..workloads.trace_workload import trace_workload
 from ..workloads.traces.trace import Trace, open_trace
+from ..workloads.traces.trace_workload import trace_workload
 from ..workloads.workload import Workload
 from .options import Option
 

@@ -22,10 +22,10 @@ from ..engine.hosting.precise_loop import new_precise_loop
 from ..reports.goodput import parse_objectives
 from ..reports.recorder import Recorder
 from ..reports.result_log import ResultLog
-from ..workloads.client_watch import ClientWatch
-from ..workloads.http_target import HttpTarget
 from ..workloads.load_generator import LoadGenerator
 from ..workloads.result import Result
+from ..workloads.targets.http_target import HttpTarget
+from ..workloads.watching.client_watch import ClientWatch
 from .traffic import make_traffic
 from .worker_messages import Counted, Ended, Failed, Go, Ready, Start, Stop, to_worker_decoder
 

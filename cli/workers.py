@@ -12,13 +12,13 @@ from ..engine.errors import AbatchError, ConfigurationError
 from ..engine.hosting.child_process import Child, receive, start_child
 from ..reports.result_log import read_lines, shard
 from ..reports.run_file import RunWriter
-from ..workloads.client_watch import ClientAudit, merge_audits
-from ..workloads.http_connection import Connection
-from ..workloads.http_target import HttpTarget
 from ..workloads.load_generator import RunCounts, RunOutcome
-from ..workloads.prompts import PromptSizer
 from ..workloads.result import Result
 from ..workloads.share import Share
+from ..workloads.targets.http_connection import Connection
+from ..workloads.targets.http_target import HttpTarget
+from ..workloads.targets.prompts import PromptSizer
+from ..workloads.watching.client_watch import ClientAudit, merge_audits
 from .traffic import Traffic
 from .worker_messages import Counted, Ended, Failed, FromWorker, Go, Ready, Start, Stop, from_worker_decoder
 

@@ -21,10 +21,10 @@ from ..reports.traffic_arrivals import ArrivalCounts
 from ..reports.traffic_console import arrival_lines, pace_lines, summary_lines
 from ..reports.traffic_sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
 from ..reports.traffic_summary import TrafficSummary
-from ..workloads.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
-from ..workloads.scales import Scales
+from ..workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
+from ..workloads.presets.scales import Scales
 from ..workloads.session import Session
-from ..workloads.traces.native import write_session
+from ..workloads.traces.formats.native import write_session
 from ..workloads.traces.trace import READERS, Trace
 from ..workloads.workload import Workload, picked
 from .options import Option, with_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..workloads.client_watch import ClientAudit, Lapse
+from ..workloads.watching.client_watch import ClientAudit, Lapse
 from .client_floor import ClientFloor
 from .percentile import value_at
 from .recorder import new_histogram

@@ -12,7 +12,7 @@ import msgspec
 from ..engine.errors import ConfigurationError
 from ..engine.loop.step_log import StepRecord
 from ..workloads.result import Result
-from ..workloads.server_metrics import ServerSample
+from ..workloads.watching.server_metrics import ServerSample
 
 RESULTS = "results.jsonl"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

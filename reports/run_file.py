@@ -24,9 +24,9 @@ from hdrh.histogram import HdrHistogram
 from ..engine.errors import ConfigurationError
 from ..engine.loop.step_account import EngineTotals
 from ..engine.loop.step_log import StepRecord
-from ..workloads.client_watch import ClientAudit
 from ..workloads.result import Result
-from ..workloads.server_metrics import ServerSample
+from ..workloads.watching.client_watch import ClientAudit
+from ..workloads.watching.server_metrics import ServerSample
 from .atomic_file import write_atomically
 from .attribution.attribution import attribute
 from .client_floor import ClientFloor

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..workloads.server_metrics import ServerSample
+from ..workloads.watching.server_metrics import ServerSample
 from .result_log import read_lines
 
 SERVER = "server.jsonl"

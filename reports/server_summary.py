@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..workloads.server_metrics import ServerSample
+from ..workloads.watching.server_metrics import ServerSample
 
 _Number = TypeVar("_Number", int, float)
 

@@ -9,7 +9,7 @@ from hdrh.histogram import HdrHistogram
 
 from ..engine.loop.step_log import StepRecord
 from ..workloads.result import Result
-from ..workloads.server_metrics import ServerSample
+from ..workloads.watching.server_metrics import ServerSample
 from .gates import Judgement
 from .measurement import Measurement
 from .run_config import RunConfig

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
-from ..workloads.traces.recorded_chat import CHARACTERS_PER_TOKEN, text_of
+from ..workloads.traces.parsing.recorded_chat import CHARACTERS_PER_TOKEN, text_of
 from .tally import Tally
 
 _MOST_REMEMBERED = 1_000_000

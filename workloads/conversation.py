@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from random import Random
 
 from ..engine.protocol import ChatMessage
-from .prompts import PromptSizer
 from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
+from .targets.prompts import PromptSizer
 
 _MAX_PREFIXES = 256
 """Kept as text; always-on agents have one each, and come and go."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .conversation import Conversation, PromptWriter
-from .prompts import PromptSizer
 from .result import Result
 from .run_limits import RunLimits
 from .session import Session, Turn
 from .share import WHOLE, Share, Slots, parts
-from .target import Call, Reply, Target
+from .targets.prompts import PromptSizer
+from .targets.target import Call, Reply, Target
 from .workload import Workload
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
-from ...workloads.server_metrics import ServerSample
+from ...workloads.watching.server_metrics import ServerSample
 from ..recorder import ALL
 from ..summary import FLAG_RATIO, Summary
 from .cause import ADVICE, Cause

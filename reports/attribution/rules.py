@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...workloads.client_watch import Lapse
+from ...workloads.watching.client_watch import Lapse
 from ..expectation import FittedSizes
 from .cause import Cause
 from .stalls import Stall

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ...workloads.server_metrics import ServerSample
+from ...workloads.watching.server_metrics import ServerSample
 from .cause import Cause
 
 _LEAST_STREAMS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from ...workloads.server_metrics import ServerSample
+from ...workloads.watching.server_metrics import ServerSample
 from .over_time import ServerSeries
 
 _MOST_POINTS = 400

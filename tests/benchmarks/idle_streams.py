@@ -19,12 +19,12 @@ from pathlib import Path
 
 from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import RunWriter
-from abatch.workloads.agents import single_turn
-from abatch.workloads.http_target import HttpTarget
 from abatch.workloads.load_generator import LoadGenerator
-from abatch.workloads.prompts import PromptSizer
+from abatch.workloads.presets.agents import single_turn
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.run_limits import RunLimits
-from abatch.workloads.scales import Scales
+from abatch.workloads.targets.http_target import HttpTarget
+from abatch.workloads.targets.prompts import PromptSizer
 from abatch.workloads.workload import ClosedLoop, Stream, Workload, drawn
 
 _SILENCE_S = 60.0

@@ -12,10 +12,10 @@ import pytest
 from abatch.cli.workload import workload
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.traffic_sample import start_times
-from abatch.workloads.catalog import WORKLOADS, make_workload
-from abatch.workloads.scales import Scales
+from abatch.workloads.presets.catalog import WORKLOADS, make_workload
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Session
-from abatch.workloads.traces.native import write_session
+from abatch.workloads.traces.formats.native import write_session
 from abatch.workloads.traces.trace import READERS, open_trace
 from support.cli import abatch, command
 from typer.testing import CliRunner

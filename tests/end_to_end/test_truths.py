@@ -17,10 +17,10 @@ from abatch.engine.null_server.behaviour import Behaviour
 from abatch.engine.null_server.truth import Truth, read_truths
 from abatch.reports.recorder import ALL, Recorder, new_histogram
 from abatch.workloads.load_generator import LoadGenerator
-from abatch.workloads.prompts import PromptSizer
 from abatch.workloads.result import Result
 from abatch.workloads.run_limits import RunLimits
 from abatch.workloads.session import Session, Turn
+from abatch.workloads.targets.prompts import PromptSizer
 from abatch.workloads.workload import OpenLoop, Stream, Workload, drawn
 from support.behaving_target import BehavingTarget
 from support.cli import abatch

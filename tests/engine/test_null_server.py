@@ -18,8 +18,8 @@ from abatch.engine.null_server.behaviour import Behaviour
 from abatch.engine.null_server.server import NullServer
 from abatch.engine.null_server.truth import Truth, read_truths
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads.http_target import HttpTarget
-from abatch.workloads.target import Call, Reply
+from abatch.workloads.targets.http_target import HttpTarget
+from abatch.workloads.targets.target import Call, Reply
 from aiohttp import web
 from support.cli import abatch, command
 from support.servers import get, null_server, post

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from abatch.engine.errors import ContextLengthError, SessionBusyError, SessionNotFoundError
-from abatch.engine.parking.config import ParkPolicy
 from abatch.engine.parking import lot as parking_module
+from abatch.engine.parking.config import ParkPolicy
 from abatch.engine.session import ParkState
 from support.scene import A, B, C, Scene
 

@@ -14,8 +14,8 @@ from abatch.reports.attribution.cause import ADVICE, Cause
 from abatch.reports.attribution.findings import Attribution
 from abatch.reports.attribution.stalls import find_stalls
 from abatch.reports.attribution.tail_events import MOST_EXAMINED, TailSample
-from abatch.workloads.client_watch import Lapse
 from abatch.workloads.result import Result
+from abatch.workloads.watching.client_watch import Lapse
 from support.injections import injections, null_run, summarised
 from support.results import make_result
 

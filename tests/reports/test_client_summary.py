@@ -10,7 +10,7 @@ from abatch.reports.console import print_summary
 from abatch.reports.gates import Outcome
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
-from abatch.workloads.client_watch import ClientAudit, Lapse
+from abatch.workloads.watching.client_watch import ClientAudit, Lapse
 from rich.console import Console
 from support.results import make_result
 from support.rules import judged

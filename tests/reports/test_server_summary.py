@@ -17,7 +17,7 @@ from abatch.reports.run_file import RunReader, RunWriter
 from abatch.reports.server_facts import server_facts, stall_facts
 from abatch.reports.server_summary import ServerSummary, summarise_server
 from abatch.reports.summary import Summary, fill_summary
-from abatch.workloads.server_metrics import ServerSample
+from abatch.workloads.watching.server_metrics import ServerSample
 from rich.console import Console
 from support.results import make_result
 from support.shown import shown_run

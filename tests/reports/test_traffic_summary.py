@@ -12,8 +12,8 @@ from abatch.reports.tally import Tally
 from abatch.reports.traffic_arrivals import ArrivalCounts
 from abatch.reports.traffic_sample import check_exportable, sample, start_times
 from abatch.reports.traffic_summary import TrafficSummary
-from abatch.workloads.catalog import make_workload
-from abatch.workloads.scales import Scales
+from abatch.workloads.presets.catalog import make_workload
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from abatch.engine.null_server.behaviour import Behaviour
-from abatch.workloads.target import Call, Reply
+from abatch.workloads.targets.target import Call, Reply
 
 
 class BehavingTarget:

@@ -8,9 +8,9 @@ from random import Random
 
 from abatch.reports.run_config import RunConfig
 from abatch.reports.run_file import RunReader, RunWriter
-from abatch.workloads.client_watch import ClientAudit, Lapse
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
+from abatch.workloads.watching.client_watch import ClientAudit, Lapse
 
 FREEZE_AT_S, FREEZE_FOR_S = 20.0, 1.5
 """The server of the fixed run stands still once."""

@@ -27,10 +27,10 @@ from abatch.reports.client_summary import ClientSummary
 from abatch.reports.recorder import Recorder
 from abatch.reports.run_file import RunReader
 from abatch.reports.summary import Summary, fill_summary
-from abatch.workloads.client_watch import Lapse
 from abatch.workloads.load_generator import LoadGenerator
-from abatch.workloads.prompts import PromptSizer
 from abatch.workloads.result import Result
+from abatch.workloads.targets.prompts import PromptSizer
+from abatch.workloads.watching.client_watch import Lapse
 from rich.console import Console
 
 from support.behaving_target import BehavingTarget

@@ -10,9 +10,9 @@ from statistics import median
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.workloads.catalog import WORKLOADS, describe, make_workload
-from abatch.workloads.distributions import Constant, Geometric, LogNormal, Normal, Uniform
-from abatch.workloads.scales import Scales
+from abatch.workloads.presets.catalog import WORKLOADS, describe, make_workload
+from abatch.workloads.presets.distributions import Constant, Geometric, LogNormal, Normal, Uniform
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Pause, Session
 from abatch.workloads.workload import ClosedLoop, OpenLoop
 

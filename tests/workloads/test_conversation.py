@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abatch.engine.protocol import ChatMessage
 from abatch.workloads.conversation import Conversation, PromptWriter
-from abatch.workloads.prompts import PromptSizer
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
+from abatch.workloads.targets.prompts import PromptSizer
 
 _PREFIX = SharedPrefix("agent", 20)
 

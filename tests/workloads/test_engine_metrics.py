@@ -6,7 +6,7 @@ from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.messages import EngineStats
 from abatch.engine.server.metrics import ServerMetrics
 from abatch.engine.session import ParkingTotals
-from abatch.workloads.engine_metrics import parse_engine_metrics
+from abatch.workloads.watching.engine_metrics import parse_engine_metrics
 from support.engines import make_ready
 
 _TOTALS = EngineTotals(

@@ -20,15 +20,15 @@ from abatch.engine.request import FinishReason, SamplingParams
 from abatch.engine.session import SessionUse
 from abatch.reports.recorder import Recorder
 from abatch.reports.summary import Summary, fill_summary
-from abatch.workloads.catalog import make_workload
-from abatch.workloads.distributions import Constant
-from abatch.workloads.engine_target import EngineTarget
-from abatch.workloads.engine_watch import EngineWatch
 from abatch.workloads.load_generator import LoadGenerator
+from abatch.workloads.presets.catalog import make_workload
+from abatch.workloads.presets.distributions import Constant
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.result import Result
 from abatch.workloads.run_limits import RunLimits
-from abatch.workloads.scales import Scales
-from abatch.workloads.target import Call, Reply
+from abatch.workloads.targets.engine_target import EngineTarget
+from abatch.workloads.targets.engine_watch import EngineWatch
+from abatch.workloads.targets.target import Call, Reply
 
 _T = TypeVar("_T")
 

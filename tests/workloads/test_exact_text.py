@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.workloads.exact_text import load_text_tokenizer, num_tokens
-from abatch.workloads.prompts import PromptSizer
+from abatch.workloads.targets.exact_text import load_text_tokenizer, num_tokens
+from abatch.workloads.targets.prompts import PromptSizer
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 

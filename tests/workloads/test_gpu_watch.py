@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from abatch.workloads import gpu_watch
-from abatch.workloads.gpu_watch import GpuReading, GpuWatch
+from abatch.workloads.watching import gpu_watch
+from abatch.workloads.watching.gpu_watch import GpuReading, GpuWatch
 
 
 class NVMLError(Exception):

@@ -11,9 +11,9 @@ from random import Random
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads.http_target import HttpTarget, TargetError
-from abatch.workloads.server_url import normalise_url
-from abatch.workloads.target import Call, Reply
+from abatch.workloads.targets.http_target import HttpTarget, TargetError
+from abatch.workloads.targets.server_url import normalise_url
+from abatch.workloads.targets.target import Call, Reply
 from support.fake_server import Behaviour, fake_server
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.workloads.load_generator import LoadGenerator, RunOutcome
-from abatch.workloads.prompts import PromptSizer
 from abatch.workloads.result import Result
 from abatch.workloads.run_limits import RunLimits
 from abatch.workloads.session import Pause, Session, SharedPrefix, Turn
-from abatch.workloads.target import Call, Reply
+from abatch.workloads.targets.prompts import PromptSizer
+from abatch.workloads.targets.target import Call, Reply
 from abatch.workloads.workload import ClosedLoop, OpenLoop, Pacing, Replay, Stream, Workload, drawn, picked
 
 

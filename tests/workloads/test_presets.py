@@ -10,8 +10,8 @@ from functools import cache
 from statistics import NormalDist, fmean, stdev
 
 import pytest
-from abatch.workloads.catalog import make_workload
-from abatch.workloads.scales import Scales
+from abatch.workloads.presets.catalog import make_workload
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Pause, Session, Turn
 
 _SIGMAS = 4.5

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.workloads.catalog import WORKLOADS, make_workload
-from abatch.workloads.distributions import Constant
-from abatch.workloads.scales import Scales
+from abatch.workloads.presets.catalog import WORKLOADS, make_workload
+from abatch.workloads.presets.distributions import Constant
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Pause, Session, Turn
 
 _UNSCALED = Scales(pause_cap_s=math.inf)

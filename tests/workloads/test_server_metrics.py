@@ -7,7 +7,7 @@ import pytest
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.messages import EngineStats
 from abatch.engine.server.metrics import ServerMetrics
-from abatch.workloads.server_metrics import ServerSample, parse_server_metrics
+from abatch.workloads.watching.server_metrics import ServerSample, parse_server_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from support.engines import make_ready

@@ -14,14 +14,14 @@ from abatch.engine.errors import ConfigurationError
 from abatch.engine.hosting.virtual_engine import build_virtual_engine
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads import server_watch
-from abatch.workloads.engine_target import EngineTarget
-from abatch.workloads.gpu_watch import GpuReading
-from abatch.workloads.http_target import HttpTarget
-from abatch.workloads.server_metrics import ServerSample
-from abatch.workloads.server_url import is_this_machine, normalise_metrics_url
-from abatch.workloads.server_watch import MetricsPage, ServerWatch
-from abatch.workloads.target import Call, Reply
+from abatch.workloads.targets.engine_target import EngineTarget
+from abatch.workloads.targets.http_target import HttpTarget
+from abatch.workloads.targets.server_url import is_this_machine, normalise_metrics_url
+from abatch.workloads.targets.target import Call, Reply
+from abatch.workloads.watching import server_watch
+from abatch.workloads.watching.gpu_watch import GpuReading
+from abatch.workloads.watching.server_metrics import ServerSample
+from abatch.workloads.watching.server_watch import MetricsPage, ServerWatch
 from aiohttp import web
 from support.fake_server import Behaviour, fake_server
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from ..distributions import draw_count
-from ..scales import Scales
+from ..presets.distributions import draw_count
+from ..presets.scales import Scales
 from ..session import BlockPrompt, Pause, Session, SharedPrefix, Turn
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...engine.errors import ConfigurationError
 from ..session import Session
-from . import (
+from .formats import (
     aiperf,
     aiperf_multi_turn,
     azure,
@@ -26,8 +26,8 @@ from . import (
     weka,
     weka_requests,
 )
-from .reader import Reader, Sample
-from .reading import Reading
+from .parsing.format import Reader, Sample
+from .parsing.rows import Reading
 
 READERS: dict[str, Reader] = {
     "native": native.READER,

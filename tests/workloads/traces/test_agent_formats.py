@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from abatch.workloads.session import BlockPrompt, Pause, Session, SharedPrefix, Turn
-from abatch.workloads.traces.trace_error import TraceError
+from abatch.workloads.traces.parsing.trace_error import TraceError
 
 Sessions = Callable[..., list[Session]]
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 from abatch.workloads.session import Pause, Session, SharedPrefix, Turn
-from abatch.workloads.traces.numpy_distributions import AnyDistribution
+from abatch.workloads.traces.parsing.numpy_distributions import AnyDistribution
+from abatch.workloads.traces.parsing.trace_error import TraceError
 from abatch.workloads.traces.trace import Trace
-from abatch.workloads.traces.trace_error import TraceError
 
 OpenText = Callable[..., Trace]
 Sessions = Callable[..., list[Session]]

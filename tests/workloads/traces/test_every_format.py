@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
+from abatch.workloads.traces.parsing.trace_error import TraceError
 from abatch.workloads.traces.trace import READERS, Trace, open_trace, sniff
-from abatch.workloads.traces.trace_error import TraceError
 
 OpenText = Callable[..., Trace]
 
@@ -257,8 +257,8 @@ def test_a_format_can_be_forced(open_text: OpenText) -> None:
 
 def test_rows_that_are_too_much(open_text: OpenText, monkeypatch: pytest.MonkeyPatch) -> None:
     good, other = SAMPLES["bfcl"].good
-    monkeypatch.setattr("abatch.workloads.traces.reading.LONGEST_ROW_BYTES", 2**20)
-    monkeypatch.setattr("abatch.workloads.traces.reading._PIECE_BYTES", 2**10)
+    monkeypatch.setattr("abatch.workloads.traces.parsing.rows.LONGEST_ROW_BYTES", 2**20)
+    monkeypatch.setattr("abatch.workloads.traces.parsing.rows._PIECE_BYTES", 2**10)
     long = {"id": "long", "question": [[{"role": "user", "content": "x" * (2**20 + 2**12)}]]}
     deep = f'{{"id": "deep", "x": {"[" * 100_000}{"]" * 100_000}, "question": []}}'
     trace = open_text(good, long, deep, other, skip_bad_rows=True)

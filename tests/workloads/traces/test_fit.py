@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads.distributions import Constant, LogNormal
-from abatch.workloads.scales import Scales
+from abatch.workloads.presets.distributions import Constant, LogNormal
+from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
 from abatch.workloads.traces.fit import fit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from abatch.workloads.traces.json_splitter import JsonSplitter
+from abatch.workloads.traces.parsing.json_splitter import JsonSplitter
 from hypothesis import given
 from hypothesis import strategies as st
 

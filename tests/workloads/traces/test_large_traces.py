@@ -81,7 +81,7 @@ def test_of_scattered_sessions_only_places_are_held(tmp_path: Path) -> None:
 def test_rows_without_sessions_need_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "trace"
     path.write_text('{"input_length": 5}\n')
-    monkeypatch.setattr("abatch.workloads.traces.session_rows._Index", None)
+    monkeypatch.setattr("abatch.workloads.traces.parsing.session_rows._Index", None)
     assert len(list(open_trace(path).sessions())) == 1
     path.write_text("Timestamp,Model,Request tokens,Response tokens\n5,m,4,4\n")
     assert len(list(open_trace(path).sessions())) == 1

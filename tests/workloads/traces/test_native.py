@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from abatch.engine.protocol import ChatMessage, ContentPart, FunctionCall, ToolCall
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
-from abatch.workloads.traces.native import write_session
+from abatch.workloads.traces.formats.native import write_session
+from abatch.workloads.traces.parsing.trace_error import TraceError
 from abatch.workloads.traces.trace import Trace, open_trace
-from abatch.workloads.traces.trace_error import TraceError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

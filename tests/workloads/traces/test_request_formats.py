@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from abatch.engine.protocol import ChatMessage
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, Turn
+from abatch.workloads.traces.parsing.trace_error import TraceError
 from abatch.workloads.traces.trace import Trace
-from abatch.workloads.traces.trace_error import TraceError
 
 OpenText = Callable[..., Trace]
 Sessions = Callable[..., list[Session]]

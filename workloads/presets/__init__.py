@@ -1,0 +1,1 @@
+"""The built-in workloads, and the distributions they draw from."""

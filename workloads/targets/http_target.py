@@ -1,0 +1,341 @@
+"""An OpenAI-compatible server over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from ...engine.errors import AbatchError, ConfigurationError
+from ...engine.loop.step_account import EngineTotals
+from ...engine.protocol import ChatMessage, ErrorBody, ModelList
+from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
+from ..watching.server_watch import MetricsPage, ServerWatch
+from .prompts import PromptSizer
+from .server_url import hide_credentials, normalise_url
+from .target import Call, Reply
+
+REQUEST_ID_HEADER = "X-Request-ID"
+"""Servers and proxies write it into their logs, which a run can then be joined with."""
+_MAX_EVENT_BYTES = 16 << 20
+_DONE = b"[DONE]"
+_END_OF_BODY_S = 1.0
+_KEEPALIVE_S = 4.0
+"""Common servers close idle connections after five seconds; a request must not meet one that is just closing."""
+
+
+class TargetError(AbatchError):
+    """The server under test cannot be measured at all: unreachable, or it refuses the simplest request."""
+
+
+class _Delta(msgspec.Struct):
+    """What may count as content. Of tool calls only that they are there: servers send them in pieces of all shapes."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: Any = None
+
+
+class _Choice(msgspec.Struct):
+    """The part of a chunk that the clock looks at. Everything else is skipped unparsed."""
+
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _CachedTokens(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _CachedTokens | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_event_decoder = msgspec.json.Decoder(_Event)
+
+
+class HttpTarget:
+    """See `Target`. Make one with `connect`, close it when done."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, base_url: str, model: str, timeout_s: float, *, tells_sessions: bool = True
+    ) -> None:
+        self._http = http
+        self._url = f"{base_url}/v1/chat/completions"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
+        self.base_url = base_url
+        self.shown_url = hide_credentials(base_url)
+        self.model = model
+        self.takes_ignore_eos = True
+        self.tokenizer: str | None = None
+        """The server's, where the client has it: prompts are of exact lengths then."""
+        self.tells_sessions = tells_sessions
+        self.run_id = uuid.uuid4().hex[:8]  # sessions of an earlier run may be parked on the server
+        self._request_numbers = itertools.count()
+        self.engine: EngineMetrics | None = None
+        """What the engine behind it said of itself last, if it is one of ours."""
+        self.warnings: list[str] = []
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        model: str | None,
+        api_key: str | None,
+        headers: dict[str, str],
+        timeout_s: float,
+        tells_sessions: bool = True,
+    ) -> HttpTarget:
+        """Reach the server and find out its model's name.
+
+        `tells_sessions`: say to an engine of ours which requests are of one session.
+
+        Raises:
+            ConfigurationError: the URL is none.
+            TargetError: no server there, or it does not say which model to ask for.
+        """
+        base_url = normalise_url(url)
+        # No compression: a proxy that compresses holds back events until it has enough of them.
+        all_headers = {"Accept-Encoding": "identity", **headers}
+        if api_key:
+            all_headers["Authorization"] = f"Bearer {api_key}"
+        if URL(base_url).user and any(name.lower() == "authorization" for name in all_headers):
+            raise ConfigurationError("credentials are both in --url and in a header or --api-key: give them once")
+        # No limit on connections: a pool that is too small would queue requests inside the client.
+        http = aiohttp.ClientSession(
+            headers=all_headers,
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=_KEEPALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=1 << 20,
+        )
+        target = cls(http, base_url, model or "", timeout_s, tells_sessions=tells_sessions)
+        try:
+            if not model:
+                target.model = await target._first_model()
+        except BaseException:
+            await http.close()
+            raise
+        return target
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+    async def send(self, call: Call, reply: Reply) -> None:
+        """See `Target.send`."""
+        body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
+        clock = asyncio.get_running_loop().time
+        reply.request_id = f"{self.run_id}-{next(self._request_numbers)}"
+        headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id}
+        reply.sent_s = clock()
+        try:
+            async with self._http.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
+                if response.status == 200:
+                    await self._read_stream(response, reply)
+                else:
+                    reply.fail(f"http_{response.status}", error_message(await response.read()))
+        except aiohttp.ConnectionTimeoutError as error:
+            reply.fail("connect", str(error) or "no connection in time")
+        except TimeoutError:
+            reply.fail("timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)")
+        except aiohttp.ClientConnectorError as error:
+            reply.fail("connect", error.os_error.strerror or str(error))
+        except (aiohttp.ClientError, OSError) as error:
+            reply.fail("disconnected", str(error) or type(error).__name__)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _EventTooLongError) as error:
+            reply.fail("bad_response", str(error) or type(error).__name__)
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, reply: Reply) -> None:
+        """Read to the end of the stream, so that the connection can be used again."""
+        loop = asyncio.get_running_loop()
+        buffer = bytearray()
+        is_done = False
+        try:
+            async with asyncio.timeout(None) as patience:
+                async for data in response.content.iter_any():
+                    now_s = loop.time()
+                    buffer += data
+                    has_content = False
+                    for payload in _take_events(buffer):
+                        if payload == _DONE:
+                            is_done = True
+                            # Only the end of the body can follow; a server that never sends it must not hold us.
+                            patience.reschedule(now_s + _END_OF_BODY_S)
+                        elif not is_done:
+                            has_content = self._read(payload, reply, now_s) or has_content
+                    if has_content:
+                        # Several events in one read came together: one arrival of several tokens.
+                        reply.saw_content(now_s)
+        except TimeoutError:
+            if not is_done:
+                raise
+        if reply.error is not None:
+            return
+        if reply.finish_reason is None:
+            rest = bytes(buffer[:200]).decode(errors="replace").strip()
+            if reply.first_s is None and rest:
+                reply.fail("bad_response", f"not a stream of events: {error_message(bytes(buffer)) or rest}")
+            else:
+                reply.fail("disconnected", "the stream ended before the answer did")
+        elif reply.first_s is None:
+            reply.fail("empty", "the server answered without any content")
+
+    async def calibrate(self) -> PromptSizer:
+        """Find out how the server counts tokens, and whether it lets a client fix the output's length.
+
+        Raises:
+            TargetError: it refuses even a plain one-token request.
+        """
+
+        async def ask(text: str) -> Reply:
+            reply = Reply()
+            await self.send(Call([ChatMessage(role="user", content=text)], 1, "calibration"), reply)
+            return reply
+
+        async def count(text: str) -> int | None:
+            reply = await ask(text)
+            if reply.error in ("http_400", "http_422") and self.takes_ignore_eos:
+                self.takes_ignore_eos = False
+                second = await ask(text)
+                if second.error in (None, "empty"):
+                    self.warnings.append("the server refuses ignore_eos: outputs may be shorter than asked for")
+                    reply = second
+                else:
+                    self.takes_ignore_eos = True
+            if reply.error not in (None, "empty"):  # one token may well have no text
+                raise TargetError(
+                    f"{self.shown_url} fails a probe of one output token: {reply.error}: {reply.error_message}; "
+                    "is it an OpenAI-compatible chat server?"
+                )
+            return reply.prompt_tokens
+
+        sizer = await PromptSizer.measure(count, self.tokenizer)
+        if not sizer.is_measured:
+            guess = (
+                "what its template adds is not known"
+                if self.tokenizer
+                else "prompt lengths are guesses, one token a word"
+            )
+            self.warnings.append(f"the server reports no token counts: {guess}")
+        return sizer
+
+    async def engine_totals(self) -> EngineTotals | None:
+        """See `Target.engine_totals`."""
+        self.engine = await read_engine_metrics(self._http, self.base_url)
+        return None if self.engine is None else self.engine.totals
+
+    async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
+        """See `BenchTarget.watch_server`."""
+        async with MetricsPage(watch.url, self.base_url, self._http.headers) as page:
+            await watch.poll(page.read, origin_s)
+
+    def _body(self, call: Call) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": call.messages,
+            "max_tokens": call.max_tokens,
+            "temperature": 0.0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if call.ignore_eos and self.takes_ignore_eos:
+            # min_tokens too: an end-of-sequence token sampled and ignored has no text, so it would hide a gap.
+            body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
+        if self.tells_sessions and self.engine is not None:
+            # Fields of our own engine: another server might refuse what it does not know.
+            name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace
+            body |= {"session_id": f"{self.run_id}/{name}", "end_session": call.ends_session}
+            if call.next_tool is not None:
+                body["next_tool"] = call.next_tool[:256]
+        return body
+
+    def _read(self, payload: bytes, reply: Reply, now_s: float) -> bool:
+        """Take in one event; whether it had content."""
+        event = _event_decoder.decode(payload)
+        if event.error is not None:
+            reply.fail("server_error", error_message(payload))
+        has_content = False
+        for choice in event.choices or ():
+            delta = choice.delta
+            if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls):
+                has_content = True
+                if delta.content:
+                    reply.text.append(delta.content)
+            if choice.finish_reason:
+                reply.finish_reason = choice.finish_reason
+                reply.finished_s = now_s
+        if event.usage is not None:
+            reply.prompt_tokens = event.usage.prompt_tokens
+            reply.output_tokens = event.usage.completion_tokens
+            if event.usage.prompt_tokens_details is not None:
+                reply.cached_tokens = event.usage.prompt_tokens_details.cached_tokens
+        return has_content
+
+    async def _first_model(self) -> str:
+        url = f"{self.shown_url}/v1/models"
+        try:
+            async with self._http.get(
+                f"{self.base_url}/v1/models", timeout=aiohttp.ClientTimeout(total=30)
+            ) as response:
+                body = await response.read()
+                if response.status != 200:
+                    raise TargetError(
+                        f"{url} answers {response.status}: {error_message(body)}; is it an OpenAI-compatible server, "
+                        "and is --api-key right? (--model NAME skips this question)"
+                    )
+                models = msgspec.json.decode(body, type=ModelList)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            detail = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+            raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TargetError(f"{url} is not an OpenAI-compatible list of models: {error}") from error
+        if not models.data:
+            raise TargetError(f"{url} lists no model; name one with --model")
+        return models.data[0].id
+
+
+class _EventTooLongError(Exception):
+    pass
+
+
+def _take_events(buffer: bytearray) -> Iterator[bytes]:
+    """Remove the complete lines from `buffer` and yield the payload of each `data:` line among them.
+
+    Every server writes an event's JSON on one line, so an event is not assembled from several.
+    """
+    end = buffer.rfind(b"\n")
+    if end < 0:
+        if len(buffer) > _MAX_EVENT_BYTES:
+            raise _EventTooLongError(f"an event of more than {_MAX_EVENT_BYTES} bytes")
+        return
+    lines = bytes(buffer[:end]).split(b"\n")
+    del buffer[: end + 1]
+    for line in lines:
+        if line.startswith(b"data:"):
+            yield line[5:].strip()
+
+
+def error_message(body: bytes) -> str:
+    """The message in an error body, of OpenAI's shape or any other."""
+    try:
+        return msgspec.json.decode(body, type=ErrorBody).error.message
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = " ".join(body[:300].decode(errors="replace").split())
+        return "(an HTML page)" if text.startswith("<") else text or "(no text)"

@@ -1,0 +1,1 @@
+"""What trace formats are made of: rows, limits, chains of blocks, timing."""

@@ -1,0 +1,72 @@
+"""The engine's own totals, read off the `/metrics` of an `abatch serve`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import aiohttp
+
+from ...engine.loop.step_account import EngineTotals
+from ...engine.session import ParkingTotals
+
+_TIMEOUT_S = 5.0
+_MAX_BYTES = 1 << 20
+_METRIC = re.compile(rb"^abatch_(\w+) ([0-9.e+-]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMetrics:
+    """What an engine of ours says of itself."""
+
+    totals: EngineTotals
+    is_simulated: bool
+    steps_ahead: int
+
+
+async def read_engine_metrics(http: aiohttp.ClientSession, base_url: str) -> EngineMetrics | None:
+    """Ask a server for its metrics. None if it has none, or they are not ours."""
+    body = bytearray()
+    try:
+        async with http.get(f"{base_url}/metrics", timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as response:
+            if response.status != 200:
+                return None
+            async for data in response.content.iter_any():
+                body += data
+                if len(body) > _MAX_BYTES:
+                    return None
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return None
+    return parse_engine_metrics(bytes(body))
+
+
+def parse_engine_metrics(body: bytes) -> EngineMetrics | None:
+    """The engine's part of a page in Prometheus' text format. None if it lacks any of it."""
+    values = {name.decode(): float(value) for name, value in _METRIC.findall(body)}
+    try:
+        totals = EngineTotals(
+            num_steps=int(values["steps_total"]),
+            num_prefill_tokens=int(values["prefill_tokens_total"]),
+            num_decode_tokens=int(values["decode_tokens_total"]),
+            num_preemptions=int(values["preemptions_total"]),
+            host_s=values["host_seconds_total"],
+            device_busy_s=values["device_busy_seconds_total"],
+            device_idle_s=values["device_idle_seconds_total"],
+            parking=ParkingTotals(
+                num_parked=int(values["turns_parked_total"]),
+                num_kept=int(values["resumed_kept_total"]),
+                num_restored=int(values["resumed_restored_total"]),
+                num_recomputed=int(values["resumed_recomputed_total"]),
+                num_broken=int(values["pins_broken_total"]),
+                num_prefetched=int(values["sessions_prefetched_total"]),
+                num_expired=int(values["sessions_expired_total"]),
+                parked_block_s=values["parked_block_seconds_total"],
+                recomputed_tokens=int(values["recomputed_tokens_total"]),
+                offloaded_bytes=int(values["offloaded_bytes_total"]),
+                restored_bytes=int(values["restored_bytes_total"]),
+                restore_wait_s=values["restore_wait_seconds_total"],
+            ),
+        )
+        return EngineMetrics(totals, values["simulated"] == 1, int(values["steps_ahead"]))
+    except KeyError:
+        return None
