@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from ..engine.errors import ConfigurationError
-from ..reports.calibration_file import known_floor
-from ..reports.console import print_judgements, print_summary
-from ..reports.measurement import Measurement
-from ..reports.run_file import RunReader
-from ..reports.shown_run import shown_target
-from ..reports.timeline import check_writable, write_timeline
+from ..reports.calibration.file import known_floor
+from ..reports.renderings.console import print_judgements, print_summary
+from ..reports.renderings.shown_run import shown_target
+from ..reports.renderings.timeline import check_writable, write_timeline
+from ..reports.run.folder import RunReader
+from ..reports.run.measurement import Measurement
 from ..workloads.targets.exact_text import load_text_tokenizer
 from ..workloads.targets.server_url import hide_credentials, normalise_metrics_url, normalise_url
 from .exit_codes import ExitCode

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from ..engine.errors import ConfigurationError
 from ..engine.null_server.truth import read_truths
-from ..reports.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
-from ..reports.calibration_console import print_point, search_heading, search_line
-from ..reports.calibration_file import Calibration, save_calibration
-from ..reports.run_config import provenance, started_now
-from ..reports.run_file import RunReader
+from ..reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
+from ..reports.calibration.file import Calibration, save_calibration
+from ..reports.renderings.calibration_console import print_point, search_heading, search_line
+from ..reports.run.config import provenance, started_now
+from ..reports.run.folder import RunReader
 from ..workloads.targets.server_url import normalise_url
 from .exit_codes import ExitCode
 from .measure import Plan, run

@@ -15,18 +15,18 @@ from rich.console import Console
 from ..engine.errors import ConfigurationError
 from ..engine.scheduling.limits import BATCHING_MODES
 from ..reports.atomic_file import write_atomically
-from ..reports.calibration_file import known_floor
+from ..reports.calibration.file import known_floor
 from ..reports.comparison.comparable import refuse_incomparable
 from ..reports.comparison.comparison import COMPARISON, DEFAULT_EFFECT
 from ..reports.comparison.comparison import compare as compare_measurements
-from ..reports.comparison.console import print_comparison
 from ..reports.comparison.difference import Floor
-from ..reports.console import print_judgements
-from ..reports.gates import judge_all
-from ..reports.measurement import Measurement
-from ..reports.rule import Rule
-from ..reports.rule_parser import parse_rules
-from ..reports.run_file import default_folder
+from ..reports.gates.judge import judge_all
+from ..reports.gates.parser import parse_rules
+from ..reports.gates.rule import Rule
+from ..reports.renderings.comparison.console import print_comparison
+from ..reports.renderings.console import print_judgements
+from ..reports.run.folder import default_folder
+from ..reports.run.measurement import Measurement
 from .compare_rendering import render_comparison
 from .compared_targets import live_targets, refuse_live_options, saved_targets
 from .exit_codes import ExitCode

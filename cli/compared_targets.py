@@ -16,9 +16,9 @@ from ..engine.errors import ConfigurationError
 from ..engine.scheduling.limits import BATCHING_MODES
 from ..engine.simulation.device_profile import is_simulated
 from ..reports.comparison.comparison import COMPARISON, Comparison
-from ..reports.measurement import Measurement
-from ..reports.result_log import UNREADABLE
-from ..reports.run_file import CONFIG, RunReader
+from ..reports.run.folder import CONFIG, RunReader
+from ..reports.run.measurement import Measurement
+from ..reports.run.result_log import UNREADABLE
 from ..workloads.targets.exact_text import load_text_tokenizer
 from ..workloads.targets.server_url import normalise_url
 from .options import engine_arguments

@@ -10,10 +10,10 @@ import typer
 from rich.text import Text
 
 from ..engine.errors import ConfigurationError
-from ..reports.console import print_judgements
-from ..reports.measurement import Measurement
-from ..reports.run_file import RunReader
-from ..reports.shown_run import shown_target
+from ..reports.renderings.console import print_judgements
+from ..reports.renderings.shown_run import shown_target
+from ..reports.run.folder import RunReader
+from ..reports.run.measurement import Measurement
 from .exit_codes import ExitCode
 from .judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
 from .options import with_options

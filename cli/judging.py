@@ -9,14 +9,14 @@ from typing import Any
 
 from ..engine.errors import ConfigurationError
 from ..reports.comparison.comparable import comparison_notes, is_same_traffic, refuse_incomparable
-from ..reports.gate_file import read_gate_file
-from ..reports.gates import Judgement, Outcome, judge_all
-from ..reports.measurement import Measurement
-from ..reports.rule import Rule
-from ..reports.rule_parser import parse_rules
-from ..reports.run_config import RunConfig
-from ..reports.run_file import RunReader
-from ..reports.summary import Summary
+from ..reports.gates.file import read_gate_file
+from ..reports.gates.judge import Judgement, Outcome, judge_all
+from ..reports.gates.parser import parse_rules
+from ..reports.gates.rule import Rule
+from ..reports.run.config import RunConfig
+from ..reports.run.folder import RunReader
+from ..reports.run.measurement import Measurement
+from ..reports.summary.summary import Summary
 from .exit_codes import ExitCode
 from .options import Option
 from .user_path import user_path

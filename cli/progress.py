@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from ..reports.milliseconds import milliseconds
-from ..reports.recorder import ALL
-from ..reports.run_file import RunWriter
+from ..reports.recording.recorder import ALL
+from ..reports.run.folder import RunWriter
 from ..workloads.result import Result
 from ..workloads.run_limits import RunLimits
 from .sender import Sender

@@ -12,11 +12,11 @@ import typer
 from rich.text import Text
 
 from ..engine.errors import ConfigurationError
-from ..reports.console import print_summary
-from ..reports.measurement import Measurement
-from ..reports.run_file import RunReader
-from ..reports.shown_run import ShownRun, shown_target
-from ..reports.timeline import check_writable, write_timeline
+from ..reports.renderings.console import print_summary
+from ..reports.renderings.shown_run import ShownRun, shown_target
+from ..reports.renderings.timeline import check_writable, write_timeline
+from ..reports.run.folder import RunReader
+from ..reports.run.measurement import Measurement
 from .judging import judging_of
 from .options import with_options
 from .rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..engine.errors import ConfigurationError
-from ..reports.goodput import parse_objectives
-from ..reports.summary import DEFAULT_PERCENTILES
+from ..reports.recording.goodput import parse_objectives
+from ..reports.summary.summary import DEFAULT_PERCENTILES
 
 _MOST_PERCENTILES = 8
 

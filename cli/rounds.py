@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..engine.errors import AbatchError, ConfigurationError
-from ..reports.measurement import Measurement
-from ..reports.run_file import RunReader
+from ..reports.run.folder import RunReader
+from ..reports.run.measurement import Measurement
 from .compared_targets import ROUND
 from .measure import Plan, run
 from .progress import Progress

@@ -14,8 +14,8 @@ from rich.table import Table
 from ..engine.errors import ConfigurationError
 from ..reports.atomic_file import write_atomically
 from ..reports.milliseconds import milliseconds
-from ..reports.run_file import default_folder
-from ..reports.summary import Summary, doubts
+from ..reports.run.folder import default_folder
+from ..reports.summary.summary import Summary, doubts
 from .exit_codes import ExitCode
 from .measure import Plan, run
 from .progress import Progress

@@ -16,7 +16,7 @@ from ..engine.errors import AbatchError
 from ..engine.hosting.launch import launched_server
 from ..engine.hosting.virtual_engine import build_virtual_engine
 from ..engine.loop.step_log import StepLog
-from ..reports.run_file import SERVER_LOG, STEPS
+from ..reports.run.folder import SERVER_LOG, STEPS
 from ..workloads.targets.engine_target import EngineTarget
 from ..workloads.targets.http_connection import Connection
 from ..workloads.targets.http_target import HttpTarget

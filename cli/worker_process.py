@@ -19,9 +19,9 @@ import msgspec
 from ..engine.errors import AbatchError
 from ..engine.hosting.child_process import frame, receive
 from ..engine.hosting.precise_loop import new_precise_loop
-from ..reports.goodput import parse_objectives
-from ..reports.recorder import Recorder
-from ..reports.result_log import ResultLog
+from ..reports.recording.goodput import parse_objectives
+from ..reports.recording.recorder import Recorder
+from ..reports.run.result_log import ResultLog
 from ..workloads.load_generator import LoadGenerator
 from ..workloads.result import Result
 from ..workloads.targets.http_target import HttpTarget

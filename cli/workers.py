@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 from ..engine.errors import AbatchError, ConfigurationError
 from ..engine.hosting.child_process import Child, receive, start_child
-from ..reports.result_log import read_lines, shard
-from ..reports.run_file import RunWriter
+from ..reports.run.folder import RunWriter
+from ..reports.run.result_log import read_lines, shard
 from ..workloads.load_generator import RunCounts, RunOutcome
 from ..workloads.result import Result
 from ..workloads.share import Share

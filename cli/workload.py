@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 
 from ..engine.errors import ConfigurationError
-from ..reports.traffic_arrivals import ArrivalCounts
-from ..reports.traffic_console import arrival_lines, pace_lines, summary_lines
-from ..reports.traffic_sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
-from ..reports.traffic_summary import TrafficSummary
+from ..reports.traffic.arrivals import ArrivalCounts
+from ..reports.traffic.console import arrival_lines, pace_lines, summary_lines
+from ..reports.traffic.sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
+from ..reports.traffic.summary import TrafficSummary
 from ..workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
 from ..workloads.presets.scales import Scales
 from ..workloads.session import Session

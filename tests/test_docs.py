@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 from abatch.cli.main import app
-from abatch.reports.rule_parser import parse_rule
+from abatch.reports.gates.parser import parse_rule
 
 ROOT = Path(__file__).parent.parent
 _DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "github-workflow.yml"]

@@ -62,7 +62,7 @@ def test_imports_are_relative_and_run_downward(path: Path) -> None:
     [
         "abatch.cli.main",
         "abatch.workloads.load_generator",
-        "abatch.reports.console",
+        "abatch.reports.renderings.console",
         "abatch.engine.null_server.server",
     ],
 )

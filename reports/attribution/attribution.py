@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
 from ...workloads.watching.server_metrics import ServerSample
-from ..recorder import ALL
-from ..summary import FLAG_RATIO, Summary
-from .cause import ADVICE, Cause
-from .findings import Attribution, CauseShare, TailCauses
+from ..recording.recorder import ALL
+from ..summary.findings import ADVICE, Attribution, Cause, CauseShare, TailCauses
+from ..summary.summary import FLAG_RATIO, Summary
 from .neighbours import Neighbours
 from .rules import Setting, cause_of
 from .stalls import find_stalls, join_samples

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from ...workloads.result import Result
-from ..expectation import FittedSizes
+from ..summary.expectation import FittedSizes
 from .tail_events import TailEvent, in_order
 
 _MOST_STREAMS = 500

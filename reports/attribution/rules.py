@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...workloads.watching.client_watch import Lapse
-from ..expectation import FittedSizes
-from .cause import Cause
-from .stalls import Stall
+from ..summary.expectation import FittedSizes
+from ..summary.findings import Cause, Stall
 from .tail_events import TailEvent
 
 _MOST = 0.5

@@ -5,10 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from ...workloads.watching.server_metrics import ServerSample
-from .cause import Cause
+from ..summary.findings import Cause, ServerThen, Stall
 
 _LEAST_STREAMS = 3
 _SAME_SHARE = 0.5
@@ -16,46 +14,6 @@ _SAME_SHARE = 0.5
 MOST_STALLS = 50
 _LEAST_SILENCE_S = 0.25
 """What a page of metrics may take on any day."""
-
-
-class ServerThen(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the server said of itself around a stall.
-
-    Attributes:
-        running_before: At the last sample whose answer came before it began.
-        running_after: At the first whose answer came when it was over.
-        waiting_after: The most that any sample said from its beginning up to that one: the queue is soon gone.
-        silent_s: How long looks that fell into it had to wait for an answer; None if they were answered at once.
-    """
-
-    running_before: int | None = None
-    running_after: int | None = None
-    waiting_before: int | None = None
-    waiting_after: int | None = None
-    silent_s: float | None = None
-
-
-class Stall(msgspec.Struct, kw_only=True):
-    """Streams that stood still together.
-
-    Attributes:
-        start_s: Seconds since the run began. `length_s`: the median gap.
-        streams: How many had a gap then.
-        waiting: Requests that spent most of it waiting for their first token.
-        server: What the server's metrics said, where it has some.
-    """
-
-    start_s: float
-    length_s: float
-    streams: int
-    waiting: int = 0
-    cause: Cause = Cause.STALL
-    server: ServerThen | None = None
-
-    @property
-    def end_s(self) -> float:
-        """When it was over."""
-        return self.start_s + self.length_s
 
 
 def find_stalls(gaps: Iterable[tuple[float, float]]) -> list[Stall]:

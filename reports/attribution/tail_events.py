@@ -9,8 +9,8 @@ from itertools import accumulate
 from random import Random
 
 from ...workloads.result import Result
-from ..recorder import ALL
-from ..summary import FLAG_RATIO, Summary
+from ..recording.recorder import ALL
+from ..summary.summary import FLAG_RATIO, Summary
 
 MOST_EXAMINED = 400
 """Of each kind: enough for shares to a few percent, and a bound on what looking into them costs."""

@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..bootstrap import Distribution, Interval, Resample
-from ..students_t import chi_square_quantile, two_sided_quantile
-from ..time_blocks import BUCKET_WIDTH, TimeBlocks, side_by_side
+from ..statistics.bootstrap import Distribution, Interval, Resample
+from ..statistics.students_t import chi_square_quantile, two_sided_quantile
+from ..statistics.time_blocks import BUCKET_WIDTH, TimeBlocks, side_by_side
 
 _BUCKET = math.log(BUCKET_WIDTH)
 _FEWEST_STRETCHES, _MOST_STRETCHES = 4, 32

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ...engine.errors import ConfigurationError
-from ..measurement import Measurement
-from ..run_config import RunConfig
-from ..summary import Summary
+from ..run.config import RunConfig
+from ..run.measurement import Measurement
+from ..summary.summary import Summary
 
 _DRIFT_H = 1.0
 _SOFTWARE = ("abatch", "python", "torch", "transformers", "aiohttp")

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ..bootstrap import CONFIDENCE
-from ..measurement import Measurement
-from ..recorder import JUDGED
-from ..summary import doubt_of_metric, doubts, share_failed
+from ..recording.recorder import JUDGED
+from ..run.measurement import Measurement
+from ..statistics.bootstrap import CONFIDENCE
+from ..summary.summary import doubt_of_metric, doubts, share_failed
 from .change import changes, rate_change
 from .comparable import comparison_notes, is_paired
 from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
-from ..bootstrap import Resample, tail_ratio
-from ..statistic import P50, P99
-from ..summary import MIN_SAMPLES, MetricSummary, Summary
+from ..statistics.bootstrap import Resample, tail_ratio
+from ..summary.statistic import P50, P99
+from ..summary.summary import MIN_SAMPLES, MetricSummary, Summary
 from .change import Change
 
 POWER = 0.9

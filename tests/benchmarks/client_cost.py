@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import aiohttp
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import RunWriter
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import RunWriter
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.presets.agents import single_turn
 from abatch.workloads.presets.scales import Scales

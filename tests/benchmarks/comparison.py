@@ -19,8 +19,16 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
 
-from abatch.reports.bootstrap import RESAMPLES, Distribution, Resample, p50_ms, p99_ms, resampled_weights, tail_ratio
 from abatch.reports.comparison.change import changes
+from abatch.reports.statistics.bootstrap import (
+    RESAMPLES,
+    Distribution,
+    Resample,
+    p50_ms,
+    p99_ms,
+    resampled_weights,
+    tail_ratio,
+)
 from test_change import queue  # type: ignore[import-not-found]
 
 _STATISTICS = {"p50": p50_ms, "p99": p99_ms, "p99/p50": tail_ratio}

@@ -24,7 +24,7 @@ from abatch.cli.own_engine import own_engine
 from abatch.cli.progress import Progress
 from abatch.cli.traffic import TRAFFIC_OPTIONS, make_traffic
 from abatch.engine.parking.config import PARK_POLICIES
-from abatch.reports.summary import Summary
+from abatch.reports.summary.summary import Summary
 from rich.console import Console
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from abatch.cli import calibrate
 from abatch.cli.main import app
-from abatch.reports.calibration import Added, Point
-from abatch.reports.calibration_file import calibration_path, known_floor
+from abatch.reports.calibration.calibration import Added, Point
+from abatch.reports.calibration.file import calibration_path, known_floor
 from support.calibrations import make_point
 from typer.testing import CliRunner, Result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from abatch.cli.workload import workload
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.traffic_sample import start_times
+from abatch.reports.traffic.sample import start_times
 from abatch.workloads.presets.catalog import WORKLOADS, make_workload
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Session

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abatch.reports.calibration_file import save_calibration
+from abatch.reports.calibration.file import save_calibration
 from support.calibrations import make_calibration
 from support.cli import abatch, command
 from support.servers import null_server

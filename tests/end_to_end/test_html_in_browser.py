@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.session import ParkEvent
-from abatch.reports.html.over_time import ServerSeries
-from abatch.reports.html.page import render_html
-from abatch.reports.html.report_data import ReportData, report_data
-from abatch.reports.html.section import Section
-from abatch.reports.recorder import Recorder
-from abatch.reports.run_config import RunConfig
-from abatch.reports.shown_run import ShownRun
-from abatch.reports.summary import fill_summary
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.renderings.html.over_time import ServerSeries
+from abatch.reports.renderings.html.page import render_html
+from abatch.reports.renderings.html.report_data import ReportData, report_data
+from abatch.reports.renderings.html.section import Section
+from abatch.reports.renderings.shown_run import ShownRun
+from abatch.reports.run.config import RunConfig
+from abatch.reports.summary.summary import fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.browser import CHROMIUM, Page, open_browser
@@ -262,7 +262,7 @@ async def test_series_of_the_server_have_axes_of_their_own(
             data.runs[0].over_time.server.append(ServerSeries(name=name, unit=unit, t=times, v=[50.0] * 120))
         return data
 
-    monkeypatch.setattr("abatch.reports.html.page.report_data", with_series)
+    monkeypatch.setattr("abatch.reports.renderings.html.page.report_data", with_series)
     await page.open(saved(tmp_path, render_html(fixed_runs(tmp_path))))
     assert await page.evaluate("abatchReport.charts.load.axes.map((axis) => axis.label ?? '')") == [
         "",

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from abatch.reports.comparison.comparison import ComparedTarget, compare
 from abatch.reports.comparison.difference import Verdict
-from abatch.reports.measurement import Measurement
-from abatch.reports.run_file import RunReader, RunWriter
+from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.measurement import Measurement
 from abatch.workloads.result import Result
 from support.injections import simulated
 

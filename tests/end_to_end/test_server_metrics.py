@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from abatch.reports.run_file import RunReader
+from abatch.reports.run.folder import RunReader
 from support.cli import abatch
 from support.servers import null_server, running_server
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abatch.reports.percentile import value_at
-from abatch.reports.recorder import Recorder
-from abatch.reports.run_file import RunReader
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.run.folder import RunReader
+from abatch.reports.statistics.percentile import value_at
 from support.cli import abatch, command
 from support.servers import RunningServer, null_server
 

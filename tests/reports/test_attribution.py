@@ -10,10 +10,9 @@ import pytest
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import attribute
-from abatch.reports.attribution.cause import ADVICE, Cause
-from abatch.reports.attribution.findings import Attribution
 from abatch.reports.attribution.stalls import find_stalls
 from abatch.reports.attribution.tail_events import MOST_EXAMINED, TailSample
+from abatch.reports.summary.findings import ADVICE, Attribution, Cause
 from abatch.workloads.result import Result
 from abatch.workloads.watching.client_watch import Lapse
 from support.injections import injections, null_run, summarised

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from abatch.reports.gates import Judgement, Outcome, judge
-from abatch.reports.goodput import GoodputSummary
-from abatch.reports.measurement import Measurement
-from abatch.reports.rule_parser import parse_rule
-from abatch.reports.summary import Summary
+from abatch.reports.gates.judge import Judgement, Outcome, judge
+from abatch.reports.gates.parser import parse_rule
+from abatch.reports.recording.goodput import GoodputSummary
+from abatch.reports.run.measurement import Measurement
+from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
 from support.measured import measurement, noisy, write_run
 from support.results import make_result

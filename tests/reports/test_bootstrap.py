@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
-from abatch.reports.bootstrap import Distribution, Resample, intervals, p50_ms, p99_ms, tail_ratio
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import MetricSummary, Summary, Verdict, fill_summary
-from abatch.reports.time_blocks import TimeBlocks, bucket_us
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.statistics.bootstrap import Distribution, Resample, intervals, p50_ms, p99_ms, tail_ratio
+from abatch.reports.statistics.time_blocks import TimeBlocks, bucket_us
+from abatch.reports.summary.summary import MetricSummary, Summary, Verdict, fill_summary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.results import make_result

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from abatch.engine.null_server.truth import Truth
-from abatch.reports.calibration import Added, Point, failed_criteria, join
-from abatch.reports.calibration import make_point as measured_point
-from abatch.reports.client_summary import ClientSummary
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.calibration.calibration import Added, Point, failed_criteria, join
+from abatch.reports.calibration.calibration import make_point as measured_point
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.summary.client import ClientSummary
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from support.calibrations import make_point
 from support.results import make_result

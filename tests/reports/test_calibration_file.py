@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abatch.reports.calibration_file import calibration_path, known_floor, save_calibration
-from abatch.reports.client_floor import ClientFloor, floor_doubts, floor_fact
-from abatch.reports.run_config import provenance
+from abatch.reports.calibration.file import calibration_path, known_floor, save_calibration
+from abatch.reports.run.config import provenance
+from abatch.reports.summary.client_floor import ClientFloor, floor_doubts, floor_fact
 from support.calibrations import make_calibration, make_point
 
 _FLOOR = ClientFloor(

@@ -7,10 +7,10 @@ import math
 from random import Random
 
 import pytest
-from abatch.reports.bootstrap import p50_ms, p99_ms, tail_ratio
 from abatch.reports.comparison.change import Change, changes, rate_change
-from abatch.reports.students_t import chi_square_quantile, two_sided_quantile
-from abatch.reports.time_blocks import TimeBlocks, side_by_side
+from abatch.reports.statistics.bootstrap import p50_ms, p99_ms, tail_ratio
+from abatch.reports.statistics.students_t import chi_square_quantile, two_sided_quantile
+from abatch.reports.statistics.time_blocks import TimeBlocks, side_by_side
 
 _STATISTICS = (p50_ms, p99_ms, tail_ratio)
 _RATE = 20.0

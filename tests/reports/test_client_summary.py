@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from abatch.reports.client_summary import ClientSummary, client_doubts, lag_doubt, summarise_client
-from abatch.reports.console import print_summary
-from abatch.reports.gates import Outcome
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.gates.judge import Outcome
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.renderings.console import print_summary
+from abatch.reports.summary.client import ClientSummary, client_doubts, lag_doubt, summarise_client
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.watching.client_watch import ClientAudit, Lapse
 from rich.console import Console
 from support.results import make_result

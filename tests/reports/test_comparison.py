@@ -10,13 +10,13 @@ from abatch.engine.errors import ConfigurationError
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.reports.comparison.comparable import comparison_notes, refuse_incomparable
 from abatch.reports.comparison.comparison import Comparison, compare
-from abatch.reports.comparison.console import print_comparison
 from abatch.reports.comparison.difference import Difference, Floor, Verdict
-from abatch.reports.comparison.markdown import render_comparison_markdown
-from abatch.reports.comparison.section import comparison_sections
 from abatch.reports.comparison.sentence import in_words, percent
-from abatch.reports.measurement import Measurement
-from abatch.reports.run_config import RunConfig
+from abatch.reports.renderings.comparison.console import print_comparison
+from abatch.reports.renderings.comparison.markdown import render_comparison_markdown
+from abatch.reports.renderings.comparison.section import comparison_sections
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.measurement import Measurement
 from rich.console import Console
 from support.measured import measurement, noisy
 from support.results import make_result

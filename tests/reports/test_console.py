@@ -6,10 +6,10 @@ import io
 from random import Random
 
 import pytest
-from abatch.reports.console import print_summary
 from abatch.reports.milliseconds import milliseconds
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.renderings.console import print_summary
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.session import Pause
 from rich.console import Console
 from support.results import make_result

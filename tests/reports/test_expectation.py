@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from abatch.reports.expectation import fit
-from abatch.reports.recorder import Recorder
-from abatch.reports.request_sample import RequestSample
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.recording.request_sample import RequestSample
+from abatch.reports.summary.expectation import fit
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from support.results import make_result
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.gate_file import read_gate_file
+from abatch.reports.gates.file import read_gate_file
 
 
 def written(folder: Path, text: str) -> Path:

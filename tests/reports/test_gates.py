@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.bootstrap import Interval
-from abatch.reports.gates import Outcome
-from abatch.reports.recorder import METRICS, Recorder
-from abatch.reports.rule_parser import parse_rule
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.gates.judge import Outcome
+from abatch.reports.gates.parser import parse_rule
+from abatch.reports.recording.recorder import METRICS, Recorder
+from abatch.reports.statistics.bootstrap import Interval
+from abatch.reports.summary.summary import Summary, fill_summary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.results import make_result

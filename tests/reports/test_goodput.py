@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.gates import Outcome
-from abatch.reports.goodput import Objective, meets, parse_objectives
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.gates.judge import Outcome
+from abatch.reports.recording.goodput import Objective, meets, parse_objectives
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from support.results import make_result
 from support.rules import judged

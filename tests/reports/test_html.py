@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.session import ParkEvent
-from abatch.reports.gates import Judgement, Outcome
-from abatch.reports.html import assets
-from abatch.reports.html.curves import curve, grid
-from abatch.reports.html.markup import element, embedded_json, inline
-from abatch.reports.html.over_time import OverTimeCollector
-from abatch.reports.html.page import DATA_ID, render_html
-from abatch.reports.html.section import Section
-from abatch.reports.html.session_lines import MOST_SESSIONS, SessionCollector
-from abatch.reports.html.time_bins import PresenceBins, ValueBins
-from abatch.reports.percentile import value_at
-from abatch.reports.recorder import Recorder, new_histogram
-from abatch.reports.run_config import RunConfig
-from abatch.reports.shown_run import ShownRun
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.gates.judge import Judgement, Outcome
+from abatch.reports.recording.recorder import Recorder, new_histogram
+from abatch.reports.renderings.html import assets
+from abatch.reports.renderings.html.curves import curve, grid
+from abatch.reports.renderings.html.markup import element, embedded_json, inline
+from abatch.reports.renderings.html.over_time import OverTimeCollector
+from abatch.reports.renderings.html.page import DATA_ID, render_html
+from abatch.reports.renderings.html.section import Section
+from abatch.reports.renderings.html.session_lines import MOST_SESSIONS, SessionCollector
+from abatch.reports.renderings.html.time_bins import PresenceBins, ValueBins
+from abatch.reports.renderings.shown_run import ShownRun
+from abatch.reports.run.config import RunConfig
+from abatch.reports.statistics.percentile import value_at
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.fixed_run import FREEZE_AT_S, FREEZE_FOR_S, write_fixed_run

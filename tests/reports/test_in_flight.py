@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from abatch.reports.in_flight import InFlight, SteadyState
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import recorded_part, summarise
+from abatch.reports.recording.in_flight import InFlight, SteadyState
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import recorded_part, summarise
 from abatch.workloads.result import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from abatch.reports.gates import Judgement, Outcome
-from abatch.reports.github import MOST_OF_A_KIND, MOST_SUMMARY_BYTES, github_annotations, is_github, write_step_summary
-from abatch.reports.github_text import code, escaped
-from abatch.reports.markdown import render_markdown
-from abatch.reports.shown_run import ShownRun
+from abatch.reports.gates.judge import Judgement, Outcome
+from abatch.reports.renderings.github import (
+    MOST_OF_A_KIND,
+    MOST_SUMMARY_BYTES,
+    github_annotations,
+    is_github,
+    write_step_summary,
+)
+from abatch.reports.renderings.github_text import code, escaped
+from abatch.reports.renderings.markdown import render_markdown
+from abatch.reports.renderings.shown_run import ShownRun
 from support.fixed_run import write_fixed_run
 from support.shown import shown_run
 

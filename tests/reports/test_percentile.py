@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from abatch.reports.percentile import rank_at, value_at
-from abatch.reports.recorder import new_histogram
+from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.statistics.percentile import rank_at, value_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from abatch.reports.percentile_picture import percentile_picture, side_by_side
-from abatch.reports.recorder import new_histogram
+from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.renderings.percentile_picture import percentile_picture, side_by_side
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,8 +6,8 @@ import random
 
 import msgspec
 import pytest
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.results import make_result

@@ -14,20 +14,20 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
-from abatch.reports.console import print_summary
-from abatch.reports.csv_table import COLUMNS, render_csv
-from abatch.reports.gates import Judgement, Outcome, judge_all
-from abatch.reports.github import github_annotations
-from abatch.reports.hgrm import render_hgrm, write_hgrm
-from abatch.reports.json_report import render_json
-from abatch.reports.junit import render_junit
-from abatch.reports.markdown import render_markdown
-from abatch.reports.measurement import Measurement
-from abatch.reports.recorder import new_histogram
-from abatch.reports.rule_parser import parse_rules
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import RunReader, RunWriter
-from abatch.reports.shown_run import ShownRun
+from abatch.reports.gates.judge import Judgement, Outcome, judge_all
+from abatch.reports.gates.parser import parse_rules
+from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.renderings.console import print_summary
+from abatch.reports.renderings.csv_table import COLUMNS, render_csv
+from abatch.reports.renderings.github import github_annotations
+from abatch.reports.renderings.hgrm import render_hgrm, write_hgrm
+from abatch.reports.renderings.json_report import render_json
+from abatch.reports.renderings.junit import render_junit
+from abatch.reports.renderings.markdown import render_markdown
+from abatch.reports.renderings.shown_run import ShownRun
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.measurement import Measurement
 from rich.console import Console
 from support.fixed_run import write_fixed_run
 from support.results import make_result

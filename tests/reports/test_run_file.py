@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.histogram_log import read_histograms
-from abatch.reports.percentile import value_at
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import STEPS, RunReader, RunWriter
-from abatch.reports.summary import Summary
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import STEPS, RunReader, RunWriter
+from abatch.reports.run.histogram_log import read_histograms
+from abatch.reports.statistics.percentile import value_at
+from abatch.reports.summary.summary import Summary
 from support.results import make_result
 
 

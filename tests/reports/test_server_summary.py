@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.reports.attribution.cause import Cause
-from abatch.reports.attribution.findings import Attribution
-from abatch.reports.attribution.stalls import ServerThen, Stall, join_samples
-from abatch.reports.console import print_summary
-from abatch.reports.recorder import Recorder
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import RunReader, RunWriter
-from abatch.reports.server_facts import server_facts, stall_facts
-from abatch.reports.server_summary import ServerSummary, summarise_server
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.attribution.stalls import join_samples
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.renderings.console import print_summary
+from abatch.reports.renderings.server_facts import server_facts, stall_facts
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.summary.findings import Attribution, Cause, ServerThen, Stall
+from abatch.reports.summary.server import ServerSummary, summarise_server
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.watching.server_metrics import ServerSample
 from rich.console import Console
 from support.results import make_result

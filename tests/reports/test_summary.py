@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.session import ParkingTotals
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, Verdict, fill_summary, summarise_engine, summarise_metric
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.summary.summary import Summary, Verdict, fill_summary, summarise_engine, summarise_metric
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.results import make_result
@@ -132,7 +132,7 @@ def test_tokens_per_chunk_and_tpot() -> None:
 
 
 def test_the_mean_is_the_librarys() -> None:
-    from abatch.reports.recorder import new_histogram
+    from abatch.reports.recording.recorder import new_histogram
 
     histogram = new_histogram()
     for value in (3, 999, 1_234_567, 1_234_567, 99_000_000):
@@ -141,7 +141,7 @@ def test_the_mean_is_the_librarys() -> None:
 
 
 def test_an_empty_histogram_has_no_verdict() -> None:
-    from abatch.reports.recorder import new_histogram
+    from abatch.reports.recording.recorder import new_histogram
 
     metric = summarise_metric(new_histogram())
     assert (metric.count, metric.tail_ratio, metric.verdict) == (0, 0.0, Verdict.TOO_FEW)

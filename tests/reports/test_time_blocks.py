@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from abatch.reports.time_blocks import BUCKET_WIDTH, TimeBlocks, bucket_us, merged
+from abatch.reports.statistics.time_blocks import BUCKET_WIDTH, TimeBlocks, bucket_us, merged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

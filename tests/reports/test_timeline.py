@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.loop.step_log import StepRecord
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import STEPS, RunReader, RunWriter
-from abatch.reports.timeline import write_timeline
+from abatch.reports.renderings.timeline import write_timeline
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import STEPS, RunReader, RunWriter
 from support.results import make_result
 
 _ORIGIN_S = 500.0

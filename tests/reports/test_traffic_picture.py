@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abatch.reports.tally import Tally
-from abatch.reports.traffic_arrivals import ArrivalCounts
-from abatch.reports.traffic_console import arrival_lines, summary_lines
-from abatch.reports.traffic_picture import LogAxis, bars, duration, timeline
-from abatch.reports.traffic_summary import TrafficSummary
+from abatch.reports.statistics.tally import Tally
+from abatch.reports.traffic.arrivals import ArrivalCounts
+from abatch.reports.traffic.console import arrival_lines, summary_lines
+from abatch.reports.traffic.picture import LogAxis, bars, duration, timeline
+from abatch.reports.traffic.summary import TrafficSummary
 from abatch.workloads.session import Pause, Session, Turn
 
 

@@ -8,10 +8,10 @@ from itertools import islice
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.protocol import ChatMessage
-from abatch.reports.tally import Tally
-from abatch.reports.traffic_arrivals import ArrivalCounts
-from abatch.reports.traffic_sample import check_exportable, sample, start_times
-from abatch.reports.traffic_summary import TrafficSummary
+from abatch.reports.statistics.tally import Tally
+from abatch.reports.traffic.arrivals import ArrivalCounts
+from abatch.reports.traffic.sample import check_exportable, sample, start_times
+from abatch.reports.traffic.summary import TrafficSummary
 from abatch.workloads.presets.catalog import make_workload
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
@@ -69,8 +69,8 @@ def test_blocks_of_one_session_are_forgotten_after_it() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("abatch.reports.traffic_summary._MOST_REMEMBERED", 2)
-    monkeypatch.setattr("abatch.reports.traffic_summary._MOST_TOOLS", 2)
+    monkeypatch.setattr("abatch.reports.traffic.summary._MOST_REMEMBERED", 2)
+    monkeypatch.setattr("abatch.reports.traffic.summary._MOST_TOOLS", 2)
     blocks = Turn(16, 1, prompt=BlockPrompt("trace", 4, 16, (1, 2, 3, 4)))
     summary = summed(session(blocks), session(blocks))
     assert (summary.num_shared, summary.is_lower_bound) == (8, True)

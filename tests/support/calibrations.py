@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from abatch.reports.calibration import Added, Point
-from abatch.reports.calibration_file import Calibration
-from abatch.reports.run_config import provenance
+from abatch.reports.calibration.calibration import Added, Point
+from abatch.reports.calibration.file import Calibration
+from abatch.reports.run.config import provenance
 
 
 def make_point(**fields: Any) -> Point:

@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 from random import Random
 
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import RunReader, RunWriter
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import RunReader, RunWriter
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from abatch.workloads.watching.client_watch import ClientAudit, Lapse

@@ -20,13 +20,13 @@ from abatch.cli.traffic import TRAFFIC_OPTIONS, make_traffic
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import examine, label
-from abatch.reports.attribution.cause import Cause
 from abatch.reports.attribution.steps import StepIndex
 from abatch.reports.attribution.tail_events import TailEvent
-from abatch.reports.client_summary import ClientSummary
-from abatch.reports.recorder import Recorder
-from abatch.reports.run_file import RunReader
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.run.folder import RunReader
+from abatch.reports.summary.client import ClientSummary
+from abatch.reports.summary.findings import Cause
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result
 from abatch.workloads.targets.prompts import PromptSizer

@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from abatch.engine.loop.step_account import EngineTotals
-from abatch.reports.measurement import Measurement
-from abatch.reports.run_config import RunConfig
-from abatch.reports.run_file import RunReader, RunWriter
+from abatch.reports.run.config import RunConfig
+from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.measurement import Measurement
 from abatch.workloads.result import Result
 
 from support.results import make_result

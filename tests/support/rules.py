@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abatch.reports.gates import Judgement, judge
-from abatch.reports.measurement import Measurement
-from abatch.reports.rule_parser import parse_rule
-from abatch.reports.summary import Summary
+from abatch.reports.gates.judge import Judgement, judge
+from abatch.reports.gates.parser import parse_rule
+from abatch.reports.run.measurement import Measurement
+from abatch.reports.summary.summary import Summary
 
 
 def judged(rule: str, summary: Summary) -> Judgement:

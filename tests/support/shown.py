@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from abatch.reports.gates import Judgement
-from abatch.reports.measurement import Measurement
-from abatch.reports.run_file import RunReader
-from abatch.reports.shown_run import ShownRun, shown_target
+from abatch.reports.gates.judge import Judgement
+from abatch.reports.renderings.shown_run import ShownRun, shown_target
+from abatch.reports.run.folder import RunReader
+from abatch.reports.run.measurement import Measurement
 
 
 def shown_run(reader: RunReader, name: str = "", judgements: Iterable[Judgement] = ()) -> ShownRun:

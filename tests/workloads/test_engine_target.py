@@ -18,8 +18,8 @@ from abatch.engine.loop.engine import TokenOutput
 from abatch.engine.protocol import ChatMessage
 from abatch.engine.request import FinishReason, SamplingParams
 from abatch.engine.session import SessionUse
-from abatch.reports.recorder import Recorder
-from abatch.reports.summary import Summary, fill_summary
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.presets.catalog import make_workload
 from abatch.workloads.presets.distributions import Constant

@@ -1,0 +1,242 @@
+"""From the text of a rule to the rule. docs/gates.md has the grammar.
+
+rule       = subject comparison bound
+subject    = [class "."] metric "." statistic ["/" statistic] | run value
+comparison = "<=" | ">=" | "<" | ">" | "=="
+bound      = number [unit]
+           | number "%" "of" ("baseline" | "offered")
+           | "baseline" [("+" | "-") number (unit | "%")]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...engine.errors import ConfigurationError
+from ..recording.recorder import ALL, METRICS
+from ..summary.statistic import Statistic, find_statistic
+from .rule import AGAINST_BASELINE, BASELINE, COMPARISONS, RUN_VALUES, Bound, Kind, Rule
+
+_MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_SUBJECT = (
+    f"a metric ({', '.join(METRICS)}) with a statistic as in ttft.p99, a class before it as in chat.ttft.p99, or one "
+    f"of {', '.join(RUN_VALUES)}"
+)
+_WORD = re.compile(r"[A-Za-z_][\w-]*")
+_KEYWORD = re.compile(r"[A-Za-z]\w*")  # no hyphen: baseline-5% is a difference
+_STATISTIC = re.compile(r"[A-Za-z]\w*(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_UNIT = re.compile(r"%|(?:us|ms|s)(?!\w)")
+
+
+def parse_rule(text: str) -> Rule:
+    """Parse a rule such as `ttft.p99/p50 <= 3`.
+
+    Raises:
+        ConfigurationError: it is no rule; the text points at the column.
+    """
+    return _Parser(text.strip()).rule()
+
+
+def parse_rules(texts: Iterable[str]) -> list[Rule]:
+    """Parse several.
+
+    Raises:
+        ConfigurationError: one of them is no rule.
+    """
+    return [parse_rule(text) for text in texts]
+
+
+class _Parser:
+    """Reads a rule from left to right. `_place` is how far it has come."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._place = 0
+
+    def rule(self) -> Rule:
+        words = self._dotted_words()
+        name, name_place = words[-1]
+        if len(words) == 1 and name in RUN_VALUES:
+            comparison, bound = self._comparison_and_bound(_of_run_value(name))
+            return Rule(text=self._text, comparison=comparison, bound=bound, run_value=name)
+        if name not in METRICS:
+            is_metric_meant = self._text.startswith(".", self._place)
+            raise self._error(name_place if is_metric_meant else words[0][1], _SUBJECT)
+        if not self._take("."):
+            raise self._error(self._place, f"a statistic, as in {name}.p99")
+        statistic = self._statistic()
+        divisor = self._statistic() if self._take("/") else None
+        comparison, bound = self._comparison_and_bound(_of_latency(statistic, divisor))
+        return Rule(
+            text=self._text,
+            comparison=comparison,
+            bound=bound,
+            traffic_class=words[0][0] if len(words) > 1 else ALL,
+            metric=name,
+            statistic=statistic,
+            divisor=divisor,
+        )
+
+    def _dotted_words(self) -> list[tuple[str, int]]:
+        """A class and a metric, or either of them, or the name of a value; each with its place."""
+        first = self._word(_SUBJECT)
+        if first[0] in METRICS or first[0] in RUN_VALUES or not self._take("."):
+            return [first]
+        return [first, self._word(_SUBJECT)]
+
+    def _statistic(self) -> Statistic:
+        match = _STATISTIC.match(self._text, self._place)
+        statistic = find_statistic(match[0]) if match else None
+        if match is None or statistic is None:
+            raise self._error(self._place, "a statistic: a percentile as p50 or p99.9, mean or max")
+        self._place = match.end()
+        return statistic
+
+    def _comparison_and_bound(self, subject: _Subject) -> tuple[str, Bound]:
+        self._skip_space()
+        place = self._place
+        comparison, bound = self._comparison(), self._bound(subject)
+        if comparison == "==" and bound.of is not None:
+            raise self._error(place, "<= or >=: nothing that is measured is equal to what was measured before")
+        return comparison, bound
+
+    def _comparison(self) -> str:
+        self._skip_space()
+        for symbol in COMPARISONS:
+            if self._take(symbol):
+                self._skip_space()
+                return symbol
+        raise self._error(self._place, f"one of {' '.join(COMPARISONS)}")
+
+    def _bound(self, subject: _Subject) -> Bound:
+        place = self._place
+        if self._take_word(BASELINE):
+            self._check_baseline(subject, place)
+            bound = self._offset(subject)
+        else:
+            number, unit, unit_place = self._number_and_unit(
+                "a number, or baseline" if subject.is_compared else "a number"
+            )
+            if unit == "%" and self._take_word("of"):
+                bound = Bound(of=self._reference(subject), factor=number / 100)
+            else:
+                bound = Bound(self._absolute(subject, number, place, unit, unit_place))
+        self._skip_space()
+        if self._place < len(self._text):
+            raise self._error(self._place, "nothing more")
+        return bound
+
+    def _offset(self, subject: _Subject) -> Bound:
+        """What may stand behind `baseline`."""
+        self._skip_space()
+        sign = 1 if self._take("+") else -1 if self._take("-") else 0
+        if sign == 0:
+            return Bound(of=BASELINE)
+        self._skip_space()
+        place = self._place
+        number, unit, unit_place = self._number_and_unit("a number")
+        if unit == "%" and subject.kind is not Kind.SHARE:
+            return Bound(of=BASELINE, factor=1 + sign * number / 100)
+        return Bound(sign * self._absolute(subject, number, place, unit, unit_place), of=BASELINE)
+
+    def _reference(self, subject: _Subject) -> str:
+        self._skip_space()
+        place = self._place
+        if self._take_word(BASELINE):
+            self._check_baseline(subject, place)
+            return BASELINE
+        if subject.is_offered and (self._take_word("offered_rate") or self._take_word("offered")):
+            return "offered_rate"
+        raise self._error(place, "baseline or offered" if subject.is_offered else BASELINE)
+
+    def _check_baseline(self, subject: _Subject, place: int) -> None:
+        if not subject.is_compared:
+            raise self._error(
+                place, f"a number: how far {subject.name} may be off is not known, so it is held against no baseline"
+            )
+
+    def _absolute(self, subject: _Subject, number: float, place: int, unit: str, unit_place: int) -> float:
+        """Milliseconds, a share, or the number itself."""
+        if subject.kind is None:
+            if unit not in _MILLISECONDS:
+                raise self._error(place, f"a time with its unit, as in {number:g}ms")
+            return number * _MILLISECONDS[unit]
+        if subject.kind is Kind.SHARE:
+            if unit not in ("", "%"):
+                raise self._error(unit_place, f"no unit behind {subject.name} but %")
+            if not unit and number > 1:
+                raise self._error(place, f"a share between 0 and 1, or {number:g}%")
+            return number / 100 if unit else number
+        if unit:
+            raise self._error(unit_place, f"no unit behind {subject.name}")
+        return number
+
+    def _number_and_unit(self, expected: str) -> tuple[float, str, int]:
+        """A number, the unit behind it or nothing, and where that is."""
+        match = _NUMBER.match(self._text, self._place)
+        if match is None:
+            raise self._error(self._place, expected)
+        self._place = match.end()
+        self._skip_space()
+        unit_place = self._place
+        unit = _UNIT.match(self._text, unit_place)
+        if unit is not None:
+            self._place = unit.end()
+            self._skip_space()
+        return float(match[0]), unit[0] if unit else "", unit_place
+
+    def _word(self, expected: str) -> tuple[str, int]:
+        place, match = self._place, _WORD.match(self._text, self._place)
+        if match is None:
+            raise self._error(place, expected)
+        self._place = match.end()
+        return match[0], place
+
+    def _take(self, symbol: str) -> bool:
+        if not self._text.startswith(symbol, self._place):
+            return False
+        self._place += len(symbol)
+        return True
+
+    def _take_word(self, word: str) -> bool:
+        match = _KEYWORD.match(self._text, self._place)
+        if match is None or match[0] != word:
+            return False
+        self._place = match.end()
+        return True
+
+    def _skip_space(self) -> None:
+        while self._text[self._place : self._place + 1].isspace():
+            self._place += 1
+
+    def _error(self, place: int, expected: str) -> ConfigurationError:
+        return ConfigurationError(f"rule {self._text!r}, column {place + 1}: expected {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a bound is for.
+
+    Attributes:
+        kind: None: a latency, in milliseconds. COUNT: a bare number, a ratio among them.
+        is_compared: It may be held against a baseline.
+        is_offered: It may be held against the rate that was offered.
+    """
+
+    name: str
+    kind: Kind | None
+    is_compared: bool
+    is_offered: bool = False
+
+
+def _of_run_value(name: str) -> _Subject:
+    return _Subject(name, RUN_VALUES[name].kind, name in AGAINST_BASELINE, name == "achieved_rate")
+
+
+def _of_latency(statistic: Statistic, divisor: Statistic | None) -> _Subject:
+    parts = [part for part in (statistic, divisor) if part is not None]
+    name = "a ratio" if divisor else statistic.name
+    return _Subject(name, Kind.COUNT if divisor else None, all(part.has_interval for part in parts))

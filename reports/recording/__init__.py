@@ -1,0 +1,1 @@
+"""What is kept of each result while a run goes on."""

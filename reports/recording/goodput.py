@@ -1,0 +1,88 @@
+"""Goodput: how many requests meet all of a set of latency objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from ...engine.errors import ConfigurationError
+from ...workloads.result import Result
+
+
+def _max_gap_ms(result: Result) -> float | None:
+    gaps_us = result.gaps_us
+    return max(gaps_us) / 1e3 if gaps_us else None
+
+
+def _tpot_ms(result: Result) -> float | None:
+    tpot_us = result.tpot_us
+    return None if tpot_us is None else tpot_us / 1e3
+
+
+_LATENCIES: dict[str, Callable[[Result], float | None]] = {
+    "ttft": lambda result: result.ttft_us / 1e3,
+    "tpot": _tpot_ms,
+    "max_gap": _max_gap_ms,
+    "e2e": lambda result: result.e2e_us / 1e3,
+}
+"""Of a request that succeeded; None where it has none: an answer of one token has no gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A metric of each request and what it may be at most."""
+
+    metric: str
+    limit_ms: float
+
+
+class GoodputSummary(msgspec.Struct, kw_only=True):
+    """How much of the traffic met all objectives.
+
+    Attributes:
+        objectives: Milliseconds by metric.
+        share: Of the requests that were due; those that failed or did not end met nothing. `by_class` likewise.
+        rate: Requests per second that met them.
+    """
+
+    objectives: dict[str, float]
+    share: float
+    rate: float
+    by_class: dict[str, float]
+
+
+def parse_objectives(text: str) -> tuple[Objective, ...]:
+    """Parse `ttft:200,tpot:50`, milliseconds.
+
+    Raises:
+        ConfigurationError: it is no such list; the text says where.
+    """
+    objectives: dict[str, Objective] = {}
+    for part in text.split(","):
+        metric, _, limit = (word.strip() for word in part.partition(":"))
+        try:
+            limit_ms = float(limit)
+        except ValueError:
+            limit_ms = 0.0
+        if metric not in _LATENCIES or not 0 < limit_ms < float("inf"):
+            names = ", ".join(_LATENCIES)
+            raise ConfigurationError(
+                f"--goodput {part.strip()!r}: expected one of {names}, a colon and milliseconds above 0, as in ttft:200"
+            )
+        if metric in objectives:
+            raise ConfigurationError(f"--goodput names {metric} twice")
+        objectives[metric] = Objective(metric, limit_ms)
+    return tuple(objectives.values())
+
+
+def meets(result: Result, objectives: tuple[Objective, ...]) -> bool:
+    """Whether a request met them all. One that failed or was cut off met nothing."""
+    if result.error is not None or result.censored:
+        return False
+    for objective in objectives:
+        latency_ms = _LATENCIES[objective.metric](result)
+        if latency_ms is not None and latency_ms > objective.limit_ms:
+            return False
+    return True

@@ -1,0 +1,324 @@
+"""Results into HDR histograms, by metric and traffic class."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+from ...workloads.result import Result
+from ...workloads.session import Pause
+from ..statistics.percentile import value_at
+from ..statistics.time_blocks import TimeBlocks, merged
+from .goodput import GoodputSummary, Objective, meets
+from .in_flight import InFlight
+from .request_sample import RequestSample
+
+LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
+"""Every histogram: microseconds, 1 us to 1 h, 3 significant digits. Equal settings merge without loss."""
+
+ALL = "all"
+"""The class that everything is in."""
+
+RESUMES = ("resume_ttft", "resume_ttft_under_1s", "resume_ttft_1_to_10s", "resume_ttft_over_10s")
+"""Of turns after a tool pause: all, and by how long it was."""
+
+METRICS = (
+    "ttft",
+    "fresh_ttft",
+    "continued_ttft",
+    *RESUMES,
+    "itl",
+    "max_gap",
+    "tpot",
+    "e2e",
+    "session",
+    "session_model",
+    "worst_ttft",
+    "final_ttft",
+    "start_delay",
+)
+"""fresh: first turns. continued: later turns without a tool pause. Of whole sessions: their time, the part of it that
+was not pauses, the worst ttft of their turns, and that of the last."""
+
+
+JUDGED = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
+"""Metrics that are also kept by time, for intervals: those that a verdict is about. tpot is an average, which hides
+the stalls; the others are parts of these."""
+
+
+def new_histogram() -> HdrHistogram:
+    """An empty histogram with the settings all of ours have."""
+    return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
+
+
+@dataclass(slots=True)
+class Totals:
+    """What is counted rather than timed. Warm-up is in none of these but those that say so.
+
+    Attributes:
+        finished: Requests that ended well within the measured time, whenever they were due: what throughput is.
+        finished_tokens: Their output tokens.
+        chunks: Of requests whose number of tokens is known.
+        due: Requests by class. `good`: those of them that met all objectives.
+    """
+
+    requests: int = 0
+    succeeded: int = 0
+    warmup: int = 0
+    censored: int = 0
+    late: int = 0
+    dropped: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    chunks: int = 0
+    chunk_tokens: int = 0
+    due: Counter[str] = field(default_factory=Counter)
+    good: Counter[str] = field(default_factory=Counter)
+    finished: int = 0
+    finished_tokens: int = 0
+    paused: int = 0
+    capped_pauses: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    error_examples: dict[str, str] = field(default_factory=dict)
+
+    def merge(self, other: Totals) -> None:
+        """Add the totals of other requests."""
+        for total in fields(self):
+            mine, theirs = getattr(self, total.name), getattr(other, total.name)
+            setattr(self, total.name, {**theirs, **mine} if total.name == "error_examples" else mine + theirs)
+
+
+@dataclass(slots=True)
+class _Session:
+    """A session so far."""
+
+    start_s: float
+    warmup: bool
+    model_us: int = 0
+    worst_ttft_us: int = 0
+
+
+_MAX_PENDING_VALUES = 4096
+"""Different values of one kind that are counted before they go into their histogram."""
+
+LATE_US = 10_000
+"""A turn sent later than this after it was due counts as late: the client's fault, in every report."""
+
+
+class Recorder:
+    """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run.
+
+    `measured` is from when to when throughput counts, in seconds since the run began; `objectives` are goodput's;
+    `timed` are the metrics that are also kept by time.
+
+    Values are counted first and put into the histograms many at a time: the histograms are pure Python and take
+    microseconds a value, which at a thousand streams would be the generator's own delay.
+    """
+
+    def __init__(
+        self,
+        measured: tuple[float, float] = (0.0, math.inf),
+        objectives: tuple[Objective, ...] = (),
+        timed: Sequence[str] = JUDGED,
+    ) -> None:
+        self.totals = Totals()
+        self._measured = measured
+        self.sample = RequestSample()
+        self.in_flight = InFlight()
+        self._objectives = objectives
+        self._timed = frozenset(timed)
+        self.finished = TimeBlocks()
+        """Of requests that count for throughput: their output tokens, by when they ended."""
+        self._sessions: dict[str, _Session] = {}
+        """Those between their first turn and their last."""
+        self._histograms: dict[tuple[str, str], HdrHistogram] = {}
+        """By metric and class. Class `all` is put together when somebody asks."""
+        self._pending: dict[tuple[str, str], Counter[int]] = {}
+        self._blocks: dict[tuple[str, str], TimeBlocks] = {}
+
+    def add(self, result: Result) -> None:
+        """Count a result, and time it if it may be timed."""
+        totals = self.totals
+        self._follow_session(result)
+        self.in_flight.add(result)
+        has_succeeded = result.error is None and not result.censored
+        if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
+            totals.finished += 1
+            totals.finished_tokens += result.output_tokens or 0
+            self.finished.add(result.end_s, (result.output_tokens or 0,))
+        if result.warmup:
+            totals.warmup += 1
+            return
+        totals.requests += 1
+        totals.due[result.traffic_class] += 1
+        totals.good[result.traffic_class] += meets(result, self._objectives)
+        totals.succeeded += has_succeeded
+        totals.paused += result.pause is not Pause.NONE
+        totals.capped_pauses += result.pause_was_capped
+        if result.is_dropped:
+            totals.dropped += 1
+        else:
+            self._record("start_delay", result, (result.start_delay_us,))
+            totals.late += result.start_delay_us > LATE_US
+            totals.censored += result.censored and result.error is None
+        if result.error is not None:
+            totals.errors[result.error] += 1
+            totals.error_examples.setdefault(result.error, result.error_message or "")
+            return
+        self._count_tokens(result)
+        self._record_latencies(result)
+        self.sample.add(result)
+
+    def _follow_session(self, result: Result) -> None:
+        """Add a turn to its session; at the last one, time the whole. One that breaks off is not timed."""
+        if result.error is not None or result.censored:
+            self._sessions.pop(result.session_id, None)
+            return
+        if result.turn_index == 0:
+            self._sessions[result.session_id] = _Session(result.due_s, result.warmup)
+        session = self._sessions.get(result.session_id)
+        if session is None:
+            return
+        session.model_us += result.e2e_us
+        session.worst_ttft_us = max(session.worst_ttft_us, result.ttft_us)
+        if result.is_last:
+            del self._sessions[result.session_id]
+            if not session.warmup:
+                self._record("session", result, (round((result.end_s - session.start_s) * 1e6),))
+                self._record("session_model", result, (session.model_us,))
+                self._record("worst_ttft", result, (session.worst_ttft_us,))
+                self._record("final_ttft", result, (result.ttft_us,))
+
+    def _count_tokens(self, result: Result) -> None:
+        totals = self.totals
+        totals.prompt_tokens += result.prompt_tokens or 0
+        totals.cached_tokens += result.cached_tokens or 0
+        totals.output_tokens += result.output_tokens or 0
+        if result.output_tokens is not None and result.first_s is not None:
+            totals.chunks += 1 + len(result.gaps_us)
+            totals.chunk_tokens += result.output_tokens
+
+    def _record_latencies(self, result: Result) -> None:
+        self._record("ttft", result, (result.ttft_us,))
+        if result.pause is Pause.TOOL:
+            by_pause = RESUMES[1 + (result.pause_s >= 1) + (result.pause_s >= 10)]
+            for name in ("resume_ttft", by_pause):
+                self._record(name, result, (result.ttft_us,))
+        else:
+            self._record("continued_ttft" if result.turn_index else "fresh_ttft", result, (result.ttft_us,))
+        gaps_us = result.all_gaps_us()
+        if gaps_us:
+            self._record("itl", result, gaps_us)
+            first_s = result.due_s if result.first_s is None else result.first_s
+            self._blocks_of("itl", result).add_in_turn(first_s, gaps_us)
+            longest_us = max(gaps_us)
+            began_s = first_s + sum(gaps_us[: gaps_us.index(longest_us)]) / 1e6
+            self._record("max_gap", result, (longest_us,), began_s)
+        if (tpot := result.tpot_us) is not None:
+            self._record("tpot", result, (round(tpot),))
+        self._record("e2e", result, (result.e2e_us,))
+
+    def _record(self, metric: str, result: Result, values_us: Sequence[int], at_s: float | None = None) -> None:
+        """Count values. `at_s`: when they began, where that is not when the turn was due."""
+        key = metric, result.traffic_class
+        pending = self._pending.get(key)
+        if pending is None:
+            pending = self._pending[key] = Counter()
+            self._histograms[key] = new_histogram()
+        pending.update(values_us)
+        if len(pending) > _MAX_PENDING_VALUES:
+            self._histogram(key)
+        if metric in self._timed and metric != "itl":
+            self._blocks_of(metric, result).add(result.due_s if at_s is None else at_s, values_us)
+
+    def _blocks_of(self, metric: str, result: Result) -> TimeBlocks:
+        return self._blocks.setdefault((metric, result.traffic_class), TimeBlocks())
+
+    @property
+    def classes(self) -> list[str]:
+        """The traffic classes that something was recorded of, in alphabetical order."""
+        return sorted({traffic_class for _, traffic_class in self._histograms})
+
+    def _histogram(self, key: tuple[str, str]) -> HdrHistogram:
+        """The histogram of a metric and class, with all that was counted in it.
+
+        Raises:
+            KeyError: nothing was recorded of it.
+        """
+        histogram, pending = self._histograms[key], self._pending[key]
+        for value_us, count in pending.items():
+            histogram.record_value(min(max(value_us, LOWEST_US), HIGHEST_US), count)
+        pending.clear()
+        return histogram
+
+    def histogram(self, metric: str, traffic_class: str) -> HdrHistogram | None:
+        """Everything recorded of a metric and class; None before the first sample."""
+        if traffic_class != ALL:
+            key = metric, traffic_class
+            return self._histogram(key) if key in self._histograms else None
+        parts = [self._histogram(key) for key in self._histograms if key[0] == metric]
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        total = new_histogram()
+        for part in parts:
+            total.add(part)
+        return total
+
+    def time_blocks(self, metric: str, traffic_class: str) -> TimeBlocks:
+        """The values of a judged metric by block of time; nothing in it where there are none."""
+        keys = [(metric, name) for name in (self.classes if traffic_class == ALL else [traffic_class])]
+        return merged(self._blocks[key] for key in keys if key in self._blocks)
+
+    def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Iterable[float]) -> list[float] | None:
+        """Percentiles so far; None before the first sample."""
+        histogram = self.histogram(metric, traffic_class)
+        if histogram is None:
+            return None
+        return [value_at(histogram, percentile) / 1e3 for percentile in percentiles]
+
+    def histograms(self) -> Iterator[tuple[str, str, HdrHistogram]]:
+        """(metric, class, histogram), metrics in reporting order, `all` before the other classes."""
+        for metric in METRICS:
+            for traffic_class in (ALL, *self.classes):
+                if (histogram := self.histogram(metric, traffic_class)) is not None:
+                    yield metric, traffic_class, histogram
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: histograms in their own encoding, which is exact. Open sessions are left behind."""
+        histograms = {key: self._histogram(key).encode() for key in self._histograms}
+        return {**self.__dict__, "_sessions": {}, "_pending": {}, "_histograms": histograms}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._histograms = {key: HdrHistogram.decode(encoded) for key, encoded in state["_histograms"].items()}
+        self._pending = {key: Counter() for key in self._histograms}
+
+    def goodput(self, measured_s: float) -> GoodputSummary | None:
+        """How much met the objectives; None if there are none."""
+        due, good = self.totals.due, self.totals.good
+        if not self._objectives or not due:
+            return None
+        return GoodputSummary(
+            objectives={objective.metric: objective.limit_ms for objective in self._objectives},
+            share=round(good.total() / due.total(), 6),
+            rate=round(good.total() / measured_s, 4) if measured_s > 0 else 0.0,
+            by_class={name: round(good[name] / due[name], 6) for name in sorted(due)},
+        )
+
+    def merge(self, other: Recorder) -> None:
+        """Add what another process recorded of the same run: of other sessions, over the same time."""
+        self.totals.merge(other.totals)
+        self.sample.merge(other.sample)
+        self.in_flight.merge(other.in_flight)
+        self.finished.merge(other.finished)
+        for key in other._histograms:
+            self._pending.setdefault(key, Counter())
+            self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))
+        for key, blocks in other._blocks.items():
+            self._blocks.setdefault(key, TimeBlocks()).merge(blocks)

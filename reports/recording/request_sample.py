@@ -1,0 +1,91 @@
+"""A fair sample of requests with their sizes, in bounded memory: what expectations are fitted to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+
+from ...workloads.result import Result
+
+_MOST_OF_A_CLASS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRequest:
+    """A request's sizes and what it took. `prefill_tokens`: of its prompt, those that no cache had."""
+
+    traffic_class: str
+    due_s: float
+    prefill_tokens: int
+    output_tokens: int
+    ttft_ms: float
+    e2e_ms: float
+
+
+class RequestSample:
+    """Every request of known sizes until there are 5,000 of a class, then each with equal chance (reservoir sampling:
+    Vitter, 1985, algorithm R).
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[SampledRequest]] = {}
+        self._seen: Counter[str] = Counter()
+        """By class: those of known sizes, sampled or not."""
+        self._unknown: Counter[str] = Counter()
+        self._random = Random("sample")
+
+    def add(self, result: Result) -> None:
+        """Offer a request that did not fail. Of one without sizes, or cut off, there is only the fact that it was."""
+        name = result.traffic_class
+        if result.prompt_tokens is None or result.output_tokens is None or result.censored:
+            self._unknown[name] += 1
+            return
+        request = SampledRequest(
+            traffic_class=name,
+            due_s=result.due_s,
+            prefill_tokens=max(0, result.prompt_tokens - (result.cached_tokens or 0)),
+            output_tokens=result.output_tokens,
+            ttft_ms=max(result.ttft_us, 1) / 1e3,
+            e2e_ms=max(result.e2e_us, 1) / 1e3,
+        )
+        kept = self._kept.setdefault(name, [])
+        self._seen[name] += 1
+        if len(kept) < _MOST_OF_A_CLASS:
+            kept.append(request)
+        elif (place := self._random.randrange(self._seen[name])) < _MOST_OF_A_CLASS:
+            kept[place] = request
+
+    def requests(self) -> list[SampledRequest]:
+        """The sample, in order of time."""
+        return sorted((request for kept in self._kept.values() for request in kept), key=lambda request: request.due_s)
+
+    def stands_for(self, traffic_class: str) -> float:
+        """How many requests each sampled one of a class stands for. The class must have one."""
+        return self._seen[traffic_class] / len(self._kept[traffic_class])
+
+    @property
+    def offered(self) -> dict[str, int]:
+        """By class, how many requests there were, those that could not be sampled among them."""
+        return dict(self._seen + self._unknown)
+
+    def merge(self, other: RequestSample) -> None:
+        """Add another process's sample: each request of both stays with equal chance."""
+        for name, theirs in other._kept.items():
+            mine = self._kept.setdefault(name, [])
+            seen, others = self._seen[name], other._seen[name]
+            self._seen[name] += others
+            if seen + others <= _MOST_OF_A_CLASS:
+                mine += theirs
+                continue
+            num_mine = self._share_of_draws(seen, others)
+            chosen = self._random.sample(mine, num_mine)
+            self._kept[name] = chosen + self._random.sample(theirs, _MOST_OF_A_CLASS - num_mine)
+        self._unknown.update(other._unknown)
+
+    def _share_of_draws(self, ours: int, others: int) -> int:
+        """How many of a full sample's draws, without replacement from both together, are of ours."""
+        drawn = 0
+        for left in range(ours + others, ours + others - _MOST_OF_A_CLASS, -1):
+            drawn += self._random.randrange(left) < ours - drawn
+        return drawn

@@ -1,0 +1,1 @@
+"""A comparison on the console, in Markdown and in the HTML report."""

@@ -1,0 +1,47 @@
+"""A comparison as Markdown, for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...comparison.comparison import Comparison
+from ...comparison.sentence import change_in_words
+from ...gates.judge import Judgement
+from ...summary.summary import Summary
+from ..github_text import escaped
+from ..markdown import rules_table
+from .console import footnotes, rows, run_rows, warning_lines
+
+
+def render_comparison_markdown(
+    comparison: Comparison, summaries: Mapping[str, Summary], judgements: Mapping[str, Sequence[Judgement]]
+) -> str:
+    """The verdicts, the rules, and every difference with its interval. `judgements`: by target."""
+    first = summaries[comparison.first]
+    lines = [f"## abatch compare: {escaped(first.workload)}", ""]
+    if any(summary.simulated for summary in summaries.values()):
+        lines += ["**SIMULATED**: no real device ran; these are a model's numbers", ""]
+    lines += [f"- {escaped(line.plain)}" for line in warning_lines(comparison, summaries)]
+    lines += [f"- **{escaped(target.name)}**: {escaped(target.verdict)}" for target in comparison.targets]
+    for name, of_target in judgements.items():
+        if of_target:
+            lines += ["", f"Rules for {escaped(name)}:", "", *rules_table(of_target)]
+    names = [target.name for target in comparison.targets]
+    head = ["", escaped(comparison.first)]
+    for name in names:
+        head += [escaped(name), "change (interval)", ""]
+    lines += ["", _row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    for name, (value, others) in rows(comparison):
+        cells = [name, value]
+        for other, difference in others:
+            cells += [other, *(["-", ""] if difference is None else [change_in_words(difference), difference.verdict])]
+        lines.append(_row(cells))
+    for name, values in run_rows(summaries):
+        lines.append(_row([name, values[0], *(cell for value in values[1:] for cell in (value, "", ""))]))
+    lines += ["", f"Class {escaped(comparison.traffic_class)}; milliseconds, where there is no other unit.", ""]
+    lines += [f"- {escaped(line)}" for line in footnotes(comparison, summaries)]
+    return "\n".join([*lines, ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,38 @@
+"""A comparison as a part of the HTML report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...comparison.comparison import Comparison
+from ...comparison.sentence import change_in_words
+from ...summary.summary import Summary
+from ..html.section import Section
+from .console import footnotes, rows, run_rows, warning_lines
+
+
+def comparison_sections(comparison: Comparison, summaries: Mapping[str, Summary]) -> list[Section]:
+    """The verdicts and every difference with its interval; then values of whole runs."""
+    texts = [line.plain for line in warning_lines(comparison, summaries)]
+    texts += [target.verdict for target in comparison.targets]
+    header = ["ms", comparison.first]
+    for target in comparison.targets:
+        header += [target.name, f"change from {comparison.first}", ""]
+    table = []
+    for name, (value, others) in rows(comparison):
+        cells = [name, value]
+        for other, difference in others:
+            cells += [other, *(["-", ""] if difference is None else [change_in_words(difference), difference.verdict])]
+        table.append(cells)
+    return [
+        Section(f"Differences from {comparison.first}", [*texts, *footnotes(comparison, summaries)], header, table),
+        Section(
+            "Runs",
+            [
+                *(f"{name}: {summary.target}" for name, summary in summaries.items()),
+                *["The charts over time and of sessions are of each target's first round."] * (comparison.rounds > 1),
+            ],
+            ["", *summaries],
+            [[name, *values] for name, values in run_rows(summaries)],
+        ),
+    ]

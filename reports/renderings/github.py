@@ -1,0 +1,99 @@
+"""What GitHub Actions shows of runs: annotations of the job, and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..gates.judge import Outcome
+from .shown_run import ShownRun
+from .verdict_words import VerdictLine, verdict_words
+
+MOST_OF_A_KIND = 10
+"""GitHub shows no more errors, warnings or notices of one step, and does not say that there were others."""
+MOST_SUMMARY_BYTES = 1024 * 1024
+"""Of one step. GitHub drops the whole summary of a step that writes more."""
+
+_SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
+_KINDS = {"NO VERDICT": "error", "INTERRUPTED": "warning", "FLAGGED": "warning", "NOT TRUSTED": "warning"}
+_KINDS["BORDERLINE"] = "notice"
+"""By the label of a verdict's line; the others make no annotation of their own."""
+_EXPLANATIONS = ("CAUSE", "STALL", "ADVICE")
+
+
+def is_github(environment: Mapping[str, str]) -> bool:
+    """Whether this process runs in a job of GitHub Actions."""
+    return environment.get("GITHUB_ACTIONS") == "true"
+
+
+def has_step_summary(environment: Mapping[str, str]) -> bool:
+    """Whether the job has a summary to add to."""
+    return bool(environment.get(_SUMMARY_FILE))
+
+
+def github_annotations(runs: Sequence[ShownRun]) -> list[str]:
+    """Workflow commands, to be printed a line each: what exits with other than 0 is an error, a tail a warning."""
+    found: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
+    for run in runs:
+        of_run = f"abatch, {run.name}" if len(runs) > 1 else "abatch"
+        for judgement in run.judgements:
+            if judgement.outcome is not Outcome.PASS:
+                # Inconclusive is an error too: it exits with 4 and is never a pass.
+                word = "failed" if judgement.outcome is Outcome.FAIL else "inconclusive"
+                command = _command("error", f"{of_run}: rule {word}", f"{judgement.rule}: {judgement.reason}")
+                found["error"].append(command)
+        lines = verdict_words(run.summary)
+        why = _explanation(lines)
+        for line in lines:
+            if (kind := _KINDS.get(line.label)) is None:
+                continue
+            text = line.words
+            if line.label in ("FLAGGED", "BORDERLINE"):
+                text, why = f"{text}{why}", ""
+            found[kind].append(_command(kind, f"{of_run}: {line.label}", text))
+    return [command for kind, commands in found.items() for command in _bounded(kind, commands)]
+
+
+def _explanation(lines: Sequence[VerdictLine]) -> str:
+    """Causes and what to do about them, which belong to the first of the tails that is named."""
+    return "".join(f"\n{line}" for line in lines if line.label in _EXPLANATIONS)
+
+
+def _bounded(kind: str, commands: Sequence[str]) -> Sequence[str]:
+    if len(commands) <= MOST_OF_A_KIND:
+        return commands
+    shown = commands[: MOST_OF_A_KIND - 1]
+    rest = f"{len(commands) - len(shown)} more like these are in the log of this step and in the report"
+    return [*shown, _command(kind, "abatch: more", rest)]
+
+
+def _command(kind: str, title: str, text: str) -> str:
+    return f"::{kind} title={_property(title)}::{_data(text)}"
+
+
+def _data(text: str) -> str:
+    """As GitHub's own toolkit escapes the message of a command; the percent sign first, for the others make some."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def write_step_summary(environment: Mapping[str, str], markdown: str) -> bool:
+    """Add to the summary of the job's step. False if there is none, it is full, or it cannot be written.
+
+    Never an error: a measurement does not fail for its rendering.
+    """
+    name = environment.get(_SUMMARY_FILE)
+    if not name:
+        return False
+    content = f"\n{markdown}\n".encode(errors="replace")
+    try:
+        with Path(name).open("ab") as file:
+            if file.tell() + len(content) > MOST_SUMMARY_BYTES:
+                return False
+            file.write(content)
+    except (OSError, ValueError):
+        return False
+    return True

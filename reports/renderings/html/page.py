@@ -1,0 +1,156 @@
+"""The report as one file: text and tables that need no script, then charts, then what draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+
+import msgspec
+
+from .... import __version__
+from ..shown_run import ShownRun
+from . import assets
+from .header import banners, facts, report_title, run_cards
+from .markup import Html, element, embedded_json, inline, join
+from .metric_table import metric_tables
+from .ratio_bars import ratio_bars
+from .report_data import report_data
+from .section import Section
+
+DATA_ID = "report-data"
+"""Of the element that holds the charts' data, JSON of a `ReportData`."""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+_CHARTS = {
+    "curves": (
+        "Percentiles",
+        "Each step to the right on the axis is one nine more: the tail takes as much room as the rest. Every latency "
+        "counts from when the request was due.",
+    ),
+    "over-time": (
+        "Over time",
+        "Each point is a bin of time. Drag to zoom in, double-click to go back; the charts of a run move together.",
+    ),
+    "sessions": (
+        "Sessions",
+        "A row is a session, chosen by a hash of its name, a bar one of its turns. Drag to zoom in, double-click to go "
+        "back.",
+    ),
+}
+
+
+def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()) -> str:
+    """One or several runs as a page that loads nothing from anywhere.
+
+    Reads the results of each run once, and keeps of them what fits into bins and a bounded sample of sessions.
+
+    Args:
+        runs: At least one. Names that clash are told apart.
+        extra_sections: Tables that come before the charts.
+
+    Raises:
+        ConfigurationError: a run's files are damaged.
+        ValueError: there is no run.
+    """
+    if not runs:
+        raise ValueError("a report is about one run at least")
+    runs = _with_own_names(runs)
+    title = report_title(runs)
+    sections = [
+        ("verdict", "Verdict", run_cards(runs)),
+        *((f"extra-{number}", section.title, _extra(section)) for number, section in enumerate(extra_sections, 1)),
+        _chart("curves"),
+        ("tail-ratios", "Tail ratios", ratio_bars(runs)),
+        _chart("over-time"),
+        _chart("sessions"),
+        ("metrics", "All metrics", metric_tables(runs)),
+        ("facts", "Facts", facts(runs)),
+    ]
+    page = join([Html("<!doctype html>\n"), element("html", _head(title), _body(title, runs, sections), lang="en")])
+    return page.encode(errors="replace").decode() + "\n"
+
+
+def _with_own_names(runs: Sequence[ShownRun]) -> list[ShownRun]:
+    """Names that are different, and can be written down: a folder's name may be any bytes."""
+    taken: set[str] = set()
+    named = []
+    for run in runs:
+        name = base = run.name.encode(errors="replace").decode() or "run"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base} ({number})"
+        taken.add(name)
+        named.append(replace(run, name=name))
+    return named
+
+
+def _head(title: str) -> Html:
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content=f"abatch {__version__}"),
+        element("link", rel="icon", href="data:,"),
+        element("title", f"{title} - abatch"),
+        inline("style", _asset("uPlot.min.css")),
+        inline("style", _asset("report.css")),
+    )
+
+
+def _body(title: str, runs: Sequence[ShownRun], sections: Sequence[tuple[str, str, Html]]) -> Html:
+    links = (element("a", name, href=f"#{identifier}") for identifier, name, _ in sections)
+    library = f"/*\nuPlot 1.6.32\n{_asset('uPlot.LICENSE')}*/\n{_asset('uPlot.iife.min.js')}"
+    return element(
+        "body",
+        element(
+            "header",
+            element("div", element("p", "abatch report", class_="kicker"), element("h1", title)),
+            element("div", id="tools"),
+            class_="top",
+        ),
+        banners(runs),
+        element("nav", *links, aria_label="Sections"),
+        element("main", *(_section(*section) for section in sections)),
+        element("footer", element("p", f"abatch {__version__}. Charts: uPlot 1.6.32 (MIT).")),
+        embedded_json(DATA_ID, msgspec.json.encode(report_data(runs))),
+        inline("script", library),
+        inline("script", _asset("report.js")),
+    )
+
+
+def _section(identifier: str, title: str, content: Html) -> Html:
+    heading = element("h2", title, id=f"{identifier}-title")
+    return element("section", heading, content, id=identifier, aria_labelledby=f"{identifier}-title")
+
+
+def _chart(identifier: str) -> tuple[str, str, Html]:
+    title, text = _CHARTS[identifier]
+    missing = element("noscript", element("p", "This chart needs JavaScript; its figures are in the tables below."))
+    return (
+        identifier,
+        title,
+        join([element("p", text, class_="lead"), element("div", missing, id=f"{identifier}-chart", class_="chart")]),
+    )
+
+
+def _extra(section: Section) -> Html:
+    words = [element("p", text, class_="lead") for text in section.text]
+    if not section.header:
+        return join(words)
+    head = element("tr", *(element("th", name, scope="col", data_sorts="") for name in section.header))
+    rows = (element("tr", *(_cell(at, text) for at, text in enumerate(row))) for row in section.rows)
+    table = element("table", element("thead", head), element("tbody", *rows), class_="extra")
+    return join([*words, element("div", table, class_="scroll", tabindex=0, role="region", aria_label=section.title)])
+
+
+def _cell(at: int, text: str) -> Html:
+    return element("th", text, scope="row", class_="text") if at == 0 else element("td", text)
+
+
+def _asset(name: str) -> str:
+    return resources.files(assets).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,133 @@
+"""Runs as Markdown, for a comment on a pull request or the summary of a CI job: the verdict at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..gates.judge import Judgement, Outcome
+from ..milliseconds import milliseconds
+from ..recording.recorder import ALL
+from ..summary.summary import MetricSummary, Summary, Verdict
+from .console import percentile_cell
+from .github_text import code, escaped
+from .shown_run import ShownRun
+from .verdict_words import fact_words, headline, verdict_words
+
+MOST_CHARACTERS = 65_000
+"""GitHub takes 65,536 in a comment; the rest is for what others put around it."""
+_FIRST_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
+_OUTCOMES = {Outcome.PASS: "pass", Outcome.FAIL: "**FAIL**", Outcome.INCONCLUSIVE: "**INCONCLUSIVE**"}
+
+
+def render_markdown(runs: Sequence[ShownRun], most_characters: int = MOST_CHARACTERS) -> str:
+    """GitHub's Markdown: verdict, rules, percentiles of the verdict's class, rates, and all classes to be unfolded.
+
+    What would make it too long is left out, the classes first, and that is said.
+    """
+    cores = [_core(run, is_single=len(runs) == 1) for run in runs]
+    room = most_characters - sum(len(core) + _ROOM_FOR_NOTE for core in cores)
+    parts = []
+    for run, core in zip(runs, cores, strict=True):
+        parts.append(core)
+        left_out, classes = 0, _classes(run.summary)
+        for traffic_class in classes:
+            unfolded = _unfolded(run.summary, traffic_class)
+            if len(unfolded) <= room:
+                parts.append(unfolded)
+                room -= len(unfolded)
+            else:
+                left_out += 1
+        if left_out:
+            parts.append(f"_Too long for a comment: {left_out} of {len(classes)} classes are in summary.json only._\n")
+        parts.append(f"{_provenance(run)}\n")
+    return _cut("\n".join(parts), most_characters)
+
+
+_ROOM_FOR_NOTE = 1000
+"""For each run: the line that says what was left out, and the one of its provenance."""
+
+
+def _core(run: ShownRun, *, is_single: bool) -> str:
+    """What is never folded away."""
+    summary = run.summary
+    lines = verdict_words(summary)
+    name = "abatch" if is_single else f"abatch, {escaped(run.name)}"
+    parts = [f"## {name}: {headline(lines, run.judgements)}", ""]
+    parts += [f"- **{line.label}**: {escaped(line.words)}" for line in lines]
+    if run.judgements:
+        parts += ["", *rules_table(run.judgements)]
+    if table := _table(summary, summary.verdict_class, _FIRST_METRICS):
+        parts += ["", f"Class {code(summary.verdict_class)}, times in ms:", "", *table]
+    parts += ["", *(f"- {escaped(fact)}" for fact in fact_words(summary)), ""]
+    return "\n".join(parts)
+
+
+def rules_table(judgements: Iterable[Judgement]) -> list[str]:
+    """The lines of a table of rules, what became of each, and why."""
+    lines = ["| rule | outcome | why |", "|---|---|---|"]
+    for judgement in judgements:
+        lines.append(f"| {code(judgement.rule)} | {_OUTCOMES[judgement.outcome]} | {escaped(judgement.reason)} |")
+    return lines
+
+
+def _classes(summary: Summary) -> list[str]:
+    """The verdict's class first. Where there is one class only, it is the same as `all`."""
+    found = list(dict.fromkeys(name for by_class in summary.metrics.values() for name in by_class))
+    if len(found) == 2:
+        found = [summary.verdict_class] if summary.verdict_class in found else [ALL]
+    return sorted(found, key=lambda name: name != summary.verdict_class)
+
+
+def _unfolded(summary: Summary, traffic_class: str) -> str:
+    table = _table(summary, traffic_class, summary.metrics)
+    title = f"All metrics of class {escaped(traffic_class)} (ms)"
+    # The empty line ends the block of HTML: without it the table would be shown as its source.
+    return "\n".join([f"<details><summary>{title}</summary>", "", *table, "", "</details>", ""])
+
+
+def _table(summary: Summary, traffic_class: str, metrics: Iterable[str]) -> list[str]:
+    rows = [
+        f"| {escaped(metric)} | {' | '.join(_cells(value, summary.percentiles))} |"
+        for metric in metrics
+        if (value := summary.metrics.get(metric, {}).get(traffic_class)) is not None
+    ]
+    if not rows:
+        return []
+    names = ("n", *(f"p{percentile:g}" for percentile in summary.percentiles), "max", "p99/p50")
+    return [f"| | {' | '.join(names)} | verdict |", f"|---|{'---:|' * len(names)}---|", *rows]
+
+
+def _cells(value: MetricSummary, percentiles: Iterable[float]) -> list[str]:
+    verdict = f"**{value.verdict}**" if value.verdict in (Verdict.FLAGGED, Verdict.BORDERLINE) else str(value.verdict)
+    if value.verdict is Verdict.NOT_JUDGED:
+        verdict = ""
+    return [
+        str(value.count),
+        *(_shown(value, percentile) for percentile in percentiles),
+        milliseconds(value.max_ms),
+        f"{value.tail_ratio:.2f}",
+        verdict,
+    ]
+
+
+def _shown(value: MetricSummary, percentile: float) -> str:
+    at_ms = value.percentiles_ms.get(f"{percentile:g}")
+    return "-" if at_ms is None else percentile_cell(value, percentile, at_ms)
+
+
+def _provenance(run: ShownRun) -> str:
+    facts = [run.name, f"started {run.config.started_at}" if run.config.started_at else ""]
+    facts += [f"{name} {value}" for name, value in run.config.provenance.items()]
+    return f"<sub>{escaped(', '.join(fact for fact in facts if fact))}</sub>"
+
+
+def _cut(text: str, most_characters: int) -> str:
+    """Whole lines of what is still too long: very many runs or rules."""
+    if len(text) <= most_characters:
+        return text
+    note = "\n_Cut off here: too long for a comment._\n"
+    end = text.rfind("\n", 0, most_characters - len(note))
+    kept = text[: end + 1]
+    if kept.count("<details>") > kept.count("</details>"):
+        kept = kept[: kept.rfind("<details>")]
+    return kept + note

@@ -1,0 +1,100 @@
+"""What config.json holds: what was asked for, of which software, on which machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ... import __version__
+from ..recording.goodput import parse_objectives
+from ..recording.recorder import JUDGED, Recorder
+from ..summary.summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary
+
+_PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
+
+
+class RunConfig(msgspec.Struct, kw_only=True):
+    """What config.json holds: enough to say what a run was and to summarise its results again.
+
+    `options` are the command's options as given; secrets are not among them.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    started_at: str = ""
+    workload: str = ""
+    verdict_class: str = "all"
+    target: str = ""
+    model: str = ""
+    simulated: bool = False
+    seed: int = 0
+    origin_s: float = 0.0
+    """When the run began, by the clock that the engine's step log is in (if on the same machine)."""
+    warmup_s: float = 0.0
+    duration_s: float | None = None
+    percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
+    goodput: str | None = None
+    steady_state: bool = False
+    traffic: dict[str, Any] = {}
+    """Of `options`, those that say what is sent: runs that share them got the same traffic."""
+    options: dict[str, Any] = {}
+    provenance: dict[str, str] = {}
+    warnings: list[str] = []
+
+    @property
+    def measured(self) -> tuple[float, float]:
+        """From when to when throughput counts, in seconds since the run began."""
+        return self.warmup_s, math.inf if self.duration_s is None else self.duration_s
+
+    def new_recorder(self, measured: tuple[float, float] | None = None, timed: Sequence[str] = JUDGED) -> Recorder:
+        """A recorder of this run with nothing recorded, of another part of it where that is given.
+
+        `timed`: the metrics that it also keeps by time.
+        """
+        objectives = () if self.goodput is None else parse_objectives(self.goodput)
+        return Recorder(measured or self.measured, objectives, timed)
+
+    def new_summary(self) -> Summary:
+        """A summary with this run's labels and nothing recorded."""
+        return Summary(
+            simulated=self.simulated,
+            target=self.target,
+            model=self.model,
+            workload=self.workload,
+            seed=self.seed,
+            verdict_class=self.verdict_class,
+            percentiles=self.percentiles,
+            warnings=list(self.warnings),
+        )
+
+
+def provenance() -> dict[str, str]:
+    """Versions and machine, for people who compare runs months later. No host name, no user name."""
+    versions = {"abatch": __version__, "python": platform.python_version()}
+    for package in _PROVENANCE_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    machine = {"platform": platform.platform(), "cpu": _cpu_name(), "cpu_count": str(os.cpu_count())}
+    return versions | machine
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def started_now() -> str:
+    """The current time for `RunConfig.started_at`."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")

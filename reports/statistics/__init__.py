@@ -1,0 +1,1 @@
+"""Percentiles, intervals and counters that know nothing of LLM servers."""

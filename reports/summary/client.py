@@ -1,0 +1,89 @@
+"""The client's account of itself: whether what a run measured is the server, or the one who measured."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...workloads.watching.client_watch import ClientAudit, Lapse
+from ..recording.recorder import new_histogram
+from ..statistics.percentile import value_at
+from .client_floor import ClientFloor
+
+_MOST_LAPSES = 100
+MAX_CPU_SHARE = 0.9
+"""Of one processor: above, requests wait for the client's own turn."""
+MAX_GC_SHARE = 0.02
+MAX_LAG_SHARE = 0.25
+"""Of the latency in question: a client that lags by more has measured itself."""
+_LAG_THAT_COUNTS_MS = 2.0
+"""Less than this is what any event loop is late."""
+
+
+class ClientSummary(msgspec.Struct, kw_only=True):
+    """What held up the client's own process over the measured part.
+
+    Attributes:
+        lag_p50_ms: How much later than due its event loop woke, asked every 10 ms; p99, p99.9 and maximum likewise.
+        gc_pauses: Garbage collections; `gc_share` is their part of the time, `gc_longest_ms` the longest.
+        cpu_share: Processor time of the busiest process over the time measured; 1 is a whole core.
+        lapses: The longest lags above 5 ms, [length, start] in seconds since the run began.
+        workers: Processes that sent.
+        floor: What this client adds by itself, if `abatch calibrate` has measured it here.
+    """
+
+    lag_p50_ms: float
+    lag_p99_ms: float
+    lag_p999_ms: float
+    lag_max_ms: float
+    gc_pauses: int
+    gc_share: float
+    gc_longest_ms: float
+    cpu_share: float
+    lapses: list[Lapse] = []
+    workers: int = 1
+    floor: ClientFloor | None = None
+
+
+def summarise_client(audit: ClientAudit, workers: int = 1, floor: ClientFloor | None = None) -> ClientSummary | None:
+    """None where the watch saw nothing: a run that ended before its measured part."""
+    if not audit.beats_us or audit.elapsed_s <= 0:
+        return None
+    lag = new_histogram()
+    for value_us, count in audit.beats_us.items():
+        lag.record_value(max(value_us, 1), count)
+    p50, p99, p999 = (value_at(lag, percentile) / 1e3 for percentile in (50, 99, 99.9))
+    return ClientSummary(
+        lag_p50_ms=p50,
+        lag_p99_ms=p99,
+        lag_p999_ms=p999,
+        lag_max_ms=float(lag.get_max_value()) / 1e3,
+        gc_pauses=audit.gc_pauses,
+        gc_share=round(audit.gc_total_s / audit.elapsed_s, 6),
+        gc_longest_ms=round(audit.gc_longest_s * 1e3, 3),
+        cpu_share=round(audit.cpu_s / audit.elapsed_s, 4),
+        lapses=audit.lapses[:_MOST_LAPSES],
+        workers=workers,
+        floor=floor,
+    )
+
+
+def client_doubts(client: ClientSummary) -> list[str]:
+    """Why nothing that this client measured should be believed; empty if nothing speaks against it."""
+    found = []
+    if client.cpu_share > MAX_CPU_SHARE:
+        found.append(
+            f"the client used {client.cpu_share:.0%} of a processor: raise --workers, or run it on another machine"
+        )
+    if client.gc_share > MAX_GC_SHARE:
+        found.append(f"the client spent {client.gc_share:.1%} of the time collecting garbage: raise --workers")
+    return found
+
+
+def lag_doubt(client: ClientSummary, p99_ms: float) -> str | None:
+    """Why a metric with this p99 should not be believed, because the client was late by much of it; None if it may."""
+    if client.lag_p99_ms <= max(_LAG_THAT_COUNTS_MS, MAX_LAG_SHARE * p99_ms):
+        return None
+    return (
+        f"the client itself lagged by {client.lag_p99_ms:.1f} ms at p99, too much for one of {p99_ms:.1f} ms: "
+        "give it a processor of its own, or raise --workers"
+    )

@@ -1,0 +1,213 @@
+"""What a request should have taken, from its own size: fitted to the run itself.
+
+Workload shape alone gives p99/p50 ratios far above 3 on real traces: a prompt of 100,000 tokens takes longer than one
+of 100 on any server. Divided by the expectation, what is left is the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul, sub
+from random import Random
+
+import msgspec
+
+from ..recording.recorder import ALL
+from ..recording.request_sample import RequestSample
+
+_MOST_FITTED = 2000
+_MOST_ROUNDS = 100
+_SAME = 1e-4
+"""Costs that change by less than this have been found."""
+_LEAST_FITTED = 30
+_FLOOR_SHARE = 0.1
+_LEAST_NORMALISED = 300
+"""A p99 of fewer means nothing."""
+
+
+class FittedSizes(msgspec.Struct, kw_only=True):
+    """What a request should take by its size: the medians of this run.
+
+    ttft: `ttft_base_ms` + `ttft_us_per_token` for each prompt token that no cache had; `floor_`: the same for the
+    fastest tenth, which waited least. e2e: likewise, and `e2e_us_per_output_token` for each token of output.
+    `requests`: how many it was fitted to.
+    """
+
+    requests: int
+    ttft_base_ms: float
+    ttft_us_per_token: float
+    floor_base_ms: float
+    floor_us_per_token: float
+    e2e_base_ms: float
+    e2e_us_per_token: float
+    e2e_us_per_output_token: float
+
+    def ttft_ms(self, prefill_tokens: int) -> float:
+        """Expected time to first token."""
+        return self.ttft_base_ms + self.ttft_us_per_token * prefill_tokens / 1e3
+
+    def floor_ms(self, prefill_tokens: int) -> float:
+        """What computing the prompt takes, nearly without waiting."""
+        return self.floor_base_ms + self.floor_us_per_token * prefill_tokens / 1e3
+
+    def e2e_ms(self, prefill_tokens: int, output_tokens: int) -> float:
+        """Expected time to the end."""
+        per_token_us = self.e2e_us_per_token * prefill_tokens + self.e2e_us_per_output_token * output_tokens
+        return self.e2e_base_ms + per_token_us / 1e3
+
+
+def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str, str], float]]:
+    """What requests of a size should take, and by (metric, class) the tail ratio of what they took over that.
+
+    One line is fitted to all classes: the server's price for a token does not depend on who asks. A request whose size
+    is not known, or that was cut off, counts as the slowest there was: with more than 1% of them there is no ratio.
+    """
+    requests = sample.requests()
+    prompts, ttfts_ms = [(request.prefill_tokens,) for request in requests], [request.ttft_ms for request in requests]
+    ttft, floor = fit(prompts, ttfts_ms), fit(prompts, ttfts_ms, share=_FLOOR_SHARE)
+    sizes = [(request.prefill_tokens, request.output_tokens) for request in requests]
+    e2e = fit(sizes, [request.e2e_ms for request in requests])
+    if ttft is None or floor is None or e2e is None:
+        return None, {}
+    fitted = FittedSizes(
+        requests=len(requests),
+        ttft_base_ms=round(ttft.base_ms, 4),
+        ttft_us_per_token=round(ttft.cost_ms[0] * 1e3, 4),
+        floor_base_ms=round(floor.base_ms, 4),
+        floor_us_per_token=round(floor.cost_ms[0] * 1e3, 4),
+        e2e_base_ms=round(e2e.base_ms, 4),
+        e2e_us_per_token=round(e2e.cost_ms[0] * 1e3, 4),
+        e2e_us_per_output_token=round(e2e.cost_ms[1] * 1e3, 4),
+    )
+    excess = {
+        "ttft": _over([(request.ttft_ms, fitted.ttft_ms(request.prefill_tokens)) for request in requests]),
+        "e2e": _over(
+            [(request.e2e_ms, fitted.e2e_ms(request.prefill_tokens, request.output_tokens)) for request in requests]
+        ),
+    }
+    offered = sample.offered
+    ratios: dict[tuple[str, str], float] = {}
+    for metric, values in excess.items():
+        weighted: dict[str, list[tuple[float, float]]] = {}
+        for value, request in sorted(zip(values, requests, strict=True), key=lambda pair: pair[0]):
+            for name in (ALL, request.traffic_class):
+                weighted.setdefault(name, []).append((value, sample.stands_for(request.traffic_class)))
+        for name, of_class in weighted.items():
+            ratio = _tail_ratio(of_class, sum(offered.values()) if name == ALL else offered[name])
+            if ratio is not None and len(of_class) >= _LEAST_NORMALISED:
+                ratios[metric, name] = ratio
+    return fitted, ratios
+
+
+def _over(latencies_ms: Sequence[tuple[float, float]]) -> list[float]:
+    """Each (took, should have taken) as a quotient."""
+    # No request should be faster than the fastest there was: one that a cache answers whole has no size at all.
+    least_ms = min(took_ms for took_ms, _ in latencies_ms)
+    return [took_ms / max(expected_ms, least_ms) for took_ms, expected_ms in latencies_ms]
+
+
+def _tail_ratio(values: Sequence[tuple[float, float]], offered: int) -> float | None:
+    """p99 / p50 of (value, how many it stands for) in order, and of others that are larger; None if p99 is of these."""
+    found = []
+    for share in (0.5, 0.99):
+        ranks = zip(accumulate(weight for _, weight in values), values, strict=True)
+        value = next((value for rank, (value, _) in ranks if rank >= share * offered - 1e-6), None)
+        if value is None:
+            return None
+        found.append(value)
+    return round(found[1] / found[0], 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """Milliseconds: base_ms + sum of cost_ms * size. Sizes are what `fit` was given."""
+
+    base_ms: float
+    cost_ms: tuple[float, ...]
+
+    def of(self, sizes: Sequence[float]) -> float:
+        """What a request of these sizes should take, in milliseconds."""
+        return self.base_ms + sum(cost * size for cost, size in zip(self.cost_ms, sizes, strict=True))
+
+
+def fit(sizes: Sequence[Sequence[float]], latencies_ms: Sequence[float], *, share: float = 0.5) -> Expectation | None:
+    """The line through the medians, or through another quantile: least absolute deviations relative to the line itself.
+
+    Quantile regression (Koenker and Bassett, 1978) by iteratively reweighted least squares. Half of the requests took
+    longer than it says and half shorter, whatever a few of them suffered. No cost is negative: a larger request is
+    never expected to be faster. None if there are too few requests.
+
+    Args:
+        sizes: Of each request, the same number of sizes.
+        latencies_ms: What each took; above 0.
+        share: Of the requests, those that are to be below the line.
+    """
+    if len(latencies_ms) < _LEAST_FITTED:
+        return None
+    chosen: Sequence[int] = range(len(latencies_ms))
+    if len(chosen) > _MOST_FITTED:
+        chosen = sorted(Random("fit").sample(chosen, _MOST_FITTED))
+    rows = [(1.0, *sizes[index]) for index in chosen]
+    targets = [latencies_ms[index] for index in chosen]
+    # A size that never varies cannot be told from the base.
+    columns = [0, *(column for column in range(1, len(rows[0])) if len({row[column] for row in rows}) > 1)]
+    while True:
+        costs = _fit_columns(rows, targets, columns, share)
+        # Sizes go first, then the base: what is left is fitted anew, so that the line stays in the middle.
+        negative = [place for place, cost in enumerate(costs) if cost < 0]
+        if not negative:
+            break
+        del columns[max(negative, key=lambda place: (columns[place] > 0, -costs[place]))]
+    by_column = dict(zip(columns, costs, strict=True))
+    return Expectation(by_column.get(0, 0.0), tuple(by_column.get(column, 0.0) for column in range(1, len(rows[0]))))
+
+
+def _fit_columns(
+    rows: Sequence[Sequence[float]], targets: Sequence[float], columns: Sequence[int], share: float
+) -> list[float]:
+    scales = [max(max(abs(row[column]) for row in rows), 1e-12) for column in columns]
+    scaled = [[row[column] / scale for column, scale in zip(columns, scales, strict=True)] for row in rows]
+    equations = _NormalEquations(scaled, targets)
+    least = min(targets)
+    costs = equations.solve([1 / target for target in targets])
+    for _ in range(_MOST_ROUNDS):
+        weights = []
+        for row, target in zip(scaled, targets, strict=True):
+            expected = sum(map(mul, costs, row))
+            # 1 / |error| makes squares into absolute values. They are relative to what was expected: relative to the
+            # target, slow requests would count less than fast ones, and the line lie below the middle.
+            unit = max(expected, least)
+            side = share if target > expected else 1 - share
+            weights.append(side / (max(abs(target - expected), 1e-3 * unit) * unit))
+        before, costs = costs, equations.solve(weights)
+        if max(map(abs, map(sub, costs, before))) <= _SAME * max(map(abs, costs)):
+            break
+    return [cost / scale for cost, scale in zip(costs, scales, strict=True)]
+
+
+class _NormalEquations:
+    """Weighted least squares of three unknowns at most, for any number of weights of the same rows."""
+
+    def __init__(self, rows: Sequence[Sequence[float]], targets: Sequence[float]) -> None:
+        columns = list(zip(*rows, strict=True))
+        self._products = [[list(map(mul, first, second)) for second in (*columns, targets)] for first in columns]
+
+    def solve(self, weights: Sequence[float]) -> list[float]:
+        """The costs, by elimination with pivots."""
+        system = [[sum(map(mul, weights, product)) for product in line] for line in self._products]
+        for place, line in enumerate(system):
+            line[place] *= 1 + 1e-12  # columns that say the same leave no hole
+        for place in range(len(system)):
+            pivot = max(range(place, len(system)), key=lambda candidate: abs(system[candidate][place]))
+            system[place], system[pivot] = system[pivot], system[place]
+            if system[place][place] == 0:
+                system[place][place] = 1.0
+            for other in range(len(system)):
+                if other != place:
+                    factor = system[other][place] / system[place][place]
+                    system[other] = [
+                        mine - factor * theirs for mine, theirs in zip(system[other], system[place], strict=True)
+                    ]
+        return [line[-1] / line[place] for place, line in enumerate(system)]

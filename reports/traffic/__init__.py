@@ -1,0 +1,1 @@
+"""What a workload will send, before it is sent."""
