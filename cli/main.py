@@ -11,15 +11,15 @@ from rich.text import Text
 
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
-from .bench import bench
-from .calibrate import calibrate
-from .compare import compare
+from .commands.bench import bench
+from .commands.calibrate import calibrate
+from .commands.compare import compare
+from .commands.gate import gate
+from .commands.null_server import null_server
+from .commands.report import report
+from .commands.serve import serve
+from .commands.workload import workload
 from .exit_codes import ExitCode
-from .gate import gate
-from .null_server import null_server
-from .report import report
-from .serve import serve
-from .workload import workload
 
 app = typer.Typer(
     name="abatch",

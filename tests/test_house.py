@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,39 @@ def test_imports_are_relative_and_run_downward(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None
             assert node.module.partition(".")[0] != "abatch", "imports inside are relative"
+
+
+def _imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """The files of ours that a file imports from, as parts of their paths."""
+    place = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = (*place[: len(place) - node.level + 1], *(node.module.split(".") if node.module else ()))
+            for name in node.names:
+                for target in ((*base, name.name), base):
+                    if (ROOT.joinpath(*target).with_suffix(".py")).is_file():
+                        yield (*target[:-1], f"{target[-1]}.py")
+                        break
+
+
+@pytest.mark.parametrize("folder", _folders(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_folder_has_a_circle(folder: Path) -> None:
+    """Seen from a folder, what lies in it (files, and folders as wholes) imports one way."""
+    depth = len(folder.relative_to(ROOT).parts)
+    graph: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        room = path.relative_to(folder).parts[0]
+        targets = {target[depth] for target in _imports(path) if target[:depth] == folder.relative_to(ROOT).parts}
+        graph.setdefault(room, set()).update(targets - {room})
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("folder", _folders(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_folders_stay_small_and_say_what_they_are_for(folder: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert re.fullmatch(r"[A-Z`].{20,}[.]", docstring, re.DOTALL), "a sentence says what the folder is for"
+    entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
+    assert len(entries) <= 21, "about fifteen, so that a stranger finds the room"
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from abatch.cli.measure import Plan, run
-from abatch.cli.options import ENGINE_OPTIONS
-from abatch.cli.own_engine import own_engine
-from abatch.cli.progress import Progress
-from abatch.cli.traffic import TRAFFIC_OPTIONS, make_traffic
+from abatch.cli.measuring.measure import Plan, run
+from abatch.cli.measuring.own_engine import own_engine
+from abatch.cli.measuring.progress import Progress
+from abatch.cli.options.options import ENGINE_OPTIONS
+from abatch.cli.options.traffic import TRAFFIC_OPTIONS, make_traffic
 from abatch.engine.parking.config import PARK_POLICIES
 from abatch.reports.summary.summary import Summary
 from rich.console import Console

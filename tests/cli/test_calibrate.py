@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abatch.cli import calibrate
+from abatch.cli.commands import calibrate
 from abatch.cli.main import app
 from abatch.reports.calibration.calibration import Added, Point
 from abatch.reports.calibration.file import calibration_path, known_floor

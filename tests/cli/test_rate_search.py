@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from abatch.cli.rate_search import Found, Limit, highest_rate
+from abatch.cli.measuring.rate_search import Found, Limit, highest_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

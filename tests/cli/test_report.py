@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from abatch.cli.rendering import check_renderings
+from abatch.cli.options.rendering import check_renderings
 from abatch.engine.errors import ConfigurationError
 from support.cli import abatch
 from support.fixed_run import write_fixed_run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from abatch import __version__
-from abatch.cli.options import ENGINE_OPTIONS, engine_arguments
+from abatch.cli.options.options import ENGINE_OPTIONS, engine_arguments
 from support.cli import abatch
 
 

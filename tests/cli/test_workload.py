@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from abatch.cli.workload import workload
+from abatch.cli.commands.workload import workload
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.traffic.sample import start_times
 from abatch.workloads.presets.catalog import WORKLOADS, make_workload
@@ -160,7 +160,7 @@ def test_a_file_that_turns_up_in_the_meantime_is_kept(
         output.write_text("somebody else's")
         return write_session(session)
 
-    monkeypatch.setattr("abatch.cli.workload.write_session", disturbed)
+    monkeypatch.setattr("abatch.cli.commands.workload.write_session", disturbed)
     with pytest.raises(ConfigurationError, match="exists already"):
         CliRunner().invoke(workload, ["export", "--trace", str(azure), "-o", str(output)], catch_exceptions=False)
     assert output.read_text() == "somebody else's"

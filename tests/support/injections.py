@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from abatch.cli.measure import Plan, run
-from abatch.cli.options import ENGINE_OPTIONS
-from abatch.cli.own_engine import own_engine
-from abatch.cli.progress import Progress
-from abatch.cli.traffic import TRAFFIC_OPTIONS, make_traffic
+from abatch.cli.measuring.measure import Plan, run
+from abatch.cli.measuring.own_engine import own_engine
+from abatch.cli.measuring.progress import Progress
+from abatch.cli.options.options import ENGINE_OPTIONS
+from abatch.cli.options.traffic import TRAFFIC_OPTIONS, make_traffic
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import examine, label

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..engine.errors import AbatchError, ConfigurationError
-from ..reports.run.folder import RunReader
-from ..reports.run.measurement import Measurement
+from ...engine.errors import AbatchError, ConfigurationError
+from ...reports.run.folder import RunReader
+from ...reports.run.measurement import Measurement
+from ..options.traffic import Traffic
 from .compared_targets import ROUND
 from .measure import Plan, run
 from .progress import Progress
-from .traffic import Traffic
 
 
 @dataclass(slots=True)

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..engine.errors import ConfigurationError
-from ..engine.hosting.listening import Listening
-from ..engine.hosting.precise_loop import new_precise_loop
-from ..engine.null_server.behaviour import Behaviour
-from ..engine.null_server.truth import OnTruth, truth_log
+from ...engine.errors import ConfigurationError
+from ...engine.hosting.listening import Listening
+from ...engine.hosting.precise_loop import new_precise_loop
+from ...engine.null_server.behaviour import Behaviour
+from ...engine.null_server.truth import OnTruth, truth_log
 
 _FAULTS = "Faults"
 
@@ -65,7 +65,7 @@ def null_server(
 
     Chat completions only. Times are kept to about a millisecond; --log has what they really were.
     """
-    from ..engine.null_server.server import NullServer, serve_null  # aiohttp's server, which no other command needs
+    from ...engine.null_server.server import NullServer, serve_null  # aiohttp's server, which no other command needs
 
     behaviour = Behaviour(
         ttft_s=ttft / 1e3,

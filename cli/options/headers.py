@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..engine.errors import ConfigurationError
-from ..workloads.targets.http_target import REQUEST_ID_HEADER
+from ...engine.errors import ConfigurationError
+from ...workloads.targets.http_target import REQUEST_ID_HEADER
 
 
 def parse_headers(lines: Iterable[str]) -> dict[str, str]:

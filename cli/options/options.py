@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..engine.config import EngineConfig, parse_bytes
-from ..engine.errors import ConfigurationError
+from ...engine.config import EngineConfig, parse_bytes
+from ...engine.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

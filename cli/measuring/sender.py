@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..workloads.load_generator import RunCounts, RunOutcome
-from ..workloads.watching.client_watch import ClientAudit
+from ...workloads.load_generator import RunCounts, RunOutcome
+from ...workloads.watching.client_watch import ClientAudit
 
 
 class Sender(Protocol):

@@ -11,16 +11,16 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ..engine.errors import ConfigurationError
-from ..reports.atomic_file import write_atomically
-from ..reports.milliseconds import milliseconds
-from ..reports.run.folder import default_folder
-from ..reports.summary.summary import Summary, doubts
-from .exit_codes import ExitCode
-from .measure import Plan, run
-from .progress import Progress
-from .rate_search import Found, Limit, highest_rate
-from .traffic import make_traffic
+from ...engine.errors import ConfigurationError
+from ...reports.atomic_file import write_atomically
+from ...reports.milliseconds import milliseconds
+from ...reports.run.folder import default_folder
+from ...reports.summary.summary import Summary, doubts
+from ..exit_codes import ExitCode
+from ..measuring.measure import Plan, run
+from ..measuring.progress import Progress
+from ..measuring.rate_search import Found, Limit, highest_rate
+from ..options.traffic import make_traffic
 
 PRECISION = 1.05
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from ..reports.comparison.comparison import Comparison
-from ..reports.gates.judge import Judgement
-from ..reports.renderings.comparison.markdown import render_comparison_markdown
-from ..reports.renderings.comparison.section import comparison_sections
-from ..reports.renderings.shown_run import ShownRun, shown_target
-from ..reports.run.measurement import Measurement
+from ...reports.comparison.comparison import Comparison
+from ...reports.gates.judge import Judgement
+from ...reports.renderings.comparison.markdown import render_comparison_markdown
+from ...reports.renderings.comparison.section import comparison_sections
+from ...reports.renderings.shown_run import ShownRun, shown_target
+from ...reports.run.measurement import Measurement
 from .rendering import RENDERERS, Renderers, tell_github, write_renderings
 
 
@@ -38,7 +38,7 @@ def render_comparison(
 
 def _renderers(comparison: Comparison, judgements: Mapping[str, Sequence[Judgement]]) -> Renderers:
     def html(runs: Sequence[ShownRun]) -> str:
-        from ..reports.renderings.html.page import render_html  # large, and wanted only here
+        from ...reports.renderings.html.page import render_html  # large, and wanted only here
 
         return render_html(runs, comparison_sections(comparison, {run.name: run.summary for run in runs}))
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import ConfigurationError
-from ..workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, make_workload
-from ..workloads.presets.distributions import Constant
-from ..workloads.presets.scales import Scales
-from ..workloads.run_limits import RunLimits
-from ..workloads.traces.trace import Trace, open_trace
-from ..workloads.traces.trace_workload import trace_workload
-from ..workloads.workload import Workload
+from ...engine.errors import ConfigurationError
+from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, make_workload
+from ...workloads.presets.distributions import Constant
+from ...workloads.presets.scales import Scales
+from ...workloads.run_limits import RunLimits
+from ...workloads.traces.trace import Trace, open_trace
+from ...workloads.traces.trace_workload import trace_workload
+from ...workloads.workload import Workload
 from .options import Option
 
 _DEFAULT_DURATION_S = 60.0

@@ -1,4 +1,6 @@
-"""One of several processes that send a run's traffic: `python -m abatch.cli.worker_process FD`, started by `Workers`.
+"""One of several processes that send a run's traffic, started by `Workers`.
+
+It is run as `python -m abatch.cli.measuring.worker_process FD`.
 
 It sends, times and records its share as a run with one process would, into a file of its own.
 """
@@ -16,17 +18,17 @@ from pathlib import Path
 
 import msgspec
 
-from ..engine.errors import AbatchError
-from ..engine.hosting.child_process import frame, receive
-from ..engine.hosting.precise_loop import new_precise_loop
-from ..reports.recording.goodput import parse_objectives
-from ..reports.recording.recorder import Recorder
-from ..reports.run.result_log import ResultLog
-from ..workloads.load_generator import LoadGenerator
-from ..workloads.result import Result
-from ..workloads.targets.http_target import HttpTarget
-from ..workloads.watching.client_watch import ClientWatch
-from .traffic import make_traffic
+from ...engine.errors import AbatchError
+from ...engine.hosting.child_process import frame, receive
+from ...engine.hosting.precise_loop import new_precise_loop
+from ...reports.recording.goodput import parse_objectives
+from ...reports.recording.recorder import Recorder
+from ...reports.run.result_log import ResultLog
+from ...workloads.load_generator import LoadGenerator
+from ...workloads.result import Result
+from ...workloads.targets.http_target import HttpTarget
+from ...workloads.watching.client_watch import ClientWatch
+from ..options.traffic import make_traffic
 from .worker_messages import Counted, Ended, Failed, Go, Ready, Start, Stop, to_worker_decoder
 
 _COUNT_EVERY_S = 0.5

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..reports.milliseconds import milliseconds
-from ..reports.recording.recorder import ALL
-from ..reports.run.folder import RunWriter
-from ..workloads.result import Result
-from ..workloads.run_limits import RunLimits
+from ...reports.milliseconds import milliseconds
+from ...reports.recording.recorder import ALL
+from ...reports.run.folder import RunWriter
+from ...workloads.result import Result
+from ...workloads.run_limits import RunLimits
 from .sender import Sender
 
 _TERMINAL_EVERY_S = 0.5

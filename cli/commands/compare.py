@@ -12,33 +12,33 @@ import msgspec
 import typer
 from rich.console import Console
 
-from ..engine.errors import ConfigurationError
-from ..engine.scheduling.limits import BATCHING_MODES
-from ..reports.atomic_file import write_atomically
-from ..reports.calibration.file import known_floor
-from ..reports.comparison.comparable import refuse_incomparable
-from ..reports.comparison.comparison import COMPARISON, DEFAULT_EFFECT
-from ..reports.comparison.comparison import compare as compare_measurements
-from ..reports.comparison.difference import Floor
-from ..reports.gates.judge import judge_all
-from ..reports.gates.parser import parse_rules
-from ..reports.gates.rule import Rule
-from ..reports.renderings.comparison.console import print_comparison
-from ..reports.renderings.console import print_judgements
-from ..reports.run.folder import default_folder
-from ..reports.run.measurement import Measurement
-from .compare_rendering import render_comparison
-from .compared_targets import live_targets, refuse_live_options, saved_targets
-from .exit_codes import ExitCode
-from .headers import parse_headers
-from .judging import exit_code_of_rules
-from .measure import SERVER_METRICS_S, Plan
-from .options import ENGINE_OPTIONS, clean_api_key, with_options
-from .progress import Progress
-from .rendering import RENDERING_OPTIONS, check_renderings, report_console
-from .rounds import Rounds, measure_in_turns
-from .targets import RemoteServer, Source
-from .traffic import TRAFFIC_OPTIONS, make_traffic
+from ...engine.errors import ConfigurationError
+from ...engine.scheduling.limits import BATCHING_MODES
+from ...reports.atomic_file import write_atomically
+from ...reports.calibration.file import known_floor
+from ...reports.comparison.comparable import refuse_incomparable
+from ...reports.comparison.comparison import COMPARISON, DEFAULT_EFFECT
+from ...reports.comparison.comparison import compare as compare_measurements
+from ...reports.comparison.difference import Floor
+from ...reports.gates.judge import judge_all
+from ...reports.gates.parser import parse_rules
+from ...reports.gates.rule import Rule
+from ...reports.renderings.comparison.console import print_comparison
+from ...reports.renderings.console import print_judgements
+from ...reports.run.folder import default_folder
+from ...reports.run.measurement import Measurement
+from ..exit_codes import ExitCode
+from ..measuring.compared_targets import live_targets, refuse_live_options, saved_targets
+from ..measuring.measure import SERVER_METRICS_S, Plan
+from ..measuring.progress import Progress
+from ..measuring.rounds import Rounds, measure_in_turns
+from ..measuring.targets import RemoteServer, Source
+from ..options.compare_rendering import render_comparison
+from ..options.headers import parse_headers
+from ..options.judging import exit_code_of_rules
+from ..options.options import ENGINE_OPTIONS, clean_api_key, with_options
+from ..options.rendering import RENDERING_OPTIONS, check_renderings, report_console
+from ..options.traffic import TRAFFIC_OPTIONS, make_traffic
 
 _ENGINE_OPTIONS = [option for option in ENGINE_OPTIONS if option.name != "batching"]
 _TARGETS = "Targets"

@@ -8,18 +8,18 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ..engine.errors import AbatchError, ConfigurationError
-from ..engine.hosting.child_process import Child, receive, start_child
-from ..reports.run.folder import RunWriter
-from ..reports.run.result_log import read_lines, shard
-from ..workloads.load_generator import RunCounts, RunOutcome
-from ..workloads.result import Result
-from ..workloads.share import Share
-from ..workloads.targets.http_connection import Connection
-from ..workloads.targets.http_target import HttpTarget
-from ..workloads.targets.prompts import PromptSizer
-from ..workloads.watching.client_watch import ClientAudit, merge_audits
-from .traffic import Traffic
+from ...engine.errors import AbatchError, ConfigurationError
+from ...engine.hosting.child_process import Child, receive, start_child
+from ...reports.run.folder import RunWriter
+from ...reports.run.result_log import read_lines, shard
+from ...workloads.load_generator import RunCounts, RunOutcome
+from ...workloads.result import Result
+from ...workloads.share import Share
+from ...workloads.targets.http_connection import Connection
+from ...workloads.targets.http_target import HttpTarget
+from ...workloads.targets.prompts import PromptSizer
+from ...workloads.watching.client_watch import ClientAudit, merge_audits
+from ..options.traffic import Traffic
 from .worker_messages import Counted, Ended, Failed, FromWorker, Go, Ready, Start, Stop, from_worker_decoder
 
 MOST_WORKERS = 64
@@ -157,7 +157,7 @@ async def started_workers(
     workers: list[_Worker] = []
     try:
         for index in range(count):
-            child = await start_child("abatch.cli.worker_process")
+            child = await start_child("abatch.cli.measuring.worker_process")
             workers.append(_Worker(index + 1, child))
             child.send(
                 Start(

@@ -10,27 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..engine.hosting.precise_loop import new_precise_loop
-from ..engine.hosting.virtual_time import VirtualTimeLoop
-from ..reports.run.config import RunConfig, provenance, started_now
-from ..reports.run.folder import RunWriter, default_folder
-from ..reports.summary.client_floor import ClientFloor
-from ..reports.summary.summary import Summary
-from ..workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
-from ..workloads.result import Result
-from ..workloads.targets.engine_watch import EngineWatch
-from ..workloads.targets.http_target import HttpTarget
-from ..workloads.targets.prompts import PromptSizer
-from ..workloads.targets.server_url import hide_credentials, is_this_machine
-from ..workloads.targets.target import BenchTarget
-from ..workloads.watching.client_watch import ClientAudit, ClientWatch
-from ..workloads.watching.gpu_watch import GpuWatch
-from ..workloads.watching.server_watch import ServerWatch
+from ...engine.hosting.precise_loop import new_precise_loop
+from ...engine.hosting.virtual_time import VirtualTimeLoop
+from ...reports.run.config import RunConfig, provenance, started_now
+from ...reports.run.folder import RunWriter, default_folder
+from ...reports.summary.client_floor import ClientFloor
+from ...reports.summary.summary import Summary
+from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
+from ...workloads.result import Result
+from ...workloads.targets.engine_watch import EngineWatch
+from ...workloads.targets.http_target import HttpTarget
+from ...workloads.targets.prompts import PromptSizer
+from ...workloads.targets.server_url import hide_credentials, is_this_machine
+from ...workloads.targets.target import BenchTarget
+from ...workloads.watching.client_watch import ClientAudit, ClientWatch
+from ...workloads.watching.gpu_watch import GpuWatch
+from ...workloads.watching.server_watch import ServerWatch
+from ..options.report_options import ReportOptions
+from ..options.traffic import Traffic
 from .progress import Progress
-from .report_options import ReportOptions
 from .sender import Sender
 from .targets import Opened, OwnServer, RemoteServer, Source
-from .traffic import Traffic
 from .workers import Workers, started_workers
 
 SERVER_METRICS_S = 1.0

@@ -12,22 +12,22 @@ import msgspec
 import typer
 from rich.console import Console
 
-from ..engine.errors import ConfigurationError
-from ..engine.null_server.truth import read_truths
-from ..reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
-from ..reports.calibration.file import Calibration, save_calibration
-from ..reports.renderings.calibration_console import print_point, search_heading, search_line
-from ..reports.run.config import provenance, started_now
-from ..reports.run.folder import RunReader
-from ..workloads.targets.server_url import normalise_url
-from .exit_codes import ExitCode
-from .measure import Plan, run
-from .options import clean_api_key
-from .progress import Progress
-from .rate_search import Found, Limit, highest_rate
-from .targets import NullServer, RemoteServer
-from .traffic import TRAFFIC_OPTIONS, make_traffic
-from .workers import MOST_WORKERS
+from ...engine.errors import ConfigurationError
+from ...engine.null_server.truth import read_truths
+from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
+from ...reports.calibration.file import Calibration, save_calibration
+from ...reports.renderings.calibration_console import print_point, search_heading, search_line
+from ...reports.run.config import provenance, started_now
+from ...reports.run.folder import RunReader
+from ...workloads.targets.server_url import normalise_url
+from ..exit_codes import ExitCode
+from ..measuring.measure import Plan, run
+from ..measuring.progress import Progress
+from ..measuring.rate_search import Found, Limit, highest_rate
+from ..measuring.targets import NullServer, RemoteServer
+from ..measuring.workers import MOST_WORKERS
+from ..options.options import clean_api_key
+from ..options.traffic import TRAFFIC_OPTIONS, make_traffic
 
 _WARMUP_S = 0.5
 _DRAIN_S = 2.0

@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..engine.errors import ConfigurationError
-from ..engine.scheduling.limits import BATCHING_MODES
-from ..engine.simulation.device_profile import is_simulated
-from ..reports.comparison.comparison import COMPARISON, Comparison
-from ..reports.run.folder import CONFIG, RunReader
-from ..reports.run.measurement import Measurement
-from ..reports.run.result_log import UNREADABLE
-from ..workloads.targets.exact_text import load_text_tokenizer
-from ..workloads.targets.server_url import normalise_url
-from .options import engine_arguments
+from ...engine.errors import ConfigurationError
+from ...engine.scheduling.limits import BATCHING_MODES
+from ...engine.simulation.device_profile import is_simulated
+from ...reports.comparison.comparison import COMPARISON, Comparison
+from ...reports.run.folder import CONFIG, RunReader
+from ...reports.run.measurement import Measurement
+from ...reports.run.result_log import UNREADABLE
+from ...workloads.targets.exact_text import load_text_tokenizer
+from ...workloads.targets.server_url import normalise_url
+from ..options.options import engine_arguments
+from ..options.traffic import TRAFFIC_OPTIONS
 from .own_engine import own_engine
 from .targets import RemoteServer, Source
-from .traffic import TRAFFIC_OPTIONS
 
 ROUND = "round-"
 _NAMED_URL = re.compile(r"([A-Za-z0-9][\w.-]{0,39})=(https?://.*)", re.DOTALL)

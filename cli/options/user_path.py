@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..engine.errors import ConfigurationError
+from ...engine.errors import ConfigurationError
 
 
 def user_path(text: str | Path, option: str) -> Path:

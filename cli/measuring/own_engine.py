@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from ..engine.errors import ConfigurationError
-from ..engine.simulation.device_profile import is_simulated, load_device
-from ..engine.simulation.model_shape import DEFAULT_SHAPE, load_shape
-from .options import engine_arguments, engine_config
+from ...engine.errors import ConfigurationError
+from ...engine.simulation.device_profile import is_simulated, load_device
+from ...engine.simulation.model_shape import DEFAULT_SHAPE, load_shape
+from ..options.options import engine_arguments, engine_config
 from .targets import OwnServer, SimulatedEngine, Source
 
 _ENGINE_PACKAGES = ("torch", "transformers", "jinja2", "prometheus_client")

@@ -10,19 +10,19 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from ..engine.errors import ConfigurationError
-from ..reports.atomic_file import write_atomically
-from ..reports.comparison.comparison import COMPARISON
-from ..reports.renderings.csv_table import render_csv
-from ..reports.renderings.github import github_annotations, has_step_summary, is_github, write_step_summary
-from ..reports.renderings.hgrm import safe_file_name, write_hgrm
-from ..reports.renderings.json_report import render_json
-from ..reports.renderings.junit import render_junit
-from ..reports.renderings.markdown import render_markdown
-from ..reports.renderings.shown_run import ShownRun
-from ..reports.run.folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
-from ..reports.run.result_log import RESULTS
-from ..reports.run.server_log import SERVER
+from ...engine.errors import ConfigurationError
+from ...reports.atomic_file import write_atomically
+from ...reports.comparison.comparison import COMPARISON
+from ...reports.renderings.csv_table import render_csv
+from ...reports.renderings.github import github_annotations, has_step_summary, is_github, write_step_summary
+from ...reports.renderings.hgrm import safe_file_name, write_hgrm
+from ...reports.renderings.json_report import render_json
+from ...reports.renderings.junit import render_junit
+from ...reports.renderings.markdown import render_markdown
+from ...reports.renderings.shown_run import ShownRun
+from ...reports.run.folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
+from ...reports.run.result_log import RESULTS
+from ...reports.run.server_log import SERVER
 from .options import Option
 
 _STDOUT = Path("-")
@@ -37,7 +37,7 @@ _OWN_FILES = re.compile(
 
 
 def _html(runs: Sequence[ShownRun]) -> str:
-    from ..reports.renderings.html.page import render_html  # large, and wanted only here
+    from ...reports.renderings.html.page import render_html  # large, and wanted only here
 
     return render_html(runs)
 

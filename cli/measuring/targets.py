@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..engine.assembly.build import simulated_host
-from ..engine.config import EngineConfig
-from ..engine.errors import AbatchError
-from ..engine.hosting.launch import launched_server
-from ..engine.hosting.virtual_engine import build_virtual_engine
-from ..engine.loop.step_log import StepLog
-from ..reports.run.folder import SERVER_LOG, STEPS
-from ..workloads.targets.engine_target import EngineTarget
-from ..workloads.targets.http_connection import Connection
-from ..workloads.targets.http_target import HttpTarget
-from ..workloads.targets.target import BenchTarget
-from .options import engine_arguments
+from ...engine.assembly.build import simulated_host
+from ...engine.config import EngineConfig
+from ...engine.errors import AbatchError
+from ...engine.hosting.launch import launched_server
+from ...engine.hosting.virtual_engine import build_virtual_engine
+from ...engine.loop.step_log import StepLog
+from ...reports.run.folder import SERVER_LOG, STEPS
+from ...workloads.targets.engine_target import EngineTarget
+from ...workloads.targets.http_connection import Connection
+from ...workloads.targets.http_target import HttpTarget
+from ...workloads.targets.target import BenchTarget
+from ..options.options import engine_arguments
 
 _ABATCH = (sys.executable, "-P", "-m", "abatch.cli")
 """-P: a file in the user's folder must not take the place of a module of the same name."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from ..workloads.load_generator import RunCounts
-from ..workloads.share import Share
-from ..workloads.targets.http_connection import Connection
-from ..workloads.targets.prompts import PromptSizer
-from ..workloads.watching.client_watch import ClientAudit
-from ..workloads.watching.engine_metrics import EngineMetrics
+from ...workloads.load_generator import RunCounts
+from ...workloads.share import Share
+from ...workloads.targets.http_connection import Connection
+from ...workloads.targets.prompts import PromptSizer
+from ...workloads.watching.client_watch import ClientAudit
+from ...workloads.watching.engine_metrics import EngineMetrics
 
 
 class Start(msgspec.Struct, tag=True, kw_only=True):

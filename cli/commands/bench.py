@@ -10,23 +10,25 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..engine.errors import ConfigurationError
-from ..reports.calibration.file import known_floor
-from ..reports.renderings.console import print_judgements, print_summary
-from ..reports.renderings.shown_run import shown_target
-from ..reports.renderings.timeline import check_writable, write_timeline
-from ..reports.run.folder import RunReader
-from ..reports.run.measurement import Measurement
-from ..workloads.targets.exact_text import load_text_tokenizer
-from ..workloads.targets.server_url import hide_credentials, normalise_metrics_url, normalise_url
-from .exit_codes import ExitCode
-from .headers import parse_headers
-from .judging import RULE_OPTIONS, exit_code, make_judging
-from .measure import SERVER_METRICS_S, Plan, run
-from .options import ENGINE_OPTIONS, clean_api_key, engine_arguments, with_options
-from .own_engine import own_engine
-from .progress import Progress
-from .rendering import (
+from ...engine.errors import ConfigurationError
+from ...reports.calibration.file import known_floor
+from ...reports.renderings.console import print_judgements, print_summary
+from ...reports.renderings.shown_run import shown_target
+from ...reports.renderings.timeline import check_writable, write_timeline
+from ...reports.run.folder import RunReader
+from ...reports.run.measurement import Measurement
+from ...workloads.targets.exact_text import load_text_tokenizer
+from ...workloads.targets.server_url import hide_credentials, normalise_metrics_url, normalise_url
+from ..exit_codes import ExitCode
+from ..measuring.measure import SERVER_METRICS_S, Plan, run
+from ..measuring.own_engine import own_engine
+from ..measuring.progress import Progress
+from ..measuring.targets import RemoteServer, Source
+from ..measuring.workers import MOST_WORKERS
+from ..options.headers import parse_headers
+from ..options.judging import RULE_OPTIONS, exit_code, make_judging
+from ..options.options import ENGINE_OPTIONS, clean_api_key, engine_arguments, with_options
+from ..options.rendering import (
     RENDERING_OPTIONS,
     check_renderings,
     has_renderings,
@@ -34,11 +36,9 @@ from .rendering import (
     tell_github,
     write_renderings,
 )
-from .report_options import ReportOptions, parse_percentiles
+from ..options.report_options import ReportOptions, parse_percentiles
+from ..options.traffic import TRAFFIC_OPTIONS, make_traffic
 from .sweep import sweep_rates
-from .targets import RemoteServer, Source
-from .traffic import TRAFFIC_OPTIONS, make_traffic
-from .workers import MOST_WORKERS
 
 _TARGET = "Target"
 _SWEEP = "Sweep"

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from ..engine.errors import ConfigurationError
-from ..reports.renderings.console import print_judgements
-from ..reports.renderings.shown_run import shown_target
-from ..reports.run.folder import RunReader
-from ..reports.run.measurement import Measurement
-from .exit_codes import ExitCode
-from .judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
-from .options import with_options
-from .rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
+from ...engine.errors import ConfigurationError
+from ...reports.renderings.console import print_judgements
+from ...reports.renderings.shown_run import shown_target
+from ...reports.run.folder import RunReader
+from ...reports.run.measurement import Measurement
+from ..exit_codes import ExitCode
+from ..options.judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
+from ..options.options import with_options
+from ..options.rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
 
 
 @with_options(rules=RULE_OPTIONS, rendering=RENDERING_OPTIONS)

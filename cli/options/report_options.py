@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..engine.errors import ConfigurationError
-from ..reports.recording.goodput import parse_objectives
-from ..reports.summary.summary import DEFAULT_PERCENTILES
+from ...engine.errors import ConfigurationError
+from ...reports.recording.goodput import parse_objectives
+from ...reports.summary.summary import DEFAULT_PERCENTILES
 
 _MOST_PERCENTILES = 8
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import ConfigurationError
-from ..reports.comparison.comparable import comparison_notes, is_same_traffic, refuse_incomparable
-from ..reports.gates.file import read_gate_file
-from ..reports.gates.judge import Judgement, Outcome, judge_all
-from ..reports.gates.parser import parse_rules
-from ..reports.gates.rule import Rule
-from ..reports.run.config import RunConfig
-from ..reports.run.folder import RunReader
-from ..reports.run.measurement import Measurement
-from ..reports.summary.summary import Summary
-from .exit_codes import ExitCode
+from ...engine.errors import ConfigurationError
+from ...reports.comparison.comparable import comparison_notes, is_same_traffic, refuse_incomparable
+from ...reports.gates.file import read_gate_file
+from ...reports.gates.judge import Judgement, Outcome, judge_all
+from ...reports.gates.parser import parse_rules
+from ...reports.gates.rule import Rule
+from ...reports.run.config import RunConfig
+from ...reports.run.folder import RunReader
+from ...reports.run.measurement import Measurement
+from ...reports.summary.summary import Summary
+from ..exit_codes import ExitCode
 from .options import Option
 from .user_path import user_path
 

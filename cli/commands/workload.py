@@ -16,19 +16,19 @@ from typing import Annotated, Any, BinaryIO
 import typer
 from rich.console import Console
 
-from ..engine.errors import ConfigurationError
-from ..reports.traffic.arrivals import ArrivalCounts
-from ..reports.traffic.console import arrival_lines, pace_lines, summary_lines
-from ..reports.traffic.sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
-from ..reports.traffic.summary import TrafficSummary
-from ..workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
-from ..workloads.presets.scales import Scales
-from ..workloads.session import Session
-from ..workloads.traces.formats.native import write_session
-from ..workloads.traces.trace import READERS, Trace
-from ..workloads.workload import Workload, picked
-from .options import Option, with_options
-from .traffic import TRAFFIC_OPTIONS, Traffic, make_traffic
+from ...engine.errors import ConfigurationError
+from ...reports.traffic.arrivals import ArrivalCounts
+from ...reports.traffic.console import arrival_lines, pace_lines, summary_lines
+from ...reports.traffic.sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
+from ...reports.traffic.summary import TrafficSummary
+from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
+from ...workloads.presets.scales import Scales
+from ...workloads.session import Session
+from ...workloads.traces.formats.native import write_session
+from ...workloads.traces.trace import READERS, Trace
+from ...workloads.workload import Workload, picked
+from ..options.options import Option, with_options
+from ..options.traffic import TRAFFIC_OPTIONS, Traffic, make_traffic
 
 _NUM_SESSIONS = 500
 """Drawn of a preset, which has no end."""

@@ -11,15 +11,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from ..engine.errors import ConfigurationError
-from ..reports.renderings.console import print_summary
-from ..reports.renderings.shown_run import ShownRun, shown_target
-from ..reports.renderings.timeline import check_writable, write_timeline
-from ..reports.run.folder import RunReader
-from ..reports.run.measurement import Measurement
-from .judging import judging_of
-from .options import with_options
-from .rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
+from ...engine.errors import ConfigurationError
+from ...reports.renderings.console import print_summary
+from ...reports.renderings.shown_run import ShownRun, shown_target
+from ...reports.renderings.timeline import check_writable, write_timeline
+from ...reports.run.folder import RunReader
+from ...reports.run.measurement import Measurement
+from ..options.judging import judging_of
+from ..options.options import with_options
+from ..options.rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
 
 
 @with_options(rendering=RENDERING_OPTIONS)

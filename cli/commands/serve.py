@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ..engine.config import parse_bytes
-from ..engine.errors import ConfigurationError
-from ..engine.hosting.listening import Listening
-from ..engine.models.source import is_built_in, pretrained_arguments
-from .options import ENGINE_OPTIONS, engine_config, with_options
-from .own_engine import default_model, require_engine
+from ...engine.config import parse_bytes
+from ...engine.errors import ConfigurationError
+from ...engine.hosting.listening import Listening
+from ...engine.models.source import is_built_in, pretrained_arguments
+from ..measuring.own_engine import default_model, require_engine
+from ..options.options import ENGINE_OPTIONS, engine_config, with_options
 
 if TYPE_CHECKING:
-    from ..engine.messages import Ready
+    from ...engine.messages import Ready
 
 
 @with_options(engine=ENGINE_OPTIONS)
@@ -52,8 +52,8 @@ def serve(
     exits 0.
     """
     require_engine()
-    from ..engine.server.serve import ServerConfig
-    from ..engine.server.serve import serve as run_server
+    from ...engine.server.serve import ServerConfig
+    from ...engine.server.serve import serve as run_server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,1 @@
+"""Command-line options by subject, and what they mean together."""
