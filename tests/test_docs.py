@@ -13,7 +13,14 @@ from abatch.cli.main import app
 from abatch.reports.gates.parser import parse_rule
 
 ROOT = Path(__file__).parent.parent
+FLOORS = ("cli", "reports", "workloads", "engine")
 _DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "github-workflow.yml"]
+_PROSE = [path for path in (*_DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if path.suffix == ".md"]
+_PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FLOORS)}|tests|docs)/(?:[\w-]+/)*(?:[\w.-]+\.[a-z]+)?(?![\w/-])")
+_FILE = re.compile(r"`(\w+\.(?:py|js))`")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+[a-z]")
+_OPTIONS_OF_OTHERS = {"--enable-metrics", "--metrics", "--no-index", "--no-deps", "--target", "--strict"}
+"""SGLang's, llama.cpp's, pip's, mypy's."""
 _RULE = re.compile(r"--require '([^']+)'")
 _LINK = re.compile(r"\]\((?!http)([^)#]+)[^)]*\)")
 _COMMAND = re.compile(
@@ -35,6 +42,34 @@ def test_rules_links_and_options_of_the_documents_are_there(path: Path) -> None:
         assert not unknown, f"abatch {command}: {unknown}"
 
 
+@pytest.mark.parametrize("path", _PROSE, ids=lambda path: path.name)
+def test_files_and_folders_that_documents_name_exist(path: Path) -> None:
+    text = path.read_text()
+    missing = [name for name in _PATH.findall(text) if not (ROOT / name).exists()]
+    names = {file.name for folder in (*FLOORS, "tests") for file in (ROOT / folder).rglob("*.[pj]*")}
+    missing += [name for name in _FILE.findall(text) if name not in names]
+    assert not missing, f"{path.name} names {missing}"
+
+
+@pytest.mark.parametrize("path", _PROSE, ids=lambda path: path.name)
+def test_options_that_documents_name_exist(path: Path) -> None:
+    """Ours are those of the commands, and of the benchmark scripts, which parse their own."""
+    scripts = "".join(script.read_text() for script in (ROOT / "tests").rglob("*.py"))
+    known = _all_flags() | set(re.findall(r'"(--[a-z][a-z-]+)"', scripts)) | _OPTIONS_OF_OTHERS
+    unknown = set(_OPTION.findall(path.read_text())) - known
+    assert not unknown, f"{path.name} names {sorted(unknown)}"
+
+
+def test_prose_is_wrapped_and_the_architecture_stays_a_page() -> None:
+    for path in _PROSE:
+        is_code = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            is_code ^= line.startswith("```")
+            if not is_code and not line.startswith(("|", "    ", "![")):
+                assert len(line) <= 120, f"{path.name}:{number}"
+    assert len((ROOT / "docs" / "architecture.md").read_text().splitlines()) <= 120
+
+
 def test_the_example_of_rules_in_gates_md_parses() -> None:
     text = (ROOT / "docs" / "gates.md").read_text()
     block = text.split("```\n")[1]
@@ -50,6 +85,11 @@ def test_the_workflow_is_yaml_with_both_jobs() -> None:
     commands = " ".join(step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"])
     assert "--device simulated:h100" in commands
     assert "compare --url base=" in commands
+
+
+def _all_flags() -> set[str]:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {"--version"}.union(*(_flags(command) for command in commands))
 
 
 def _flags(command: str) -> set[str]:
