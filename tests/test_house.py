@@ -120,3 +120,16 @@ def test_files_stay_readable(path: Path) -> None:
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text)), "a sentence says what lives here"
     assert len(text.splitlines()) <= 360, "one noun a file, about 300 lines"
+
+
+def _page_assets() -> list[Path]:
+    """Scripts and styles of ours, but for what was published by others."""
+    found = [path for kind in ("js", "css") for floor in FLOORS for path in (ROOT / floor).rglob(f"*.{kind}")]
+    return sorted(path for path in found if not path.name.startswith("uPlot."))
+
+
+@pytest.mark.parametrize("path", _page_assets(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_and_styles_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    assert re.match(r"(//|/\*) ", text), "a comment says what lives here"
+    assert len(text.splitlines()) <= 350

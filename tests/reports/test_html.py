@@ -21,7 +21,7 @@ from abatch.reports.renderings.html import assets
 from abatch.reports.renderings.html.curves import curve, grid
 from abatch.reports.renderings.html.markup import element, embedded_json, inline
 from abatch.reports.renderings.html.over_time import OverTimeCollector
-from abatch.reports.renderings.html.page import DATA_ID, render_html
+from abatch.reports.renderings.html.page import DATA_ID, SCRIPT, render_html
 from abatch.reports.renderings.html.section import Section
 from abatch.reports.renderings.html.session_lines import MOST_SESSIONS, SessionCollector
 from abatch.reports.renderings.html.time_bins import PresenceBins, ValueBins
@@ -404,9 +404,34 @@ def test_dark_colours_are_the_same_by_preference_and_by_button() -> None:
     assert light == set(re.findall(r"(--[\w-]+):", blocks[0]))
 
 
+SCRIPT_FOLDER = resources.files(assets).joinpath("script")
+
+
 def test_the_script_names_only_colours_that_there_are() -> None:
     style = resources.files(assets).joinpath("report.css").read_text()
-    script = resources.files(assets).joinpath("report.js").read_text()
-    for name in re.findall(r'colour\("([\w-]+)"\)', script):
+    script = "".join(SCRIPT_FOLDER.joinpath(f"{name}.js").read_text() for name in SCRIPT)
+    found = re.findall(r'colour\("([\w-]+)"\)', script)
+    assert len(found) > 5
+    for name in found:
         assert f"--{name}:" in style, name
-    assert script.startswith('"use strict";')
+
+
+def test_the_script_is_one_strict_closure_of_all_its_files(page: str) -> None:
+    assert sorted(SCRIPT) == sorted(path.name[:-3] for path in SCRIPT_FOLDER.iterdir() if path.name.endswith(".js"))
+    script = page[page.rindex("<script>\n") :]
+    assert script.startswith('<script>\n"use strict";\n(() => {\n')
+    assert script.partition("</script>")[0].endswith("})();\n")
+
+
+def test_each_file_of_the_script_uses_itself_and_those_before_it() -> None:
+    """They share one scope, in which functions are there before they are declared: nothing else would tell."""
+    later: set[str] = set()
+    for name in reversed(SCRIPT):
+        text = SCRIPT_FOLDER.joinpath(f"{name}.js").read_text()
+        own = re.findall(r"^(?:const|let|function) (\w+)", text, re.MULTILINE)
+        assert own
+        assert not later.intersection(own), "two things of one name"
+        code = re.sub(r"//.*|\"[^\"]*\"", "", text)
+        used = {word for word in later if re.search(rf"(?<![\w.$]){word}\b(?!:)", code)}
+        assert not used, f"{name}.js uses {used} of later files"
+        later.update(own)

@@ -23,6 +23,24 @@ DATA_ID = "report-data"
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
+SCRIPT = (
+    "elements",
+    "numbers",
+    "selection",
+    "controls",
+    "plot",
+    "curves",
+    "run_time",
+    "load",
+    "latency",
+    "over_time",
+    "parking_marks",
+    "sessions",
+    "tables",
+    "page",
+)
+"""The files of the page's script, in order: each uses itself and those before it."""
+
 _CHARTS = {
     "curves": (
         "Percentiles",
@@ -119,7 +137,7 @@ def _body(title: str, runs: Sequence[ShownRun], sections: Sequence[tuple[str, st
         element("footer", element("p", f"abatch {__version__}. Charts: uPlot 1.6.32 (MIT).")),
         embedded_json(DATA_ID, msgspec.json.encode(report_data(runs))),
         inline("script", library),
-        inline("script", _asset("report.js")),
+        inline("script", _script()),
     )
 
 
@@ -150,6 +168,12 @@ def _extra(section: Section) -> Html:
 
 def _cell(at: int, text: str) -> Html:
     return element("th", text, scope="row", class_="text") if at == 0 else element("td", text)
+
+
+def _script() -> str:
+    """The files of the script as one closure: nothing of it is to be seen from outside but `window.abatchReport`."""
+    files = (_asset(f"script/{name}.js") for name in SCRIPT)
+    return '"use strict";\n(() => {\n' + "\n".join(files) + "})();"
 
 
 def _asset(name: str) -> str:

@@ -1,0 +1,1 @@
+"""The script of the HTML report, in parts: page.py puts them together, in an order of its own."""

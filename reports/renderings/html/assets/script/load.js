@@ -1,0 +1,84 @@
+// Load over the time of a run: requests in flight, failures, and what the server says of itself.
+
+const RIGHT_AXIS_PX = 56;
+
+const loadUnits = (over) => [...new Set(["requests", ...over.server.map((series) => series.unit)])];
+
+// Right of both charts over time, so that they end at the same place however many axes this one has.
+const rightPaddingPx = (over) => 18 + (loadUnits(over).length - 1) * RIGHT_AXIS_PX;
+
+// The lines of the chart, {name, unit, stroke, isBars}, and their points: a table [times, values] for each set of times.
+function loadLines(over) {
+  const lines = [{ name: "in flight", unit: "requests", stroke: "load-0" }];
+  const tables = [[binTimes(over), padded(over.in_flight)]];
+  if (over.failed.length) {
+    lines.push({ name: "failed", unit: "requests", stroke: "line-failed", isBars: true });
+    tables[0].push(padded(over.failed));
+  }
+  over.server.forEach((series, index) => {
+    lines.push({ name: series.name, unit: series.unit, stroke: `load-${1 + (index % 5)}` });
+    tables.push([series.t, series.v]);
+  });
+  return { lines, tables };
+}
+
+// What a column has there, or had last: columns of different times are joined.
+function latest(column, at) {
+  for (let place = at; place >= 0; place -= 1) {
+    if (column[place] !== undefined) return column[place];
+  }
+  return null;
+}
+
+function readLoad(u, at, over, lines) {
+  const values = lines.map(({ name, unit, stroke }, line) => {
+    const value = latest(u.data[line + 1], at);
+    const text = value === null ? "-" : `${axisNumber(value)}${unit === "requests" ? "" : ` ${unit}`}`;
+    return [colour(stroke), name, text];
+  });
+  return { title: clock(u.data[0][at], 0), lines: [...values, ...eventsAtCursor(u, over)] };
+}
+
+function loadAxis(unit, index) {
+  const values = (u, splits) => splits.map(axisNumber);
+  const labelled = { scale: `unit ${unit}`, label: unit, labelSize: 20, labelGap: 0, values, space: 28 };
+  return index === 0
+    ? axis({ ...labelled, size: AXIS_PX })
+    : axis({ ...labelled, side: 1, size: RIGHT_AXIS_PX - 20, grid: { show: false } });
+}
+
+function loadSeries({ name, unit, stroke, isBars }) {
+  return {
+    label: name,
+    scale: `unit ${unit}`,
+    stroke: () => colour(stroke),
+    fill: isBars ? () => colour(stroke) : undefined,
+    width: isBars ? 0 : 1.6,
+    paths: isBars ? uPlot.paths.bars({ size: [0.8, 12] }) : undefined,
+    points: { show: false },
+  };
+}
+
+// Returns the lines that it drew.
+function drawLoad(container, run) {
+  const over = run.over_time;
+  const units = loadUnits(over);
+  const { lines, tables } = loadLines(over);
+  const fromZero = { range: (u, low, high) => [Math.min(0, low), (high || 1) * 1.1] };
+  const options = {
+    describes: `requests in flight over the time of ${run.name}`,
+    height: 160,
+    padding: [10, 18, 0, 0],
+    scales: {
+      x: { time: false, range: (u, low, high) => [Math.max(low, 0), high] },
+      ...Object.fromEntries(units.map((unit) => [`unit ${unit}`, fromZero])),
+    },
+    axes: [timeAxis(), ...units.map(loadAxis)],
+    series: [{}, ...lines.map(loadSeries)],
+    cursor: { y: false, sync: SYNC, points: { size: 7 } },
+    hooks: { drawClear: [(u) => drawEvents(u, over)] },
+    read: (u, at) => readLoad(u, at, over, lines),
+  };
+  plot("load", container, options, uPlot.join(tables));
+  return lines;
+}
