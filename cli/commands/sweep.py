@@ -13,9 +13,10 @@ from rich.table import Table
 
 from ...engine.errors import ConfigurationError
 from ...reports.atomic_file import write_atomically
-from ...reports.milliseconds import milliseconds
+from ...reports.formatting import milliseconds
 from ...reports.run.folder import default_folder
-from ...reports.summary.summary import Summary, doubts
+from ...reports.summary.doubts import doubts
+from ...reports.summary.summary import Summary
 from ..exit_codes import ExitCode
 from ..measuring.measure import Plan, run
 from ..measuring.progress import Progress

@@ -14,7 +14,7 @@ from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
 from ...reports.run.config import RunConfig, provenance, started_now
 from ...reports.run.folder import RunWriter, default_folder
-from ...reports.summary.client_floor import ClientFloor
+from ...reports.summary.client import ClientFloor
 from ...reports.summary.summary import Summary
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ...reports.milliseconds import milliseconds
+from ...reports.formatting import milliseconds
 from ...reports.recording.recorder import ALL
 from ...reports.run.folder import RunWriter
 from ...workloads.result import Result

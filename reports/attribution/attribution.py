@@ -9,8 +9,9 @@ from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
 from ...workloads.watching.server_metrics import ServerSample
 from ..recording.recorder import ALL
-from ..summary.findings import ADVICE, Attribution, Cause, CauseShare, TailCauses
-from ..summary.summary import FLAG_RATIO, Summary
+from ..summary.causes import ADVICE, Attribution, Cause, CauseShare, TailCauses
+from ..summary.state import FLAG_RATIO
+from ..summary.summary import Summary
 from .neighbours import Neighbours
 from .rules import Setting, cause_of
 from .stalls import find_stalls, join_samples

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...workloads.watching.client_watch import Lapse
+from ..summary.causes import Cause, Stall
 from ..summary.expectation import FittedSizes
-from ..summary.findings import Cause, Stall
 from .tail_events import TailEvent
 
 _MOST = 0.5

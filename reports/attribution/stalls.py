@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from ...workloads.watching.server_metrics import ServerSample
-from ..summary.findings import Cause, ServerThen, Stall
+from ..summary.causes import Cause, ServerThen, Stall
 
 _LEAST_STREAMS = 3
 _SAME_SHARE = 0.5

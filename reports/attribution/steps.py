@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from ...engine.loop.step_log import StepRecord
-from ..summary.findings import Cause
+from ..summary.causes import Cause
 from .tail_events import TailEvent
 
 _DELIVERY_S = 0.003

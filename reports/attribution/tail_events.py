@@ -10,7 +10,8 @@ from random import Random
 
 from ...workloads.result import Result
 from ..recording.recorder import ALL
-from ..summary.summary import FLAG_RATIO, Summary
+from ..summary.state import FLAG_RATIO
+from ..summary.summary import Summary
 
 MOST_EXAMINED = 400
 """Of each kind: enough for shares to a few percent, and a bound on what looking into them costs."""

@@ -10,7 +10,8 @@ import msgspec
 from ...engine.null_server.truth import Truth
 from ...workloads.result import Result
 from ..summary.client import ClientSummary
-from ..summary.summary import Summary, doubts
+from ..summary.doubts import doubts
+from ..summary.summary import Summary
 
 TTFT_MS, ITL_MS = 50, 10
 """What the null server is told to do."""
@@ -22,7 +23,7 @@ MAX_START_DELAY_MS = 2.0
 """At p99."""
 MAX_E2E_ERROR = 0.02
 """Of the client's e2e p99 against that of the server's own log."""
-MAX_LATE_SHARE = 0.01
+MAX_UNPUNCTUAL_SHARE = 0.01
 """Of requests sent over 10 ms late, or never."""
 MAX_UNKNOWN_SHARE = 0.01
 """Of requests that did not end well on both sides: with more of them missing, p99 may be anything."""
@@ -98,8 +99,8 @@ def failed_criteria(point: Point) -> list[str]:
         failed.append(f"{unknown:.1%} of the requests failed or never ended, above {MAX_UNKNOWN_SHARE:.0%}")
     if point.start is not None and point.start.p99_ms >= MAX_START_DELAY_MS:
         failed.append(f"start delay p99 is {point.start.p99_ms:.2f} ms, not under {MAX_START_DELAY_MS:g} ms")
-    if point.late_share > MAX_LATE_SHARE:
-        failed.append(f"{point.late_share:.1%} were sent late or never, above {MAX_LATE_SHARE:.0%}")
+    if point.late_share > MAX_UNPUNCTUAL_SHARE:
+        failed.append(f"{point.late_share:.1%} were sent late or never, above {MAX_UNPUNCTUAL_SHARE:.0%}")
     if (error := point.e2e_error) is not None and abs(error) > MAX_E2E_ERROR:
         failed.append(f"e2e p99 is {error:+.1%} off the server's own log, above {MAX_E2E_ERROR:.0%}")
     if point.has_truth and point.samples and error is None:

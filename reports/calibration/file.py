@@ -10,7 +10,7 @@ import msgspec
 from ..atomic_file import write_atomically
 from ..run.config import provenance
 from ..run.result_log import UNREADABLE
-from ..summary.client_floor import ClientFloor
+from ..summary.client import ClientFloor
 from .calibration import Point
 
 _SCHEMA_VERSION = 1

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..statistics.bootstrap import Distribution, Interval, Resample
+from ..statistics.bootstrap import Distribution, Interval, OfResample, Resample
 from ..statistics.students_t import chi_square_quantile, two_sided_quantile
 from ..statistics.time_blocks import BUCKET_WIDTH, TimeBlocks, side_by_side
 
@@ -41,7 +41,6 @@ _BY_CHANCE = 0.95
 _CAUTION = 0.8
 """A noise that is itself an estimate is taken to be as large as it is, at most, this often."""
 
-OfResample = Callable[[Resample], float]
 Rates = Sequence[Sequence[float]]
 Rounds = Sequence[TimeBlocks]
 """The values of a metric in each round of a target."""

@@ -10,7 +10,8 @@ import msgspec
 from ..recording.recorder import JUDGED
 from ..run.measurement import Measurement
 from ..statistics.bootstrap import CONFIDENCE
-from ..summary.summary import doubt_of_metric, doubts, share_failed
+from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.summary import share_failed
 from .change import changes, rate_change
 from .comparable import comparison_notes, is_paired
 from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference

@@ -9,8 +9,10 @@ from enum import StrEnum
 import msgspec
 
 from ..statistics.bootstrap import Resample, tail_ratio
+from ..summary.metric import MetricSummary
+from ..summary.state import MIN_SAMPLES
 from ..summary.statistic import P50, P99
-from ..summary.summary import MIN_SAMPLES, MetricSummary, Summary
+from ..summary.summary import Summary
 from .change import Change
 
 POWER = 0.9

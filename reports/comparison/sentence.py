@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..milliseconds import milliseconds
+from ..formatting import milliseconds
 from .difference import RATIO, Difference, Verdict
 
 _MOST_NAMED = 4

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..comparison.change import Change, OfResample, changes, rate_change
+from ..comparison.change import Change, changes, rate_change
 from ..comparison.comparable import is_paired, why_incomparable
 from ..run.measurement import Measurement
-from ..statistics.bootstrap import CONFIDENCE, Interval, intervals
+from ..statistics.bootstrap import CONFIDENCE, Interval, OfResample, intervals
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
+from ..summary.doubts import client_problems, doubt_of_metric, doubts
+from ..summary.metric import MetricSummary
 from ..summary.statistic import Statistic
-from ..summary.summary import MetricSummary, Summary, client_problems, doubt_of_metric, doubts, share_unknown
+from ..summary.summary import Summary, share_unknown
 from .rule import RUN_VALUES, Kind, Rule
 
 _IN_SUMMARY = {

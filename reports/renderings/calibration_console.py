@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..calibration.calibration import EXPECTED_E2E_MS, INPUT_TOKENS, OUTPUT_TOKENS, Added, Point
-from ..milliseconds import milliseconds
+from ..formatting import milliseconds
 from .fact_lines import client_facts
 
 _COUNT_FOR_P999 = 1000

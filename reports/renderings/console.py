@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..formatting import milliseconds, one_line
 from ..gates.judge import Judgement, Outcome
-from ..milliseconds import milliseconds
-from ..plain_text import one_line
 from ..recording.recorder import ALL, RESUMES
 from ..run.histogram_log import tag
-from ..summary.summary import MIN_SAMPLES, MetricSummary, Summary, Verdict
+from ..summary.metric import MetricSummary
+from ..summary.state import MIN_SAMPLES, State
+from ..summary.summary import Summary
 from .fact_lines import fact_lines
 from .percentile_picture import percentile_picture, side_by_side
 from .verdict_lines import verdict_lines
@@ -91,20 +92,20 @@ def _table(summary: Summary) -> Table:
 
 
 def _cells(value: MetricSummary) -> list[str | Text]:
-    style = "bold red" if value.verdict is Verdict.FLAGGED else ""
+    style = "bold red" if value.verdict is State.FLAGGED else ""
     short = {
-        Verdict.FLAGGED: "FLAGGED",
-        Verdict.BORDERLINE: "unsure",
-        Verdict.TOO_FEW: f"n<{MIN_SAMPLES}",
-        Verdict.OK: "ok",
-        Verdict.NOT_JUDGED: "",
+        State.FLAGGED: "FLAGGED",
+        State.BORDERLINE: "unsure",
+        State.TOO_FEW: f"n<{MIN_SAMPLES}",
+        State.OK: "ok",
+        State.NOT_JUDGED: "",
     }[value.verdict]
     return [
         str(value.count),
         *(percentile_cell(value, float(name), at_ms) for name, at_ms in value.percentiles_ms.items()),
         milliseconds(value.max_ms),
         Text(f"{value.tail_ratio:.2f}", style=style),
-        Text(short, style=style or ("green" if value.verdict is Verdict.OK else "yellow")),
+        Text(short, style=style or ("green" if value.verdict is State.OK else "yellow")),
     ]
 
 

@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from ..plain_text import one_line
-from ..summary.summary import MetricSummary, Summary, share_failed
+from ..formatting import one_line
+from ..summary.metric import MetricSummary
+from ..summary.summary import Summary, share_failed
 from .shown_run import ShownRun
 
 _Cell = str | int | float | None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from ..milliseconds import milliseconds
-from ..plain_text import one_line
+from ..formatting import milliseconds, one_line
 from ..recording.recorder import ALL
-from ..summary.client import ClientSummary
-from ..summary.client_floor import floor_fact
+from ..summary.client import ClientFloor, ClientSummary
+from ..summary.engine import EngineSummary, ParkingSummary
 from ..summary.expectation import FittedSizes
-from ..summary.summary import EngineSummary, ParkingSummary, Summary
+from ..summary.summary import Summary
 from .server_facts import server_facts
 
 
@@ -20,6 +19,16 @@ def client_facts(client: ClientSummary) -> str:
         f"lag p99 {milliseconds(client.lag_p99_ms)} ms, max {milliseconds(client.lag_max_ms)} ms, "
         f"{client.gc_pauses} garbage collections of at most {milliseconds(client.gc_longest_ms)} ms, "
         f"{client.cpu_share:.0%} of a processor"
+    )
+
+
+def floor_fact(floor: ClientFloor | None, workers: int = 1) -> str:
+    """What is known of the floor, in one line."""
+    if floor is None:
+        return f"client floor unknown: run abatch calibrate{f' --workers {workers}' if workers > 1 else ''}"
+    return (
+        f"client floor: adds at most {floor.added_ttft_p99_ms:.1f} ms to ttft at p99, trusted up to "
+        f"{floor.max_trusted_rate:.0f} requests/s (calibrated {floor.calibrated_at[:10]})"
     )
 
 

@@ -1,10 +1,12 @@
-"""What GitHub Actions shows of runs: annotations of the job, and its summary."""
+"""What GitHub shows of runs: annotations of a job, its summary, and text that does nothing in its Markdown."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..formatting import one_line
 from ..gates.judge import Outcome
 from .shown_run import ShownRun
 from .verdict_words import VerdictLine, verdict_words
@@ -19,6 +21,23 @@ _KINDS = {"NO VERDICT": "error", "INTERRUPTED": "warning", "FLAGGED": "warning",
 _KINDS["BORDERLINE"] = "notice"
 """By the label of a verdict's line; the others make no annotation of their own."""
 _EXPLANATIONS = ("CAUSE", "STALL", "ADVICE")
+
+_BREAK = "&#8203;"
+"""A space without width. GitHub looks for mentions, references and addresses in what it has rendered: escaping the
+character itself does not stop it."""
+_ACTIVE = re.compile(
+    r"""
+    (?P<escaped> [\\`*\[\]~|] | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9]) )  # emphasis, code, links, cells
+    | (?P<html> [<&] )
+    | (?P<dollar> \$ )  # mathematics
+    | (?P<broken> [@#] | GH-(?=\d) | :(?=//|[a-z0-9_+-]+:) | www(?=\.) )  # mentions, references, addresses, emoji
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_HTML = {"<": "&lt;", "&": "&amp;"}
+"""`>` does nothing where no tag was opened, and `->` stays legible in the source, which mails show."""
+_MOST_CHARACTERS = 400
+_NOT_IN_CODE = re.compile(r"[`|\\]")
 
 
 def is_github(environment: Mapping[str, str]) -> bool:
@@ -97,3 +116,29 @@ def write_step_summary(environment: Mapping[str, str], markdown: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def escaped(text: str) -> str:
+    """A text to stand within a line, a table's cell or HTML."""
+    return _ACTIVE.sub(_escape, _printable(text))
+
+
+def code(text: str) -> str:
+    """The same as code, where it can be: `|` and backquotes have rules of their own there, which differ in tables."""
+    shown = _printable(text)
+    return f"`{shown}`" if shown and not _NOT_IN_CODE.search(shown) else escaped(text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    found = match[0]
+    if match["escaped"]:
+        return f"\\{found}"
+    if match["html"]:
+        return _HTML[found]
+    return "<span>$</span>" if match["dollar"] else f"{found}{_BREAK}"
+
+
+def _printable(text: str) -> str:
+    """On one line, without what is not seen or turns the direction of reading, and of bounded length."""
+    shown = one_line(text)
+    return shown if len(shown) <= _MOST_CHARACTERS else f"{shown[:_MOST_CHARACTERS]}..."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..formatting import milliseconds
 from ..gates.judge import Judgement, Outcome
-from ..milliseconds import milliseconds
 from ..recording.recorder import ALL
-from ..summary.summary import MetricSummary, Summary, Verdict
+from ..summary.metric import MetricSummary
+from ..summary.state import State
+from ..summary.summary import Summary
 from .console import percentile_cell
-from .github_text import code, escaped
+from .github import code, escaped
 from .shown_run import ShownRun
 from .verdict_words import fact_words, headline, verdict_words
 
@@ -98,8 +100,8 @@ def _table(summary: Summary, traffic_class: str, metrics: Iterable[str]) -> list
 
 
 def _cells(value: MetricSummary, percentiles: Iterable[float]) -> list[str]:
-    verdict = f"**{value.verdict}**" if value.verdict in (Verdict.FLAGGED, Verdict.BORDERLINE) else str(value.verdict)
-    if value.verdict is Verdict.NOT_JUDGED:
+    verdict = f"**{value.verdict}**" if value.verdict in (State.FLAGGED, State.BORDERLINE) else str(value.verdict)
+    if value.verdict is State.NOT_JUDGED:
         verdict = ""
     return [
         str(value.count),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from ..milliseconds import milliseconds
+from ..formatting import milliseconds
 from ..statistics.percentile import value_at
 
 _MOST_NINES = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..summary.findings import ServerThen
+from ..summary.causes import ServerThen
 from ..summary.server import ServerSummary
 
 

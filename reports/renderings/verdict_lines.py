@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rich.text import Text
 
-from ..milliseconds import milliseconds
-from ..plain_text import one_line
+from ..formatting import milliseconds, one_line
 from ..recording.recorder import ALL, JUDGED
-from ..summary.findings import ADVICE, Attribution, Cause
-from ..summary.summary import FLAG_RATIO, MIN_SAMPLES, MetricSummary, Summary, Verdict, doubts_with
+from ..summary.causes import ADVICE, Attribution, Cause
+from ..summary.doubts import doubts_with
+from ..summary.metric import MetricSummary
+from ..summary.state import FLAG_RATIO, MIN_SAMPLES, State
+from ..summary.summary import Summary
 from .server_facts import stall_facts
 
 SIMULATED = Text("SIMULATED: no real device ran; these are a model's numbers", style="bold magenta")
@@ -45,7 +47,7 @@ def _suspects(measured: Mapping[str, MetricSummary]) -> dict[str, MetricSummary]
     by_ratio = sorted(measured.items(), key=lambda item: -item[1].tail_ratio)
     return {
         metric: value
-        for verdict in (Verdict.FLAGGED, Verdict.BORDERLINE)
+        for verdict in (State.FLAGGED, State.BORDERLINE)
         for metric, value in by_ratio
         if value.verdict is verdict
     }
@@ -57,9 +59,9 @@ def _class_lines(
     """What the class of the verdict comes to, and whether that can be believed."""
     of_class = "" if summary.verdict_class == ALL else f" in class {one_line(summary.verdict_class)}"
     for metric, value in suspects.items():
-        style = "bold red" if value.verdict is Verdict.FLAGGED else "bold yellow"
+        style = "bold red" if value.verdict is State.FLAGGED else "bold yellow"
         yield _line(value.verdict.upper(), style, _ratio_in_words(metric, value, of_class))
-    judged = [metric for metric, value in measured.items() if value.verdict is not Verdict.TOO_FEW]
+    judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
     problems = doubts_with(summary, judged, summary.verdict_class)
     for problem in problems:
         yield _line("NOT TRUSTED", "bold yellow", problem)
@@ -67,7 +69,7 @@ def _class_lines(
         yield Text(f"NO VERDICT: nothing{of_class} succeeded", style="bold red")
     if judged and not suspects and not problems:
         yield _line("OK", "bold green", f"no p99 above {FLAG_RATIO:g}x its median{of_class} ({', '.join(judged)})")
-    unjudged = [f"{metric} ({value.count})" for metric, value in measured.items() if value.verdict is Verdict.TOO_FEW]
+    unjudged = [f"{metric} ({value.count})" for metric, value in measured.items() if value.verdict is State.TOO_FEW]
     if unjudged:
         what = f"under {MIN_SAMPLES} samples{of_class}: {', '.join(unjudged)}; run longer for a p99"
         yield _line("TOO FEW", "yellow", what)
@@ -84,17 +86,17 @@ def _other_classes(summary: Summary) -> Iterator[Text]:
     if summary.verdict_class == ALL and len(others) == 1:
         return  # the same once more
     for name in others:
-        by_verdict: dict[Verdict, list[str]] = {}
+        by_verdict: dict[State, list[str]] = {}
         for metric in JUDGED:
             if (value := summary.metrics.get(metric, {}).get(name)) is not None:
-                count = f" ({value.count})" if value.verdict is Verdict.TOO_FEW else f" {value.tail_ratio:.1f}x"
+                count = f" ({value.count})" if value.verdict is State.TOO_FEW else f" {value.tail_ratio:.1f}x"
                 by_verdict.setdefault(value.verdict, []).append(f"{metric}{count}")
         words = [f"{verdict} {', '.join(by_verdict[verdict])}" for verdict in _BY_WEIGHT if verdict in by_verdict]
-        style = "bold red" if Verdict.FLAGGED in by_verdict else "bold"
+        style = "bold red" if State.FLAGGED in by_verdict else "bold"
         yield _line("CLASS", style, f"{one_line(name)}: {'; '.join(words)}")
 
 
-_BY_WEIGHT = (Verdict.FLAGGED, Verdict.BORDERLINE, Verdict.OK, Verdict.TOO_FEW)
+_BY_WEIGHT = (State.FLAGGED, State.BORDERLINE, State.OK, State.TOO_FEW)
 _OF_METRIC = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
 """By metric, the waits whose causes are looked for."""
 _MOST_STALLS = 3

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..formatting import one_line
 from ..gates.judge import Judgement, Outcome
-from ..plain_text import one_line
 from ..summary.summary import Summary
 from .fact_lines import fact_lines
 from .verdict_lines import verdict_lines

@@ -31,10 +31,10 @@ from ..atomic_file import write_atomically
 from ..attribution.attribution import attribute
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
-from ..summary.client import summarise_client
-from ..summary.client_floor import ClientFloor
+from ..summary.client import ClientFloor, summarise_client
+from ..summary.engine import summarise_engine
 from ..summary.server import summarise_server
-from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary, summarise_engine
+from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary
 from .config import RunConfig
 from .histogram_log import by_tag, read_histograms, write_histograms
 from .result_log import RESULTS, UNREADABLE, ResultLog, has_results, read_lines, read_results, shard

@@ -14,7 +14,8 @@ from hdrh.histogram import HdrHistogram
 from ..recording.recorder import JUDGED, METRICS, Recorder
 from ..statistics.time_blocks import TimeBlocks, bucket_us
 from ..summary.client import ClientSummary
-from ..summary.summary import EngineSummary, Summary, fill_summary
+from ..summary.engine import EngineSummary
+from ..summary.summary import Summary, fill_summary
 from .config import RunConfig
 from .folder import RecordedPart, RunReader
 from .histogram_log import by_tag, tag

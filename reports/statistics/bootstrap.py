@@ -87,7 +87,8 @@ class Resample:
         return bucket_us(self._distribution.buckets[low])
 
 
-Statistic = Callable[[Resample], float]
+OfResample = Callable[[Resample], float]
+"""A statistic of a resample: a percentile, or a ratio of two."""
 
 
 def p50_ms(resample: Resample) -> float:
@@ -116,7 +117,7 @@ def resampled_weights(num_blocks: int, random: Random) -> list[int]:
     return weights
 
 
-def intervals(blocks: Sequence[Counter[int]], statistics: Sequence[Statistic]) -> list[Interval] | None:
+def intervals(blocks: Sequence[Counter[int]], statistics: Sequence[OfResample]) -> list[Interval] | None:
     """The interval of each statistic; None where there are too few blocks of time to tell. The same each time."""
     distribution = Distribution(blocks)
     if sum(1 for block in blocks if block) < _LEAST_BLOCKS:

@@ -7,7 +7,6 @@ import msgspec
 from ...workloads.watching.client_watch import ClientAudit, Lapse
 from ..recording.recorder import new_histogram
 from ..statistics.percentile import value_at
-from .client_floor import ClientFloor
 
 _MOST_LAPSES = 100
 MAX_CPU_SHARE = 0.9
@@ -17,6 +16,24 @@ MAX_LAG_SHARE = 0.25
 """Of the latency in question: a client that lags by more has measured itself."""
 _LAG_THAT_COUNTS_MS = 2.0
 """Less than this is what any event loop is late."""
+
+
+class ClientFloor(msgspec.Struct, kw_only=True, frozen=True):
+    """What `abatch calibrate` found at the highest rate at which the client can be trusted here.
+
+    Attributes:
+        added_ttft_p99_ms: 99th percentile of what the client added to each request's ttft; itl and e2e likewise.
+        max_trusted_rate: Requests per second, each with 20 output tokens.
+        calibrated_at: Date and time.
+        workers: Processes that sent.
+    """
+
+    added_ttft_p99_ms: float
+    added_itl_p99_ms: float
+    added_e2e_p99_ms: float
+    max_trusted_rate: float
+    calibrated_at: str
+    workers: int = 1
 
 
 class ClientSummary(msgspec.Struct, kw_only=True):
@@ -87,3 +104,13 @@ def lag_doubt(client: ClientSummary, p99_ms: float) -> str | None:
         f"the client itself lagged by {client.lag_p99_ms:.1f} ms at p99, too much for one of {p99_ms:.1f} ms: "
         "give it a processor of its own, or raise --workers"
     )
+
+
+def floor_doubts(floor: ClientFloor | None, offered_rate: float) -> list[str]:
+    """Why a run at this rate should not be believed. A floor that nobody measured is no reason."""
+    if floor is None or offered_rate <= floor.max_trusted_rate:
+        return []
+    return [
+        f"the run offered {offered_rate:.0f} requests/s, more than the {floor.max_trusted_rate:.0f} this client was "
+        "calibrated for: raise --workers"
+    ]

@@ -10,7 +10,7 @@ from hdrh.histogram import HdrHistogram
 
 from ..statistics.bootstrap import Resample
 from ..statistics.percentile import value_at
-from .summary import MetricSummary
+from .metric import MetricSummary
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,4})?)")
 _IN_SUMMARY = {

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from abatch.reports.summary.findings import Cause
+from abatch.reports.summary.causes import Cause
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.injections import injections

@@ -12,7 +12,7 @@ from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import attribute
 from abatch.reports.attribution.stalls import find_stalls
 from abatch.reports.attribution.tail_events import MOST_EXAMINED, TailSample
-from abatch.reports.summary.findings import ADVICE, Attribution, Cause
+from abatch.reports.summary.causes import ADVICE, Attribution, Cause
 from abatch.workloads.result import Result
 from abatch.workloads.watching.client_watch import Lapse
 from support.injections import injections, null_run, summarised

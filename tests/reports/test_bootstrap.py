@@ -13,7 +13,9 @@ import pytest
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.statistics.bootstrap import Distribution, Resample, intervals, p50_ms, p99_ms, tail_ratio
 from abatch.reports.statistics.time_blocks import TimeBlocks, bucket_us
-from abatch.reports.summary.summary import MetricSummary, Summary, Verdict, fill_summary
+from abatch.reports.summary.metric import MetricSummary
+from abatch.reports.summary.state import State
+from abatch.reports.summary.summary import Summary, fill_summary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.results import make_result
@@ -79,21 +81,21 @@ def test_a_freeze_is_one_event_however_many_requests_it_hit() -> None:
     assert frozen.tail_ratio_interval is not None
     assert frozen.tail_ratio_interval.low < 2
     assert frozen.tail_ratio_interval.high > 9
-    assert frozen.verdict is Verdict.BORDERLINE
+    assert frozen.verdict is State.BORDERLINE
 
 
 def test_as_many_slow_requests_all_over_the_run_are_what_the_server_does() -> None:
     slow = ttft_of(set(range(0, 1000, 25)))
     assert slow.tail_ratio_interval is not None
     assert slow.tail_ratio_interval.low > 8
-    assert slow.verdict is Verdict.FLAGGED
+    assert slow.verdict is State.FLAGGED
 
 
 def test_a_run_without_a_tail_is_ok_within_a_narrow_interval() -> None:
     clean = ttft_of(set())
     assert clean.tail_ratio_interval is not None
     assert 1 < clean.tail_ratio_interval.low < clean.tail_ratio < clean.tail_ratio_interval.high < 1.2
-    assert clean.verdict is Verdict.OK
+    assert clean.verdict is State.OK
     assert clean.p50_interval_ms is not None
     assert clean.p50_interval_ms.low < clean.p50_ms < clean.p50_interval_ms.high
 

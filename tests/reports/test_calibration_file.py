@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from abatch.reports.calibration.file import calibration_path, known_floor, save_calibration
+from abatch.reports.renderings.fact_lines import floor_fact
 from abatch.reports.run.config import provenance
-from abatch.reports.summary.client_floor import ClientFloor, floor_doubts, floor_fact
+from abatch.reports.summary.client import ClientFloor, floor_doubts
 from support.calibrations import make_calibration, make_point
 
 _FLOOR = ClientFloor(

@@ -6,7 +6,7 @@ import io
 from random import Random
 
 import pytest
-from abatch.reports.milliseconds import milliseconds
+from abatch.reports.formatting import milliseconds
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.renderings.console import print_summary
 from abatch.reports.summary.summary import Summary, fill_summary

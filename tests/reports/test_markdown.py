@@ -12,11 +12,12 @@ from abatch.reports.gates.judge import Judgement, Outcome
 from abatch.reports.renderings.github import (
     MOST_OF_A_KIND,
     MOST_SUMMARY_BYTES,
+    code,
+    escaped,
     github_annotations,
     is_github,
     write_step_summary,
 )
-from abatch.reports.renderings.github_text import code, escaped
 from abatch.reports.renderings.markdown import render_markdown
 from abatch.reports.renderings.shown_run import ShownRun
 from support.fixed_run import write_fixed_run

@@ -13,7 +13,7 @@ from abatch.reports.renderings.console import print_summary
 from abatch.reports.renderings.server_facts import server_facts, stall_facts
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.folder import RunReader, RunWriter
-from abatch.reports.summary.findings import Attribution, Cause, ServerThen, Stall
+from abatch.reports.summary.causes import Attribution, Cause, ServerThen, Stall
 from abatch.reports.summary.server import ServerSummary, summarise_server
 from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.watching.server_metrics import ServerSample

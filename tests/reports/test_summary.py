@@ -8,7 +8,10 @@ import pytest
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.session import ParkingTotals
 from abatch.reports.recording.recorder import Recorder
-from abatch.reports.summary.summary import Summary, Verdict, fill_summary, summarise_engine, summarise_metric
+from abatch.reports.summary.engine import summarise_engine
+from abatch.reports.summary.metric import summarise_metric
+from abatch.reports.summary.state import State
+from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.results import make_result
@@ -43,17 +46,17 @@ def test_a_stall_of_ten_thousand_shows_at_its_size() -> None:
 
 
 def test_a_ratio_is_flagged_above_three() -> None:
-    def ratio(tail_ms: float) -> tuple[Any, Verdict]:
+    def ratio(tail_ms: float) -> tuple[Any, State]:
         metric = summarise([make_result(10.0)] * 980 + [make_result(tail_ms)] * 20).metrics["ttft"]["all"]
         return metric.tail_ratio, metric.verdict
 
-    assert ratio(29.0) == (pytest.approx(2.9, rel=0.002), Verdict.OK)
-    assert ratio(31.0) == (pytest.approx(3.1, rel=0.002), Verdict.FLAGGED)
+    assert ratio(29.0) == (pytest.approx(2.9, rel=0.002), State.OK)
+    assert ratio(31.0) == (pytest.approx(3.1, rel=0.002), State.FLAGGED)
 
 
 def test_too_few_samples_are_no_verdict_however_bad() -> None:
     metric = summarise([make_result(10.0)] * 290 + [make_result(9999.0)] * 9).metrics["ttft"]["all"]
-    assert metric.verdict is Verdict.TOO_FEW
+    assert metric.verdict is State.TOO_FEW
 
 
 def test_classes_are_apart_and_all_is_everything() -> None:
@@ -144,7 +147,7 @@ def test_an_empty_histogram_has_no_verdict() -> None:
     from abatch.reports.recording.recorder import new_histogram
 
     metric = summarise_metric(new_histogram())
-    assert (metric.count, metric.tail_ratio, metric.verdict) == (0, 0.0, Verdict.TOO_FEW)
+    assert (metric.count, metric.tail_ratio, metric.verdict) == (0, 0.0, State.TOO_FEW)
 
 
 def test_what_waits_to_be_recorded_is_bounded() -> None:

@@ -24,8 +24,8 @@ from abatch.reports.attribution.steps import StepIndex
 from abatch.reports.attribution.tail_events import TailEvent
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.run.folder import RunReader
+from abatch.reports.summary.causes import Cause
 from abatch.reports.summary.client import ClientSummary
-from abatch.reports.summary.findings import Cause
 from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result

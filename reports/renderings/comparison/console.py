@@ -11,10 +11,10 @@ from rich.text import Text
 from ...comparison.comparison import ComparedTarget, Comparison
 from ...comparison.difference import Difference, Verdict
 from ...comparison.sentence import percent, value_in_words
-from ...milliseconds import milliseconds
-from ...plain_text import one_line
+from ...formatting import milliseconds, one_line
 from ...recording.recorder import JUDGED
-from ...summary.summary import Summary, doubts_with
+from ...summary.doubts import doubts_with
+from ...summary.summary import Summary
 from ..verdict_lines import SIMULATED
 
 _STYLES = {Verdict.BETTER: "bold green", Verdict.WORSE: "bold red", Verdict.SAME: "dim", Verdict.UNCLEAR: "yellow"}

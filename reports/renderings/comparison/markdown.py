@@ -8,7 +8,7 @@ from ...comparison.comparison import Comparison
 from ...comparison.sentence import change_in_words
 from ...gates.judge import Judgement
 from ...summary.summary import Summary
-from ..github_text import escaped
+from ..github import escaped
 from ..markdown import rules_table
 from .console import footnotes, rows, run_rows, warning_lines
 

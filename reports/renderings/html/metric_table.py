@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...milliseconds import milliseconds
+from ...formatting import milliseconds
 from ...recording.recorder import ALL
-from ...summary.summary import MIN_SAMPLES, MetricSummary, Summary, Verdict
+from ...summary.metric import MetricSummary
+from ...summary.state import MIN_SAMPLES, State
+from ...summary.summary import Summary
 from ..console import percentile_cell
 from ..shown_run import ShownRun
 from .header import swatch
@@ -33,15 +35,15 @@ MEANINGS = {
 """What each metric is, in a few words."""
 
 _SHORT_VERDICTS = {
-    Verdict.FLAGGED: ("FLAGGED", "bad"),
-    Verdict.BORDERLINE: ("BORDERLINE", "unsure"),
-    Verdict.TOO_FEW: (f"n<{MIN_SAMPLES}", "unsure"),
-    Verdict.OK: ("ok", "good"),
-    Verdict.NOT_JUDGED: ("", ""),
+    State.FLAGGED: ("FLAGGED", "bad"),
+    State.BORDERLINE: ("BORDERLINE", "unsure"),
+    State.TOO_FEW: (f"n<{MIN_SAMPLES}", "unsure"),
+    State.OK: ("ok", "good"),
+    State.NOT_JUDGED: ("", ""),
 }
 
 
-def verdict_word(verdict: Verdict) -> Html:
+def verdict_word(verdict: State) -> Html:
     """A verdict, short and in its colour."""
     word, tone = _SHORT_VERDICTS[verdict]
     if not word:
@@ -98,7 +100,7 @@ def _row(metric: str, traffic_class: str, value: MetricSummary, summary: Summary
         *(_at(value, name, at_ms) for name, at_ms in value.percentiles_ms.items()),
         _number(milliseconds(value.max_ms), value.max_ms),
         _number(f"{value.tail_ratio:.2f}", value.tail_ratio),
-        element("td", verdict_word(value.verdict), class_="number", data_value=list(Verdict).index(value.verdict)),
+        element("td", verdict_word(value.verdict), class_="number", data_value=list(State).index(value.verdict)),
     ]
     of_verdict = traffic_class == summary.verdict_class
     return element("tr", *cells, class_=" ".join(filter(None, ("all" * is_all, "judged" * of_verdict))) or None)

@@ -11,11 +11,11 @@ import msgspec
 
 from ....workloads.result import Result
 from ...recording.recorder import ALL
-from ...summary.findings import Cause, Stall
+from ...summary.causes import Cause, Stall
 from ..shown_run import ShownRun
 from .time_bins import PresenceBins, ValueBins
 
-METRICS = ("ttft", "itl", "max_gap")
+CHARTED_METRICS = ("ttft", "itl", "max_gap")
 """By when each belongs: a ttft to when its turn was due, a gap to when it began."""
 
 _MOST_BINS = 320
@@ -147,7 +147,7 @@ class OverTimeCollector:
         while self._num_bins >= 2 * _LEAST_BINS and self._num_requests < _REQUESTS_PER_BIN * self._num_bins:
             self._coarsen()
         latency: dict[str, dict[str, Latency]] = {}
-        for metric in METRICS:
+        for metric in CHARTED_METRICS:
             by_class = {name: bins for (of, name), bins in self._values.items() if of == metric}
             total = ValueBins()
             for bins in by_class.values():

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from ...recording.recorder import JUDGED
-from ...summary.summary import FLAG_RATIO, MetricSummary, Verdict
+from ...summary.metric import MetricSummary
+from ...summary.state import FLAG_RATIO, State
 from ..shown_run import ShownRun
 from .header import swatch
 from .markup import Html, element, join
@@ -79,7 +80,7 @@ class _Axis:
 
 
 def _row(axis: _Axis, metric: str, index: int, run: ShownRun, value: MetricSummary, *, is_alone: bool) -> Html:
-    has_few = value.verdict is Verdict.TOO_FEW
+    has_few = value.verdict is State.TOO_FEW
     parts = [element("span", class_="limit", style=f"left:{axis.at(FLAG_RATIO)}%")]
     said = []
     bar = f"bar run-{index % 8}" + (" few" if has_few else "")

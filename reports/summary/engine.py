@@ -1,0 +1,85 @@
+"""What our own engine says of the measured part: part of summary.json."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...engine.loop.step_account import EngineTotals
+from ...engine.session import ParkingTotals
+
+
+class ParkingSummary(msgspec.Struct, kw_only=True):
+    """What became of sessions' KV between their turns (see `ParkingTotals`).
+
+    Attributes:
+        parked: Turns that ended with their session parked.
+        kept: Returns that found their context on the device.
+        restored: Returns whose context came back from the host tier.
+        recomputed: Returns whose context was computed again.
+        restore_wait_ms: Mean time that a restored return waited for the copy.
+    """
+
+    parked: int
+    kept: int
+    restored: int
+    recomputed: int
+    broken: int
+    prefetched: int
+    expired: int
+    parked_block_s: float
+    recomputed_tokens: int
+    offloaded_bytes: int
+    restored_bytes: int
+    restore_wait_ms: float
+
+
+class EngineSummary(msgspec.Struct, kw_only=True):
+    """What our own engine says of the measured part.
+
+    Attributes:
+        host_step_ms: Mean time a step in which the step loop did not wait: planning, launching, committing.
+        device_step_ms: Mean time a step on the device.
+        device_idle: Share of the time in which the device stood still while a request was waiting for tokens.
+    """
+
+    num_steps: int
+    host_step_ms: float
+    device_step_ms: float
+    device_idle: float
+    num_prefill_tokens: int
+    num_decode_tokens: int
+    num_preemptions: int
+    parking: ParkingSummary | None = None
+
+
+def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
+    """Means and shares of the engine's totals; None if it ran no step, or was started anew in between."""
+    if totals.num_steps <= 0 or totals.device_busy_s <= 0:
+        return None
+    return EngineSummary(
+        num_steps=totals.num_steps,
+        host_step_ms=round(totals.host_s / totals.num_steps * 1e3, 4),
+        device_step_ms=round(totals.device_busy_s / totals.num_steps * 1e3, 4),
+        device_idle=round(totals.device_idle_s / (totals.device_idle_s + totals.device_busy_s), 6),
+        num_prefill_tokens=totals.num_prefill_tokens,
+        num_decode_tokens=totals.num_decode_tokens,
+        num_preemptions=totals.num_preemptions,
+        parking=_summarise_parking(totals.parking) if totals.parking.num_parked > 0 else None,
+    )
+
+
+def _summarise_parking(totals: ParkingTotals) -> ParkingSummary:
+    return ParkingSummary(
+        parked=totals.num_parked,
+        kept=totals.num_kept,
+        restored=totals.num_restored,
+        recomputed=totals.num_recomputed,
+        broken=totals.num_broken,
+        prefetched=totals.num_prefetched,
+        expired=totals.num_expired,
+        parked_block_s=round(totals.parked_block_s, 3),
+        recomputed_tokens=totals.recomputed_tokens,
+        offloaded_bytes=totals.offloaded_bytes,
+        restored_bytes=totals.restored_bytes,
+        restore_wait_ms=round(totals.restore_wait_s / totals.num_restored * 1e3, 4) if totals.num_restored else 0.0,
+    )

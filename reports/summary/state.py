@@ -1,0 +1,42 @@
+"""What the tail of a metric comes to: one of four states, in the same words everywhere."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ..statistics.bootstrap import Interval
+
+FLAG_RATIO = 3.0
+"""A p99 of more than this many medians is flagged."""
+MIN_SAMPLES = 300
+"""With fewer samples than this, p99 rests on fewer than three of them and says nothing."""
+
+
+class State(StrEnum):
+    """The state of a metric's tail ratio, p99 / p50. `MEANINGS` says what each one means."""
+
+    OK = "ok"
+    FLAGGED = "FLAGGED"
+    BORDERLINE = "borderline"
+    TOO_FEW = "too few samples"
+    NOT_JUDGED = "not judged"
+
+
+MEANINGS = {
+    State.OK: f"p99 is at most {FLAG_RATIO:g} medians",
+    State.FLAGGED: f"p99 is more than {FLAG_RATIO:g} medians",
+    State.BORDERLINE: f"the 95% interval of p99/p50 spans {FLAG_RATIO:g}: another run may come out differently",
+    State.TOO_FEW: f"fewer than {MIN_SAMPLES} samples: p99 is one of the three slowest",
+    State.NOT_JUDGED: "an average, or a part of another metric: it has no interval",
+}
+"""Of each state, in a few words."""
+
+
+def tail_state(count: int, ratio: float, interval: Interval | None) -> State:
+    """The state of a metric with this many samples, this tail ratio, and its interval where it has one."""
+    if count < MIN_SAMPLES:
+        return State.TOO_FEW
+    is_flagged = ratio > FLAG_RATIO
+    if interval is not None and any((end > FLAG_RATIO) != is_flagged for end in (interval.low, interval.high)):
+        return State.BORDERLINE
+    return State.FLAGGED if is_flagged else State.OK
