@@ -16,10 +16,10 @@ from ..device.memory import kv_budget_bytes, most_blocks, out_of_memory_says, us
 from ..device.recorded_steps import GraphRecorder
 from ..device.torch_runner import TorchRunner
 from ..errors import ConfigurationError
+from ..integers import ceil_div
 from ..loop.engine import Engine
 from ..loop.step_log import OnStep
-from ..memory_report import MemoryReport
-from ..messages import Ready
+from ..messages import MemoryReport, Ready
 from ..models.compile_model import compile_layers
 from ..models.loader import LoadedModel, device_named, load_model
 from ..scheduling.limits import SchedulerConfig
@@ -133,7 +133,7 @@ def _runner(
         config.attention,
         cache,
         num_slots=limits.num_slots + 1,
-        max_num_pages=-(-limits.max_model_len // config.block_size),
+        max_num_pages=ceil_div(limits.max_model_len, config.block_size),
         softcap=model.softcap,
     )
     if config.poison:

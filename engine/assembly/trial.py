@@ -16,6 +16,7 @@ from ..config import EngineConfig
 from ..device.memory import graph_bytes, out_of_memory_says
 from ..device.recorded_steps import GraphRecorder
 from ..device.torch_runner import TorchRunner
+from ..integers import ceil_div
 from ..models.loader import LoadedModel
 from ..request import Batch, Request, SamplingParams, ScheduledChunk
 from ..scheduling.limits import SchedulerConfig
@@ -68,7 +69,7 @@ def largest_batch(limits: SchedulerConfig, block_size: int) -> Batch:
     """As many tokens and as many samples as one step can have, each sample drawn the most expensive way."""
     num_seqs = limits.max_num_seqs
     num_tokens = max(1, min(limits.max_num_batched_tokens // num_seqs, limits.max_model_len))
-    num_blocks = -(-num_tokens // block_size)
+    num_blocks = ceil_div(num_tokens, block_size)
     chunks = []
     for index in range(num_seqs):
         request = Request(f"trial-{index}", [0] * num_tokens, _EVERYTHING, slot=index)
@@ -88,13 +89,13 @@ def warm_up_batches(limits: SchedulerConfig, block_size: int) -> Iterator[Batch]
 
     def prompt(slot: int, num_tokens: int) -> ScheduledChunk:
         request = Request(f"warm-up-{slot}", [0] * num_tokens, _SAMPLING[0], slot=slot)
-        request.block_ids = [0] * -(-num_tokens // block_size)
+        request.block_ids = [0] * ceil_div(num_tokens, block_size)
         return ScheduledChunk(request, 0, num_tokens, True, 0)
 
     def decode(slot: int, sampling: SamplingParams) -> ScheduledChunk:
         request = Request(f"warm-up-{slot}", [0], sampling, slot=slot)
         request.token_ids.append(0)
-        request.block_ids = [0] * -(-2 // block_size)
+        request.block_ids = [0] * ceil_div(2, block_size)
         return ScheduledChunk(request, 1, 2, True, 0)
 
     most_tokens, most_seqs = limits.max_num_batched_tokens, limits.max_num_seqs

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton
 
+from ..integers import ceil_div, next_power_of_two
 from .kernels import decode_kernel, prefill_kernel, reduce_kernel, store_kernel
 from .kv_cache import KVCache
-from .step_rows import DecodeRows, PrefillTiles, padded
+from .step_rows import DecodeRows, PrefillTiles
 
 _LEAST_LINES = 16
 """Rows of the smallest product a tensor core makes."""
@@ -58,7 +58,7 @@ class Call:
             *key_pages.stride()[:3],
             table.stride(0),
         )
-        self._heads: dict[str, Any] = {"HEAD_SIZE": head_size, "HEAD_PADDED": max(16, padded(head_size))}
+        self._heads: dict[str, Any] = {"HEAD_SIZE": head_size, "HEAD_PADDED": max(16, next_power_of_two(head_size))}
         self._constants: dict[str, Any] = {
             **self._heads,
             "GROUP": self.group,
@@ -82,7 +82,7 @@ class Call:
             *value.stride()[:2],
             *self.key_pages.stride()[:3],
             NUM_HEADS=self.num_kv_heads,
-            HEADS_PADDED=padded(self.num_kv_heads),
+            HEADS_PADDED=next_power_of_two(self.num_kv_heads),
             PAGE=self._constants["PAGE"],
             **self._heads,
         )
@@ -108,7 +108,7 @@ class Call:
             *self._numbers,
             *self._strides,
             NUM_SPLITS=num_splits,
-            GROUP_PADDED=max(_LEAST_LINES, padded(self.group)),
+            GROUP_PADDED=max(_LEAST_LINES, next_power_of_two(self.group)),
             TILE=decode_tile(self._heads["HEAD_SIZE"], self._dtype),
             **self._constants,
             num_warps=4,
@@ -123,7 +123,7 @@ class Call:
                 sequences.lengths,
                 *self.output.stride()[:2],
                 NUM_SPLITS=num_splits,
-                SPLITS_PADDED=padded(num_splits),
+                SPLITS_PADDED=next_power_of_two(num_splits),
                 **self._heads,
             )
 
@@ -135,7 +135,7 @@ class Call:
             tokens_per_tile: Most rows of a tile.
             shared_bytes: Shared memory that the device gives one program.
         """
-        group_padded = max(padded(self.group), triton.cdiv(_LEAST_LINES, tokens_per_tile))
+        group_padded = max(next_power_of_two(self.group), ceil_div(_LEAST_LINES, tokens_per_tile))
         prefill_kernel[(self.num_kv_heads, tiles.slots.numel())](
             self.output,
             self.query,
@@ -172,7 +172,7 @@ def store_nothing(cache: KVCache) -> None:
 
 def decode_tile(head_size: int, dtype: torch.dtype) -> int:
     """Positions whose keys and values a program holds at a time: what fits into shared memory, several times over."""
-    return 32 if padded(head_size) * dtype.itemsize > 256 else 64
+    return 32 if next_power_of_two(head_size) * dtype.itemsize > 256 else 64
 
 
 def prefill_tile(head_size: int, dtype: torch.dtype, shared_bytes: int) -> int:
@@ -181,7 +181,7 @@ def prefill_tile(head_size: int, dtype: torch.dtype, shared_bytes: int) -> int:
     GPUs with less shared memory also multiply from registers, where larger tiles of large heads would spill.
     """
     most_bytes = 256 if shared_bytes >= _LARGE_SHARED_BYTES else 128
-    return 32 if padded(head_size) * dtype.itemsize > most_bytes else 64
+    return 32 if next_power_of_two(head_size) * dtype.itemsize > most_bytes else 64
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from ..integers import next_power_of_two
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .page_table import PageTable
 from .row_places import place_numbers
-from .step_rows import DecodeRows, PrefillTiles, padded
+from .step_rows import DecodeRows, PrefillTiles
 from .transfer import to_device
 
 _MOST_SPLITS = 32
@@ -83,7 +84,7 @@ class TritonBackend:
         shape, dtype = self.cache.shape, self.cache.data.dtype
         # What a program keeps in registers: scores and the weighted sum, of every line.
         lines = _PREFILL_LINES // (8 if dtype.itemsize > 2 else 4 if shape.head_size > 128 else 1)
-        return max(1, lines // padded(shape.group_size))
+        return max(1, lines // next_power_of_two(shape.group_size))
 
     def num_splits(self, num_seqs: int) -> int:
         """Programs that share the keys of one head of one sequence. From counts only: lengths are the device's."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..integers import ceil_div
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
@@ -107,7 +108,7 @@ class SdpaBackend:
 
     def _decode_group(self, chunks: Sequence[ChunkLayout]) -> _DecodeGroup:
         device = self.cache.data.device
-        num_pages = max(-(-chunk.end // self.cache.block_size) for chunk in chunks)
+        num_pages = max(ceil_div(chunk.end, self.cache.block_size) for chunk in chunks)
         table = []
         for chunk in chunks:
             pages = chunk.block_ids[:num_pages]
@@ -121,7 +122,7 @@ class SdpaBackend:
 
     def _prefill_chunk(self, chunk: ChunkLayout) -> _PrefillChunk:
         device = self.cache.data.device
-        num_pages = -(-chunk.end // self.cache.block_size)
+        num_pages = ceil_div(chunk.end, self.cache.block_size)
         positions = torch.arange(chunk.start, chunk.end, device=device).view(-1, 1)
         return _PrefillChunk(
             rows=slice(chunk.offset, chunk.offset + chunk.num_tokens),
@@ -137,7 +138,7 @@ def _similar_lengths(chunks: Sequence[ChunkLayout], block_size: int) -> list[lis
     groups: list[list[ChunkLayout]] = []
     shortest = 0
     for chunk in sorted((chunk for chunk in chunks if chunk.num_tokens == 1), key=lambda chunk: chunk.end):
-        num_pages = -(-chunk.end // block_size)
+        num_pages = ceil_div(chunk.end, block_size)
         if not groups or num_pages > max(shortest * _MAX_PADDING_RATIO, 4):
             groups.append([])
             shortest = num_pages

@@ -30,8 +30,3 @@ class PrefillTiles:
     first_positions: torch.Tensor
     num_tokens: torch.Tensor
     slots: torch.Tensor
-
-
-def padded(size: int) -> int:
-    """The next power of two: the only sizes that Triton's tiles have."""
-    return 1 << (size - 1).bit_length()

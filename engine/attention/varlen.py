@@ -11,6 +11,7 @@ import torch
 from torch.nn.attention import varlen
 
 from ..errors import UnsupportedModelError
+from ..integers import ceil_div
 from .base import ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
@@ -56,10 +57,10 @@ class VarlenBackend:
         num_seqs = len(chunks)
         query_ends = list(accumulate((chunk.num_tokens for chunk in chunks), initial=0))
         lengths = [chunk.end for chunk in chunks]
-        num_pages = -(-max(lengths) // block_size)
+        num_pages = ceil_div(max(lengths), block_size)
         table: list[int] = []
         for chunk in chunks:
-            pages = chunk.block_ids[: -(-chunk.end // block_size)]
+            pages = chunk.block_ids[: ceil_div(chunk.end, block_size)]
             table += [*pages, *[0] * (num_pages - len(pages))]
         key_ends = list(accumulate(lengths, initial=0))
         # One copy to the device.

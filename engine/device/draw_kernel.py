@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
+from ..integers import ceil_div, next_power_of_two
 from .drawing import DrawRows, Relay
 
 _TILE = 4096
@@ -189,7 +190,7 @@ def draw(logits: torch.Tensor, rows: DrawRows, relay: Relay | None = None) -> to
         `[rows]` int64, or `relay.drawn`.
     """
     num_rows, vocab_size = logits.shape
-    num_tiles = triton.cdiv(vocab_size, _TILE)
+    num_tiles = ceil_div(vocab_size, _TILE)
     device = logits.device
     thresholds = torch.empty(num_rows, dtype=torch.float32, device=device)
     _threshold_kernel[(num_rows,)](
@@ -227,7 +228,7 @@ def draw(logits: torch.Tensor, rows: DrawRows, relay: Relay | None = None) -> to
         chosen if relay is None else relay.last_tokens,
         chosen if relay is None else relay.turn,
         chosen.stride(0),
-        TILES_PADDED=triton.next_power_of_2(num_tiles),
+        TILES_PADDED=next_power_of_two(num_tiles),
         RELAYS=relay is not None,
     )
     return chosen

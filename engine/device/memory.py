@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from ..errors import ConfigurationError
+from ..integers import ceil_div
 
 _RESERVE_SHARE = 0.03
 """Of the whole memory: for the allocator's fragments, cuBLAS workspaces and what drivers take later."""
@@ -54,7 +55,7 @@ def most_blocks(max_num_seqs: int, max_model_len: int, block_size: int) -> int:
     """KV blocks beyond which none would ever be used: all sequences at their longest, and as much again for what the
     prefix cache and parked sessions keep. A small model on a large device would get millions, and the host lists them.
     """
-    return 2 * max_num_seqs * -(-max_model_len // block_size)
+    return 2 * max_num_seqs * ceil_div(max_model_len, block_size)
 
 
 def graph_bytes(first_bytes: int, second_bytes: int, num_graphs: int) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..attention.base import ChunkLayout
 from ..attention.paged_triton import TritonBackend
+from ..integers import ceil_div
 from ..request import Batch, Request, ScheduledChunk
 
 Column = Sequence[int] | Sequence[float] | NDArray[np.int32] | NDArray[np.int64]
@@ -118,7 +119,7 @@ def _places(request: Request, start: int, end: int, size: int) -> list[int]:
     """Where keys and values of these positions go: their block's id times `size`, plus the offset in the block."""
     if end - start == 1:
         return [request.block_ids[start // size] * size + start % size]
-    blocks = np.array(request.block_ids[start // size : -(-end // size)], dtype=np.int64)
+    blocks = np.array(request.block_ids[start // size : ceil_div(end, size)], dtype=np.int64)
     places = (blocks[:, None] * size + np.arange(size)).ravel()
     first = start % size
     found: list[int] = places[first : first + end - start].tolist()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..attention.step_rows import DecodeRows, PrefillTiles
+from ..integers import ceil_div
 from .drawing import DrawRows
 from .step_columns import Column
 from .step_shapes import StepShape
@@ -80,7 +81,7 @@ class _Layout:
 
 
 def _aligned(count: int) -> int:
-    return -(-count // _ALIGNMENT) * _ALIGNMENT
+    return ceil_div(count, _ALIGNMENT) * _ALIGNMENT
 
 
 class _HostBuffer:

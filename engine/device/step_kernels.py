@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+from ..integers import ceil_div
 from .step_inputs import StepOnDevice
 
 _PER_PROGRAM = 256
@@ -62,7 +63,7 @@ def begin(
     device = table.device
     input_ids, position_ids = (torch.empty((1, num_rows), dtype=torch.int64, device=device) for _ in range(2))
     kept_rows = torch.empty(num_samples, dtype=torch.int64, device=device)
-    _begin_kernel[(triton.cdiv(max(num_rows, num_samples, num_pages), _PER_PROGRAM),)](
+    _begin_kernel[(ceil_div(max(num_rows, num_samples, num_pages), _PER_PROGRAM),)](
         input_ids,
         position_ids,
         kept_rows,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from ..errors import ConfigurationError
+from ..integers import ceil_div
 
 
 class BlockManager:
@@ -47,7 +48,7 @@ class BlockManager:
 
     def blocks_for(self, num_tokens: int) -> int:
         """Blocks that `num_tokens` tokens need."""
-        return -(-num_tokens // self.block_size)
+        return ceil_div(num_tokens, self.block_size)
 
     def ref_count(self, block_id: int) -> int:
         """Requests that hold the block."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from random import Random
 
 from ..errors import ConfigurationError
+from ..integers import ceil_div
 
 _BURST_GAP_S = 0.001
 """Between the chunks of a burst: events of their own, and as close as a loop's timers can tell them apart, so that most
@@ -109,7 +110,7 @@ class Behaviour:
             fault = Fault.RESET
         start_s = self._thawed(arrived_s)
         prefill_s = prompt_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
-        num_chunks = -(-max_tokens // self.tokens_per_chunk)
+        num_chunks = ceil_div(max_tokens, self.tokens_per_chunk)
         stalled_chunk = num_chunks // 2 if self._stalls(number) else -1
         at_s = max(start_s + self.ttft_s * self._jittered(random) + prefill_s, start_s + self.header_delay_s)
         chunk_s = [at_s]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
+from ..integers import ceil_div
 from ..kv.block_copy import BlockCopy
 from ..kv.block_manager import BlockManager
 from ..parking.config import ParkingConfig
@@ -242,7 +243,7 @@ class Scheduler:
         """
         oldest, *others = prefills
         budget = self.config.max_num_batched_tokens - batch.num_tokens
-        budget_of_others = budget - min(oldest.num_uncomputed, -(-budget // 2))
+        budget_of_others = budget - min(oldest.num_uncomputed, ceil_div(budget, 2))
         for request in sorted(others, key=lambda request: request.num_uncomputed):
             num_tokens = min(budget_of_others, request.num_uncomputed)
             if num_tokens > 0:

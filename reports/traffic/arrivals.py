@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from ...engine.integers import ceil_div
+
 _LADDER = (1, 2, 10, 20, 100, 200, 600, 1200, 6000, 12_000, 36_000, 72_000, 216_000, 432_000, 864_000)
 """Widths of bins in tenths of a second, each a multiple of the one before; beyond a day they double."""
 _MOST_BINS = 512
@@ -70,8 +72,8 @@ class ArrivalCounts:
     def columns(self, length_s: float, most: int) -> tuple[list[int], float]:
         """Counts of at most so many equal parts of the time from 0, and the length of a part in seconds."""
         num_bins = max(math.ceil(length_s * 10 / self._width - 1e-6), max(self._bins, default=0) + 1)
-        per_column = -(-num_bins // most)
-        counts = [0] * -(-num_bins // per_column)
+        per_column = ceil_div(num_bins, most)
+        counts = [0] * ceil_div(num_bins, per_column)
         for index, count in self._bins.items():
             counts[index // per_column] += count
         return counts, per_column * self._width / 10

@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from statistics import quantiles
 
+from abatch.engine.integers import ceil_div
+
 os.environ["TRITON_INTERPRET"] = "1"  # without a device it will not be made, and nothing here runs a kernel
 
 import torch
@@ -29,7 +31,7 @@ _LOADS: tuple[tuple[int, Sequence[int]], ...] = ((32, ()), (64, ()), (256, ()), 
 
 def chunk(slot: int, start: int, end: int) -> ScheduledChunk:
     request = Request(str(slot), [1] * end, SamplingParams(max_tokens=9, temperature=1.0, top_p=0.9), slot=slot)
-    request.block_ids = list(range(-(-end // _BLOCK_SIZE)))
+    request.block_ids = list(range(ceil_div(end, _BLOCK_SIZE)))
     return ScheduledChunk(request, start, end, True, 0)
 
 

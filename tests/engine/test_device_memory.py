@@ -20,7 +20,7 @@ from abatch.engine.device.recorded_steps import RecordedSteps, Step
 from abatch.engine.device.step_shapes import StepShape
 from abatch.engine.device.torch_runner import TorchRunner
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.memory_report import MemoryReport
+from abatch.engine.messages import MemoryReport
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import LaunchedStep
 from abatch.engine.scheduling.limits import SchedulerConfig
@@ -115,7 +115,7 @@ def test_warming_up_has_steps_of_every_kind(num_seqs: int, num_tokens: int) -> N
     assert all(batch.num_tokens == sum(chunk.num_tokens for chunk in batch.chunks) for batch in batches)
     each = min(num_tokens // num_seqs, 64)
     assert [chunk.num_tokens for chunk in batches[0].chunks] == [each] * num_seqs, "the largest is the first"
-    width = -(-64 // 4)
+    width = 64 // 4
     assert all(len(chunk.request.block_ids) <= width for batch in batches for chunk in batch.chunks)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from abatch.engine.integers import ceil_div
 from abatch.engine.models.loader import LoadedModel
 from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
 from support.models import ARCHITECTURES, VOCAB_SIZE, generate_one_by_one, load, make_engine, make_model
@@ -51,7 +52,7 @@ def test_random_batches_on_every_architecture(
         window_timeout_s=0.01,
     )
     # Hardly more than the longest request: preemption is certain.
-    num_blocks = -(-64 // block_size) + 8 // block_size + 1
+    num_blocks = ceil_div(64, block_size) + 8 // block_size + 1
     engine = make_engine(loaded, config, num_blocks=num_blocks, block_size=block_size)
     assert engine.generate(prompts, limits) == generate_one_by_one(reference, prompts, limits)
     assert engine.scheduler.blocks.num_free == num_blocks

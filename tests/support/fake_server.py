@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from abatch.engine.integers import ceil_div
 from aiohttp import web
 
 
@@ -86,7 +87,7 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
         return response
     await asyncio.sleep(behaviour.ttft_s)
     await response.write(_event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
-    gaps = behaviour.gaps_s or [0.0] * (-(-body["max_tokens"] // behaviour.tokens_per_chunk) - 1)
+    gaps = behaviour.gaps_s or [0.0] * (ceil_div(body["max_tokens"], behaviour.tokens_per_chunk) - 1)
     for number, gap_s in enumerate([0.0, *gaps]):
         if number == behaviour.hangs_up_after:
             request.transport.abort()

@@ -14,6 +14,7 @@ from abatch.engine.attention.kv_cache import KVCache
 from abatch.engine.config import AttentionName, EngineConfig
 from abatch.engine.device.recorded_steps import Record
 from abatch.engine.device.torch_runner import TorchRunner
+from abatch.engine.integers import ceil_div
 from abatch.engine.kv.block_manager import BlockManager
 from abatch.engine.loop.engine import Engine
 from abatch.engine.models.loader import LoadedModel, load_model
@@ -194,7 +195,7 @@ def make_engine(
         return next(ticks) / 1000
 
     kind = ahead if config.steps_ahead and model.device.type == "cpu" else TorchRunner
-    num_pages = -(-config.max_model_len // block_size)
+    num_pages = ceil_div(config.max_model_len, block_size)
     backend = choose_attention(attention, cache, num_slots=config.num_slots + 1, max_num_pages=num_pages)
     runner = kind(
         model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from abatch.engine.integers import ceil_div
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
 
 _GREEDY = SamplingParams(max_tokens=1, temperature=0.0)
@@ -31,7 +32,7 @@ class Sequences:
         """One that has a slot, and pages for all of its tokens. Nothing of it is computed."""
         token_ids = [self._random.randrange(self._vocab_size) for _ in range(num_tokens)]
         request = Request(f"by-hand-{self._num_slots}", token_ids, _GREEDY, slot=self._num_slots)
-        request.block_ids = [self._free.pop() for _ in range(-(-num_tokens // self._block_size))]
+        request.block_ids = [self._free.pop() for _ in range(ceil_div(num_tokens, self._block_size))]
         self._num_slots += 1
         return request
 

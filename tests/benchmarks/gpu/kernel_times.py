@@ -18,6 +18,7 @@ import torch
 from abatch.engine.attention.base import ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.device.drawing import DrawRows
+from abatch.engine.integers import ceil_div
 from benchmarks.gpu.machine import bandwidth
 from benchmarks.gpu.setting import Setting, SkippedError, error_line
 from benchmarks.gpu.timing import graph_times_s
@@ -147,7 +148,7 @@ def _attend_times(plan: Plan, chunks: list[tuple[int, int, int]], context: int, 
     from abatch.engine.attention.paged_triton import TritonBackend
 
     device = _device()
-    num_pages = -(-context // page)
+    num_pages = ceil_div(context, page)
     shape = KVShape(plan.layers, _KV_HEADS, _HEAD_SIZE, _HEADS // _KV_HEADS)
     cache = KVCache(shape, num_pages * len(chunks), page, dtype=torch.bfloat16, device=device)
     cache.data.normal_()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ....engine.integers import ceil_div
 from ...session import Session, Turn
 from ..parsing.block_chain import TRACE_SCOPE, BlockChain
 from ..parsing.bounds import InputTokens, Milliseconds, OutputTokens
@@ -31,7 +32,7 @@ def check_blocks(hash_ids: list[int], input_length: int) -> None:
     Raises:
         BadRow: it is broken.
     """
-    expected = -(-input_length // BLOCK_TOKENS)
+    expected = ceil_div(input_length, BLOCK_TOKENS)
     if len(hash_ids) != expected:
         raise BadRow("hash_ids", f"expected {expected} for {input_length} tokens, got {len(hash_ids)}")
 

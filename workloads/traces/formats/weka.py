@@ -7,6 +7,7 @@ from typing import Annotated, Union
 
 import msgspec
 
+from ....engine.integers import ceil_div
 from ...session import BlockPrompt, Session, Turn
 from ..parsing.block_chain import TRACE_SCOPE, BlockChain
 from ..parsing.bounds import MOST_TOKENS, InputTokens, Milliseconds, Seconds
@@ -122,7 +123,7 @@ class _AgentBuilder:
         count down from -1.
         """
         tokens = max(1, request.num_input)
-        num_blocks = -(-tokens // self._block_tokens)
+        num_blocks = ceil_div(tokens, self._block_tokens)
         ids = request.hash_ids[:num_blocks]
         num_missing = num_blocks - len(ids)
         ids.extend(range(-self._num_tails - 1, -self._num_tails - 1 - num_missing, -1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ....engine.integers import ceil_div
 from ...session import BlockPrompt
 
 TRACE_SCOPE = "trace"
@@ -34,7 +35,7 @@ class BlockChain:
         """
         kept = min(shared_tokens, self._tokens, tokens) // self._block_tokens
         self._tokens = tokens
-        ids = range(first_id, first_id + -(-tokens // self._block_tokens) - kept)
+        ids = range(first_id, first_id + ceil_div(tokens, self._block_tokens) - kept)
         prompt = BlockPrompt(self._scope, self._block_tokens, tokens, tuple(ids), kept)
         return prompt, max(1, tokens - kept * self._block_tokens)
 
