@@ -53,6 +53,14 @@ Those in between are not drawn: of several processes that send a workload, each 
 _Item = TypeVar("_Item")
 
 
+def check_pace(concurrency: int | None, request_rate: float | None) -> None:
+    """Raise `ConfigurationError` unless both are in range, where they are given."""
+    if concurrency is not None and concurrency < 1:
+        raise ConfigurationError(f"--concurrency must be at least 1, not {concurrency}")
+    if request_rate is not None and not 0 < request_rate < 1e6:
+        raise ConfigurationError(f"--request-rate must be above 0, not {request_rate:g}")
+
+
 def drawn(name: str, make_session: SessionFactory) -> Supply:
     """Sessions without end, each a function of seed, name and number only: every run and every shard agrees on it."""
 
@@ -121,10 +129,7 @@ class Workload:
         Raises:
             ConfigurationError: a value is out of range, or the workload has no such stream.
         """
-        if concurrency is not None and concurrency < 1:
-            raise ConfigurationError(f"--concurrency must be at least 1, not {concurrency}")
-        if request_rate is not None and not 0 < request_rate < 1e6:
-            raise ConfigurationError(f"--request-rate must be above 0, not {request_rate:g}")
+        check_pace(concurrency, request_rate)
         is_uniform = len(self.streams) == 1 or self._is_mix
         if is_uniform and concurrency is not None and request_rate is not None:
             raise ConfigurationError("give --concurrency or --request-rate, not both: this workload has one pace")

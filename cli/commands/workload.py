@@ -25,7 +25,7 @@ from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, 
 from ...workloads.presets.scales import Scales
 from ...workloads.session import Session
 from ...workloads.traces.formats.native import write_session
-from ...workloads.traces.trace import READERS, Trace
+from ...workloads.traces.trace import FORMATS, Trace
 from ...workloads.workload import Workload, picked
 from ..options.options import Option, with_options
 from ..options.traffic import TRAFFIC_OPTIONS, Traffic, make_traffic
@@ -82,8 +82,8 @@ def list_workloads() -> None:
         classes = ", ".join(dict.fromkeys(next(stream.sessions(0)).traffic_class for stream in preset.streams))
         lines += _entry(name, _sentence(describe(name)), f"class {classes}; {'; '.join(pace_lines(preset))}")
     lines += ["", "formats of traces (abatch bench --trace FILE; --trace-format forces one)"]
-    for name, reader in READERS.items():
-        lines += _entry(name, _sentence(reader.description))
+    for name, trace_format in FORMATS.items():
+        lines += _entry(name, _sentence(trace_format.description))
     _print(lines)
 
 

@@ -16,7 +16,7 @@ from abatch.workloads.presets.catalog import WORKLOADS, make_workload
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Session
 from abatch.workloads.traces.formats.native import write_session
-from abatch.workloads.traces.trace import READERS, open_trace
+from abatch.workloads.traces.trace import FORMATS, open_trace
 from support.cli import abatch, command
 from typer.testing import CliRunner
 
@@ -51,7 +51,7 @@ def test_list_names_every_preset_and_format() -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert {*WORKLOADS, *READERS} <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
+    assert {*WORKLOADS, *FORMATS} <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     assert "open loop, 2 sessions/s, bursty" in done.stdout
 
 

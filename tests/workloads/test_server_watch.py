@@ -18,10 +18,11 @@ from abatch.workloads.targets.engine_target import EngineTarget
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.server_url import is_this_machine, normalise_metrics_url
 from abatch.workloads.targets.target import Call, Reply
-from abatch.workloads.watching import server_watch
+from abatch.workloads.watching import metrics_page
 from abatch.workloads.watching.gpu_watch import GpuReading
+from abatch.workloads.watching.metrics_page import MetricsPage
 from abatch.workloads.watching.server_metrics import ServerSample
-from abatch.workloads.watching.server_watch import MetricsPage, ServerWatch
+from abatch.workloads.watching.server_watch import ServerWatch
 from aiohttp import web
 from support.fake_server import Behaviour, fake_server
 
@@ -134,7 +135,7 @@ async def test_a_server_without_known_metrics_is_left_alone(answer: Answer) -> N
 
 
 async def test_a_server_that_never_answers_is_left_alone_after_three_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_watch, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(metrics_page, "_TIMEOUT_S", 0.05)
     async with serving(hangs) as server:
         assert await watched(server, for_s=2) == ([], True)
         assert len(server.requests) == 3
@@ -145,7 +146,7 @@ async def test_a_server_that_never_answers_is_left_alone_after_three_looks(monke
 async def test_no_answer_of_a_known_server_is_noted_and_the_next_look_is_made(
     answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_watch, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(metrics_page, "_TIMEOUT_S", 0.2)
     async with serving(says(), answer, says()) as server:
         samples, _ = await watched(server, for_s=0.6)
     assert [sample.unanswered for sample in samples[:3]] == [False, True, False]

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import itertools
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -15,59 +14,23 @@ from yarl import URL
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.loop.step_account import EngineTotals
-from ...engine.protocol import ChatMessage, ErrorBody, ModelList
+from ...engine.protocol import ChatMessage, ModelList
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
-from ..watching.server_watch import MetricsPage, ServerWatch
+from ..watching.metrics_page import MetricsPage
+from ..watching.server_watch import ServerWatch
+from .chat_stream import BadStreamError, error_message, read_chat_stream
 from .prompts import PromptSizer
 from .server_url import hide_credentials, normalise_url
 from .target import Call, Reply
 
 REQUEST_ID_HEADER = "X-Request-ID"
 """Servers and proxies write it into their logs, which a run can then be joined with."""
-_MAX_EVENT_BYTES = 16 << 20
-_DONE = b"[DONE]"
-_END_OF_BODY_S = 1.0
 _KEEPALIVE_S = 4.0
 """Common servers close idle connections after five seconds; a request must not meet one that is just closing."""
 
 
 class TargetError(AbatchError):
     """The server under test cannot be measured at all: unreachable, or it refuses the simplest request."""
-
-
-class _Delta(msgspec.Struct):
-    """What may count as content. Of tool calls only that they are there: servers send them in pieces of all shapes."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: Any = None
-
-
-class _Choice(msgspec.Struct):
-    """The part of a chunk that the clock looks at. Everything else is skipped unparsed."""
-
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _CachedTokens(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _CachedTokens | None = None
-
-
-class _Event(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_event_decoder = msgspec.json.Decoder(_Event)
 
 
 class HttpTarget:
@@ -148,7 +111,7 @@ class HttpTarget:
         try:
             async with self._http.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
                 if response.status == 200:
-                    await self._read_stream(response, reply)
+                    await read_chat_stream(response.content, reply)
                 else:
                     reply.fail(f"http_{response.status}", error_message(await response.read()))
         except aiohttp.ConnectionTimeoutError as error:
@@ -159,43 +122,8 @@ class HttpTarget:
             reply.fail("connect", error.os_error.strerror or str(error))
         except (aiohttp.ClientError, OSError) as error:
             reply.fail("disconnected", str(error) or type(error).__name__)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _EventTooLongError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadStreamError) as error:
             reply.fail("bad_response", str(error) or type(error).__name__)
-
-    async def _read_stream(self, response: aiohttp.ClientResponse, reply: Reply) -> None:
-        """Read to the end of the stream, so that the connection can be used again."""
-        loop = asyncio.get_running_loop()
-        buffer = bytearray()
-        is_done = False
-        try:
-            async with asyncio.timeout(None) as patience:
-                async for data in response.content.iter_any():
-                    now_s = loop.time()
-                    buffer += data
-                    has_content = False
-                    for payload in _take_events(buffer):
-                        if payload == _DONE:
-                            is_done = True
-                            # Only the end of the body can follow; a server that never sends it must not hold us.
-                            patience.reschedule(now_s + _END_OF_BODY_S)
-                        elif not is_done:
-                            has_content = self._read(payload, reply, now_s) or has_content
-                    if has_content:
-                        # Several events in one read came together: one arrival of several tokens.
-                        reply.saw_content(now_s)
-        except TimeoutError:
-            if not is_done:
-                raise
-        if reply.error is not None:
-            return
-        if reply.finish_reason is None:
-            rest = bytes(buffer[:200]).decode(errors="replace").strip()
-            if reply.first_s is None and rest:
-                reply.fail("bad_response", f"not a stream of events: {error_message(bytes(buffer)) or rest}")
-            else:
-                reply.fail("disconnected", "the stream ended before the answer did")
-        elif reply.first_s is None:
-            reply.fail("empty", "the server answered without any content")
 
     async def calibrate(self) -> PromptSizer:
         """Find out how the server counts tokens, and whether it lets a client fix the output's length.
@@ -266,28 +194,6 @@ class HttpTarget:
                 body["next_tool"] = call.next_tool[:256]
         return body
 
-    def _read(self, payload: bytes, reply: Reply, now_s: float) -> bool:
-        """Take in one event; whether it had content."""
-        event = _event_decoder.decode(payload)
-        if event.error is not None:
-            reply.fail("server_error", error_message(payload))
-        has_content = False
-        for choice in event.choices or ():
-            delta = choice.delta
-            if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls):
-                has_content = True
-                if delta.content:
-                    reply.text.append(delta.content)
-            if choice.finish_reason:
-                reply.finish_reason = choice.finish_reason
-                reply.finished_s = now_s
-        if event.usage is not None:
-            reply.prompt_tokens = event.usage.prompt_tokens
-            reply.output_tokens = event.usage.completion_tokens
-            if event.usage.prompt_tokens_details is not None:
-                reply.cached_tokens = event.usage.prompt_tokens_details.cached_tokens
-        return has_content
-
     async def _first_model(self) -> str:
         url = f"{self.shown_url}/v1/models"
         try:
@@ -309,33 +215,3 @@ class HttpTarget:
         if not models.data:
             raise TargetError(f"{url} lists no model; name one with --model")
         return models.data[0].id
-
-
-class _EventTooLongError(Exception):
-    pass
-
-
-def _take_events(buffer: bytearray) -> Iterator[bytes]:
-    """Remove the complete lines from `buffer` and yield the payload of each `data:` line among them.
-
-    Every server writes an event's JSON on one line, so an event is not assembled from several.
-    """
-    end = buffer.rfind(b"\n")
-    if end < 0:
-        if len(buffer) > _MAX_EVENT_BYTES:
-            raise _EventTooLongError(f"an event of more than {_MAX_EVENT_BYTES} bytes")
-        return
-    lines = bytes(buffer[:end]).split(b"\n")
-    del buffer[: end + 1]
-    for line in lines:
-        if line.startswith(b"data:"):
-            yield line[5:].strip()
-
-
-def error_message(body: bytes) -> str:
-    """The message in an error body, of OpenAI's shape or any other."""
-    try:
-        return msgspec.json.decode(body, type=ErrorBody).error.message
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = " ".join(body[:300].decode(errors="replace").split())
-        return "(an HTML page)" if text.startswith("<") else text or "(no text)"

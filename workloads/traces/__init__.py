@@ -1,1 +1,1 @@
-"""Recorded traffic: one reader a file, and what they share."""
+"""Recorded traffic: traces in many formats, and how they become workloads."""

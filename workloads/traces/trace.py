@@ -26,29 +26,29 @@ from .formats import (
     weka,
     weka_requests,
 )
-from .parsing.format import Reader, Sample
+from .parsing.format import Sample, TraceFormat
 from .parsing.rows import Reading
 
-READERS: dict[str, Reader] = {
-    "native": native.READER,
-    "mooncake": mooncake.READER,
-    "aiperf": aiperf.READER,
-    "aiperf_multi_turn": aiperf_multi_turn.READER,
-    "weka": weka.READER,
-    "weka_requests": weka_requests.READER,
-    "trie": trie.READER,
-    "tracelab": tracelab.READER,
-    "vllm_multi_turn": vllm_multi_turn.READER,
-    "generate_conversations": generated_conversations.READER,
-    "burstgpt": burstgpt.READER,
-    "azure": azure.READER,
-    "lengths": lengths.READER,
-    "sharegpt": sharegpt.READER,
-    "openai_batch": openai_batch.READER,
-    "tau": tau.READER,
-    "bfcl": bfcl.READER,
+FORMATS: dict[str, TraceFormat] = {
+    "native": native.FORMAT,
+    "mooncake": mooncake.FORMAT,
+    "aiperf": aiperf.FORMAT,
+    "aiperf_multi_turn": aiperf_multi_turn.FORMAT,
+    "weka": weka.FORMAT,
+    "weka_requests": weka_requests.FORMAT,
+    "trie": trie.FORMAT,
+    "tracelab": tracelab.FORMAT,
+    "vllm_multi_turn": vllm_multi_turn.FORMAT,
+    "generate_conversations": generated_conversations.FORMAT,
+    "burstgpt": burstgpt.FORMAT,
+    "azure": azure.FORMAT,
+    "lengths": lengths.FORMAT,
+    "sharegpt": sharegpt.FORMAT,
+    "openai_batch": openai_batch.FORMAT,
+    "tau": tau.FORMAT,
+    "bfcl": bfcl.FORMAT,
 }
-"""All formats. A file that several recognise is of the first."""
+"""All formats. A file that several of them recognise counts as the first."""
 
 _SNIFFED_BYTES = 64 * 2**10
 _COMPRESSED = {
@@ -68,7 +68,7 @@ class Trace:
         self.format = trace_format
         self._skip_bad_rows = skip_bad_rows
         self._reading = Reading(path, skip_bad_rows=skip_bad_rows)
-        self._has_timestamps = READERS[trace_format].has_timestamps
+        self._has_timestamps = FORMATS[trace_format].has_timestamps
 
     @property
     def num_skipped(self) -> int:
@@ -89,7 +89,7 @@ class Trace:
         """
         if self._has_timestamps is None:
             reading = Reading(self.path, skip_bad_rows=self._skip_bad_rows)
-            first = next(READERS[self.format].sessions(reading), None)
+            first = next(FORMATS[self.format].sessions(reading), None)
             self._has_timestamps = first is not None and first.start_s is not None
         return self._has_timestamps
 
@@ -100,7 +100,7 @@ class Trace:
             TraceError: while they are taken: a row is bad, and bad rows are not to be skipped.
         """
         self._reading = Reading(self.path, skip_bad_rows=self._skip_bad_rows)
-        return READERS[self.format].sessions(self._reading)
+        return FORMATS[self.format].sessions(self._reading)
 
 
 def open_trace(path: Path, *, trace_format: str | None = None, skip_bad_rows: bool = False) -> Trace:
@@ -109,19 +109,10 @@ def open_trace(path: Path, *, trace_format: str | None = None, skip_bad_rows: bo
     Raises:
         ConfigurationError: it cannot be read, it is empty, or its format is unknown.
     """
-    if trace_format is not None and trace_format not in READERS:
-        raise ConfigurationError(f"unknown --trace-format {trace_format!r}; formats: {', '.join(READERS)}")
+    if trace_format is not None and trace_format not in FORMATS:
+        raise ConfigurationError(f"unknown --trace-format {trace_format!r}; formats: {', '.join(FORMATS)}")
     beginning = _beginning(path)
     return Trace(path, trace_format or _recognised(path, beginning), skip_bad_rows=skip_bad_rows)
-
-
-def sniff(path: Path) -> str:
-    """The format of a file, by its content.
-
-    Raises:
-        ConfigurationError: it cannot be read, it is empty, or its format is unknown.
-    """
-    return _recognised(path, _beginning(path))
 
 
 def _beginning(path: Path) -> bytes:
@@ -142,8 +133,9 @@ def _recognised(path: Path, beginning: bytes) -> str:
         if beginning.startswith(magic):
             raise ConfigurationError(f"the trace {path} is compressed ({name}); unpack it first")
     sample = Sample.of(beginning)
-    for name, reader in READERS.items():
-        if reader.matches(sample):
+    for name, trace_format in FORMATS.items():
+        if trace_format.matches(sample):
             return name
-    formats = ", ".join(READERS)
-    raise ConfigurationError(f"{path} looks like no trace format known; --trace-format forces one of {formats}")
+    raise ConfigurationError(
+        f"{path}: unrecognised trace format; if it is one of {', '.join(FORMATS)}, name it with --trace-format"
+    )

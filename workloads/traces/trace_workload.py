@@ -8,7 +8,7 @@ from random import Random
 from ...engine.errors import ConfigurationError
 from ..presets.scales import Scales
 from ..session import Session
-from ..workload import ClosedLoop, OpenLoop, Replay, Stream, Workload, picked
+from ..workload import ClosedLoop, OpenLoop, Replay, Stream, Workload, check_pace, picked
 from .fit import fit
 from .trace import Trace
 
@@ -37,10 +37,7 @@ def trace_workload(
         raise ConfigurationError("--trace-speed is for the times of the trace, which the pace given ignores")
     if arrival is not None and request_rate is None:
         raise ConfigurationError("--arrival needs --request-rate")
-    if concurrency is not None and concurrency < 1:
-        raise ConfigurationError(f"--concurrency must be at least 1, not {concurrency}")
-    if request_rate is not None and not 0 < request_rate < 1e6:
-        raise ConfigurationError(f"--request-rate must be above 0, not {request_rate:g}")
+    check_pace(concurrency, request_rate)
     pacing: ClosedLoop | OpenLoop | Replay
     if request_rate is not None:
         pacing = OpenLoop(request_rate, arrival or "poisson")

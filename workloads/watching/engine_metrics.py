@@ -9,6 +9,7 @@ import aiohttp
 
 from ...engine.loop.step_account import EngineTotals
 from ...engine.session import ParkingTotals
+from .metrics_page import read_limited
 
 _TIMEOUT_S = 5.0
 _MAX_BYTES = 1 << 20
@@ -26,18 +27,12 @@ class EngineMetrics:
 
 async def read_engine_metrics(http: aiohttp.ClientSession, base_url: str) -> EngineMetrics | None:
     """Ask a server for its metrics. None if it has none, or they are not ours."""
-    body = bytearray()
     try:
         async with http.get(f"{base_url}/metrics", timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as response:
-            if response.status != 200:
-                return None
-            async for data in response.content.iter_any():
-                body += data
-                if len(body) > _MAX_BYTES:
-                    return None
+            body = await read_limited(response.content, _MAX_BYTES) if response.status == 200 else None
     except (aiohttp.ClientError, OSError, TimeoutError):
         return None
-    return parse_engine_metrics(bytes(body))
+    return None if body is None else parse_engine_metrics(body)
 
 
 def parse_engine_metrics(body: bytes) -> EngineMetrics | None:

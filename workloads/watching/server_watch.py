@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Self
+from collections.abc import Awaitable, Callable
 
-import aiohttp
 from msgspec.structs import replace
-from yarl import URL
 
 from .gpu_watch import GpuWatch
-from .server_metrics import ServerSample, parse_server_metrics
+from .server_metrics import ServerSample
 
-_TIMEOUT_S = 2.0
-_MAX_BYTES = 4 << 20
-_MAX_REDIRECTS = 3
-_KEEPALIVE_S = 4.0
-"""As for the traffic: common servers close idle connections after five seconds, and that would look like no answer."""
 _PATIENCE = 3
 """Looks at a server that has never answered, before it is left alone."""
 
@@ -88,76 +80,3 @@ class ServerWatch:
             gpu_busy=None if reading.busy is None else round(reading.busy, 4),
             gpu_memory_bytes=reading.memory_bytes,
         )
-
-
-class MetricsPage:
-    """A page of metrics, read on a connection of its own: the traffic's pool has the same connections with and without.
-
-    Redirects are followed on the same server only, and the traffic's credentials go to its host only.
-    """
-
-    def __init__(self, url: str | None, base_url: str, headers: Mapping[str, str]) -> None:
-        """Prepare to read.
-
-        Args:
-            url: Of the page; None where it is the server's own.
-            base_url: Where the traffic goes.
-            headers: The traffic's.
-        """
-        server = URL(base_url)
-        page = URL(f"{base_url}/metrics" if url is None else url)
-        sent = dict(headers) if page.host == server.host else {"Accept-Encoding": "identity"}
-        if page.host == server.host and page.user is None:
-            page = page.with_user(server.user).with_password(server.password)
-        if page.user is not None:  # which is an Authorization of its own
-            sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
-        self._url = page
-        self._headers = sent
-
-    async def __aenter__(self) -> Self:
-        """Prepare the connection. Nothing is sent yet."""
-        self._http = aiohttp.ClientSession(
-            headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=1, keepalive_timeout=_KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
-            read_bufsize=1 << 20,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the connection."""
-        await self._http.close()
-
-    async def read(self) -> ServerSample | None:
-        """See `Read`."""
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                body = await self._body(self._url)
-        except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-            return ServerSample(unanswered=True)
-        except (aiohttp.ClientError, ValueError):  # it speaks no HTTP, or redirects to what is no URL
-            return None
-        return None if body is None else parse_server_metrics(body)
-
-    async def _body(self, url: URL) -> bytes | None:
-        for _ in range(1 + _MAX_REDIRECTS):
-            async with self._http.get(url, allow_redirects=False) as response:
-                if response.status == 200:
-                    return await _limited(response.content)
-                if response.status not in (301, 302, 307, 308) or "Location" not in response.headers:
-                    return None
-                target = url.join(URL(response.headers["Location"]))
-                if target.origin() != url.origin():
-                    return None
-                url = target.with_user(url.user).with_password(url.password)
-        return None
-
-
-async def _limited(content: aiohttp.StreamReader) -> bytes | None:
-    body = bytearray()
-    async for data in content.iter_any():
-        body += data
-        if len(body) > _MAX_BYTES:
-            return None
-    return bytes(body)

@@ -11,7 +11,7 @@ import msgspec
 from ...session import Pause, Session, Turn
 from ..parsing.block_chain import TRACE_SCOPE, BlockChain
 from ..parsing.bounds import InputTokens, Milliseconds, OutputTokens, SessionName
-from ..parsing.format import Reader, Sample
+from ..parsing.format import Sample, TraceFormat
 from ..parsing.recorded_chat import NOTHING, UNSTATED_OUTPUT_TOKENS, MessageChain, estimated_tokens, last_pause, text_of
 from ..parsing.request_body import Messages, RequestBody, body_turn
 from ..parsing.rows import Reading, Row
@@ -105,7 +105,7 @@ def _matches(sample: Sample) -> bool:
     return bool(sample.keys.intersection(_INPUTS)) and "id" not in sample.keys
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "AIPerf: JSONL with one of input_length, text_input, messages or payload, and perhaps session_id, delay, timestamp",
     _matches,
     _sessions,

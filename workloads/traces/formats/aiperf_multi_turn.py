@@ -9,12 +9,11 @@ import msgspec
 
 from ...session import Pause, Session, Turn
 from ..parsing.bounds import Milliseconds, OutputTokens
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import UNSTATED_OUTPUT_TOKENS, estimated_tokens
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import UniqueIds
-from ..parsing.start_times import StartTimes
-from ..parsing.timing import Timing
+from ..parsing.timing import StartTimes, Timing
 from ..parsing.trace_error import BadRow
 
 
@@ -75,7 +74,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "AIPerf multi_turn: JSONL with session_id and turns of text or texts, timestamp or delay, output_length",
     has_keys("turns", but=("traffic_class",)),
     _sessions,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ...session import Session, Turn
 from ..parsing.csv_table import CsvTable
-from ..parsing.format import Reader, has_columns
+from ..parsing.format import TraceFormat, has_columns
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import numbered_id
-from ..parsing.start_times import StartTimes
+from ..parsing.timing import StartTimes
 
 _COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
@@ -28,7 +28,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(table.rows(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "Azure LLM inference trace: CSV with TIMESTAMP, ContextTokens, GeneratedTokens",
     has_columns("timestamp", "contexttokens", "generatedtokens"),
     _sessions,

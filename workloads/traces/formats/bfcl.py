@@ -9,7 +9,7 @@ import msgspec
 
 from ....engine.protocol import ContentPart
 from ...session import Pause, Session, Turn
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import NOTHING, estimated_tokens, raw_text, text_of
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import UniqueIds
@@ -51,7 +51,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "BFCL multi-turn: JSONL with id and question: [[{role, content}]]",
     has_keys("id", "question"),
     _sessions,

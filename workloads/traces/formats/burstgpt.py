@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ...session import Pause, Session, Turn
 from ..parsing.csv_table import CsvTable
-from ..parsing.format import Reader, has_columns
-from ..parsing.growth import Growth
+from ..parsing.format import TraceFormat, has_columns
 from ..parsing.rows import Reading, Row
 from ..parsing.session_rows import RowFormat, RowKey
+from ..parsing.timing import Growth
 
 _SESSION, _ELAPSED = "Session ID", "Elapsed time"
 
@@ -60,7 +60,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return (row_format.grouped if has_sessions else row_format.single)(reading, table.rows())
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "BurstGPT: CSV with Timestamp, Request tokens, Response tokens, and perhaps Session ID, Elapsed time",
     has_columns("timestamp", "request tokens", "response tokens"),
     _sessions,

@@ -10,7 +10,7 @@ import msgspec
 
 from ...session import Pause, Session, SharedPrefix, Turn
 from ..parsing.bounds import MOST_TOKENS
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.numpy_distributions import AnyDistribution, ConstantNumber
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import numbered_id
@@ -73,7 +73,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
         yield from _drawn(recipe)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "vLLM generate_conversations: JSON with num_conversations, prompt_input, prompt_output",
     has_keys("filetype", "prompt_input"),
     _sessions,

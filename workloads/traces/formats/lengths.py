@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...session import Session, Turn
 from ..parsing.csv_table import CsvTable
-from ..parsing.format import Reader, has_columns
+from ..parsing.format import TraceFormat, has_columns
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import numbered_id
 
@@ -25,7 +25,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(table.rows(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "lengths: CSV with num_prefill_tokens, num_decode_tokens",
     has_columns(*_COLUMNS),
     _sessions,

@@ -10,10 +10,10 @@ from ....engine.integers import ceil_div
 from ...session import Session, Turn
 from ..parsing.block_chain import TRACE_SCOPE, BlockChain
 from ..parsing.bounds import InputTokens, Milliseconds, OutputTokens
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import numbered_id
-from ..parsing.start_times import StartTimes
+from ..parsing.timing import StartTimes
 from ..parsing.trace_error import BadRow
 
 BLOCK_TOKENS = 512
@@ -53,7 +53,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "Mooncake: JSONL with timestamp, input_length, output_length and hash_ids",
     has_keys(
         "timestamp",

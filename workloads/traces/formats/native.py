@@ -9,18 +9,18 @@ import msgspec
 
 from ....engine.protocol import ChatMessage
 from ...session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
-from ..parsing.bounds import InputTokens, OutputTokens, Seconds
-from ..parsing.format import Reader, has_keys
+from ..parsing.bounds import LONGEST_TIME_S, MOST_TOKENS, InputTokens, OutputTokens, Seconds
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.rows import Reading, Row
 from ..parsing.trace_error import BadRow
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^\S+\Z")]
 _Class = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]+\Z")]
 """A comma would end the tag of its histograms in their log."""
-_Positive = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
+_Positive = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_TIME_S)]
 _ZERO_S = 0.0
 """One object, for msgspec leaves out a number that is the default itself, not one that is equal to it."""
-_Count = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 
 
 class _Blocks(msgspec.Struct, tag_field="kind", tag="blocks", omit_defaults=True):
@@ -143,7 +143,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "abatch's own: JSONL, a session a line, as written by `abatch workload export`",
     has_keys("session_id", "traffic_class", "turns"),
     _sessions,

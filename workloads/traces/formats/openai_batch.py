@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from ...session import Pause, Session
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import MessageChain
 from ..parsing.request_body import RequestBody, body_turn
 from ..parsing.rows import Reading, Row
@@ -31,7 +31,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "OpenAI batch: JSONL with custom_id, method, url, body",
     has_keys("custom_id", "body"),
     _sessions,

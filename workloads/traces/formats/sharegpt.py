@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ...session import Session
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import Utterance, turns_of
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import numbered_id
@@ -38,7 +38,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "ShareGPT: a JSON list of {conversations: [{from, value}]}",
     has_keys("conversations"),
     _sessions,

@@ -9,10 +9,10 @@ import msgspec
 from ...session import Pause, Session, SharedPrefix, Turn
 from ..parsing.bounds import InputTokens, OutputTokens, SessionName
 from ..parsing.csv_table import date_s
-from ..parsing.format import Reader, has_keys
-from ..parsing.growth import Growth
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.rows import Reading, Row
 from ..parsing.session_rows import RowFormat, RowKey
+from ..parsing.timing import Growth
 from ..parsing.trace_error import BadRow
 
 _INPUT_EVENTS = frozenset(("user_message", "tool_result"))
@@ -134,7 +134,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return row_format.grouped(reading, reading.lines())
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "TraceLab: JSONL of rounds with session_id, round_index, input_tokens_total, prefix_tokens, timing_events, tools",
     has_keys("session_id", "round_index", "input_tokens_total"),
     _sessions,

@@ -8,7 +8,7 @@ import msgspec
 
 from ...session import Pause, Session, Turn
 from ..parsing.bounds import InputTokens, OutputTokens, Seconds
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.rows import Reading
 from ..parsing.session_ids import numbered_id
 from ..parsing.trace_error import BadRow
@@ -44,7 +44,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     )
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "trie: JSONL with input_prompt_length, assistant_response_length, tool_call_output_length, tool_call_latency",
     has_keys("input_prompt_length", "assistant_response_length"),
     _sessions,

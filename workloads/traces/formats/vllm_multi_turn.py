@@ -8,7 +8,7 @@ import msgspec
 
 from ....engine.protocol import ContentPart
 from ...session import Session
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import Utterance, text_of, turns_of
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import UniqueIds
@@ -37,7 +37,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "vLLM multi-turn: a JSON list of {id, messages: [{role, content}]}",
     has_keys("id", "messages"),
     _sessions,

@@ -11,7 +11,7 @@ from ....engine.integers import ceil_div
 from ...session import BlockPrompt, Session, Turn
 from ..parsing.block_chain import TRACE_SCOPE, BlockChain
 from ..parsing.bounds import MOST_TOKENS, InputTokens, Milliseconds, Seconds
-from ..parsing.format import Reader, has_keys
+from ..parsing.format import TraceFormat, has_keys
 from ..parsing.rows import Reading, Row
 from ..parsing.session_ids import UniqueIds
 from ..parsing.trace_error import BadRow
@@ -159,7 +159,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return reading.parsed(reading.values(), parse)
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "Weka: JSONL of Claude Code sessions with block_size and requests with hash_ids",
     has_keys("id", "requests"),
     _sessions,

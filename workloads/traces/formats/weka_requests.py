@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...session import Session, Turn
 from ..parsing.block_chain import BlockChain
 from ..parsing.csv_table import CsvTable
-from ..parsing.format import Reader, has_columns
+from ..parsing.format import TraceFormat, has_columns
 from ..parsing.rows import Reading, Row
 from ..parsing.session_rows import RowFormat, RowKey
 from ..parsing.trace_error import BadRow
@@ -67,7 +67,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     return row_format.grouped(reading, table.rows())
 
 
-READER = Reader(
+FORMAT = TraceFormat(
     "Weka as a table: CSV with trace, idx, t, in, out, prefix_hit, api_time, think_time, stop, input0",
     has_columns("trace", "idx", "prefix_hit"),
     _sessions,

@@ -1,4 +1,4 @@
-"""What a reader of a format is, and what a format is recognised by."""
+"""What a trace format is, and how a file of that format is recognised."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """A format.
+class TraceFormat:
+    """A format of traces.
 
     Attributes:
         description: One line for people.
-        matches: A file that begins like this is of the format.
-        sessions: All its sessions, in order.
-        has_timestamps: They have a start; None where some files say and some do not.
+        matches: Whether a file that begins like this has the format.
+        sessions: All sessions of a file, in order.
+        has_timestamps: Whether sessions have a start; None where some files have them and some do not.
     """
 
     description: str

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from ...session import Session, SharedPrefix, Turn
 from .rows import Reading, Row
 from .session_ids import numbered_id, recorded_id
-from .start_times import StartTimes
+from .timing import StartTimes
 
 
 class RowKey(NamedTuple):
