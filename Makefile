@@ -1,8 +1,10 @@
-# Two commands on a machine that has Python 3.11 to 3.13, make and gcc:
-#   make bench   install, then measure the built-in engine
-#   make test    install, then lint, types, tests
+# On a machine that has Python 3.11 to 3.13, make and gcc:
+#   make bench     install, then measure the built-in engine
+#   make test      install, then lint, types, tests, wheel: what CI does
+#   make check     lint, types and the quick tests: between two edits
+#   make nightly   the properties, with many random examples
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint types pytest wheel gpu-wheels clean
+.PHONY: help bench test check nightly lint types pytest quick-tests wheel gpu-wheels clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,13 +14,18 @@ ARGS ?=
 help:
 	@sed -n 's/^#   //p' Makefile
 
+# uv installs in a fraction of the time but reads none of pip's settings: where those name other indexes, it is pip.
+UV = $(if $(shell $(PYTHON) -m pip config list 2> /dev/null | grep -E 'index|find-links'),,$(shell command -v uv))
+UV_INSTALL = $(UV) pip install --quiet --python $(BIN)/python --torch-backend auto
+INSTALL = $(if $(UV),$(UV_INSTALL),$(BIN)/python -m pip install --quiet)
+
 # torch by its exact pin first: where a CPU build of that version is offered, a range would take gigabytes of CUDA
 # packages instead.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(if $(UV),,$(INSTALL) --upgrade pip)
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	mkdir -p $(VENV)/types
 	ln -sfn ../.. $(VENV)/types/abatch
 	touch $@
@@ -27,7 +34,15 @@ $(VENV)/installed: pyproject.toml constraints.txt
 bench: $(VENV)/installed
 	$(BIN)/abatch bench $(ARGS)
 
-test: lint types pytest wheel
+# What needs one processor runs beside its like; the tests take both.
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
+
+test: $(VENV)/installed
+	$(SIDE_BY_SIDE) lint types wheel
+	$(MAKE) --no-print-directory pytest
+
+check: $(VENV)/installed
+	$(SIDE_BY_SIDE) lint types quick-tests
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -38,8 +53,17 @@ types: $(VENV)/installed
 	MYPYPATH=$(VENV)/types $(BIN)/mypy -p abatch.cli -p abatch.engine -p abatch.reports -p abatch.workloads
 	MYPYPATH=$(VENV)/types:tests $(BIN)/mypy --explicit-package-bases tests
 
+# ARGS are pytest's own; the last -n counts: make pytest ARGS='-n 0 -x tests/cli'
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
 pytest: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick-tests: $(VENV)/installed
+	$(PYTEST) --quiet -m 'not slow' --ignore tests/end_to_end $(ARGS)
+
+nightly: $(VENV)/installed
+	ABATCH_TEST_PROFILE=nightly $(PYTEST) -m hypothesis --timeout 3600 $(ARGS)
 
 # What users install, installed where nothing else is: the client alone, without torch.
 wheel: $(VENV)/installed

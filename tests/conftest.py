@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,17 @@ os.environ.pop("ABATCH_API_KEY", None)
 # Runs of tests are no news of the job that runs the tests.
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(_name, None)
+
+if importlib.util.find_spec("hypothesis"):  # a machine that is borrowed for its GPU may lack it, and needs none of it
+    from support.examples import choose_profile
+
+    choose_profile()
+
+# One thread, here and in what tests start: several would wait for each other at every operation of a small model, and
+# other tests run beside this one.
+if not torch.cuda.is_available():
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 # Without a GPU, Triton's kernels are interpreted. Triton decides that when it is first imported. Processes that tests
 # start are not told: what users start would compile.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from abatch.cli.measuring.rate_search import Found, Limit, highest_rate
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 _FIRST, _PRECISION = 25.0, 1.1
@@ -34,7 +34,6 @@ def _search(
 
 
 @given(st.floats(_FIRST, 4999.0))
-@settings(derandomize=True)
 def test_the_limit_is_found_to_a_tenth(limit: float) -> None:
     found, rates = _search(lambda rate, _: rate <= limit)
     assert found.rate is not None
@@ -46,7 +45,6 @@ def test_the_limit_is_found_to_a_tenth(limit: float) -> None:
 
 
 @given(st.floats(_FIRST, 4999.0))
-@settings(derandomize=True)
 def test_what_fails_once_and_holds_then_has_held(limit: float) -> None:
     found, _ = _search(lambda rate, asked_before: rate <= limit and asked_before == 1)
     assert found.rate is not None

@@ -6,7 +6,7 @@ import pytest
 from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.models.tokenizer import ChatTokenizer
 from abatch.engine.server.detokenizer import IncrementalDetokenizer, StopStrings
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 _TOKENIZER = ChatTokenizer(tiny_tokenizer())
@@ -19,7 +19,6 @@ def pieces(token_ids: list[int], tokenizer: ChatTokenizer = _TOKENIZER) -> list[
 
 # Hypothesis draws strings it finds in the code, too: a special token is read as what it says, and is no text then.
 @given(st.text(max_size=30).filter(lambda text: "<|" not in text))
-@settings(deadline=None, derandomize=True)
 def test_text_survives_token_by_token(text: str) -> None:
     parts = pieces(_TOKENIZER.encode(text))
     assert "".join(parts) == text
@@ -57,7 +56,6 @@ def test_a_stray_byte_does_not_break_the_character_behind_it() -> None:
     st.lists(st.text("ab.", max_size=5), max_size=12),
     st.lists(st.text("ab.", min_size=1, max_size=4), min_size=1, max_size=3),
 )
-@settings(deadline=None, derandomize=True)
 def test_stop_strings_cut_where_a_search_of_the_whole_text_would(parts: list[str], stops: list[str]) -> None:
     checker = StopStrings(stops)
     sent = ""

@@ -14,7 +14,7 @@ from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerC
 from abatch.engine.scheduling.queue_policy import POLICIES
 from abatch.engine.scheduling.scheduler import Scheduler
 from abatch.engine.session import ParkState, SessionUse
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from support.checking_runner import CheckingRunner
@@ -192,6 +192,7 @@ _EXPECTED = {
 """What must have been seen under each policy."""
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("park", PARK_POLICIES)
 @pytest.mark.parametrize("batching", BATCHING_MODES)
 def test_sessions(batching: Batching, park: ParkPolicy) -> None:
@@ -199,16 +200,7 @@ def test_sessions(batching: Batching, park: ParkPolicy) -> None:
     events = [*_EXPECTED[park], "num_parked", "ended"]
     for attempt in range(3):  # what is rare is not seen by every draw, and the draw depends on what else is imported
         machine = type(f"Machine{attempt}", (SessionMachine,), {"batching": batching, "park": park, "seen": seen})
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=200,
-                stateful_step_count=40,
-                deadline=None,
-                derandomize=True,
-                suppress_health_check=[HealthCheck.too_slow],
-            ),
-        )
+        run_state_machine_as_test(machine, settings=settings(stateful_step_count=40))
         if all(seen[event] > 0 for event in events):
             return
     raise AssertionError(f"never seen: {[event for event in events if not seen[event]]} ({seen})")

@@ -7,24 +7,16 @@ from collections import Counter
 import pytest
 from abatch.engine.request import FinishReason
 from abatch.engine.scheduling.limits import BATCHING_MODES, Batching
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from support.scheduler_machine import SchedulerMachine
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("batching", BATCHING_MODES)
 def test_scheduler(batching: Batching) -> None:
     seen: Counter[str] = Counter()
     machine = type("Machine", (SchedulerMachine,), {"batching": batching, "seen": seen})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=400,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    run_state_machine_as_test(machine, settings=settings(stateful_step_count=30))
     events = ("preemptions", "cached tokens", FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED)
     assert all(seen[event] > 20 for event in events), seen

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from abatch.engine.server.tool_calls import ParsedToolCall, ToolCallParser
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 _CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris", "days": [1, 2]}}\n</tool_call>'
@@ -20,7 +20,6 @@ def parse(parts: list[str]) -> tuple[str, list[ParsedToolCall]]:
 
 
 @given(st.lists(st.integers(0, 200), max_size=8))
-@settings(derandomize=True)
 def test_calls_are_found_however_the_text_is_cut(cuts: list[int]) -> None:
     text = f"Let me see. {_CALL}\n{_CALL}"
     edges = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]

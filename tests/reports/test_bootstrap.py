@@ -16,7 +16,7 @@ from abatch.reports.statistics.time_blocks import TimeBlocks, bucket_us
 from abatch.reports.summary.metric import MetricSummary
 from abatch.reports.summary.state import State
 from abatch.reports.summary.summary import Summary, fill_summary
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.results import make_result
 
@@ -25,7 +25,6 @@ _BLOCKS = st.lists(st.dictionaries(st.integers(0, 4000), st.integers(1, 30), max
 
 
 @given(_BLOCKS, st.lists(st.integers(0, 3), min_size=20, max_size=20), st.sampled_from([0.01, 0.5, 0.9, 0.99, 1.0]))
-@settings(derandomize=True)
 def test_a_quantile_is_that_of_all_values_by_nearest_rank(
     counts: list[dict[int, int]], weights: list[int], share: float
 ) -> None:

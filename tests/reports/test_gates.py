@@ -14,7 +14,7 @@ from abatch.reports.gates.parser import parse_rule
 from abatch.reports.recording.recorder import METRICS, Recorder
 from abatch.reports.statistics.bootstrap import Interval
 from abatch.reports.summary.summary import Summary, fill_summary
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.results import make_result
 from support.rules import judged
@@ -150,7 +150,6 @@ def test_a_wrong_rule_is_one_line_that_points_at_the_column(rule: str, column: i
 
 
 @given(st.text(max_size=30))
-@settings(derandomize=True)
 def test_no_text_is_a_traceback(text: str) -> None:
     with contextlib.suppress(ConfigurationError):
         parse_rule(text)
@@ -164,7 +163,6 @@ def test_no_text_is_a_traceback(text: str) -> None:
     st.decimals(0, 10_000, places=2),
     st.sampled_from(["us", "ms", "s"]),
 )
-@settings(derandomize=True)
 def test_every_rule_of_the_grammar_parses(
     metric: str, statistic: str, prefix: str, comparison: str, bound: object, unit: str
 ) -> None:
@@ -215,7 +213,6 @@ _LATENCY_BOUNDS = st.one_of(
     _LATENCY_BOUNDS,
     _SPACE,
 )
-@settings(derandomize=True, max_examples=300)
 def test_every_bound_of_the_grammar_parses_and_means_what_it_says(
     prefix: str, metric: str, statistic: str, comparison: str, bound: str, space: str
 ) -> None:
@@ -233,7 +230,6 @@ def test_every_bound_of_the_grammar_parses_and_means_what_it_says(
 
 
 @given(st.lists(st.sampled_from(_WORDS), max_size=9))
-@settings(derandomize=True, max_examples=500)
 def test_no_sequence_of_its_words_is_a_traceback_and_what_is_taken_is_taken_the_same_again(words: list[str]) -> None:
     try:
         rule = parse_rule("".join(words))
@@ -251,7 +247,6 @@ def test_no_sequence_of_its_words_is_a_traceback_and_what_is_taken_is_taken_the_
     st.floats(0.5, 500),
     st.floats(0.0, 0.5),
 )
-@settings(derandomize=True, max_examples=200, deadline=None)
 def test_a_verdict_is_the_comparison_unless_the_interval_has_the_bound_within(
     value_ms: float, comparison: str, bound_ms: float, reach: float
 ) -> None:

@@ -9,7 +9,7 @@ from abatch.reports.recording.in_flight import InFlight, SteadyState
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.folder import recorded_part, summarise
 from abatch.workloads.result import Result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.results import make_result
 
@@ -31,7 +31,6 @@ _SPANS = st.lists(st.tuples(st.floats(0, 1000), st.floats(0, 500)), max_size=30)
 
 
 @given(_SPANS, _SPANS)
-@settings(derandomize=True, deadline=None)
 def test_time_in_flight_is_kept_whatever_the_order_and_of_whom(
     ours: list[tuple[float, float]], theirs: list[tuple[float, float]]
 ) -> None:

@@ -7,12 +7,11 @@ import math
 import pytest
 from abatch.reports.recording.recorder import new_histogram
 from abatch.reports.statistics.percentile import rank_at, value_at
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
 @given(st.lists(st.integers(1, 1500), min_size=1, max_size=300), st.sampled_from([0.5, 50, 90, 95, 99, 99.9, 100]))
-@settings(derandomize=True)
 def test_it_is_the_least_value_that_so_large_a_share_is_no_larger_than(values: list[int], percentile: float) -> None:
     histogram = new_histogram()
     for value in values:

@@ -8,7 +8,7 @@ import pytest
 from abatch.reports.recording.recorder import new_histogram
 from abatch.reports.renderings.percentile_picture import percentile_picture, side_by_side
 from hdrh.histogram import HdrHistogram
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -25,7 +25,6 @@ def filled(values_us: list[int]) -> HdrHistogram:
     st.integers(2, 8),
     st.booleans(),
 )
-@settings(derandomize=True, deadline=None)
 def test_every_line_is_as_long_as_it_may_be_and_every_column_has_a_dot(
     values_us: list[int], columns: int, rows: int, has_braille: bool
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 from abatch.reports.statistics.time_blocks import BUCKET_WIDTH, TimeBlocks, bucket_us, merged
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Added = tuple[float, list[int]]
@@ -39,7 +39,6 @@ def expected_blocks(added: Sequence[Added]) -> list[Counter[int]]:
 
 
 @given(_ADDED)
-@settings(derandomize=True)
 def test_every_value_is_in_the_block_of_its_time_in_whatever_order_they_came(added: list[Added]) -> None:
     blocks = filled(added).blocks()
     assert blocks == expected_blocks(added)
@@ -48,7 +47,6 @@ def test_every_value_is_in_the_block_of_its_time_in_whatever_order_they_came(add
 
 
 @given(_ADDED, st.lists(st.integers(0, 3), min_size=40, max_size=40), st.permutations(range(4)))
-@settings(derandomize=True)
 def test_parts_merged_in_any_order_are_the_whole(added: list[Added], parts: list[int], order: list[int]) -> None:
     split: list[list[Added]] = [[] for _ in range(4)]
     for item, part in zip(added, parts, strict=False):
@@ -66,7 +64,6 @@ def test_parts_merged_in_any_order_are_the_whole(added: list[Added], parts: list
 
 
 @given(st.floats(-2, 100), st.lists(st.integers(0, 3_000_000), min_size=1, max_size=200))
-@settings(derandomize=True)
 def test_a_gap_belongs_to_the_block_in_which_it_began(start_s: float, gaps_us: list[int]) -> None:
     one_by_one, at_s = TimeBlocks(), start_s
     for gap_us in gaps_us:
@@ -79,7 +76,6 @@ def test_a_gap_belongs_to_the_block_in_which_it_began(start_s: float, gaps_us: l
 
 
 @given(st.integers(1, 3_600_000_000))
-@settings(derandomize=True)
 def test_a_bucket_is_within_half_a_percent_of_its_values(value_us: int) -> None:
     ((bucket, count),) = filled([(0.0, [value_us])]).blocks()[0].items()
     assert count == 1

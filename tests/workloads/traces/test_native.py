@@ -14,8 +14,9 @@ from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session,
 from abatch.workloads.traces.formats.native import write_session
 from abatch.workloads.traces.parsing.trace_error import TraceError
 from abatch.workloads.traces.trace import Trace, open_trace
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 _NAMES = st.from_regex(r"\A[^\s\ud800-\udfff]{1,9}\Z")
 _SECONDS = st.floats(0, 1e12)
@@ -75,7 +76,7 @@ def _sessions(children: st.SearchStrategy[tuple[Session, ...]]) -> st.SearchStra
 _CHILDREN = st.recursive(st.just(()), lambda inner: st.lists(_sessions(inner), max_size=2).map(tuple), max_leaves=3)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(0.6)
 @given(st.lists(_sessions(_CHILDREN), min_size=1, max_size=3, unique_by=lambda session: session.session_id))
 def test_what_is_written_is_read(written: list[Session]) -> None:
     with tempfile.TemporaryDirectory() as folder:
