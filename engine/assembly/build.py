@@ -76,7 +76,7 @@ def build_simulated_engine(
         num_blocks=num_blocks,
         block_size=config.block_size,
         kv_bytes=num_blocks * block_bytes,
-        num_host_blocks=scheduler.parking.host.num_blocks,
+        num_host_blocks=scheduler.parking.num_host_blocks,
         device=f"simulated {device.name}",
         dtype="bfloat16" if config.dtype == "auto" else config.dtype,
         batching=config.batching,

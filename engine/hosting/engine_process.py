@@ -164,7 +164,7 @@ class _StepLoop:
     def _parked(self) -> tuple[int, int, int]:
         """What changes of parked sessions while no step runs: as time passes, and copies arrive."""
         parking = self._engine.scheduler.parking
-        return parking.sessions.num_parked, parking.num_pinned_blocks, parking.host.num_held
+        return parking.num_parked, parking.num_pinned_blocks, parking.num_host_blocks_held
 
     def _stats(self) -> EngineStats:
         engine, scheduler = self._engine, self._engine.scheduler
@@ -174,9 +174,9 @@ class _StepLoop:
             num_blocks_held=scheduler.blocks.num_held,
             num_blocks_cached=scheduler.blocks.num_cached,
             num_cached_tokens=scheduler.num_cached_tokens,
-            num_parked=scheduler.parking.sessions.num_parked,
+            num_parked=scheduler.parking.num_parked,
             num_blocks_pinned=scheduler.parking.num_pinned_blocks,
-            num_host_blocks_held=scheduler.parking.host.num_held,
+            num_host_blocks_held=scheduler.parking.num_host_blocks_held,
             totals=engine.totals_now(),
         )
 

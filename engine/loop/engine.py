@@ -124,7 +124,7 @@ class Engine:
             SessionNotFoundError: there is no such session, it has expired, or its tokens are not kept.
             SessionBusyError: a request of it is under way.
         """
-        session = self.scheduler.parking.sessions.find(session_id)
+        session = self.scheduler.parking.find(session_id)
         if session is None or (session.request is None and not session.token_ids):
             raise SessionNotFoundError(session_id)
         if session.request is not None:
@@ -207,15 +207,15 @@ class Engine:
 
     def _launch_copies(self) -> None:
         """Begin the copies that have been ordered."""
-        for order in self.scheduler.parking.mover.take_orders():
+        for order in self.scheduler.parking.take_orders():
             self._copies.append((order, self._runner.copy(order)))
 
     def _finish_copies(self) -> None:
         """Take in the copies that have arrived."""
-        costs, under_way = self.scheduler.parking.outlook.costs, []
+        under_way = []
         for copy, launched in self._copies:
             if launched.is_done():
-                costs.learn_copy(len(copy.device_ids), launched.duration_s())
+                self.scheduler.parking.learn_copy(len(copy.device_ids), launched.duration_s())
                 self.scheduler.copied(copy, self._clock())
             else:
                 under_way.append((copy, launched))
@@ -257,8 +257,8 @@ class Engine:
             may_have_waited=not crowd.is_recorded and crowd.has_much_left(flight.launched_s),
         )
         if batch.num_prefill_tokens >= max(_LEAST_PREFILL, 2 * batch.num_decode_tokens):
-            parking.outlook.costs.learn_prefill(batch.num_prefill_tokens, device.end_s - device.start_s)
-        events = parking.account.take_events()
+            parking.learn_prefill(batch.num_prefill_tokens, device.end_s - device.start_s)
+        events = parking.take_events()
         if self._on_step is not None:
             self._on_step(
                 StepRecord(

@@ -18,7 +18,7 @@ class Pins:
         self._sessions: dict[Session, None] = {}
         self._counts: Counter[int] = Counter()
         self._block_s = 0.0
-        self._counted_s = 0.0
+        self._counted_s = self._latest_s = 0.0
 
     def __iter__(self) -> Iterator[Session]:
         """Sessions with pinned blocks, the first to be pinned first."""
@@ -37,13 +37,17 @@ class Pins:
 
     def block_s(self, now_s: float) -> float:
         """Blocks times seconds pinned until now."""
-        self._block_s += len(self._counts) * max(0.0, now_s - self._counted_s)
-        self._counted_s = max(now_s, self._counted_s)
-        return self._block_s
+        self._latest_s = max(self._latest_s, now_s)
+        return self._block_s + len(self._counts) * (self._latest_s - self._counted_s)
+
+    def _count(self, now_s: float) -> None:
+        """Add up until now, before the number of blocks changes."""
+        self._block_s = self.block_s(now_s)
+        self._counted_s = self._latest_s
 
     def pin(self, session: Session, block_ids: list[int], now_s: float) -> None:
         """Take over references that the caller acquired."""
-        self.block_s(now_s)
+        self._count(now_s)
         session.block_ids = block_ids
         self._counts.update(block_ids)
         self._sessions[session] = None
@@ -64,7 +68,7 @@ class Pins:
         """Give them up; nothing happens to a session that has none."""
         if session not in self._sessions:
             return
-        self.block_s(now_s)
+        self._count(now_s)
         del self._sessions[session]
         for block_id in session.block_ids:
             if self._counts[block_id] == 1:

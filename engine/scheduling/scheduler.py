@@ -340,7 +340,7 @@ class Scheduler:
     def _step_aside(self, request: Request, session: Session) -> None:
         """A session's turn is over."""
         request.parked_session = None
-        if self.parking.sessions.find(session.session_id) is not session:
+        if self.parking.find(session.session_id) is not session:
             return  # it was ended, or another took its name
         if request.session is not None and request.session.ends_session:
             self.parking.end(session.session_id, self._now_s)

@@ -29,7 +29,7 @@ def test_offload_copies_out_at_once_and_lets_go_when_that_is_done() -> None:
     assert (scene.parking.num_pinned_blocks, scene.parking.is_making_room) == (5, True)
     scene.runner.copies_arrive = True
     scene.steps(1)
-    assert (scene.parking.num_pinned_blocks, scene.blocks.num_held, scene.parking.host.num_held) == (0, 0, 5)
+    assert (scene.parking.num_pinned_blocks, scene.blocks.num_held, scene.parking.num_host_blocks_held) == (0, 0, 5)
     assert (scene.state("a"), scene.totals.offloaded_bytes) == (ParkState.HOST, 50)
     assert scene.actions("a") == ["offload"]
 
@@ -38,7 +38,7 @@ def test_what_the_host_tier_has_already_is_not_copied_again() -> None:
     scene = Scene("offload", host=20)
     scene.park("a", A)
     scene.park("b", [*A[:3], 7])
-    assert (scene.totals.offloaded_bytes, scene.parking.host.num_held) == (60, 6)
+    assert (scene.totals.offloaded_bytes, scene.parking.num_host_blocks_held) == (60, 6)
     scene.park("c", A)
     assert (scene.totals.offloaded_bytes, scene.state("c")) == (60, ParkState.HOST)
 
@@ -62,7 +62,7 @@ def test_nobody_is_dropped_for_one_that_the_host_tier_could_not_hold_anyway() ->
 def test_drop_holds_nothing_and_what_is_found_is_luck() -> None:
     scene = Scene("drop", host=20)
     scene.park("a", A)
-    assert (scene.blocks.num_held, scene.parking.host.num_held) == (0, 0)
+    assert (scene.blocks.num_held, scene.parking.num_host_blocks_held) == (0, 0)
     scene.park("a", [*A, 7])
     assert (scene.totals.num_kept, scene.totals.num_recomputed) == (1, 0)
     scene.press(20)
@@ -105,7 +105,7 @@ def test_auto_drops_where_the_host_tier_cannot_hold_it_or_computing_again_is_che
     host: int, prefill_token_s: float
 ) -> None:
     scene = Scene(host=host)
-    scene.parking.outlook.costs.prefill_token_s = prefill_token_s
+    scene.parking._outlook.costs.prefill_token_s = prefill_token_s
     scene.park("a", A, hint_s=90.0)
     scene.press(18)
     assert scene.state("a") is ParkState.DROPPED
@@ -123,7 +123,7 @@ def test_a_full_host_tier_is_for_those_expected_first(hint_s: float, states: tup
     scene.park("b", B, hint_s=hint_s)
     scene.press(18)
     assert (scene.state("a"), scene.state("b")) == states
-    assert scene.parking.host.num_held == 5
+    assert scene.parking.num_host_blocks_held == 5
 
 
 def test_nobody_else_leaves_while_copies_are_under_way_that_free_some() -> None:
@@ -141,7 +141,7 @@ def test_nobody_else_leaves_while_copies_are_under_way_that_free_some() -> None:
 
 def test_one_in_the_way_is_dropped_where_computing_it_again_is_cheaper_than_a_copy() -> None:
     scene = Scene(host=20)
-    scene.parking.outlook.costs.prefill_token_s = 1e-9
+    scene.parking._outlook.costs.prefill_token_s = 1e-9
     scene.park("a", A, hint_s=1e-9)
     scene.submit(None, range(500, 518))
     scene.run()
@@ -179,7 +179,7 @@ def test_a_pin_that_expires_while_it_is_being_copied_goes_when_the_copy_is_made(
 def test_one_that_had_to_leave_is_not_fetched_back_when_its_pin_would_have_expired() -> None:
     scene = Scene(host=20)
     for _ in range(10):
-        scene.parking.outlook.pauses.observe("build", 60.0)
+        scene.parking._outlook.pauses.observe("build", 60.0)
     scene.park("a", A, tool="build")
     scene.now_s += 1.0
     scene.press(18)
@@ -198,13 +198,13 @@ def test_a_session_is_fetched_back_before_it_is_expected() -> None:
     assert due_s is not None
     assert due_s == pytest.approx(1030.0 - 0.02, abs=1e-3)
     scene.now_s = due_s
-    num_lost = 5 - len(scene.blocks.match(scene.parking.sessions.find("a").hashes))  # type: ignore[union-attr]
+    num_lost = 5 - len(scene.blocks.match(scene.parking.find("a").hashes))  # type: ignore[union-attr]
     scene.runner.copies_arrive = False
     scene.steps(2)
-    assert (scene.state("a"), scene.parking.host.num_held) == (ParkState.RESIDENT, num_lost)
+    assert (scene.state("a"), scene.parking.num_host_blocks_held) == (ParkState.RESIDENT, num_lost)
     scene.runner.copies_arrive = True
     scene.steps(1)
-    assert (scene.parking.num_pinned_blocks, scene.parking.host.num_held) == (5, 0)
+    assert (scene.parking.num_pinned_blocks, scene.parking.num_host_blocks_held) == (5, 0)
     assert (scene.totals.num_prefetched, scene.totals.restored_bytes) == (1, 10 * num_lost)
     scene.park("a", [*A, 7])
     assert (scene.totals.num_kept, scene.totals.num_restored) == (1, 0)

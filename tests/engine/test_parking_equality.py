@@ -133,10 +133,10 @@ class Conversations:
 
     def check(self) -> None:
         assert self.answered == [self.models[0].answer(*asked) for asked in self.asked]
-        for name in [session for session in ("a", "b", "c") if self.scheduler.parking.sessions.find(session)]:
+        for name in [session for session in ("a", "b", "c") if self.scheduler.parking.find(session)]:
             assert self.engine.end_session(name)
         self.steps(3)
-        assert self.scheduler.blocks.num_held == self.scheduler.parking.host.num_held == 0
+        assert self.scheduler.blocks.num_held == self.scheduler.parking.num_host_blocks_held == 0
 
 
 @every_mode

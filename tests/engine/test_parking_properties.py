@@ -91,7 +91,7 @@ class SessionMachine(SchedulerMachine):
         use = SessionUse(session_id=session_id, next_tool=tool, expected_pause_s=pause_s, ends_session=ends)
         request = Request(str(self.num_submitted), prompt, SamplingParams(max_tokens=max_tokens), session=use)
         is_busy = any(r.session is not None and r.session.session_id == session_id for r in self.live.values())
-        known_session = self.scheduler.parking.sessions.find(session_id)
+        known_session = self.scheduler.parking.find(session_id)
         if is_busy and known_session is not None and known_session.request is not None:
             with pytest.raises(SessionBusyError):
                 self.engine.submit(request)
@@ -103,7 +103,7 @@ class SessionMachine(SchedulerMachine):
 
     @rule(session_id=st.sampled_from(["s0", "s1", "s2", "s3", "never"]))
     def end_session(self, session_id: str) -> None:
-        was_there = self.scheduler.parking.sessions.find(session_id) is not None
+        was_there = self.scheduler.parking.find(session_id) is not None
         assert self.engine.end_session(session_id) is was_there
         self.seen["ended"] += was_there
 
@@ -123,9 +123,9 @@ class SessionMachine(SchedulerMachine):
         for _ in range(5):
             self.now_s += 6.0
             self.engine.step()
-        assert self.scheduler.parking.sessions.num_parked == 0
+        assert self.scheduler.parking.num_parked == 0
         assert self.blocks.num_held == 0
-        assert self.scheduler.parking.host.num_held == 0
+        assert self.scheduler.parking.num_host_blocks_held == 0
 
     @invariant()
     def pages_are_accounted_for(self) -> None:
@@ -135,14 +135,16 @@ class SessionMachine(SchedulerMachine):
         copies = [copy for copy, _ in self.engine._copies]
         held = Counter(block for request in scheduler.running + scheduler.restoring for block in request.block_ids)
         held.update(block for fence in scheduler.fences for block in fence.block_ids)
-        held.update(block for session in parking._pins for block in session.block_ids)
+        held.update(block for session in parking._placement._pins for block in session.block_ids)
         held.update(block for copy in copies for block in copy.device_ids)
         for block in range(self.blocks.num_blocks):
             assert self.blocks.ref_count(block) == held[block] >= 0
-        on_host = Counter(block for session in parking.sessions for block in session.host_ids)
+        on_host = Counter(block for session in parking._sessions for block in session.host_ids)
         on_host.update(block for copy in copies for block in copy.host_ids)
-        assert parking.host.num_held == len(on_host)
-        assert parking.num_pinned_blocks == len({block for session in parking._pins for block in session.block_ids})
+        assert parking.num_host_blocks_held == len(on_host)
+        assert parking.num_pinned_blocks == len(
+            {block for session in parking._placement._pins for block in session.block_ids}
+        )
         leaving = sum(len(copy.device_ids) for copy in copies if copy.direction == "offload")
         assert parking.is_making_room == (leaving > 0)
         assert all(not request.block_ids for request in scheduler.waiting)
@@ -154,8 +156,8 @@ class SessionMachine(SchedulerMachine):
     def states_say_what_is_held(self) -> None:
         if not hasattr(self, "blocks"):
             return
-        for session in self.scheduler.parking.sessions:
-            assert (session.state is ParkState.RESIDENT) == (session in self.scheduler.parking._pins)
+        for session in self.scheduler.parking._sessions:
+            assert (session.state is ParkState.RESIDENT) == (session in self.scheduler.parking._placement._pins)
             if session.state is ParkState.DROPPED:
                 assert not session.block_ids
                 assert not session.host_ids

@@ -77,7 +77,7 @@ def test_a_restore_that_would_take_longer_than_computing_is_not_made() -> None:
     scene.park("a", A)
     scene.press(19)
     scene.press(19)
-    scene.parking.outlook.costs.prefill_token_s = 1e-12
+    scene.parking._outlook.costs.prefill_token_s = 1e-12
     scene.park("a", [*A, 7])
     assert (scene.totals.num_restored, scene.totals.restored_bytes, scene.totals.recomputed_tokens) == (0, 0, 5)
 
@@ -161,11 +161,11 @@ def test_a_first_turn_given_up_while_it_waited_leaves_nothing() -> None:
     turn = scene.submit("new", [7])
     scene.engine.cancel(turn.request_id)
     scene.run()
-    assert scene.parking.sessions.find("new") is None
+    assert scene.parking.find("new") is None
     assert scene.totals.num_expired == 0
     scene.park("new", [7])
-    assert scene.parking.outlook.pauses.quantile_s(None, 0.0, 1.0 - 1e-9) < 1e9
-    assert list(scene.parking.outlook.pauses._all._latest) == [], "it has never paused"
+    assert scene.parking._outlook.pauses.quantile_s(None, 0.0, 1.0 - 1e-9) < 1e9
+    assert list(scene.parking._outlook.pauses._all._latest) == [], "it has never paused"
 
 
 @pytest.mark.parametrize("policy", ["auto", "offload"])
@@ -185,7 +185,7 @@ def test_a_copy_that_arrives_while_a_turn_waits_that_is_given_up_is_not_lost(pol
     assert scene.state("a") is ParkState.HOST
     assert scene.totals.offloaded_bytes == 50
     assert scene.engine.end_session("a")
-    assert (scene.blocks.num_held, scene.parking.host.num_held) == (0, 0)
+    assert (scene.blocks.num_held, scene.parking.num_host_blocks_held) == (0, 0)
 
 
 @pytest.mark.parametrize("policy", ["auto", "offload"])
@@ -238,7 +238,7 @@ def test_a_session_that_does_not_come_back_is_forgotten() -> None:
     assert (scene.state("a"), scene.state("b")) == (None, ParkState.RESIDENT)
     assert (scene.totals.num_expired, scene.parking.num_pinned_blocks) == (1, 5)
     assert scene.actions("a") == ["keep", "expire"]
-    assert list(scene.parking.outlook.pauses._by_tool["grep"]._latest) == [30.0], "so long at least it paused"
+    assert list(scene.parking._outlook.pauses._by_tool["grep"]._latest) == [30.0], "so long at least it paused"
     assert scene.scheduler.next_step_at_s() == 1040.0
 
 
@@ -257,8 +257,8 @@ def test_a_last_turn_parks_nothing(policy: ParkPolicy) -> None:
     scene.park("a", A)
     scene.submit("a", [*A, 7], ends=True)
     scene.run()
-    assert (scene.parking.sessions.find("a"), scene.totals.num_parked) == (None, 1)
-    assert (scene.blocks.num_held, scene.parking.host.num_held, scene.parking.sessions.num_parked) == (0, 0, 0)
+    assert (scene.parking.find("a"), scene.totals.num_parked) == (None, 1)
+    assert (scene.blocks.num_held, scene.parking.num_host_blocks_held, scene.parking.num_parked) == (0, 0, 0)
 
 
 @every_policy
@@ -301,7 +301,7 @@ def test_what_is_said_while_a_turn_runs_counts_when_it_has_ended() -> None:
     scene.steps(1)
     scene.engine.tell("a", tool="grep", expected_pause_s=7.0)
     scene.run()
-    session = scene.parking.sessions.find("a")
+    session = scene.parking.find("a")
     assert session is not None
     assert (session.tool, session.hint_s) == ("grep", 7.0)
     scene.engine.tell("a", expected_pause_s=2.0)
@@ -330,10 +330,10 @@ def test_a_pause_that_a_withdrawn_request_interrupts_begins_anew() -> None:
     scene.run()
     scene.now_s += 20.0
     scene.steps(1)
-    assert scene.parking.sessions.find("a") is not None, "it had a request 20 s ago"
+    assert scene.parking.find("a") is not None, "it had a request 20 s ago"
     scene.now_s += 11.0
     scene.steps(1)
-    assert scene.parking.sessions.find("a") is None
+    assert scene.parking.find("a") is None
 
 
 def test_who_arrives_while_a_copy_is_under_way_does_not_wait_for_it() -> None:
@@ -358,7 +358,7 @@ def test_a_session_expires_at_the_very_time_it_was_said_to() -> None:
             break
         scene.now_s = max(scene.now_s, at_s)
         scene.steps(1)
-    assert scene.parking.sessions.num_parked == 0
+    assert scene.parking.num_parked == 0
 
 
 def test_one_prefix_copied_out_twice_at_once_is_found_by_both() -> None:
@@ -368,12 +368,12 @@ def test_one_prefix_copied_out_twice_at_once_is_found_by_both() -> None:
     scene.park("b", [*A, 8, 8])
     scene.runner.copies_arrive = True
     scene.steps(3)
-    assert scene.parking.host.num_held == 5 + 2 * 2, "the prefix is held once"
+    assert scene.parking.num_host_blocks_held == 5 + 2 * 2, "the prefix is held once"
     scene.engine.end_session("a")
     scene.press(19)
-    session = scene.parking.sessions.find("b")
+    session = scene.parking.find("b")
     assert session is not None
-    assert len(scene.parking.host.match(session.hashes)) == len(session.hashes)
+    assert len(scene.parking._placement._host.match(session.hashes)) == len(session.hashes)
 
 
 def test_at_the_limit_of_sessions_the_one_parked_longest_makes_way_for_a_new_one(
@@ -384,9 +384,9 @@ def test_at_the_limit_of_sessions_the_one_parked_longest_makes_way_for_a_new_one
     scene.park("a", A)
     scene.park("b", B)
     scene.park("b", [*B, 7])
-    assert scene.parking.sessions.find("a") is not None, "who is known takes nobody's place"
+    assert scene.parking.find("a") is not None, "who is known takes nobody's place"
     scene.park("c", C)
-    assert {session.session_id for session in scene.parking.sessions} == {"b", "c"}
+    assert {session.session_id for session in scene.parking._sessions} == {"b", "c"}
 
 
 def test_a_session_that_was_ended_is_not_back() -> None:

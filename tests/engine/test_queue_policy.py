@@ -201,7 +201,7 @@ def test_what_a_session_has_attained_is_what_was_computed_for_it() -> None:
         scheduler.submit(request)
         while scheduler.has_work:
             step(scheduler)
-        session = scheduler.parking.sessions.find("s")
+        session = scheduler.parking.find("s")
         assert session is not None
         assert session.attained_tokens == attained
         prompt = [*request.token_ids, *range(200, 205)]

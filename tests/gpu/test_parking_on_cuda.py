@@ -128,4 +128,4 @@ def test_turns_are_those_of_a_session_that_never_paused(
         run(tools, None, new(159), 1)
     assert getattr(tools.engine.totals_now().parking, happens) == 3
     assert tools.engine.end_session("a")
-    assert tools.scheduler.blocks.num_held == tools.scheduler.parking.host.num_held == 0
+    assert tools.scheduler.blocks.num_held == tools.scheduler.parking.num_host_blocks_held == 0

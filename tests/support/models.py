@@ -185,7 +185,7 @@ def make_engine(
     """An engine over a loaded model. Time advances by a millisecond a look at the clock."""
     blocks = BlockManager(num_blocks, block_size)
     scheduler = Scheduler(config, blocks, parking)
-    num_host_blocks = scheduler.parking.host.num_blocks
+    num_host_blocks = scheduler.parking.num_host_blocks
     cache = KVCache(model.kv_shape, num_blocks, block_size, dtype=model.dtype, device=model.device)
     # Positions behind a sequence's end must never matter, whatever is in them.
     cache.data.fill_(float("nan") if attention == "triton" else 1e4)

@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def events(self) -> list[ParkEvent]:
-        return [event for record in self.records for event in record.parking] + self.parking.account._events
+        return [event for record in self.records for event in record.parking] + self.parking._account._events
 
     def actions(self, session_id: str) -> list[str]:
         return [event.action for event in self.events if event.session_id == session_id]
@@ -91,7 +91,7 @@ class Scene:
         return request
 
     def state(self, session_id: str) -> ParkState | None:
-        session = self.parking.sessions.find(session_id)
+        session = self.parking.find(session_id)
         return session.state if session else None
 
     def press(self, num_blocks: int) -> Request:
