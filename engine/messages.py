@@ -6,7 +6,7 @@ import msgspec
 
 from .config import EngineConfig
 from .loop.engine import TokenOutput
-from .loop.step_account import EngineTotals
+from .loop.stats import EngineStats
 from .request import SamplingParams
 from .session import SessionUse
 
@@ -114,20 +114,6 @@ class Failed(msgspec.Struct, tag=True):
     """The engine cannot start, and why: one line for the user."""
 
     message: str
-
-
-class EngineStats(msgspec.Struct, frozen=True):
-    """The engine's state as of a step."""
-
-    num_waiting: int = 0
-    num_running: int = 0
-    num_blocks_held: int = 0
-    num_blocks_cached: int = 0
-    num_cached_tokens: int = 0
-    num_parked: int = 0
-    num_blocks_pinned: int = 0
-    num_host_blocks_held: int = 0
-    totals: EngineTotals = EngineTotals()
 
 
 class Outputs(msgspec.Struct, tag=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import ContextLengthError, QueueFullError, RequestError
+from .errors import ContextLengthError, RequestError
 
 if TYPE_CHECKING:
     from .session import Session, SessionUse
@@ -205,16 +205,6 @@ class Batch:
     def num_prefill_tokens(self) -> int:
         """Tokens of prompts, and of sequences recomputed after a preemption."""
         return self.num_tokens - self.num_decode_tokens
-
-
-def check_queue(num_pending: int, num_requests: int, max_pending: int) -> None:
-    """Refuse requests that would be more than may be pending.
-
-    Raises:
-        QueueFullError: they would.
-    """
-    if num_pending + num_requests > max_pending:
-        raise QueueFullError(f"{num_pending} requests are pending, which is the limit; try again later")
 
 
 def check_length(num_prompt: int, max_tokens: int, max_model_len: int) -> None:

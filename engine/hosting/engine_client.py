@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import AsyncGenerator
 
 from ..config import EngineConfig
-from ..errors import ConfigurationError, EngineDeadError, RequestError, SessionBusyError
+from ..errors import ConfigurationError, EngineDeadError, RequestError
 from ..loop.engine import TokenOutput
+from ..loop.stats import EngineStats
 from ..messages import (
     Cancel,
     EndSession,
-    EngineStats,
     Failed,
     FromEngine,
     Outputs,
@@ -28,9 +28,10 @@ from ..messages import (
     ToEngine,
     from_engine_decoder,
 )
-from ..request import SamplingParams, check_length, check_queue
+from ..request import SamplingParams
 from ..session import SessionUse
 from .child_process import Child, frame, receive, start_child
+from .pending import PendingRequests
 
 _log = logging.getLogger("abatch.server")
 
@@ -51,9 +52,9 @@ class EngineClient:
         self.ready = ready
         self.stats = EngineStats()
         self._child = child
-        self._max_pending = ready.max_num_seqs + config.max_queue
-        self._pending: dict[str, asyncio.Queue[_Event]] = {}
-        self._busy_sessions: set[str] = set()
+        self._pending = PendingRequests(ready, max_queue=config.max_queue)
+        self._events: dict[str, asyncio.Queue[_Event]] = {}
+        """Of each pending request."""
         self._endings: dict[str, deque[asyncio.Future[bool]]] = {}
         self._numbers = itertools.count()
         self._death: str | None = None
@@ -138,14 +139,12 @@ class EngineClient:
                         raise event
                     outputs.append(event)
                 has_ended = outputs[-1].finish_reason is not None
-                if has_ended and session is not None:
-                    self._busy_sessions.discard(session.session_id)  # whoever gets the last token may go on at once
+                if has_ended:
+                    self._pending.free_session(request_id)  # whoever gets the last token may go on at once
                 yield outputs
         finally:
             self._forget(request_id)
             if not has_ended:
-                if session is not None:
-                    self._busy_sessions.discard(session.session_id)
                 self._send(Cancel(request_id))
 
     def tell(self, session_id: str, *, tool: str | None = None, expected_pause_s: float | None = None) -> None:
@@ -176,16 +175,11 @@ class EngineClient:
         """Raise what `generate` would raise for these requests now, before any output has been promised."""
         if self._death is not None:
             raise EngineDeadError(self._death)
-        check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
-        if max(prompt_ids) >= self.ready.vocab_size or min(prompt_ids) < 0:
+        if prompt_ids and (max(prompt_ids) >= self.ready.vocab_size or min(prompt_ids) < 0):
             raise RequestError(
                 f"the prompt has token ids outside the vocabulary of {self.ready.vocab_size}", param="prompt"
             )
-        if num_requests > self._max_pending:
-            raise RequestError(f"{num_requests} answers at once are over this server's limit of {self._max_pending}")
-        check_queue(len(self._pending), num_requests, self._max_pending)
-        if session is not None and session.session_id in self._busy_sessions:
-            raise SessionBusyError(session.session_id)
+        self._pending.check(len(prompt_ids), sampling, session, num_requests=num_requests)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is pending; False if that took longer than `timeout_s`."""
@@ -208,16 +202,16 @@ class EngineClient:
         self.check(prompt_ids, sampling, session)
         request_id = str(next(self._numbers))
         message = frame(Submit(request_id, prompt_ids, sampling, session, is_append))  # first: it may fail
-        if session is not None:
-            self._busy_sessions.add(session.session_id)
-        events = self._pending[request_id] = asyncio.Queue()
+        self._pending.add(request_id, session)
+        events = self._events[request_id] = asyncio.Queue()
         self._drained.clear()
         self._child.writer.write(message)
         return request_id, events
 
     def _forget(self, request_id: str) -> None:
-        self._pending.pop(request_id, None)
-        if not self._pending:
+        self._pending.remove(request_id)
+        self._events.pop(request_id, None)
+        if not self._events:
             self._drained.set()
 
     def _send(self, message: ToEngine) -> None:
@@ -249,10 +243,10 @@ class EngineClient:
             case Outputs(tokens, stats):
                 self.stats = stats
                 for output in tokens:
-                    if (events := self._pending.get(output.request_id)) is not None:
+                    if (events := self._events.get(output.request_id)) is not None:
                         events.put_nowait(output)
             case Refused(request_id, text, param, status, code):
-                if (events := self._pending.get(request_id)) is not None:
+                if (events := self._events.get(request_id)) is not None:
                     events.put_nowait(RequestError(text, param=param, status=status, code=code))
             case SessionEnded(session_id, is_found):
                 answers = self._endings[session_id]
@@ -265,7 +259,7 @@ class EngineClient:
         if self._death is None:
             self._death = reason
             self.stats = EngineStats(totals=self.stats.totals)
-            for events in self._pending.values():
+            for events in self._events.values():
                 # One for each: an exception raised in a thousand tasks would collect a thousand tracebacks.
                 events.put_nowait(EngineDeadError(reason))
             for answer in (answer for answers in self._endings.values() for answer in answers if not answer.done()):

@@ -23,7 +23,6 @@ from ..loop.step_log import StepLog
 from ..messages import (
     Cancel,
     EndSession,
-    EngineStats,
     Failed,
     FromEngine,
     Outputs,
@@ -118,10 +117,10 @@ class _StepLoop:
             num_steps = self._engine.totals.num_steps
             if self._engine.idle_s() == 0.0:
                 outputs += self._engine.step()
-            parked = self._parked()
-            if commands or self._engine.totals.num_steps > num_steps or parked != self._reported:
-                self._channel.send(Outputs(outputs, self._stats()))
-                self._reported = parked
+            stats = self._engine.stats()
+            if commands or stats.totals.num_steps > num_steps or stats.parked != self._reported:
+                self._channel.send(Outputs(outputs, stats))
+                self._reported = stats.parked
 
     def _take_commands(self) -> list[Command | None]:
         """All commands there are; waits for one as long as there is nothing else to do."""
@@ -160,25 +159,6 @@ class _StepLoop:
         except RequestError as error:
             refused = Refused(command.request_id, str(error), error.param, error.status, error.code)
             self._channel.send(refused)
-
-    def _parked(self) -> tuple[int, int, int]:
-        """What changes of parked sessions while no step runs: as time passes, and copies arrive."""
-        parking = self._engine.scheduler.parking
-        return parking.num_parked, parking.num_pinned_blocks, parking.num_host_blocks_held
-
-    def _stats(self) -> EngineStats:
-        engine, scheduler = self._engine, self._engine.scheduler
-        return EngineStats(
-            num_waiting=len(scheduler.waiting) + len(scheduler.restoring),
-            num_running=len(scheduler.running),
-            num_blocks_held=scheduler.blocks.num_held,
-            num_blocks_cached=scheduler.blocks.num_cached,
-            num_cached_tokens=scheduler.num_cached_tokens,
-            num_parked=scheduler.parking.num_parked,
-            num_blocks_pinned=scheduler.parking.num_pinned_blocks,
-            num_host_blocks_held=scheduler.parking.num_host_blocks_held,
-            totals=engine.totals_now(),
-        )
 
 
 def main() -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from ..assembly.build import build_simulated_engine, simulated_host
 from ..clock import SteppedClock
 from ..config import EngineConfig
-from ..errors import SessionBusyError
 from ..loop.engine import Engine, TokenOutput
+from ..loop.stats import EngineStats
 from ..loop.step_account import EngineTotals
 from ..loop.step_log import OnStep
-from ..messages import EngineStats, Ready
-from ..request import Request, SamplingParams, check_length, check_queue
+from ..messages import Ready
+from ..request import Request, SamplingParams
 from ..session import SessionUse
+from .pending import PendingRequests
 
 OnOutput = Callable[[TokenOutput, float], None]
 """Called with each output of a request and the time it came out."""
@@ -35,11 +36,9 @@ class VirtualEngine:
         self.ready = ready
         self._engine = engine
         self._clock = clock
-        self._max_pending = ready.max_num_seqs + max_queue
+        self._pending = PendingRequests(ready, max_queue=max_queue)
         self._commands: list[Request | str] = []
         """Requests that have arrived and ids of those that are cancelled, in order."""
-        self._busy_sessions: dict[str, str] = {}
-        """By the id of the request that is under way."""
         self._sinks: dict[str, OnOutput] = {}
         self._num_requests = 0
         self._wake: asyncio.Future[None] | None = None
@@ -77,15 +76,11 @@ class VirtualEngine:
         if is_append and session is not None:
             prompt_ids = [*self._engine.session_tokens(session.session_id), *prompt_ids]
             sampling = sampling.within(self.ready.max_model_len - len(prompt_ids))
-        check_length(len(prompt_ids), sampling.max_tokens, self.ready.max_model_len)
-        check_queue(len(self._sinks), 1, self._max_pending)
-        if session is not None and session.session_id in self._busy_sessions.values():
-            raise SessionBusyError(session.session_id)
+        self._pending.check(len(prompt_ids), sampling, session)
         self._num_requests += 1
         request_id = str(self._num_requests)
         self._sinks[request_id] = on_output
-        if session is not None:
-            self._busy_sessions[request_id] = session.session_id
+        self._pending.add(request_id, session)
         self._commands.append(Request(request_id, prompt_ids, sampling, session=session))
         self._wake_up()
         return request_id
@@ -93,7 +88,7 @@ class VirtualEngine:
     def cancel(self, request_id: str) -> None:
         """Stop a request. Nothing more comes out of it."""
         if self._sinks.pop(request_id, None) is not None:
-            self._busy_sessions.pop(request_id, None)
+            self._pending.remove(request_id)
             self._commands.append(request_id)
             self._wake_up()
 
@@ -113,15 +108,8 @@ class VirtualEngine:
     def _tell_stats(self, now_s: float) -> None:
         while self._next_observed_s <= now_s:
             assert self._on_stats is not None
-            scheduler = self._engine.scheduler
-            stats = EngineStats(
-                num_waiting=len(scheduler.waiting) + len(scheduler.restoring),
-                num_running=len(scheduler.running),
-                num_blocks_held=scheduler.blocks.num_held,
-                num_cached_tokens=scheduler.num_cached_tokens,
-                totals=self._engine.totals,
-            )
-            self._on_stats(stats, self._next_observed_s)
+            self._clock.now_s = max(self._clock.now_s, self._next_observed_s)
+            self._on_stats(self._engine.stats(), self._next_observed_s)
             self._num_observed += 1
             self._next_observed_s = self._observed_from_s + self._num_observed * self._observed_every_s
 
@@ -156,7 +144,7 @@ class VirtualEngine:
             if sink is not None:
                 if output.finish_reason is not None:
                     del sinks[output.request_id]
-                    self._busy_sessions.pop(output.request_id, None)
+                    self._pending.remove(output.request_id)
                 sink(output, now_s)
 
     def _wake_up(self) -> None:

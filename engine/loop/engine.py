@@ -14,6 +14,7 @@ from ..request import FinishReason, Request
 from ..runner import ModelRunner, StepResult, TokenLogprobs
 from ..scheduling.scheduler import Scheduler
 from .forecast import StepForecast
+from .stats import EngineStats
 from .step_account import EngineTotals, Flight, StepAccount
 from .step_log import OnStep, StepRecord
 
@@ -143,6 +144,10 @@ class Engine:
     def totals_now(self) -> EngineTotals:
         """Running totals as of now."""
         return replace(self.totals, parking=replace(self.scheduler.parking.totals(self._clock())))
+
+    def stats(self) -> EngineStats:
+        """The engine's state as of now. Reading it changes nothing."""
+        return EngineStats.of(self.scheduler, self.totals_now())
 
     def step(self) -> list[TokenOutput]:
         """Plan, launch, wait, commit. What is waited for is the step just launched, or the one before it.

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from abatch.engine.messages import EngineStats
+from abatch.engine.loop.stats import EngineStats
 from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.models.tokenizer import ChatTokenizer
 from abatch.engine.request import FinishReason

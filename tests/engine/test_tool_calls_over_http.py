@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from abatch.engine.messages import EngineStats
+from abatch.engine.loop.stats import EngineStats
 from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.models.tokenizer import ChatTokenizer
 from abatch.engine.request import FinishReason

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abatch.engine.loop.stats import EngineStats
 from abatch.engine.loop.step_account import EngineTotals
-from abatch.engine.messages import EngineStats
 from abatch.engine.server.metrics import ServerMetrics
 from abatch.engine.session import ParkingTotals
 from abatch.workloads.watching.engine_metrics import parse_engine_metrics

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from abatch.engine.loop.stats import EngineStats
 from abatch.engine.loop.step_account import EngineTotals
-from abatch.engine.messages import EngineStats
 from abatch.engine.server.metrics import ServerMetrics
 from abatch.workloads.watching.server_metrics import ServerSample, parse_server_metrics
 from hypothesis import given

@@ -9,8 +9,8 @@ from itertools import count
 from ...engine.errors import ContextLengthError, QueueFullError, SessionBusyError
 from ...engine.hosting.virtual_engine import VirtualEngine
 from ...engine.loop.engine import TokenOutput
+from ...engine.loop.stats import EngineStats
 from ...engine.loop.step_account import EngineTotals
-from ...engine.messages import EngineStats
 from ...engine.request import SamplingParams
 from ...engine.session import SessionUse
 from ..watching.server_metrics import ServerSample
