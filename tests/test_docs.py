@@ -18,6 +18,7 @@ _DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / 
 _PROSE = [path for path in (*_DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if path.suffix == ".md"]
 _PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FLOORS)}|tests|docs)/(?:[\w-]+/)*(?:[\w.-]+\.[a-z]+)?(?![\w/-])")
 _FILE = re.compile(r"`(\w+\.(?:py|js))`")
+_NAME = re.compile(r"`([A-Za-z_][\w.]*)`")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+[a-z]")
 _OPTIONS_OF_OTHERS = {"--enable-metrics", "--metrics", "--no-index", "--no-deps", "--target", "--strict"}
 """SGLang's, llama.cpp's, pip's, mypy's."""
@@ -49,6 +50,15 @@ def test_files_and_folders_that_documents_name_exist(path: Path) -> None:
     names = {file.name for folder in (*FLOORS, "tests") for file in (ROOT / folder).rglob("*.[pj]*")}
     missing += [name for name in _FILE.findall(text) if name not in names]
     assert not missing, f"{path.name} names {missing}"
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "engine-internals.md"])
+def test_names_of_the_code_that_documents_use_exist(name: str) -> None:
+    source = "\n".join(path.read_text() for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+    words = set(re.findall(r"\w+", source))
+    named = {part for one in _NAME.findall((ROOT / "docs" / name).read_text()) for part in one.split(".")}
+    missing = named - words - {"py", "json", "jsonl"}
+    assert not missing, f"{name} names {sorted(missing)}"
 
 
 @pytest.mark.parametrize("path", _PROSE, ids=lambda path: path.name)
