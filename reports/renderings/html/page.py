@@ -1,4 +1,4 @@
-"""The report as one file: text and tables that need no script, then charts, then what draws them."""
+"""The report as one file: text and tables that need no script, then the charts and the script that draws them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .report_data import report_data
 from .section import Section
 
 DATA_ID = "report-data"
-"""Of the element that holds the charts' data, JSON of a `ReportData`."""
+"""The element that holds the charts' data: a `ReportData` as JSON."""
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
@@ -39,41 +39,41 @@ SCRIPT = (
     "tables",
     "page",
 )
-"""The files of the page's script, in order: each uses itself and those before it."""
+"""The files of the page's script, in order: each uses only itself and those before it."""
 
 _CHARTS = {
     "curves": (
         "Percentiles",
-        "Each step to the right on the axis is one nine more: the tail takes as much room as the rest. Every latency "
-        "counts from when the request was due.",
+        "The axis counts nines, so the tail gets as much room as the rest. Every latency is measured from when the "
+        "request was due.",
     ),
     "over-time": (
         "Over time",
-        "Each point is a bin of time. Drag to zoom in, double-click to go back; the charts of a run move together.",
+        "Each point is one time bin. Drag to zoom in, double-click to reset; all charts of a run zoom together.",
     ),
     "sessions": (
         "Sessions",
-        "A row is a session, chosen by a hash of its name, a bar one of its turns. Drag to zoom in, double-click to go "
-        "back.",
+        "Each row is a session, picked by a hash of its name; each bar is one of its turns. Drag to zoom in, "
+        "double-click to reset.",
     ),
 }
 
 
 def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()) -> str:
-    """One or several runs as a page that loads nothing from anywhere.
+    """One or several runs as a page that loads nothing from the network.
 
-    Reads the results of each run once, and keeps of them what fits into bins and a bounded sample of sessions.
+    Reads the results of each run once and keeps only binned values and a bounded sample of sessions.
 
     Args:
-        runs: At least one. Names that clash are told apart.
-        extra_sections: Tables that come before the charts.
+        runs: At least one. Names that clash get a number.
+        extra_sections: Tables to put before the charts.
 
     Raises:
         ConfigurationError: a run's files are damaged.
         ValueError: there is no run.
     """
     if not runs:
-        raise ValueError("a report is about one run at least")
+        raise ValueError("a report needs at least one run")
     runs = _with_own_names(runs)
     title = report_title(runs)
     sections = [
@@ -91,7 +91,7 @@ def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()
 
 
 def _with_own_names(runs: Sequence[ShownRun]) -> list[ShownRun]:
-    """Names that are different, and can be written down: a folder's name may be any bytes."""
+    """Make the names unique and printable: a folder's name may be any bytes."""
     taken: set[str] = set()
     named = []
     for run in runs:
@@ -171,7 +171,7 @@ def _cell(at: int, text: str) -> Html:
 
 
 def _script() -> str:
-    """The files of the script as one closure: nothing of it is to be seen from outside but `window.abatchReport`."""
+    """All files of the script in one closure, which exposes only `window.abatchReport`."""
     files = (_asset(f"script/{name}.js") for name in SCRIPT)
     return '"use strict";\n(() => {\n' + "\n".join(files) + "})();"
 

@@ -1,1 +1,1 @@
-"""The script of the HTML report, in parts: page.py puts them together, in an order of its own."""
+"""The script of the HTML report, one file a chart; page.py joins the files in order."""

@@ -1,6 +1,6 @@
-// Latency by percentile, a curve for each run.
+// Latency by percentile: one curve for each run.
 
-// The points of a run's curve; null where there is none. Its last point is the maximum.
+// The points of a run's curve, the last of which is the maximum; null if it has none.
 function curve(runIndex, metric, traffic) {
   const found = data.runs[runIndex]?.curves[metric]?.[traffic];
   if (!found) return null;
@@ -20,7 +20,7 @@ function percentile(runIndex, metric, traffic, percent) {
   return isBeyond ? found.ms.at(-1) : found.ms[found.percents.findLastIndex((point) => point <= percent)];
 }
 
-// Where the axis has lines, in nines: round percentages, the important ones first, as far as there is room.
+// Where the axis has grid lines, in nines: round percentages, the important ones first, while there is room.
 function nineSplits(u, _, low, high) {
   const span = high - low;
   const wanted = [0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999, 99.99999];

@@ -1,4 +1,4 @@
-// Latency over the time of a run: median, p99 and maximum of each bin.
+// Latency over time: median, p99 and maximum of each bin.
 
 const WAIT_LINES = ["p50", "p99", "max"];
 
@@ -14,7 +14,7 @@ function readLatency(u, at, over, values) {
     const ms = u.data[line + 1][at];
     return [colour(`line-${name}`), name, ms === null ? "-" : `${milliseconds(ms)} ms`];
   });
-  const count = [null, "values", String(values.n[at - 1])];
+  const count = [null, "samples", String(values.n[at - 1])];
   return { title: binText(over, at), lines: [...lines, count, ...eventsAtCursor(u, over)] };
 }
 
@@ -40,7 +40,7 @@ function drawLatency(container, run, values, rightPx) {
     points: { show: true, size: 4, fill: () => colour("line-max"), width: 0 },
   };
   const options = {
-    describes: `${selection.wait} of class ${selection.waitClass} over the time of ${run.name}`,
+    describes: `${selection.wait} of class ${selection.waitClass} over time, run ${run.name}`,
     height: 300,
     padding: [22, rightPx, 0, 0],
     scales: { x: { time: false }, y: latencyScale(selection.waitIsLog) },

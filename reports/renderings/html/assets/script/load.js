@@ -1,13 +1,13 @@
-// Load over the time of a run: requests in flight, failures, and what the server says of itself.
+// Load over time: requests in flight, failures, and the server's own metrics.
 
 const RIGHT_AXIS_PX = 56;
 
 const loadUnits = (over) => [...new Set(["requests", ...over.server.map((series) => series.unit)])];
 
-// Right of both charts over time, so that they end at the same place however many axes this one has.
+// The padding that makes both charts over time end at the same place, however many axes this one has.
 const rightPaddingPx = (over) => 18 + (loadUnits(over).length - 1) * RIGHT_AXIS_PX;
 
-// The lines of the chart, {name, unit, stroke, isBars}, and their points: a table [times, values] for each set of times.
+// The lines of the chart, {name, unit, stroke, isBars}, and a table [times, ...values] for each of their time grids.
 function loadLines(over) {
   const lines = [{ name: "in flight", unit: "requests", stroke: "load-0" }];
   const tables = [[binTimes(over), padded(over.in_flight)]];
@@ -22,7 +22,7 @@ function loadLines(over) {
   return { lines, tables };
 }
 
-// What a column has there, or had last: columns of different times are joined.
+// A column's value at a point, or its last one before that: the joined columns have different times.
 function latest(column, at) {
   for (let place = at; place >= 0; place -= 1) {
     if (column[place] !== undefined) return column[place];
@@ -66,7 +66,7 @@ function drawLoad(container, run) {
   const { lines, tables } = loadLines(over);
   const fromZero = { range: (u, low, high) => [Math.min(0, low), (high || 1) * 1.1] };
   const options = {
-    describes: `requests in flight over the time of ${run.name}`,
+    describes: `requests in flight over time, run ${run.name}`,
     height: 160,
     padding: [10, 18, 0, 0],
     scales: {

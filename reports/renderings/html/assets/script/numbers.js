@@ -10,7 +10,7 @@ const secondsText = (value) => (value >= 1 ? `${value.toFixed(2)} s` : `${millis
 
 const axisNumber = (value) => (value === null ? "" : String(Number(value.toPrecision(6))));
 
-// A time of the run, in seconds or as a clock has it, depending on the span that an axis shows.
+// A time in the run: in seconds, or as h:mm:ss where the axis spans more than ten minutes.
 function clock(seconds, span) {
   if (span < 600) return `${Number(seconds.toFixed(3))} s`;
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60)];

@@ -1,9 +1,9 @@
-// A run over time: the charts of its latency and its load, one above the other.
+// A run over time: its latency, and its load below.
 
 const STALL_WORDS = {
-  server: "the server stood still",
-  client: "the client stood still",
-  other: "streams stood still together",
+  server: "server stall",
+  client: "client stall",
+  other: "stall of several streams",
 };
 
 function overTimeControls(latency) {
@@ -15,7 +15,7 @@ function overTimeControls(latency) {
     selector("metric", waits, wait, (name) => select({ wait: name })),
     selector("class", Object.keys(latency[wait]), waitClass, (name) => select({ waitClass: name })),
     scaleSwitch(selection.waitIsLog, (waitIsLog) => select({ waitIsLog })),
-    element("span", { class: "meaning" }, wait === "ttft" ? "by when the turn was due" : "by when the gap began"),
+    element("span", { class: "meaning" }, `time axis: when the ${wait === "ttft" ? "turn was due" : "gap began"}`),
   ];
 }
 

@@ -1,8 +1,8 @@
 // Light and dark, and the start of it all.
 //
 // window.abatchReport, for tests and for people with a console:
-//   data                                       what is drawn: `ReportData` in report_data.py, times in seconds since the
-//                                              run began, latencies in microseconds
+//   data                                       what is drawn: `ReportData` in report_data.py; times are seconds since
+//                                              the run began, latencies microseconds
 //   readyMs                                    when all charts were drawn, in milliseconds since the page began to load
 //   charts                                     the uPlot charts by name: curves, latency, load, sessions
 //   curve(run, metric, class)                  {percents, ms}: the points of a curve; null where there is none

@@ -3,14 +3,14 @@
 // What the engine did with the context of a parked session: [shape, colour, what that means] by action.
 const PARKING = {
   keep: ["ring", "park-good", "pinned on the device"],
-  offload: ["down", "park-host", "copied to the host"],
-  drop: ["cross", "park-bad", "let go"],
-  break: ["square", "park-bad", "its pin gave way to somebody's need"],
-  prefetch: ["up", "park-host", "brought back before its return"],
-  expire: ["cross", "muted", "forgotten"],
-  kept: ["dot", "park-good", "returned, and found its context on the device"],
-  restored: ["dot", "park-host", "returned, and had it copied back"],
-  recomputed: ["dot", "park-bad", "returned, and had it computed again"],
+  offload: ["down", "park-host", "copied to host memory"],
+  drop: ["cross", "park-bad", "released"],
+  break: ["square", "park-bad", "unpinned to make room for other requests"],
+  prefetch: ["up", "park-host", "copied back before the session returned"],
+  expire: ["cross", "muted", "forgotten: the session took too long, or there were too many"],
+  kept: ["dot", "park-good", "returned; its context was still on the device"],
+  restored: ["dot", "park-host", "returned; its context was copied back"],
+  recomputed: ["dot", "park-bad", "returned; its context was recomputed"],
 };
 
 // A small mark at (x, y), `size` from its middle to its edge.

@@ -1,4 +1,4 @@
-// What all charts have in common: their places, axes and scales, and the box of text beside the cursor.
+// What all charts share: their places on the page, axes and scales, and the box of text beside the cursor.
 
 const charts = {}; // the uPlot charts by name
 const AXIS_PX = 58;
@@ -54,8 +54,8 @@ function latencyScale(isLog) {
 }
 
 // Draws a chart in place of the one of that name. `options` are uPlot's and
-//   describes   what the chart shows, for those who cannot see it
-//   read(u, at) what to say about a point of the data: {title, lines}, see `readout`; null: nothing
+//   describes     what the chart shows, for screen readers
+//   read(u, at)   what the box beside the cursor says about a point of the data: {title, lines}, or null
 function plot(name, container, { describes, read, ...options }, columns) {
   removePlot(name);
   const width = () => Math.max(container.clientWidth, 240);

@@ -1,10 +1,10 @@
-// What charts over the time of a run share: the axis, the bins, and what happened when.
+// What the charts over time share: the time axis, the bins, and the events they shade.
 
 const TIME_STEPS = [
   0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
   14400, 43200, 86400,
 ];
-const SYNC = { key: "time", setSeries: false, scales: ["x", null] }; // one cursor and one stretch of time for all
+const SYNC = { key: "time", setSeries: false, scales: ["x", null] }; // all charts share the cursor and the zoom
 
 function timeAxis() {
   const values = (u, splits) => splits.map((at) => clock(at, u.scales.x.max - u.scales.x.min));
@@ -46,9 +46,9 @@ function drawEventNames(u, over) {
     ...over.stalls
       .filter((stall) => stall.who)
       .sort((a, b) => b.end_s - b.start_s - (a.end_s - a.start_s))
-      .map((stall) => [stall.start_s, stall.end_s, `${stall.who} stood still`]),
+      .map((stall) => [stall.start_s, stall.end_s, `${stall.who} stall`]),
     [0, over.warmup_s, "warm-up"],
-    [over.sending_until_s ?? end, end, "sending is over"],
+    [over.sending_until_s ?? end, end, "drain"],
   ].filter(([from, to]) => to > from && to >= u.scales.x.min && from <= u.scales.x.max);
   u.ctx.save();
   u.ctx.font = `${11 * ratio}px system-ui, sans-serif`;
@@ -67,12 +67,12 @@ function drawEventNames(u, over) {
   u.ctx.restore();
 }
 
-// Lines about what happened at the cursor.
+// Lines about the events under the cursor.
 function eventsAtCursor(u, over) {
   const atS = u.posToVal(u.cursor.left, "x");
   const slackS = (u.scales.x.max - u.scales.x.min) * (4 / Math.max(u.over.clientWidth, 1));
   const found = over.stalls.filter((stall) => stall.start_s - slackS <= atS && atS <= stall.end_s + slackS);
   const lines = found.slice(0, 3).map((stall) => [colour(`stall-line-${stall.who || "other"}`), stall.text, ""]);
-  if (atS < over.warmup_s) lines.push([null, "warm-up: in no figure of the tables", ""]);
+  if (atS < over.warmup_s) lines.push([null, "warm-up: not counted in the tables", ""]);
   return lines;
 }

@@ -1,8 +1,8 @@
-// Sessions over the time of a run: a row each, with its turns as bars and the pauses between them as lines.
+// Sessions over time: one row each, with bars for its turns and thin lines for the pauses between them.
 
 const NARROW_PX = 640;
 const ROW_PX = 13;
-const PAUSES = { tool: "tool pause", human: "person", heartbeat: "heartbeat", none: "between turns" };
+const PAUSES = { tool: "tool pause", human: "user pause", heartbeat: "heartbeat pause", none: "between turns" };
 
 // Rows from the top: {heading} for each class, then {line, turns} for each of its sessions.
 function sessionRows(sessions) {
@@ -86,18 +86,18 @@ function drawRows(u, rows) {
 
 function turnLines(turn) {
   const known = (value) => (value === null ? "?" : value.toLocaleString("en"));
-  const waited = turn.first === null ? "without a first token for" : "ttft";
+  const waited = turn.first === null ? "no first token for" : "ttft";
   const lines = [
     [colour("waiting"), waited, secondsText((turn.first ?? turn.end) - turn.due)],
     [colour("streaming"), "e2e", secondsText(turn.end - turn.due)],
     [null, "prompt, cached, output tokens", `${known(turn.prompt)}, ${known(turn.cached)}, ${known(turn.output)}`],
   ];
-  if (turn.tool) lines.push([null, "brings the result of", turn.tool]);
+  if (turn.tool) lines.push([null, "carries the result of", turn.tool]);
   if (turn.status !== "ok") {
     const words = {
       failed: `failed: ${turn.error}`,
-      censored: "cut off at the end of the run",
-      dropped: "due and never sent",
+      censored: "cut off when the run ended",
+      dropped: "due but never sent",
     };
     lines.push([colour("line-failed"), words[turn.status], ""]);
   }
@@ -107,10 +107,10 @@ function turnLines(turn) {
 // The pause before a turn.
 function pauseLine({ pause, tool, due }, before) {
   const words = {
-    none: "until the next turn",
-    tool: `pause for a tool${tool ? `: ${tool}` : ""}`,
-    human: "pause for a person",
-    heartbeat: "pause until the heartbeat",
+    none: "between turns",
+    tool: `waiting for a tool${tool ? `: ${tool}` : ""}`,
+    human: "waiting for the user",
+    heartbeat: "waiting for the heartbeat",
   };
   return [colour(`pause-${pause}`), words[pause], secondsText(due - before.end)];
 }
@@ -134,7 +134,7 @@ function readSession(u, rows) {
   if (turn) lines.push(...turnLines(turn));
   else if (next > 0) lines.push(pauseLine(row.turns[next], row.turns[next - 1]));
   lines.push(...marks.slice(0, 4).map(parkingLine));
-  if (row.line.left_out) lines.push([null, "further turns that are not shown", String(row.line.left_out)]);
+  if (row.line.left_out) lines.push([null, "more turns, not shown", String(row.line.left_out)]);
   const name = row.line.name;
   return { title: turn ? `${name}, turn ${turn.number + 1}, due at ${turn.due.toFixed(2)} s` : name, lines };
 }
@@ -189,7 +189,7 @@ function drawSessions(container) {
     key(
       ["waiting", "waiting for the first token"],
       ["streaming", "streaming"],
-      ["line-failed", "failed, never sent or cut off"],
+      ["line-failed", "failed, never sent, or cut off"],
       ...Object.keys(PAUSES)
         .filter((pause) => pauses.has(pause))
         .map((pause) => [`pause-${pause}`, PAUSES[pause]]),
