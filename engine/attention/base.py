@@ -39,6 +39,21 @@ class ChunkLayout:
         return self.start + self.num_tokens
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionSettings:
+    """How a layer of a model attends.
+
+    Attributes:
+        scaling: Factor on the dot products.
+        sliding_window: Each row sees this many positions up to its own; None for all.
+        softcap: The scaled dot products become `softcap * tanh(scores / softcap)`; None leaves them as they are.
+    """
+
+    scaling: float
+    sliding_window: int | None = None
+    softcap: float | None = None
+
+
 class StepAttention(Protocol):
     """Attention for one step; asked once a layer."""
 
@@ -48,10 +63,7 @@ class StepAttention(Protocol):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        *,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> torch.Tensor:
         """Store the step's keys and values in the layer's pages, then attend over all of each sequence.
 
@@ -60,9 +72,7 @@ class StepAttention(Protocol):
             query: `[T, query heads, head size]`, the packed rows of the step.
             key: `[T, KV heads, head size]`.
             value: `[T, KV heads, head size]`.
-            scaling: Factor on the dot products.
-            sliding_window: Each row sees this many positions up to its own; None for all.
-            softcap: The scaled dot products become `softcap * tanh(scores / softcap)`; None leaves them as they are.
+            settings: How the layer attends.
 
         Returns:
             `[T, query heads, head size]`.
@@ -111,9 +121,11 @@ def _forward(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
         value[0].transpose(0, 1),
-        scaling=scaling if scaling is not None else query.shape[-1] ** -0.5,
-        sliding_window=sliding_window,
-        softcap=softcap,
+        AttentionSettings(
+            scaling=scaling if scaling is not None else query.shape[-1] ** -0.5,
+            sliding_window=sliding_window,
+            softcap=softcap,
+        ),
     )
     return output.unsqueeze(0), None
 

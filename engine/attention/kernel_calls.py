@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ..integers import ceil_div, next_power_of_two
+from .base import AttentionSettings
 from .kernels import decode_kernel, prefill_kernel, reduce_kernel, store_kernel
 from .kv_cache import KVCache
 from .step_rows import DecodeRows, PrefillTiles
@@ -18,7 +19,7 @@ _LARGE_SHARED_BYTES = 200 * 1024
 """Of one program: compute capability 9.0 and 10.0 have 227 KiB, 8.0 has 163 KiB, all others 99 KiB."""
 
 
-class Call:
+class KernelCall:
     """Attention of one layer in one step: the kernels write into `output` `[T, query heads, head size]`.
 
     Args:
@@ -26,9 +27,7 @@ class Call:
         key_pages: `[blocks, block size, KV heads, head size]`, strided as `value_pages`.
         value_pages: As `key_pages`.
         table: `[slots, pages]` int32.
-        scaling: Factor on the dot products.
-        sliding_window: Positions that a row sees up to its own; None for all.
-        softcap: Bound on the scores; None for none.
+        settings: How the layer attends.
     """
 
     def __init__(
@@ -37,10 +36,7 @@ class Call:
         key_pages: torch.Tensor,
         value_pages: torch.Tensor,
         table: torch.Tensor,
-        *,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> None:
         self.query = _dense(query)
         self.output = torch.empty(query.shape, dtype=query.dtype, device=query.device)
@@ -51,7 +47,7 @@ class Call:
         self.num_kv_heads = num_kv_heads
         self.group = query.shape[1] // num_kv_heads
         self._dtype = query.dtype
-        self._numbers = (scaling, softcap or 1.0, sliding_window or 0)
+        self._numbers = (settings.scaling, settings.softcap or 1.0, settings.sliding_window or 0)
         self._strides = (
             *self.query.stride()[:2],
             *self.output.stride()[:2],
@@ -63,8 +59,8 @@ class Call:
             **self._heads,
             "GROUP": self.group,
             "PAGE": page,
-            "HAS_SOFTCAP": softcap is not None,
-            "HAS_WINDOW": sliding_window is not None,
+            "HAS_SOFTCAP": settings.softcap is not None,
+            "HAS_WINDOW": settings.sliding_window is not None,
             # Triton would round float32 to tf32 by default: three digits.
             "PRECISION": "ieee" if query.dtype == torch.float32 else "tf32",
         }
@@ -166,7 +162,7 @@ def store_nothing(cache: KVCache) -> None:
     row = torch.zeros((1, shape.num_kv_heads, shape.head_size), dtype=cache.data.dtype, device=device)
     query = row.repeat_interleave(shape.group_size, dim=1)
     table = torch.zeros((1, 1), dtype=torch.int32, device=device)
-    call = Call(query, cache.keys(0), cache.values(0), table, scaling=1.0, sliding_window=None, softcap=None)
+    call = KernelCall(query, cache.keys(0), cache.values(0), table, AttentionSettings(scaling=1.0))
     call.store(row, row, torch.full((1,), -1, dtype=torch.int32, device=device))
 
 

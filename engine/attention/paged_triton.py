@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..integers import next_power_of_two
-from .base import ChunkLayout
+from .base import AttentionSettings, ChunkLayout
 from .kv_cache import KVCache
 from .page_table import PageTable
 from .row_places import place_numbers
@@ -114,22 +114,17 @@ class TritonStep:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        *,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> torch.Tensor:
         """See `StepAttention.attend`."""
-        from .kernel_calls import Call  # Triton: only where it is used
+        from .kernel_calls import KernelCall  # Triton: only where it is used
 
-        call = Call(
+        call = KernelCall(
             query,
             self.backend.cache.keys(layer),
             self.backend.cache.values(layer),
             self.backend.page_table.table,
-            scaling=scaling,
-            sliding_window=sliding_window,
-            softcap=softcap,
+            settings,
         )
         call.store(key, value, self.places)
         if self.decode is not None:

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from ..integers import ceil_div
-from .base import ChunkLayout
+from .base import AttentionSettings, ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
 from .transfer import to_device
@@ -161,10 +161,7 @@ class SdpaStep:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        *,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> torch.Tensor:
         """See `StepAttention.attend`."""
         keys, values = self.backend.cache.keys(layer), self.backend.cache.values(layer)
@@ -172,13 +169,13 @@ class SdpaStep:
         self.places.store(values, value)
         output = torch.empty_like(query, memory_format=torch.contiguous_format)
         for group in self.decode_groups:
-            output[group.rows] = self._decode(group, query, keys, values, scaling, sliding_window, softcap)
+            output[group.rows] = self._decode(group, query, keys, values, settings)
         for chunk in self.prefill_chunks:
             if chunk.start == 0:
                 pair = key[chunk.rows], value[chunk.rows]
             else:
                 pair = self._gather(chunk.page_table, chunk.end, keys, values)
-            output[chunk.rows] = _prefill(chunk, query[chunk.rows], *pair, scaling, sliding_window, softcap)
+            output[chunk.rows] = _prefill(chunk, query[chunk.rows], *pair, settings)
         return output
 
     def _gather(
@@ -195,9 +192,7 @@ class SdpaStep:
         query: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> torch.Tensor:
         """`[sequences, query heads, head size]`. Query heads that share a KV head become rows of one product."""
         num_seqs = group.rows.numel()
@@ -207,13 +202,15 @@ class SdpaStep:
         gathered_keys = self.backend.key_buffer.gather(keys, group.page_table).view(shape).transpose(1, 2)
         gathered_values = self.backend.value_buffer.gather(values, group.page_table).view(shape).transpose(1, 2)
         grouped_query = query[group.rows].view(num_seqs, num_kv_heads, num_heads // num_kv_heads, head_size)
-        mask = group.masks.get(sliding_window)
-        if softcap is None:
+        mask = group.masks.get(settings.sliding_window)
+        if settings.softcap is None:
             output = scaled_dot_product_attention(
-                grouped_query, gathered_keys, gathered_values, attn_mask=mask, scale=scaling
+                grouped_query, gathered_keys, gathered_values, attn_mask=mask, scale=settings.scaling
             )
         else:
-            output = _capped_attention(grouped_query, gathered_keys, gathered_values, mask, scaling, softcap)
+            output = _capped_attention(
+                grouped_query, gathered_keys, gathered_values, mask, settings.scaling, settings.softcap
+            )
         return output.reshape(num_seqs, num_heads, head_size)
 
 
@@ -222,26 +219,25 @@ def _prefill(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    scaling: float,
-    sliding_window: int | None,
-    softcap: float | None,
+    settings: AttentionSettings,
 ) -> torch.Tensor:
     """`[rows, query heads, head size]`: KV heads are the batch, the query heads of each share its keys unrepeated."""
     num_rows, num_heads, head_size = query.shape
     num_kv_heads = key.shape[1]
     group_size = num_heads // num_kv_heads
     grouped_query = query.view(num_rows, num_kv_heads, group_size, head_size).permute(1, 2, 0, 3)
-    if sliding_window is not None and chunk.end <= sliding_window:
-        sliding_window = None
-    if softcap is None:
-        is_plain = chunk.start == 0 and sliding_window is None
+    window = settings.sliding_window
+    if window is not None and chunk.end <= window:
+        window = None
+    if settings.softcap is None:
+        is_plain = chunk.start == 0 and window is None
         output = scaled_dot_product_attention(
             grouped_query,
             key.transpose(0, 1).unsqueeze(1).expand(-1, group_size, -1, -1),
             value.transpose(0, 1).unsqueeze(1).expand(-1, group_size, -1, -1),
-            attn_mask=None if is_plain else chunk.masks.get(sliding_window),
+            attn_mask=None if is_plain else chunk.masks.get(window),
             is_causal=is_plain,
-            scale=scaling,
+            scale=settings.scaling,
         )
     else:
         # The query heads of a KV head, row by row, are lines of one product: an expanded key would be copied here.
@@ -249,9 +245,9 @@ def _prefill(
             grouped_query.flatten(1, 2),
             key.transpose(0, 1),
             value.transpose(0, 1),
-            chunk.masks.get(sliding_window),
-            scaling,
-            softcap,
+            chunk.masks.get(window),
+            settings.scaling,
+            settings.softcap,
         ).view(num_kv_heads, group_size, num_rows, head_size)
     return output.permute(2, 0, 1, 3).reshape(num_rows, num_heads, head_size)
 

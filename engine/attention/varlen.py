@@ -12,7 +12,7 @@ from torch.nn.attention import varlen
 
 from ..errors import UnsupportedModelError
 from ..integers import ceil_div
-from .base import ChunkLayout
+from .base import AttentionSettings, ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
 from .transfer import to_device
@@ -109,13 +109,10 @@ class VarlenStep:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        *,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> torch.Tensor:
         """See `StepAttention.attend`."""
-        if softcap is not None:
+        if settings.softcap is not None:
             raise UnsupportedModelError(
                 "--attention varlen knows no soft-capping, which this model uses; choose triton or sdpa"
             )
@@ -131,9 +128,9 @@ class VarlenStep:
             self.key_ends,
             self.most_queries,
             self.most_keys,
-            scale=scaling,
+            scale=settings.scaling,
             # Positions that a row sees before its own, and after it: the last row of a sequence is at its last key.
-            window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
+            window_size=(-1 if settings.sliding_window is None else settings.sliding_window - 1, 0),
             enable_gqa=query.shape[1] != keys.shape[2],
             seqused_k=self.lengths,
             block_table=self.block_table,

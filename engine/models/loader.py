@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from ..attention.base import ATTENTION_NAME, NoStepAttentionError, register
+from ..attention.base import ATTENTION_NAME, AttentionSettings, NoStepAttentionError, register
 from ..attention.kv_cache import KVShape
 from ..attention.verify import verify
 from ..config import EngineConfig
@@ -183,13 +183,10 @@ class _Probe:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        *,
-        scaling: float,
-        sliding_window: int | None,
-        softcap: float | None,
+        settings: AttentionSettings,
     ) -> torch.Tensor:
-        self.saw_window = self.saw_window or sliding_window is not None
-        self.softcap = softcap if self.softcap is None else self.softcap
+        self.saw_window = self.saw_window or settings.sliding_window is not None
+        self.softcap = settings.softcap if self.softcap is None else self.softcap
         self.group_size = max(self.group_size, query.shape[1] // key.shape[1])
         if layer in self.shapes:
             raise UnsupportedModelError("the model attends more than once in a layer")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from abatch.engine.attention.base import AttentionBackend, ChunkLayout
+from abatch.engine.attention.base import AttentionBackend, AttentionSettings, ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache
 from abatch.engine.attention.sdpa import SdpaBackend
 from abatch.engine.attention.varlen import VarlenBackend, varlen_problem
@@ -131,12 +131,11 @@ def test_what_the_kernel_is_told() -> None:
     assert step.places.offsets.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0]
 
 
-def attend(query: torch.Tensor, **options: Any) -> torch.Tensor:
+def attend(query: torch.Tensor, softcap: float | None = None) -> torch.Tensor:
     """One sequence of three tokens, two query heads, a KV head of 8."""
     step = VarlenBackend(Shape(2, 1, 8, 4).cache(1)).plan([ChunkLayout(0, 3, 0, [0], 0)])
     key = torch.ones(3, 1, 8)
-    options = {"scaling": 1.0, "sliding_window": None, "softcap": None} | options
-    return step.attend(0, query, key, key, **options)
+    return step.attend(0, query, key, key, AttentionSettings(scaling=1.0, softcap=softcap))
 
 
 @pytest.mark.usefixtures("varlen")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 import torch
-from abatch.engine.attention.base import AttentionBackend, ChunkLayout
+from abatch.engine.attention.base import AttentionBackend, AttentionSettings, ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 
 
@@ -67,9 +67,9 @@ class History:
             query.to(self.device),
             key.to(self.device),
             value.to(self.device),
-            scaling=shape.head_size**-0.5,
-            sliding_window=shape.sliding_window,
-            softcap=shape.softcap,
+            AttentionSettings(
+                scaling=shape.head_size**-0.5, sliding_window=shape.sliding_window, softcap=shape.softcap
+            ),
         )
         return output.double().cpu(), torch.cat(expected)
 

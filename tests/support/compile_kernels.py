@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import triton
-from abatch.engine.attention.base import ChunkLayout
+from abatch.engine.attention.base import AttentionSettings, ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend
 from abatch.engine.device.draw_kernel import draw
@@ -98,9 +98,7 @@ def call_all(variant: Variant, shared_bytes: int) -> None:
             rows(num_heads),
             rows(num_kv_heads),
             rows(num_kv_heads),
-            scaling=head_size**-0.5,
-            sliding_window=window,
-            softcap=softcap,
+            AttentionSettings(scaling=head_size**-0.5, sliding_window=window, softcap=softcap),
         )
     recorded = StepShape(10, 1, 1, 2, 2)
     inputs = StepInputs([recorded], trash_slot=2, device=torch.device("cpu"))
@@ -148,7 +146,7 @@ def count_versions(architecture: int) -> dict[str, int]:
             ):
                 query, key = (torch.zeros(heads, num_tokens, 64, dtype=torch.bfloat16) for heads in (8, 2))
                 rows = query.transpose(0, 1), key.transpose(0, 1), key.transpose(0, 1)
-                step.attend(0, *rows, scaling=0.125, sliding_window=None, softcap=None)
+                step.attend(0, *rows, AttentionSettings(scaling=0.125))
     versions = {id(kernel): kernel.metadata.name for kernel in compiled}
     return dict(Counter(versions.values()))
 

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 import torch
-from abatch.engine.attention.base import ChunkLayout
+from abatch.engine.attention.base import AttentionSettings, ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.device.drawing import DrawRows
 from abatch.engine.integers import ceil_div
@@ -159,13 +159,13 @@ def _attend_times(plan: Plan, chunks: list[tuple[int, int, int]], context: int, 
         layouts.append(ChunkLayout(offset, num_tokens, before, order[slot * num_pages : (slot + 1) * num_pages], slot))
         offset += num_tokens
     step = TritonBackend(cache, num_slots=len(chunks), max_num_pages=num_pages).plan(layouts)
-    rows = [
+    query, key, value = (
         torch.randn(offset, heads, _HEAD_SIZE, dtype=torch.bfloat16, device=device)
         for heads in (_HEADS, _KV_HEADS, _KV_HEADS)
-    ]
+    )
+    settings = AttentionSettings(scaling=_SCALING)
     calls: list[Callable[[], object]] = [
-        partial(step.attend, layer, *rows, scaling=_SCALING, sliding_window=None, softcap=None)
-        for layer in range(plan.layers)
+        partial(step.attend, layer, query, key, value, settings) for layer in range(plan.layers)
     ]
     return graph_times_s(calls, plan.repeats)
 
