@@ -160,7 +160,7 @@ def sweep_rates(
 def why_not(summary: Summary, required_share: float) -> list[str]:
     """What speaks against a rate having held; empty if it did."""
     assert summary.goodput is not None
-    found = doubts(summary)
+    found = [doubt.words for doubt in doubts(summary)]
     if summary.goodput.share < required_share:
         found.append(f"{summary.goodput.share:.1%} met the objectives, of {required_share:.1%} required")
     if (steady := summary.steady_state) is not None and not steady.is_steady:

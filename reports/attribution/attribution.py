@@ -9,7 +9,7 @@ from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
 from ...workloads.watching.server_metrics import ServerSample
 from ..recording.recorder import ALL
-from ..summary.causes import ADVICE, Attribution, Cause, CauseShare, TailCauses
+from ..summary.causes import Attribution, Cause, CauseShare, TailCauses, advice_on
 from ..summary.state import FLAG_RATIO
 from ..summary.summary import Summary
 from .neighbours import Neighbours
@@ -63,7 +63,7 @@ def attribute(
             likely=_likely(causes, summary, metric),
         )
     likely = [cause for causes in found.causes.values() for cause in causes.likely]
-    found.advice = [f"{cause}: {ADVICE[cause]}" for cause in dict.fromkeys(likely)]
+    found.advice = [advice_on(cause) for cause in dict.fromkeys(likely)]
     return found
 
 

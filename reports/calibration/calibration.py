@@ -137,7 +137,7 @@ def make_point(
         start=_added(starts_us),
         client=client,
         cpu_ms_per_request=cpu_ms_per_request,
-        doubts=doubts(summary),
+        doubts=[doubt.words for doubt in doubts(summary)],
     )
     if truths is not None:
         point = _with_truth(point, join(measured, truths))

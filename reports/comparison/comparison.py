@@ -133,7 +133,7 @@ def _target(
         for difference in found
         if (needed := difference.needed_requests) is not None
         and needed > num_requests
-        and difference.verdict is Verdict.UNCLEAR
+        and difference.verdict is Verdict.INCONCLUSIVE
     }
     return ComparedTarget(
         name=name,
@@ -152,7 +152,7 @@ def _notes(first: Measurement, other: Measurement, *, is_paired: bool) -> list[s
     for one, which in ((first, "the first"), (other, "this one")):
         for number, summary in enumerate(one.round_summaries, 1):
             if len(one.rounds) > 1 and (problems := doubts(summary)):
-                notes.append(f"round {number} of {which} is not to be trusted: {problems[0]}")
+                notes.append(f"round {number} of {which} is not to be trusted: {problems[0].words}")
     shares = [share_failed(one.summary) for one in (first, other)]
     if abs(shares[0] - shares[1]) > _ERRORS_APART:
         notes.append(

@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from ..statistics.bootstrap import Resample, tail_ratio
+from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.state import MIN_SAMPLES
 from ..summary.statistic import P50, P99
@@ -25,16 +26,29 @@ class Verdict(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     SAME = "same"
-    """Whatever it is, it is smaller than what would matter."""
-    UNCLEAR = "unclear"
-    """It may be nothing, and it may be more than what would matter."""
-    TOO_FEW = "too few samples"
+    """It is smaller than the floor."""
+    INCONCLUSIVE = "inconclusive"
+    """It may be nothing, and it may be more than the floor."""
+    TOO_FEW = "too few"
     UNTRUSTED = "not trusted"
     """One of the runs is not to be believed."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Verdict | None:
+        """Older comparisons have other words."""
+        return {"unclear": cls.INCONCLUSIVE, "too few samples": cls.TOO_FEW}.get(str(value))
+
+    @property
+    def tone(self) -> Tone:
+        """How a reader should take it."""
+        return _TONES.get(self, Tone.CAUTION)
+
+
+_TONES = {Verdict.BETTER: Tone.GOOD, Verdict.WORSE: Tone.BAD, Verdict.SAME: Tone.PLAIN}
+
 
 class Floor(msgspec.Struct, frozen=True, kw_only=True):
-    """Differences that matter to nobody: below both a share of the value and a time."""
+    """Differences too small to matter: below both a share of the value and a time."""
 
     share: float = 0.03
     ms: float = 0.1
@@ -132,7 +146,7 @@ def throughput_difference(
 def _judged(
     difference: Difference, change: Change, confidence: float, least: float, *, is_less_better: bool, is_trusted: bool
 ) -> Difference:
-    """`least`: a change by less than this share matters to nobody."""
+    """`least`: a change by less than this share does not matter."""
     interval = change.interval(confidence)
     is_less = interval.high < 1 and change.ratio <= 1 / (1 + least)
     is_more = interval.low > 1 and change.ratio >= 1 + least
@@ -142,7 +156,7 @@ def _judged(
         verdict = Verdict.BETTER if is_less == is_less_better else Verdict.WORSE
     else:
         is_small = interval.low > 1 / (1 + least) and interval.high < 1 + least
-        verdict = Verdict.SAME if is_small else Verdict.UNCLEAR
+        verdict = Verdict.SAME if is_small else Verdict.INCONCLUSIVE
     return msgspec.structs.replace(
         difference,
         verdict=verdict,

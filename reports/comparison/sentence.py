@@ -11,7 +11,7 @@ _MOST_NAMED = 4
 
 
 def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
-    """What differs between a target and the first, the largest differences first; or what could not be told."""
+    """What differs between a target and the first, the largest differences first; or what could not be decided."""
     # A ratio says how uneven a target is, not how slow: it counts where nothing else differs.
     times = [one for one in differences if one.is_real and one.statistic != RATIO]
     real = sorted(times or [one for one in differences if one.is_real], key=_size, reverse=True)
@@ -24,17 +24,17 @@ def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
     if real:
         return f"{name} is {real[0].verdict} than {first}: {_listed(real)}."
     if any(one.verdict is Verdict.UNTRUSTED for one in differences):
-        return f"Nothing can be said of {name} and {first}: one of the measurements is not to be trusted."
-    unclear = [one for one in differences if one.verdict is Verdict.UNCLEAR]
+        return f"Cannot compare {name} and {first}: one of the measurements is not to be trusted."
+    unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE]
     if unclear:
         widest = max(unclear, key=_reach)
         return (
-            f"No difference shown between {name} and {first}; one could have been missed: {widest.name} may have "
+            f"No difference found between {name} and {first}, but one may have been missed: {widest.name} may have "
             f"changed by anything from {percent(widest.low)} to {percent(widest.high)}."
         )
     same = [one.name for one in differences if one.verdict is Verdict.SAME]
     if same:
-        return f"{name} and {first} are the same, as far as matters: {', '.join(same)}."
+        return f"No difference above the floor between {name} and {first}: {', '.join(same)}."
     return f"Too few samples to compare {name} with {first}: run longer."
 
 

@@ -1,4 +1,4 @@
-"""Holding rules against runs: pass, fail, or inconclusive, with the interval that decided it."""
+"""Judging runs by rules: pass, fail, or inconclusive, with the interval that decided it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from enum import StrEnum
 
 from ..comparison.change import Change, changes, rate_change
 from ..comparison.comparable import is_paired, why_incomparable
+from ..formatting import significant
 from ..run.measurement import Measurement
 from ..statistics.bootstrap import CONFIDENCE, Interval, OfResample, intervals
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
 from ..summary.doubts import client_problems, doubt_of_metric, doubts
+from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.statistic import Statistic
 from ..summary.summary import Summary, share_unknown
@@ -33,6 +35,14 @@ class Outcome(StrEnum):
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
+    @property
+    def tone(self) -> Tone:
+        """How a reader should take it."""
+        return _TONES[self]
+
+
+_TONES = {Outcome.PASS: Tone.GOOD, Outcome.FAIL: Tone.BAD, Outcome.INCONCLUSIVE: Tone.CAUTION}
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -42,13 +52,28 @@ class Judgement:
     outcome: Outcome
     reason: str
 
+    @property
+    def label(self) -> str:
+        """`PASS`, `FAIL` or `INCONCLUSIVE`."""
+        return self.outcome.upper()
+
+    @property
+    def tone(self) -> Tone:
+        """How a reader should take it."""
+        return self.outcome.tone
+
+    @property
+    def words(self) -> str:
+        """The rule and the reason."""
+        return f"{self.rule}: {self.reason}"
+
 
 class _UndecidedError(Exception):
     """The rule can be judged neither way; the text says why."""
 
 
 def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> Judgement:
-    """Hold a rule against a run, and against a baseline if it asks for one.
+    """Judge a run by a rule, against a baseline if the rule asks for one.
 
     Raises:
         ConfigurationError: a run folder is damaged.
@@ -60,7 +85,7 @@ def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> 
         if not rule.needs_baseline:
             outcome, reason = _run_value(rule, run.summary) if rule.run_value else _latency(rule, run)
         elif baseline is None:
-            raise _UndecidedError("there is no baseline to hold it against: give --baseline RUN")
+            raise _UndecidedError("there is no baseline to compare with: give --baseline RUN")
         elif (why_not := why_incomparable((baseline.summary, "the baseline"), (run.summary, "this run"))) is not None:
             raise _UndecidedError(why_not)
         elif rule.run_value:
@@ -73,7 +98,7 @@ def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> 
 
 
 def judge_all(rules: Iterable[Rule], run: Measurement, baseline: Measurement | None = None) -> list[Judgement]:
-    """Hold several rules against a run.
+    """Judge a run by several rules.
 
     Raises:
         ConfigurationError: a run folder is damaged.
@@ -84,32 +109,33 @@ def judge_all(rules: Iterable[Rule], run: Measurement, baseline: Measurement | N
 def _latency(rule: Rule, run: Measurement) -> tuple[Outcome, str]:
     measured = _measured(rule, run.summary)
     values = [_value_ms(statistic, rule, run, measured) for statistic in _statistics(rule)]
-    value, shown = values[0], f"{values[0]:.3f} ms"
+    value, shown = values[0], f"{significant(values[0])} ms"
     if rule.divisor is not None:
         if values[1] == 0:
             raise _UndecidedError(f"{rule.divisor.name} is 0")
-        value, shown = values[0] / values[1], f"{values[0] / values[1]:.3f} ({shown} / {values[1]:.3f} ms)"
+        value, both = values[0] / values[1], " / ".join(map(significant, values))
+        shown = f"{significant(value)} ({both} ms)"
     bound = rule.bound.value()
     outcome = _outcome(rule, value, bound)
     interval = _interval(rule, run, measured)
-    reason = f"it is {shown}"
+    reason = f"measured {shown}"
     if interval is not None:
         unit = "" if rule.divisor else " ms"
-        reason += f", {interval.low:.3f} to {interval.high:.3f}{unit} at 95%"
+        reason += f"; {_CI} {significant(interval.low)} to {significant(interval.high)}{unit}"
     unknown = share_unknown(run.summary)
     if _may_be_larger(rule, run.summary) and outcome is not _if_larger(rule):
-        raise _UndecidedError(f"of {unknown:.1%} of the requests only a lower bound is known: {reason} or more")
+        raise _UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
     problem = doubt_of_metric(run.summary, rule.metric, rule.traffic_class)
     if problem is not None and not _stands_in_spite_of_lag(rule, outcome, value, run.summary):
-        raise _UndecidedError(problem)
+        raise _UndecidedError(problem.words)
     has_interval = all(statistic.has_interval for statistic in _statistics(rule)) and rule.comparison != "=="
     if has_interval and interval is None and run.has_results:
-        raise _UndecidedError(f"{reason}, and nobody can say how far that may be off: run longer")
+        raise _UndecidedError(f"{reason}; too little data for a confidence interval: run longer")
     # Neither a pass nor a failure, if the true value may as well lie on the other side of the bound.
     if interval is not None and has_interval:
         ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
         if ends != {outcome}:
-            raise _UndecidedError(f"{reason}: run longer")
+            raise _UndecidedError(f"{reason} spans the bound: run longer")
     return outcome, reason
 
 
@@ -117,7 +143,7 @@ def _latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tup
     measured, base = _measured(rule, run.summary), _measured(rule, baseline.summary, "the baseline: ")
     for one, where in ((run, ""), (baseline, "the baseline: ")):
         if (problem := doubt_of_metric(one.summary, rule.metric, rule.traffic_class)) is not None:
-            raise _UndecidedError(where + problem)
+            raise _UndecidedError(where + problem.words)
     _refuse_summaries(run, baseline)
     (change,) = changes(
         baseline.time_blocks(rule.metric, rule.traffic_class),
@@ -135,7 +161,7 @@ def _latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tup
         rule,
         change,
         base_value,
-        f"it is {value:.3f}{unit}, the baseline's {base_value:.3f}{unit}",
+        f"measured {significant(value)}{unit}, baseline {significant(base_value)}{unit}",
         is_cut=_may_be_larger(rule, run.summary),
         is_base_cut=_may_be_larger(rule, baseline.summary),
     )
@@ -150,21 +176,20 @@ def _against(
     is_cut: bool = False,
     is_base_cut: bool = False,
 ) -> tuple[Outcome, str]:
-    """By where the quotient of the two lies. `is_cut`: it may be larger than measured, as some requests never ended."""
+    """Judge by the quotient of the two. `is_cut`: it may be larger than measured, as some requests never ended."""
     if change is None or base_value == 0:
-        raise _UndecidedError(f"{shown}: too few samples over too little time to compare: run both longer")
+        raise _UndecidedError(f"{shown}; too little data to compare: run both longer")
     interval = change.interval(CONFIDENCE)
-    span = f"{_percent(interval.low)} to {_percent(interval.high)} at {CONFIDENCE:.0%}"
-    reason = f"{shown}; changed by {_percent(change.ratio)}, {span}"
-    if change.is_restless:
-        reason += " (parts of the run differ by more than chance)"
+    span = f"{_CI} {_percent(interval.low)} to {_percent(interval.high)}"
+    restless = " (parts of the run differ by more than chance)" if change.is_restless else ""
+    reason = f"{shown}; changed by {_percent(change.ratio)}{restless}, {span}"
     bound = rule.bound.factor + rule.bound.plus / base_value
     ends = {_outcome(rule, interval.low, bound), _outcome(rule, interval.high, bound)}
     if len(ends) > 1:
-        raise _UndecidedError(f"{reason}: run both longer")
+        raise _UndecidedError(f"{reason} spans the bound: run both longer")
     (outcome,) = ends
     if (is_cut and outcome is not _if_larger(rule)) or (is_base_cut and outcome is _if_larger(rule)):
-        raise _UndecidedError(f"{reason}, but of too many requests only a lower bound is known")
+        raise _UndecidedError(f"{reason}, but only a lower bound is known for too many requests")
     return outcome, reason
 
 
@@ -174,24 +199,24 @@ def _may_be_larger(rule: Rule, summary: Summary) -> bool:
 
 
 def _if_larger(rule: Rule) -> Outcome:
-    """What a rule comes to if its value is larger by ever so much."""
+    """What a rule comes to if its value is arbitrarily larger."""
     return Outcome.FAIL if rule.comparison in ("<", "<=", "==") else Outcome.PASS
 
 
 def _refuse_summaries(run: Measurement, baseline: Measurement) -> None:
     for one, name in ((run, "this run"), (baseline, "the baseline")):
         if not one.has_results:
-            raise _UndecidedError(f"of {name} only the summary is there: a comparison needs its results.jsonl too")
+            raise _UndecidedError(f"only the summary of {name} is there: a comparison needs its results.jsonl too")
 
 
 def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
-    """Shares by their interval; rates and counts are what they are of this run."""
+    """Shares are judged by their interval; rates and counts as facts about this run."""
     assert rule.run_value is not None
     about = RUN_VALUES[rule.run_value]
     value, is_share = about.read(summary), about.kind is Kind.SHARE
     if math.isnan(value):
         raise _UndecidedError("the run had no --goodput objectives")
-    reason = f"it is {value:.3%}" if is_share else f"it is {value:g}"
+    reason = f"measured {value:.3%}" if is_share else f"measured {value:g}"
     reference = 0.0
     if rule.bound.of is not None:
         reference = RUN_VALUES[rule.bound.of].read(summary)
@@ -200,24 +225,27 @@ def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
     outcome = _outcome(rule, value, bound)
     problems = client_problems(summary) if rule.run_value in _MADE_WORSE_BY_THE_CLIENT else []
     if problems and outcome is Outcome.FAIL:
-        raise _UndecidedError(f"{reason}, but {problems[0]}")
+        raise _UndecidedError(f"{reason}, but {problems[0].words}")
     if is_share and rule.comparison != "==":
         return _share(rule, summary, value, reason)
     return outcome, reason
 
 
 def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[Outcome, str]:
-    """Neither a pass nor a failure where more requests, or those that never ended, may say otherwise."""
+    """Inconclusive if more requests, or the ones that never ended, might change the outcome."""
     interval, bound, unknown = share_interval(value, summary.requests), rule.bound.value(), share_unknown(summary)
-    reason += f", {interval.low:.3%} to {interval.high:.3%} at {CONFIDENCE:.0%}"
+    reason += f"; {_CI} {interval.low:.3%} to {interval.high:.3%}"
     outcomes = {_outcome(rule, end, bound) for end in (interval.low, value, interval.high)}
     if outcomes == {_outcome(rule, value, bound)}:
         if {_outcome(rule, min(interval.high + unknown, 1.0), bound)} != outcomes:
             raise _UndecidedError(f"{reason}, but {unknown:.1%} of the requests never ended")
         return outcomes.pop(), reason
     if value == 0 and bound > 0:
-        raise _UndecidedError(f"{reason}: {summary.requests} requests cannot show that; {needed_for_none(bound)} could")
-    raise _UndecidedError(f"{reason}: run longer")
+        needed = needed_for_none(bound)
+        raise _UndecidedError(
+            f"{reason} spans the bound: {summary.requests:,} requests are too few, {needed:,} are enough"
+        )
+    raise _UndecidedError(f"{reason} spans the bound: run longer")
 
 
 def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measurement) -> tuple[Outcome, str]:
@@ -228,24 +256,25 @@ def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measur
     if name in _MADE_WORSE_BY_THE_CLIENT:
         for one, where in ((run, ""), (baseline, "the baseline: ")):
             if problems := client_problems(one.summary):
-                raise _UndecidedError(where + problems[0])
+                raise _UndecidedError(where + problems[0].words)
     if about.kind is not Kind.SHARE:
         _refuse_summaries(run, baseline)
         rates = [one.rates(of_tokens=name == "output_tokens_per_s") for one in (baseline, run)]
         change = rate_change(rates[0], rates[1], is_paired=is_paired(baseline, run))
-        return _against(rule, change, base, f"it is {value:g}, the baseline's {base:g}")
+        return _against(rule, change, base, f"measured {value:g}, baseline {base:g}")
     interval = difference_interval(value, run.summary.requests, base, baseline.summary.requests)
     # What never ended may have failed, or met its objectives.
     low, high = interval.low - share_unknown(baseline.summary), interval.high + share_unknown(run.summary)
     bound = (rule.bound.factor - 1) * base + rule.bound.plus
-    points = f"{low * 100:+.2f} to {high * 100:+.2f} points at {CONFIDENCE:.0%}"
-    reason = f"it is {value:.3%}, the baseline's {base:.3%}: {points}"
+    points = f"{_CI} of the difference {low * 100:+.2f} to {high * 100:+.2f} points"
+    reason = f"measured {value:.3%}, baseline {base:.3%}; {points}"
     ends = {_outcome(rule, low, bound), _outcome(rule, high, bound)}
     if len(ends) > 1:
-        raise _UndecidedError(f"{reason}: run both longer")
+        raise _UndecidedError(f"{reason} spans the bound: run both longer")
     return ends.pop(), reason
 
 
+_CI = f"{CONFIDENCE:.0%} CI"
 _MADE_WORSE_BY_THE_CLIENT = ("goodput", "achieved_rate", "output_tokens_per_s")
 
 
@@ -264,10 +293,10 @@ def _measured(rule: Rule, summary: Summary, where: str = "") -> MetricSummary:
         known = f"; classes are {', '.join(by_class)}" if by_class else ""
         raise _UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}{known}")
     if problems := doubts(summary):
-        raise _UndecidedError(where + problems[0])
+        raise _UndecidedError(where + problems[0].words)
     needed = max(statistic.min_samples for statistic in _statistics(rule))
     if measured.count < needed:
-        raise _UndecidedError(f"{where}{measured.count} samples, of {needed} needed")
+        raise _UndecidedError(f"{where}{measured.count:,} samples; this rule needs {needed:,}")
     return measured
 
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ..calibration.calibration import EXPECTED_E2E_MS, INPUT_TOKENS, OUTPUT_TOKENS, Added, Point
 from ..formatting import milliseconds
-from .fact_lines import client_facts
+from .facts import client_facts
 
 _COUNT_FOR_P999 = 1000
 _COLUMNS = ("start", "ttft", "itl", "e2e", "server", "off", "lag", "CPU ms")

@@ -10,22 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from ..formatting import milliseconds, one_line
-from ..gates.judge import Judgement, Outcome
+from ..gates.judge import Judgement
 from ..recording.recorder import ALL, RESUMES
 from ..run.histogram_log import tag
+from ..summary.findings import findings
 from ..summary.metric import MetricSummary
-from ..summary.state import MIN_SAMPLES, State
+from ..summary.state import State
 from ..summary.summary import Summary
-from .fact_lines import fact_lines
+from .facts import facts
+from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
-from .verdict_lines import verdict_lines
 
 _SHOWN_METRICS = ("ttft", "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
 _BY_CLASS = ("ttft", "itl", "max_gap", "e2e")
 """Of the others there is one line, for all classes: a report is to fit on a screen. summary.json has them all."""
 _PICTURED = ("ttft", "itl", "e2e")
 _NARROWEST = 79
-_OUTCOME_STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "yellow"}
+_LONGEST_OUTCOME = len("INCONCLUSIVE")
 
 
 def print_summary(
@@ -35,25 +36,23 @@ def print_summary(
     histograms: Mapping[str, HdrHistogram] | None = None,
 ) -> None:
     """Print a whole run. `histograms`: by tag, for the pictures."""
-    for line in verdict_lines(summary):
-        console.print(line)
+    for finding in findings(summary):
+        console.print(styled_line(finding))
     console.print()
     if summary.metrics:
         console.print(_table(summary))
         console.print()
     for picture in _pictures(console, summary, histograms or {}):
         console.print(Text(picture), no_wrap=True)
-    console.print(fact_lines(summary))
-    for warning in summary.warnings:
-        console.print(Text(f"note: {one_line(warning)}", style="yellow"))
+    for line in facts(summary):
+        console.print(styled_line(line))
     print_judgements(console, judgements)
 
 
 def print_judgements(console: Console, judgements: Iterable[Judgement]) -> None:
     """What became of rules, a line each."""
     for judgement in judgements:
-        line = Text(f"{judgement.outcome.upper():<12} ", style=_OUTCOME_STYLES[judgement.outcome])
-        console.print(line + Text(one_line(f"{judgement.rule}: {judgement.reason}"), style="default"))
+        console.print(styled_line(judgement, _LONGEST_OUTCOME))
 
 
 def _pictures(console: Console, summary: Summary, histograms: Mapping[str, HdrHistogram]) -> Iterator[str]:
@@ -79,7 +78,7 @@ def _table(summary: Summary) -> Table:
     table.add_column("ms", no_wrap=True)
     for name in ("n", *(f"p{percentile:g}" for percentile in summary.percentiles), "max", "p99/p50"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for metric in _SHOWN_METRICS:
         by_class = summary.metrics.get(metric, {})
         has_classes = len(by_class) > 2 and metric in _BY_CLASS
@@ -92,20 +91,13 @@ def _table(summary: Summary) -> Table:
 
 
 def _cells(value: MetricSummary) -> list[str | Text]:
-    style = "bold red" if value.verdict is State.FLAGGED else ""
-    short = {
-        State.FLAGGED: "FLAGGED",
-        State.BORDERLINE: "unsure",
-        State.TOO_FEW: f"n<{MIN_SAMPLES}",
-        State.OK: "ok",
-        State.NOT_JUDGED: "",
-    }[value.verdict]
+    state = value.verdict
     return [
         str(value.count),
         *(percentile_cell(value, float(name), at_ms) for name, at_ms in value.percentiles_ms.items()),
         milliseconds(value.max_ms),
-        Text(f"{value.tail_ratio:.2f}", style=style),
-        Text(short, style=style or ("green" if value.verdict is State.OK else "yellow")),
+        Text(f"{value.tail_ratio:.2f}", style=STYLES[state.tone] if state is State.FLAGGED else ""),
+        Text("" if state is State.NOT_JUDGED else state, style=STYLES[state.tone]),
     ]
 
 

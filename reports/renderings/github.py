@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ..formatting import one_line
 from ..gates.judge import Outcome
+from ..summary.finding import Finding, Label
+from ..summary.findings import findings
+from .layout import plain_line
 from .shown_run import ShownRun
-from .verdict_words import VerdictLine, verdict_words
 
 MOST_OF_A_KIND = 10
 """GitHub shows no more errors, warnings or notices of one step, and does not say that there were others."""
@@ -17,10 +19,15 @@ MOST_SUMMARY_BYTES = 1024 * 1024
 """Of one step. GitHub drops the whole summary of a step that writes more."""
 
 _SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
-_KINDS = {"NO VERDICT": "error", "INTERRUPTED": "warning", "FLAGGED": "warning", "NOT TRUSTED": "warning"}
-_KINDS["BORDERLINE"] = "notice"
-"""By the label of a verdict's line; the others make no annotation of their own."""
-_EXPLANATIONS = ("CAUSE", "STALL", "ADVICE")
+_KINDS = {
+    Label.NO_VERDICT: "error",
+    Label.INTERRUPTED: "warning",
+    Label.FLAGGED: "warning",
+    Label.NOT_TRUSTED: "warning",
+    Label.BORDERLINE: "notice",
+}
+"""By a finding's label; the others make no annotation of their own."""
+_EXPLANATIONS = (Label.CAUSE, Label.STALL, Label.ADVICE)
 
 _BREAK = "&#8203;"
 """A space without width. GitHub looks for mentions, references and addresses in what it has rendered: escaping the
@@ -61,21 +68,21 @@ def github_annotations(runs: Sequence[ShownRun]) -> list[str]:
                 word = "failed" if judgement.outcome is Outcome.FAIL else "inconclusive"
                 command = _command("error", f"{of_run}: rule {word}", f"{judgement.rule}: {judgement.reason}")
                 found["error"].append(command)
-        lines = verdict_words(run.summary)
-        why = _explanation(lines)
-        for line in lines:
-            if (kind := _KINDS.get(line.label)) is None:
+        of_summary = findings(run.summary)
+        why = _explanation(of_summary)
+        for finding in of_summary:
+            if (kind := _KINDS.get(finding.label)) is None:
                 continue
-            text = line.words
-            if line.label in ("FLAGGED", "BORDERLINE"):
+            text = one_line(finding.words)
+            if finding.label in (Label.FLAGGED, Label.BORDERLINE):
                 text, why = f"{text}{why}", ""
-            found[kind].append(_command(kind, f"{of_run}: {line.label}", text))
+            found[kind].append(_command(kind, f"{of_run}: {finding.label}", text))
     return [command for kind, commands in found.items() for command in _bounded(kind, commands)]
 
 
-def _explanation(lines: Sequence[VerdictLine]) -> str:
+def _explanation(of_summary: Sequence[Finding]) -> str:
     """Causes and what to do about them, which belong to the first of the tails that is named."""
-    return "".join(f"\n{line}" for line in lines if line.label in _EXPLANATIONS)
+    return "".join(f"\n{plain_line(finding)}" for finding in of_summary if finding.label in _EXPLANATIONS)
 
 
 def _bounded(kind: str, commands: Sequence[str]) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Runs as JSON: the content of summary.json, and what became of the rules."""
+"""Runs as JSON: the content of summary.json, the findings of the report, and what became of the rules."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from ..summary.findings import findings
 from .shown_run import ShownRun
 
 
 def render_json(runs: Sequence[ShownRun]) -> str:
-    """One object of `summary` and `rules` for a single run; for several an array of these, each with its `name`."""
+    """An object of `summary`, `findings` and `rules`; of several runs, an array of these, each with its `name`."""
     content: Any = _content(runs[0]) if len(runs) == 1 else [{"name": run.name, **_content(run)} for run in runs]
     return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
@@ -21,4 +22,4 @@ def _content(run: ShownRun) -> dict[str, Any]:
         {"rule": judgement.rule, "outcome": judgement.outcome, "reason": judgement.reason}
         for judgement in run.judgements
     ]
-    return {"summary": run.summary, "rules": rules}
+    return {"summary": run.summary, "findings": findings(run.summary), "rules": rules}

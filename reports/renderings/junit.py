@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 from ..gates.judge import Judgement, Outcome
+from ..summary.findings import findings
+from .layout import plain_line
 from .shown_run import ShownRun
-from .verdict_words import verdict_words
 
 _NOT_OF_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even as a character reference: a reader refuses the whole file."""
@@ -38,7 +39,7 @@ def _suite(run: ShownRun) -> ElementTree.Element:
     cases = [_completed(run), *(_case(run, judgement) for judgement in run.judgements)]
     suite.extend(cases)
     out = ElementTree.SubElement(suite, "system-out")
-    out.text = _xml("\n".join(map(str, verdict_words(run.summary))))
+    out.text = _xml("\n".join(map(plain_line, findings(run.summary))))
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("errors", str(sum(case.find("error") is not None for case in cases)))

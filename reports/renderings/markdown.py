@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..formatting import milliseconds
 from ..gates.judge import Judgement, Outcome
 from ..recording.recorder import ALL
+from ..summary.finding import Finding, Label
+from ..summary.findings import findings
 from ..summary.metric import MetricSummary
 from ..summary.state import State
 from ..summary.summary import Summary
 from .console import percentile_cell
+from .facts import facts
 from .github import code, escaped
+from .layout import Labelled
 from .shown_run import ShownRun
-from .verdict_words import fact_words, headline, verdict_words
 
 MOST_CHARACTERS = 65_000
 """GitHub takes 65,536 in a comment; the rest is for what others put around it."""
 _FIRST_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
-_OUTCOMES = {Outcome.PASS: "pass", Outcome.FAIL: "**FAIL**", Outcome.INCONCLUSIVE: "**INCONCLUSIVE**"}
+_VERDICTS = (Label.NO_VERDICT, Label.NOT_TRUSTED, Label.FLAGGED, Label.BORDERLINE, Label.OK, Label.TOO_FEW)
+"""The first of these that a run has is its heading: numbers that cannot be trusted flag nothing."""
+_RESERVATIONS = (Label.SIMULATED, Label.INTERRUPTED)
+_OUTCOMES = {Outcome.FAIL: "failed", Outcome.INCONCLUSIVE: "inconclusive", Outcome.PASS: "passed"}
 
 
 def render_markdown(runs: Sequence[ShownRun], most_characters: int = MOST_CHARACTERS) -> str:
@@ -52,23 +59,41 @@ _ROOM_FOR_NOTE = 1000
 def _core(run: ShownRun, *, is_single: bool) -> str:
     """What is never folded away."""
     summary = run.summary
-    lines = verdict_words(summary)
+    found = findings(summary)
     name = "abatch" if is_single else f"abatch, {escaped(run.name)}"
-    parts = [f"## {name}: {headline(lines, run.judgements)}", ""]
-    parts += [f"- **{line.label}**: {escaped(line.words)}" for line in lines]
+    parts = [f"## {name}: {_headline(found, run.judgements)}", ""]
+    parts += [markdown_line(finding) for finding in found]
     if run.judgements:
         parts += ["", *rules_table(run.judgements)]
     if table := _table(summary, summary.verdict_class, _FIRST_METRICS):
         parts += ["", f"Class {code(summary.verdict_class)}, times in ms:", "", *table]
-    parts += ["", *(f"- {escaped(fact)}" for fact in fact_words(summary)), ""]
+    parts += ["", *map(markdown_line, facts(summary)), ""]
     return "\n".join(parts)
+
+
+def markdown_line(item: Labelled) -> str:
+    """A finding or a fact as an item of a list."""
+    return f"- **{escaped(item.label)}**: {escaped(item.words)}"
+
+
+def _headline(found: Sequence[Finding], judgements: Iterable[Judgement]) -> str:
+    """What it comes to: `FLAGGED (SIMULATED), rules: 1 failed, 2 passed`."""
+    labels = {finding.label for finding in found}
+    text: str = next((label for label in _VERDICTS if label in labels), Label.NO_VERDICT)
+    if reservations := [label for label in _RESERVATIONS if label in labels]:
+        text += f" ({', '.join(reservations)})"
+    counts = Counter(judgement.outcome for judgement in judgements)
+    if outcomes := [f"{counts[outcome]} {word}" for outcome, word in _OUTCOMES.items() if counts[outcome]]:
+        text += f", rules: {', '.join(outcomes)}"
+    return text
 
 
 def rules_table(judgements: Iterable[Judgement]) -> list[str]:
     """The lines of a table of rules, what became of each, and why."""
     lines = ["| rule | outcome | why |", "|---|---|---|"]
     for judgement in judgements:
-        lines.append(f"| {code(judgement.rule)} | {_OUTCOMES[judgement.outcome]} | {escaped(judgement.reason)} |")
+        outcome = judgement.outcome if judgement.outcome is Outcome.PASS else f"**{judgement.label}**"
+        lines.append(f"| {code(judgement.rule)} | {outcome} | {escaped(judgement.reason)} |")
     return lines
 
 

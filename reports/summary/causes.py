@@ -1,4 +1,4 @@
-"""What can make a tail, what to do about it, and what attribution found of it: part of summary.json."""
+"""What can cause a tail, what to do about it, and what attribution found in a run: part of summary.json."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ class Cause(StrEnum):
     CLIENT = "client"
     """The load generator itself was late, or did not read."""
     SIZE = "workload size"
-    """The request was that large."""
+    """The request itself was large."""
     COLD_PREFIX = "cold prefix"
-    """A later turn whose context the server had let go of."""
+    """A later turn whose context the server had dropped."""
     PREFILL = "prefill interference"
     """Another request's prompt was computed in the same step."""
     STALL = "batch-wide stall"
-    """Nearly all streams stood still at once, and no prompt explains it."""
+    """Nearly all streams stalled at once, and no prompt explains it."""
     STATIC_BATCH = "static batch"
-    """It waited until a batch had ended, and began together with others."""
+    """It waited until a whole batch had ended, and began together with others."""
     QUEUEING = "queueing"
-    """It waited behind others for a place."""
+    """It waited behind others for a slot."""
     PREEMPTION = "preemption"
-    """One stream stood still alone, while the others went on."""
+    """One stream stalled alone while the others went on."""
     COALESCING = "chunk coalescing"
-    """Chunks were held back and came together: the tokens were on time."""
+    """Chunks were held back and arrived together: the tokens were on time."""
     UNKNOWN = "unknown"
 
 
 ADVICE = {
-    Cause.CLIENT: "the client was late, not the server: raise --workers, or give it a processor of its own",
-    Cause.SIZE: "the work itself is that uneven: judge the normalised ratio, or give long prompts a class of their own",
-    Cause.COLD_PREFIX: "keep contexts through pauses: more KV memory, a host tier (--park auto, --host-kv-memory), or "
-    "prefix caching with session affinity where there are several servers",
-    Cause.PREFILL: "chunk prefill smaller (abatch and vLLM: --max-num-batched-tokens 512), or prefill elsewhere "
-    "(disaggregation)",
-    Cause.STALL: "the server stood still: look in its log at these times for garbage collection, a blocked event loop, "
-    "compilation or graph capture",
-    Cause.STATIC_BATCH: "requests wait for a batch to end: use continuous batching (abatch --batching async)",
-    Cause.QUEUEING: "too few places for this load: raise --max-num-seqs or KV memory, add a replica, or lower the rate "
-    "(--sweep finds the highest that holds)",
-    Cause.PREEMPTION: "single streams are thrown out and computed again: more KV memory, or fewer sequences at once "
+    Cause.CLIENT: "the client was late, not the server: raise --workers, or give it a core of its own",
+    Cause.SIZE: "request sizes are uneven: judge the normalised ratio, or put long prompts in a class of their own",
+    Cause.COLD_PREFIX: "keep contexts through pauses: add KV memory or a host tier (--park auto, --host-kv-memory); "
+    "with several servers, use prefix caching with session affinity",
+    Cause.PREFILL: "use smaller prefill chunks (abatch and vLLM: --max-num-batched-tokens 512), or prefill on other "
+    "devices (disaggregation)",
+    Cause.STALL: "look in the server's log at these times for garbage collection, a blocked event loop, compilation or "
+    "graph capture",
+    Cause.STATIC_BATCH: "requests wait for a whole batch to end: use continuous batching (abatch --batching async)",
+    Cause.QUEUEING: "too few slots for this load: raise --max-num-seqs or KV memory, add a replica, or lower the rate "
+    "(--sweep finds the highest one that holds)",
+    Cause.PREEMPTION: "single streams are evicted and recomputed: add KV memory, or run fewer sequences at once "
     "(--max-num-seqs)",
-    Cause.COALESCING: "something on the way buffers: turn off response buffering in the proxy, or stream every token "
-    "(vLLM --stream-interval 1)",
-    Cause.UNKNOWN: "run with --step-log against our own engine, or look at the server's log at these times",
+    Cause.COALESCING: "something between server and client buffers: turn off response buffering in the proxy, or "
+    "stream every token (vLLM --stream-interval 1)",
+    Cause.UNKNOWN: "run with --step-log against abatch's own engine, or look in the server's log at these times",
 }
 """One line each: what to do."""
+
+
+def advice_on(cause: Cause) -> str:
+    """A cause and what to do about it."""
+    return f"{cause}: {ADVICE[cause]}"
 
 
 class CauseShare(msgspec.Struct, kw_only=True):
@@ -87,13 +92,13 @@ class TailCauses(msgspec.Struct, kw_only=True):
 
 
 class ServerThen(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What the server said of itself around a stall.
+    """What the server's metrics said around a stall.
 
     Attributes:
         running_before: At the last sample whose answer came before it began.
         running_after: At the first whose answer came when it was over.
-        waiting_after: The most that any sample said from its beginning up to that one: the queue is soon gone.
-        silent_s: How long looks that fell into it had to wait for an answer; None if they were answered at once.
+        waiting_after: The largest value from its beginning up to that sample: a queue is soon gone.
+        silent_s: How long scrapes during it waited for an answer; None if they were answered at once.
     """
 
     running_before: int | None = None
@@ -104,7 +109,7 @@ class ServerThen(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Stall(msgspec.Struct, kw_only=True):
-    """Streams that stood still together.
+    """Streams that stalled together.
 
     Attributes:
         start_s: Seconds since the run began. `length_s`: the median gap.
@@ -127,7 +132,7 @@ class Stall(msgspec.Struct, kw_only=True):
 
 
 class Attribution(msgspec.Struct, kw_only=True):
-    """Causes by metric (`itl`, `ttft`), and the moments at which many streams stood still at once."""
+    """Causes by metric (`itl`, `ttft`), and the moments at which many streams stalled at once."""
 
     causes: dict[str, TailCauses] = {}
     stalls: list[Stall] = []

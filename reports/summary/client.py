@@ -7,15 +7,16 @@ import msgspec
 from ...workloads.watching.client_watch import ClientAudit, Lapse
 from ..recording.recorder import new_histogram
 from ..statistics.percentile import value_at
+from .finding import Finding, Label, Tone
 
 _MOST_LAPSES = 100
 MAX_CPU_SHARE = 0.9
-"""Of one processor: above, requests wait for the client's own turn."""
+"""Of one core: above this, requests wait for the client's own turn."""
 MAX_GC_SHARE = 0.02
 MAX_LAG_SHARE = 0.25
-"""Of the latency in question: a client that lags by more has measured itself."""
+"""Of the latency in question: a client that lags by more than this has measured itself."""
 _LAG_THAT_COUNTS_MS = 2.0
-"""Less than this is what any event loop is late."""
+"""Any event loop is late by this much."""
 
 
 class ClientFloor(msgspec.Struct, kw_only=True, frozen=True):
@@ -84,33 +85,43 @@ def summarise_client(audit: ClientAudit, workers: int = 1, floor: ClientFloor | 
     )
 
 
-def client_doubts(client: ClientSummary) -> list[str]:
+def client_doubts(client: ClientSummary) -> list[Finding]:
     """Why nothing that this client measured should be believed; empty if nothing speaks against it."""
     found = []
     if client.cpu_share > MAX_CPU_SHARE:
-        found.append(
-            f"the client used {client.cpu_share:.0%} of a processor: raise --workers, or run it on another machine"
-        )
+        words = f"the client used {client.cpu_share:.0%} of one core: raise --workers, or run it on another machine"
+        found.append(_doubt(words, cpu_share=client.cpu_share))
     if client.gc_share > MAX_GC_SHARE:
-        found.append(f"the client spent {client.gc_share:.1%} of the time collecting garbage: raise --workers")
+        words = f"the client spent {client.gc_share:.1%} of the time in garbage collection: raise --workers"
+        found.append(_doubt(words, gc_share=client.gc_share))
     return found
 
 
-def lag_doubt(client: ClientSummary, p99_ms: float) -> str | None:
-    """Why a metric with this p99 should not be believed, because the client was late by much of it; None if it may."""
+def lag_doubt(client: ClientSummary, metric: str, traffic_class: str, p99_ms: float) -> Finding | None:
+    """Why a metric with this p99 should not be believed, because the client's own lag is much of it; None if it may."""
     if client.lag_p99_ms <= max(_LAG_THAT_COUNTS_MS, MAX_LAG_SHARE * p99_ms):
         return None
-    return (
-        f"the client itself lagged by {client.lag_p99_ms:.1f} ms at p99, too much for one of {p99_ms:.1f} ms: "
-        "give it a processor of its own, or raise --workers"
+    return Finding(
+        label=Label.NOT_TRUSTED,
+        tone=Tone.CAUTION,
+        words=f"{metric}: the client lagged by {client.lag_p99_ms:.1f} ms at p99, too much to trust a p99 of "
+        f"{p99_ms:.1f} ms: give it a core of its own, or raise --workers",
+        metric=metric,
+        traffic_class=traffic_class,
+        numbers={"lag_p99_ms": client.lag_p99_ms, "p99_ms": p99_ms},
     )
 
 
-def floor_doubts(floor: ClientFloor | None, offered_rate: float) -> list[str]:
-    """Why a run at this rate should not be believed. A floor that nobody measured is no reason."""
+def floor_doubts(floor: ClientFloor | None, offered_rate: float) -> list[Finding]:
+    """Why a run at this rate should not be believed. A floor that was never measured is no reason."""
     if floor is None or offered_rate <= floor.max_trusted_rate:
         return []
-    return [
-        f"the run offered {offered_rate:.0f} requests/s, more than the {floor.max_trusted_rate:.0f} this client was "
-        "calibrated for: raise --workers"
-    ]
+    words = (
+        f"the run offered {offered_rate:.0f} requests/s, but this client was calibrated for at most "
+        f"{floor.max_trusted_rate:.0f}: raise --workers"
+    )
+    return [_doubt(words, offered_rate=offered_rate, max_trusted_rate=floor.max_trusted_rate)]
+
+
+def _doubt(words: str, **numbers: float) -> Finding:
+    return Finding(label=Label.NOT_TRUSTED, tone=Tone.CAUTION, words=words, numbers=numbers)

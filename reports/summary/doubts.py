@@ -5,48 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .client import client_doubts, floor_doubts, lag_doubt
+from .finding import Finding, Label, Tone
 from .summary import Summary, share_failed
 
 MAX_ERROR_SHARE = 0.05
 MAX_LATE_SHARE = 0.05
 
 
-def doubts(summary: Summary) -> list[str]:
+def doubts(summary: Summary) -> list[Finding]:
     """Why this run's latencies must not be read as the server's; empty if nothing speaks against it."""
     found = client_problems(summary)
     if (failed := share_failed(summary)) > MAX_ERROR_SHARE:
-        found.insert(0, f"{failed:.1%} of the requests failed, and failures are often the slow ones")
+        words = f"{failed:.1%} of the requests failed, and failures are often the slow ones"
+        found.insert(0, _doubt(words, {"share_failed": failed}))
     return found
 
 
-def client_problems(summary: Summary) -> list[str]:
+def client_problems(summary: Summary) -> list[Finding]:
     """What shows that the client was the bottleneck; empty if it was not."""
     found = []
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
-        found.append(f"{late:.1%} were sent late: the client or --max-in-flight was the bottleneck")
+        words = f"{late:.1%} of the requests were sent late: the client or --max-in-flight was the bottleneck"
+        found.append(_doubt(words, {"share_late": late}))
     if (dropped := summary.dropped_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
-        found.append(
+        words = (
             f"{summary.dropped_arrivals} arrivals ({dropped:.1%}) were due and never sent: the client or "
-            "--max-in-flight was the bottleneck, and what is known of them are lower bounds"
+            "--max-in-flight was the bottleneck; they count as lower bounds"
         )
+        found.append(_doubt(words, {"share_dropped": dropped}))
     if summary.client is not None:
         found += client_doubts(summary.client)
         found += floor_doubts(summary.client.floor, summary.offered_rate)
     return found
 
 
-def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> str | None:
+def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> Finding | None:
     """Why one metric must not be read as the server's, though others may; None if nothing speaks against it."""
     if summary.client is None:
         return None
-    return lag_doubt(summary.client, summary.metrics[metric][traffic_class].p99_ms)
+    return lag_doubt(summary.client, metric, traffic_class, summary.metrics[metric][traffic_class].p99_ms)
 
 
-def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) -> list[str]:
+def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) -> list[Finding]:
     """All doubts: those about the run, then those about these metrics of a class, where it has them."""
     found = doubts(summary)
     for metric in metrics:
         if traffic_class in summary.metrics.get(metric, {}):
-            problem = doubt_of_metric(summary, metric, traffic_class)
-            found += [f"{metric}: {problem}"] if problem else []
+            doubt = doubt_of_metric(summary, metric, traffic_class)
+            found += [doubt] if doubt is not None else []
     return found
+
+
+def _doubt(words: str, numbers: dict[str, float]) -> Finding:
+    return Finding(label=Label.NOT_TRUSTED, tone=Tone.CAUTION, words=words, numbers=numbers)

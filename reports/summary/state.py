@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ..statistics.bootstrap import Interval
+from .finding import Tone
 
 FLAG_RATIO = 3.0
 """A p99 of more than this many medians is flagged."""
@@ -13,16 +14,35 @@ MIN_SAMPLES = 300
 
 
 class State(StrEnum):
-    """The state of a metric's tail ratio, p99 / p50. `MEANINGS` says what each one means."""
+    """The state of a metric's tail ratio, p99 / p50. `STATE_MEANINGS` says what each one means."""
 
     OK = "ok"
     FLAGGED = "FLAGGED"
     BORDERLINE = "borderline"
-    TOO_FEW = "too few samples"
+    TOO_FEW = "too few"
     NOT_JUDGED = "not judged"
 
+    @classmethod
+    def _missing_(cls, value: object) -> State | None:
+        """Older runs say `too few samples`."""
+        return cls.TOO_FEW if value == "too few samples" else None
 
-MEANINGS = {
+    @property
+    def tone(self) -> Tone:
+        """How a reader should take it."""
+        return _TONES[self]
+
+
+_TONES = {
+    State.OK: Tone.GOOD,
+    State.FLAGGED: Tone.BAD,
+    State.BORDERLINE: Tone.CAUTION,
+    State.TOO_FEW: Tone.CAUTION,
+    State.NOT_JUDGED: Tone.PLAIN,
+}
+
+
+STATE_MEANINGS = {
     State.OK: f"p99 is at most {FLAG_RATIO:g} medians",
     State.FLAGGED: f"p99 is more than {FLAG_RATIO:g} medians",
     State.BORDERLINE: f"the 95% interval of p99/p50 spans {FLAG_RATIO:g}: another run may come out differently",

@@ -74,7 +74,7 @@ def test_of_several_runs_each_has_its_folder_of_distributions(runs: Path, tmp_pa
 def test_github_is_told_in_its_own_words(runs: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     result = report("one", cwd=runs, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
-    assert "\n::error title=abatch%3A rule inconclusive::chat.ttft.p99/p50 <= 3: it is 23.531" in result.stdout
+    assert "\n::error title=abatch%3A rule inconclusive::chat.ttft.p99/p50 <= 3: measured 23.53" in result.stdout
     assert max(map(len, result.stdout.splitlines())) > 200, "a command is one line"
     assert summary.read_text().startswith("\n## abatch: BORDERLINE")
     assert "::" not in report("one", cwd=runs).stdout

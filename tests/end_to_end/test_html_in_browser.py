@@ -103,7 +103,7 @@ async def test_a_freeze_is_seen_over_time_and_in_sessions(page: Page, tmp_path: 
     assert end_s >= LENGTH_S
     await page.hover(LATENCY, at / end_s)
     (readout,) = await page.evaluate(SHOWN)
-    assert "the server stood still for 1.5" in readout
+    assert "the server made no progress for 1.5" in readout
     assert "p99" in readout
     assert await page.evaluate("abatchReport.charts.load.cursor.left > 0"), "the charts share a cursor"
     assert await page.evaluate("abatchReport.charts.latency.bbox.width === abatchReport.charts.load.bbox.width")

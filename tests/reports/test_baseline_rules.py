@@ -76,7 +76,7 @@ def test_rules_against_a_baseline(runs: dict[str, Measurement], rule: str, run: 
     judgement = judged(rule, runs[run], runs["base"])
     assert judgement.outcome is outcome, judgement.reason
     if outcome is not Outcome.INCONCLUSIVE:
-        assert "at 95%" in judgement.reason, "the interval that decided it"
+        assert "95% CI" in judgement.reason, "the interval that decided it"
 
 
 def test_without_a_baseline_nothing_is_a_pass(runs: dict[str, Measurement]) -> None:
@@ -134,7 +134,7 @@ def test_any_percentile_and_any_quotient_has_an_interval_from_the_results(tmp_pa
     for rule in ("ttft.p95 < 200ms", "ttft.p90/p50 <= 3", "tpot.p99 < 50ms", "ttft.mean < 200ms"):
         judgement = judged(rule, run, None)
         assert judgement.outcome is Outcome.PASS, judgement.reason
-        assert "at 95%" in judgement.reason
+        assert "95% CI" in judgement.reason
     close = judged("ttft.p95 < 82ms", run, None)
     assert close.outcome is Outcome.INCONCLUSIVE, close.reason
     assert "run longer" in close.reason
@@ -197,7 +197,7 @@ def test_all_at_once_is_too_little_time_to_tell(tmp_path: Path) -> None:
     for rule in ("ttft.p99 <= 200ms", "ttft.p95 <= 50ms"):
         judgement = judged(rule, run, None)
         assert judgement.outcome is Outcome.INCONCLUSIVE
-        assert "nobody can say how far that may be off" in judgement.reason
+        assert "too little data for a confidence interval" in judgement.reason
     assert judged("ttft.max <= 200ms", run, None).outcome is Outcome.PASS, "of this run, that is what it was"
 
 

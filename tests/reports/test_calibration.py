@@ -149,7 +149,7 @@ def test_the_doubts_of_any_report_count() -> None:
     busy = ClientSummary(**{name: getattr(_CLIENT, name) for name in _CLIENT.__struct_fields__} | {"cpu_share": 0.95})
     point = _point([_result()], [_truth(end_s=100.072)], busy)
     assert point.failed == point.doubts
-    assert "95% of a processor" in point.doubts[0]
+    assert "95% of one core" in point.doubts[0]
 
 
 @pytest.mark.parametrize(("server_ms", "was_slow"), [(None, False), (244.0, False), (246.0, True)])

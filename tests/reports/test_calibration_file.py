@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from abatch.reports.calibration.file import calibration_path, known_floor, save_calibration
-from abatch.reports.renderings.fact_lines import floor_fact
+from abatch.reports.renderings.facts import floor_facts
 from abatch.reports.run.config import provenance
 from abatch.reports.summary.client import ClientFloor, floor_doubts
 from support.calibrations import make_calibration, make_point
@@ -122,15 +122,16 @@ def test_without_a_cache_of_their_own_people_have_one_at_home(
 
 def test_a_run_above_the_trusted_rate_is_doubted() -> None:
     assert floor_doubts(_FLOOR, 420.0) == []
-    assert floor_doubts(_FLOOR, 600.0) == [
-        "the run offered 600 requests/s, more than the 420 this client was calibrated for: raise --workers"
-    ]
-    assert floor_doubts(None, 600.0) == [], "what nobody measured speaks against nothing"
+    (doubt,) = floor_doubts(_FLOOR, 600.0)
+    assert doubt.words == (
+        "the run offered 600 requests/s, but this client was calibrated for at most 420: raise --workers"
+    )
+    assert floor_doubts(None, 600.0) == [], "what was never measured speaks against nothing"
 
 
 def test_the_floor_is_a_fact_and_so_is_not_knowing_it() -> None:
-    assert floor_fact(_FLOOR) == (
-        "client floor: adds at most 0.4 ms to ttft at p99, trusted up to 420 requests/s (calibrated 2026-01-02)"
+    assert floor_facts(_FLOOR) == (
+        "adds at most 0.4 ms to ttft at p99, trusted up to 420 requests/s (calibrated 2026-01-02)"
     )
-    assert floor_fact(None) == "client floor unknown: run abatch calibrate"
-    assert floor_fact(None, workers=4) == "client floor unknown: run abatch calibrate --workers 4"
+    assert floor_facts(None) == "unknown; run abatch calibrate"
+    assert floor_facts(None, workers=4) == "unknown; run abatch calibrate --workers 4"

@@ -80,7 +80,7 @@ def test_a_slower_server_is_worse_in_times_and_no_more_uneven(runs: dict[str, Me
 def test_the_same_server_is_not_told_from_itself(runs: dict[str, Measurement]) -> None:
     comparison = compare(picked(runs, "base", "again"))
     assert not any(one.is_real for one in comparison.targets[0].differences)
-    assert comparison.targets[0].verdict.startswith("No difference shown between again and base; one could have been")
+    assert comparison.targets[0].verdict.startswith("No difference found between again and base, but one may have been")
     recommended = comparison.targets[0].recommended_requests["ttft"]
     assert recommended > 1200
     assert f"ttft {recommended:,} requests" in " ".join(shown(picked(runs, "base", "again")).split())
@@ -89,7 +89,7 @@ def test_the_same_server_is_not_told_from_itself(runs: dict[str, Measurement]) -
 def test_what_is_below_the_floor_is_the_same(runs: dict[str, Measurement]) -> None:
     wide = compare(picked(runs, "base", "again"), floor=Floor(share=0.5, ms=0.1))
     assert verdicts(wide)["ttft p50"] is Verdict.SAME
-    assert "are the same, as far as matters" in wide.targets[0].verdict
+    assert "No difference above the floor" in wide.targets[0].verdict
     in_time = compare(picked(runs, "base", "slower"), floor=Floor(share=0.0, ms=1000.0))
     assert verdicts(in_time)["ttft p99"] is Verdict.SAME
     assert verdicts(compare(picked(runs, "base", "slower"), floor=Floor(share=0.6)))["ttft p50"] is Verdict.SAME
@@ -119,10 +119,10 @@ def test_what_must_be_known_first_comes_first(runs: dict[str, Measurement]) -> N
     text = shown(picked(runs, "few", "base"))
     assert text.startswith("SIMULATED")
     assert "note: few: half of it is made up" in text
-    assert "n<" in cells(text, "ttft p99")
+    assert cells(text, "ttft p99")[-2:] == ["too", "few"]
     text = shown(picked(runs, "base", "failing"))
     assert text.startswith("NOT TRUSTED: failing: 25.0% of the requests failed")
-    assert "Nothing can be said of failing and base" in text
+    assert "Cannot compare failing and base" in text
     assert "0.0% of the first's requests failed and 25.0% of the other's" in " ".join(text.split())
     assert shown(picked(runs, "base", "broken off")).startswith("INTERRUPTED: broken off did not finish")
     comparison = compare(picked(runs, "base", "again"))
@@ -230,7 +230,7 @@ def test_a_tail_ratio_that_the_whole_runs_contradict_is_not_told(tmp_path: Path)
     assert found.other < found.first
     assert found.change is not None
     assert found.change > 2
-    assert found.verdict is Verdict.UNCLEAR
+    assert found.verdict is Verdict.INCONCLUSIVE
 
 
 def test_rounds_that_contradict_each_other_are_no_traceback(tmp_path: Path) -> None:
@@ -238,5 +238,5 @@ def test_rounds_that_contradict_each_other_are_no_traceback(tmp_path: Path) -> N
     other = measurement(tmp_path / "other", noisy(1), noisy(2, factor=30.0))
     runs = {"first": first, "other": other}
     text = shown(runs)
-    assert "No difference shown between other and first" in " ".join(text.split())
+    assert "No difference found between other and first" in " ".join(text.split())
     assert "the rounds differ by more than chance" in " ".join(text.split())

@@ -62,7 +62,7 @@ def test_rules_are_reported() -> None:
 def test_too_few_samples_are_said_in_words() -> None:
     text = shown(300)
     assert "TOO FEW" in text
-    assert "n<300" in text
+    assert "too few" in text
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_must_not_be_overlooked(labels: dict[str, bool], says: str) -> None
 
 
 def test_a_class_without_a_sample_has_no_verdict() -> None:
-    assert "NO VERDICT: nothing in class nobody succeeded" in shown(verdict_class="nobody")
+    assert "NO VERDICT: no request in class nobody succeeded" in shown(verdict_class="nobody")
 
 
 def test_a_run_without_any_success() -> None:

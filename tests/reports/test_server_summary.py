@@ -10,10 +10,11 @@ from abatch.engine.errors import ConfigurationError
 from abatch.reports.attribution.stalls import join_samples
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.renderings.console import print_summary
-from abatch.reports.renderings.server_facts import server_facts, stall_facts
+from abatch.reports.renderings.facts import server_facts
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.folder import RunReader, RunWriter
 from abatch.reports.summary.causes import Attribution, Cause, ServerThen, Stall
+from abatch.reports.summary.findings import stall_facts
 from abatch.reports.summary.server import ServerSummary, summarise_server
 from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.watching.server_metrics import ServerSample
@@ -160,7 +161,7 @@ def test_in_words() -> None:
     )
     assert server_facts(server) == (
         "vLLM: running 12.3 (max 32), waiting 0.4 (max 53), KV 45% (max 80%), 3 preemptions, prefix hits 61%, "
-        "GPU 412 W (0.206 J a token), 87% busy, 2 looks at its metrics unanswered"
+        "GPU 412 W (0.206 J per token), 87% busy, 2 scrapes of its metrics unanswered"
     )
     assert server_facts(ServerSummary(kind="TGI", samples=1, running_mean=1.0, running_max=1, preemptions=1)) == (
         "TGI: running 1.0 (max 1), 1 preemption"
@@ -184,7 +185,7 @@ def test_on_the_terminal() -> None:
     print_summary(Console(file=out, width=80, no_color=True, highlight=False), summary)
     assert max(len(line) for line in out.getvalue().splitlines()) <= 80
     text = " ".join(out.getvalue().split())
-    assert "53 waiting requests hit; its /metrics: 9 running, 0 -> 53 waiting" in text
+    assert "53 waiting requests affected; its /metrics: 9 running, 0 -> 53 waiting" in text
     assert "server: vLLM: running 11.0 (max 12), waiting 0.0 (max 1), KV 30% (max 59%), 5 preemptions" in text
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...comparison.comparison import Comparison
+from ...comparison.findings import comparison_findings, footnotes
 from ...comparison.sentence import change_in_words
 from ...gates.judge import Judgement
 from ...summary.summary import Summary
 from ..github import escaped
-from ..markdown import rules_table
-from .console import footnotes, rows, run_rows, warning_lines
+from ..markdown import markdown_line, rules_table
+from .console import rows, run_rows
 
 
 def render_comparison_markdown(
@@ -19,10 +20,7 @@ def render_comparison_markdown(
     """The verdicts, the rules, and every difference with its interval. `judgements`: by target."""
     first = summaries[comparison.first]
     lines = [f"## abatch compare: {escaped(first.workload)}", ""]
-    if any(summary.simulated for summary in summaries.values()):
-        lines += ["**SIMULATED**: no real device ran; these are a model's numbers", ""]
-    lines += [f"- {escaped(line.plain)}" for line in warning_lines(comparison, summaries)]
-    lines += [f"- **{escaped(target.name)}**: {escaped(target.verdict)}" for target in comparison.targets]
+    lines += [markdown_line(finding) for finding in comparison_findings(comparison, summaries)]
     for name, of_target in judgements.items():
         if of_target:
             lines += ["", f"Rules for {escaped(name)}:", "", *rules_table(of_target)]
@@ -39,7 +37,7 @@ def render_comparison_markdown(
     for name, values in run_rows(summaries):
         lines.append(_row([name, values[0], *(cell for value in values[1:] for cell in (value, "", ""))]))
     lines += ["", f"Class {escaped(comparison.traffic_class)}; milliseconds, where there is no other unit.", ""]
-    lines += [f"- {escaped(line)}" for line in footnotes(comparison, summaries)]
+    lines += [markdown_line(footnote) for footnote in footnotes(comparison, summaries)]
     return "\n".join([*lines, ""])
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...comparison.comparison import Comparison
+from ...comparison.findings import comparison_findings, footnotes
 from ...comparison.sentence import change_in_words
 from ...summary.summary import Summary
 from ..html.section import Section
-from .console import footnotes, rows, run_rows, warning_lines
+from ..layout import plain_line
+from .console import rows, run_rows
 
 
 def comparison_sections(comparison: Comparison, summaries: Mapping[str, Summary]) -> list[Section]:
     """The verdicts and every difference with its interval; then values of whole runs."""
-    texts = [line.plain for line in warning_lines(comparison, summaries)]
-    texts += [target.verdict for target in comparison.targets]
+    texts = [*comparison_findings(comparison, summaries), *footnotes(comparison, summaries)]
     header = ["ms", comparison.first]
     for target in comparison.targets:
         header += [target.name, f"change from {comparison.first}", ""]
@@ -25,7 +26,7 @@ def comparison_sections(comparison: Comparison, summaries: Mapping[str, Summary]
             cells += [other, *(["-", ""] if difference is None else [change_in_words(difference), difference.verdict])]
         table.append(cells)
     return [
-        Section(f"Differences from {comparison.first}", [*texts, *footnotes(comparison, summaries)], header, table),
+        Section(f"Differences from {comparison.first}", [plain_line(text) for text in texts], header, table),
         Section(
             "Runs",
             [

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..fact_lines import fact_lines
+from ...summary.finding import SIMULATED, Label, Tone
+from ...summary.findings import findings
+from ..facts import facts
+from ..layout import Labelled, plain_line
 from ..shown_run import ShownRun
-from ..verdict_lines import SIMULATED, verdict_lines
 from .markup import Html, element, join
 
-_TONES = {
-    "FLAGGED": "bad",
-    "NO VERDICT": "bad",
-    "BORDERLINE": "unsure",
-    "NOT TRUSTED": "unsure",
-    "TOO FEW": "unsure",
-    "OK": "good",
-    "CLASS": "why",
-    "CAUSE": "why",
-    "STALL": "why",
-    "ADVICE": "why",
-}
-_BANNERS = ("INTERRUPTED", "SIMULATED")
-_OUTCOME_TONES = {"pass": "good", "fail": "bad", "inconclusive": "unsure"}
+_BANNERS = (Label.INTERRUPTED, Label.SIMULATED)
+"""Findings that stand above everything else."""
 
 
 def swatch(run_index: int) -> Html:
@@ -45,12 +35,12 @@ def banners(runs: Sequence[ShownRun]) -> Html:
     found = []
     if interrupted:
         did = "this run did not finish" if len(runs) == 1 else f"{', '.join(interrupted)} did not finish"
-        found.append(("INTERRUPTED", f"{did}; what follows is the part that was saved"))
+        found.append((Label.INTERRUPTED, f"{did}; these numbers are of the saved part"))
     if simulated:
-        word, _, text = SIMULATED.plain.partition(": ")
-        found.append((word, text if len(simulated) == len(runs) else f"{', '.join(simulated)}: {text}"))
+        text = SIMULATED.words if len(simulated) == len(runs) else f"{', '.join(simulated)}: {SIMULATED.words}"
+        found.append((SIMULATED.label, text))
     return join(
-        element("p", element("strong", word), f": {text}", class_=f"banner {word.lower()}") for word, text in found
+        element("p", element("strong", label), f": {text}", class_=f"banner {label.lower()}") for label, text in found
     )
 
 
@@ -61,12 +51,13 @@ def run_cards(runs: Sequence[ShownRun]) -> Html:
 
 def _card(index: int, run: ShownRun, *, is_alone: bool) -> Html:
     heading = element("h3", swatch(index), run.name)
-    rules = element("ul", *(_rule(*rule) for rule in _rules(run)), class_="rules") if run.judgements else ""
+    rules = element("ul", *map(_line, run.judgements), class_="rules") if run.judgements else ""
+    verdict = [finding for finding in findings(run.summary) if finding.label not in _BANNERS]
     return element(
         "article",
         "" if is_alone else heading,
         _labels(run),
-        element("ul", *(_verdict(line) for line in _lines(run)), class_="verdict"),
+        element("ul", *map(_line, verdict), class_="verdict"),
         element("h4", "Rules") if rules else "",
         rules,
         _provenance(run),
@@ -74,25 +65,9 @@ def _card(index: int, run: ShownRun, *, is_alone: bool) -> Html:
     )
 
 
-def _lines(run: ShownRun) -> list[str]:
-    return [line.plain for line in verdict_lines(run.summary) if not line.plain.startswith(_BANNERS)]
-
-
-def _verdict(line: str) -> Html:
-    word, colon, text = line.partition(": ")
-    tone = _TONES.get(word)
-    if not colon or tone is None:
-        return element("li", line)
-    return element("li", element("strong", word, class_=f"word {tone}"), " ", element("span", text))
-
-
-def _rules(run: ShownRun) -> list[tuple[str, str, str]]:
-    return [(judgement.rule, str(judgement.outcome.value), judgement.reason) for judgement in run.judgements]
-
-
-def _rule(rule: str, outcome: str, reason: str) -> Html:
-    word = element("strong", outcome.upper(), class_=f"word {_OUTCOME_TONES.get(outcome, 'unsure')}")
-    return element("li", word, " ", element("span", element("code", rule), f": {reason}"))
+def _line(item: Labelled) -> Html:
+    """A finding or a judged rule: its label in its colour, then its words."""
+    return element("li", element("strong", item.label, class_=f"word {item.tone}"), " ", element("span", item.words))
 
 
 def _labels(run: ShownRun) -> Html:
@@ -134,17 +109,15 @@ def _shown(value: object) -> str:
     return "" if value is None or value is False else "yes" if value is True else str(value)
 
 
-def facts(runs: Sequence[ShownRun]) -> Html:
+def fact_lists(runs: Sequence[ShownRun]) -> Html:
     """Rates, errors, the client's own audit, the engine and so on, of each run, as the terminal has them."""
     return join(_facts_of(index, run, is_alone=len(runs) == 1) for index, run in enumerate(runs))
 
 
 def _facts_of(index: int, run: ShownRun, *, is_alone: bool) -> Html:
-    lines = [*fact_lines(run.summary).plain.splitlines(), *(f"note: {warning}" for warning in run.summary.warnings)]
     heading = "" if is_alone else element("h3", swatch(index), run.name)
-    return join([heading, element("ul", *(_fact(line) for line in lines), class_="facts")])
+    return join([heading, element("ul", *map(_fact, facts(run.summary)), class_="facts")])
 
 
-def _fact(line: str) -> Html:
-    tone = {"errors": "bad", "note": "unsure"}.get(line.partition(":")[0])
-    return element("li", line, class_=f"fact-{tone}" if tone else None)
+def _fact(item: Labelled) -> Html:
+    return element("li", plain_line(item), class_=None if item.tone is Tone.PLAIN else f"fact-{item.tone}")

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from ...formatting import milliseconds
 from ...recording.recorder import ALL
 from ...summary.metric import MetricSummary
-from ...summary.state import MIN_SAMPLES, State
+from ...summary.state import STATE_MEANINGS, State
 from ...summary.summary import Summary
 from ..console import percentile_cell
 from ..shown_run import ShownRun
 from .header import swatch
 from .markup import Html, element, join
 
-MEANINGS = {
+METRIC_MEANINGS = {
     "ttft": "from when a turn was due to its first content",
     "fresh_ttft": "ttft of first turns",
     "continued_ttft": "ttft of later turns without a tool pause",
@@ -34,21 +34,12 @@ MEANINGS = {
 }
 """What each metric is, in a few words."""
 
-_SHORT_VERDICTS = {
-    State.FLAGGED: ("FLAGGED", "bad"),
-    State.BORDERLINE: ("BORDERLINE", "unsure"),
-    State.TOO_FEW: (f"n<{MIN_SAMPLES}", "unsure"),
-    State.OK: ("ok", "good"),
-    State.NOT_JUDGED: ("", ""),
-}
 
-
-def verdict_word(verdict: State) -> Html:
-    """A verdict, short and in its colour."""
-    word, tone = _SHORT_VERDICTS[verdict]
-    if not word:
+def state_word(state: State) -> Html:
+    """A state in its colour, with what it means; nothing where nothing was judged."""
+    if state is State.NOT_JUDGED:
         return Html("")
-    return element("span", word, class_=f"word {tone}")
+    return element("span", state, class_=f"word {state.tone}", title=STATE_MEANINGS[state])
 
 
 def metric_tables(runs: Sequence[ShownRun]) -> Html:
@@ -94,13 +85,13 @@ def _shown_classes(by_class: dict[str, MetricSummary]) -> Iterable[tuple[str, Me
 def _row(metric: str, traffic_class: str, value: MetricSummary, summary: Summary) -> Html:
     is_all = traffic_class == ALL
     cells = [
-        element("th", metric, scope="row", class_="text", title=MEANINGS.get(metric), data_value=metric),
+        element("th", metric, scope="row", class_="text", title=METRIC_MEANINGS.get(metric), data_value=metric),
         element("td", traffic_class, class_="text", data_value=traffic_class),
         _number(f"{value.count:,}", value.count),
         *(_at(value, name, at_ms) for name, at_ms in value.percentiles_ms.items()),
         _number(milliseconds(value.max_ms), value.max_ms),
         _number(f"{value.tail_ratio:.2f}", value.tail_ratio),
-        element("td", verdict_word(value.verdict), class_="number", data_value=list(State).index(value.verdict)),
+        element("td", state_word(value.verdict), class_="number", data_value=list(State).index(value.verdict)),
     ]
     of_verdict = traffic_class == summary.verdict_class
     return element("tr", *cells, class_=" ".join(filter(None, ("all" * is_all, "judged" * of_verdict))) or None)

@@ -12,6 +12,7 @@ import msgspec
 from ....workloads.result import Result
 from ...recording.recorder import ALL
 from ...summary.causes import Cause, Stall
+from ...summary.findings import stall_in_words
 from ..shown_run import ShownRun
 from .time_bins import PresenceBins, ValueBins
 
@@ -177,7 +178,4 @@ class OverTimeCollector:
 
 def _standstill(stall: Stall) -> Standstill:
     who = {Cause.STALL: "server", Cause.CLIENT: "client"}.get(stall.cause, "")
-    what = f"the {who} stood still" if who else f"streams stood still together ({stall.cause})"
-    hit = f"{stall.streams} streams and {stall.waiting} waiting requests hit"
-    text = f"{what} for {stall.length_s:.2f} s at {stall.start_s:.1f} s: {hit}"
-    return Standstill(start_s=stall.start_s, end_s=round(stall.end_s, 4), who=who, text=text)
+    return Standstill(start_s=stall.start_s, end_s=round(stall.end_s, 4), who=who, text=stall_in_words(stall))

@@ -11,7 +11,7 @@ import msgspec
 from .... import __version__
 from ..shown_run import ShownRun
 from . import assets
-from .header import banners, facts, report_title, run_cards
+from .header import banners, fact_lists, report_title, run_cards
 from .markup import Html, element, embedded_json, inline, join
 from .metric_table import metric_tables
 from .ratio_bars import ratio_bars
@@ -84,7 +84,7 @@ def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()
         _chart("over-time"),
         _chart("sessions"),
         ("metrics", "All metrics", metric_tables(runs)),
-        ("facts", "Facts", facts(runs)),
+        ("facts", "Facts", fact_lists(runs)),
     ]
     page = join([Html("<!doctype html>\n"), element("html", _head(title), _body(title, runs, sections), lang="en")])
     return page.encode(errors="replace").decode() + "\n"

@@ -11,7 +11,7 @@ from ...summary.state import FLAG_RATIO, State
 from ..shown_run import ShownRun
 from .header import swatch
 from .markup import Html, element, join
-from .metric_table import verdict_word
+from .metric_table import state_word
 
 _TICKS = (1.0, FLAG_RATIO, 10.0, 30.0, 100.0, 300.0, 1000.0, 2.0, 5.0, 20.0, 50.0, 200.0, 500.0)
 """Those that matter most first: others go where there is room."""
@@ -88,17 +88,17 @@ def _row(axis: _Axis, metric: str, index: int, run: ShownRun, value: MetricSumma
     if (interval := value.tail_ratio_interval) is not None:
         low, high = axis.at(interval.low), axis.at(interval.high)
         parts.append(element("span", class_="whisker", style=f"left:{low}%;width:{round(high - low, 2)}%"))
-        said.append(f"{interval.low:.1f}x to {interval.high:.1f}x at 95%")
+        said.append(f"95% CI {interval.low:.1f}x to {interval.high:.1f}x")
     if value.normalised_ratio is not None:
         parts.append(element("span", class_="diamond", style=f"left:{axis.at(value.normalised_ratio)}%"))
-        said.append(f"{value.normalised_ratio:.1f}x for the size of each request")
+        said.append(f"{value.normalised_ratio:.1f}x after normalising for request size")
     return element(
         "tr",
         element("th", metric, scope="row", class_="text"),
         element("td", swatch(index), run.name, class_="text run-name") if not is_alone else element("td"),
         element("td", element("div", *parts, class_="bars"), title="; ".join(said) or None),
         element("td", f"{value.tail_ratio:.2f}x", class_="number"),
-        element("td", verdict_word(value.verdict), class_="text"),
+        element("td", state_word(value.verdict), class_="text"),
         class_="first" if metric else None,
     )
 

@@ -9,7 +9,7 @@ import msgspec
 from ...recording.recorder import ALL
 from ..shown_run import ShownRun
 from .curves import Curve, Grid, curves, grid
-from .metric_table import MEANINGS
+from .metric_table import METRIC_MEANINGS
 from .over_time import OverTime, OverTimeCollector
 from .server_series import server_series
 from .session_lines import SessionCollector, SessionLines
@@ -43,7 +43,7 @@ def report_data(runs: Sequence[ShownRun]) -> ReportData:
         ConfigurationError: a run's files are damaged.
     """
     points = grid(percentile for run in runs for percentile in run.summary.percentiles)
-    return ReportData(grid=points, meanings=MEANINGS, runs=[_run_data(run, points) for run in runs])
+    return ReportData(grid=points, meanings=METRIC_MEANINGS, runs=[_run_data(run, points) for run in runs])
 
 
 def _run_data(run: ShownRun, points: Grid) -> RunData:

@@ -1,0 +1,69 @@
+"""A comparison as findings: what to know before anything else, the verdicts, and how to read the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..recording.recorder import JUDGED
+from ..summary.doubts import doubts_with
+from ..summary.finding import SIMULATED, Finding, Label, Tone
+from ..summary.findings import interrupted, no_verdict, note
+from ..summary.summary import Summary
+from .comparison import ComparedTarget, Comparison
+from .difference import POWER
+
+
+def comparison_findings(comparison: Comparison, summaries: Mapping[str, Summary]) -> list[Finding]:
+    """What failed, did not finish or is not to be trusted; then the verdict on each target.
+
+    `summaries`: of all its targets, by name, the first of them first.
+    """
+    found = [SIMULATED] if any(summary.simulated for summary in summaries.values()) else []
+    found += [
+        Finding(label=Label.FAILED, tone=Tone.BAD, words=f"{name}: {why}") for name, why in comparison.failed.items()
+    ]
+    for name, summary in summaries.items():
+        if not summary.is_complete:
+            found.append(interrupted(f"{name} did not finish"))
+        if not summary.succeeded:
+            found.append(no_verdict(f"no request of {name} ended; its figures are lower bounds: run longer"))
+        for doubt in doubts_with(summary, JUDGED, comparison.traffic_class):
+            numbers, metric = doubt.numbers, doubt.metric
+            words = f"{name}: {doubt.words}"
+            found.append(Finding(label=doubt.label, tone=doubt.tone, words=words, metric=metric, numbers=numbers))
+    found += [Finding(label=Label.VERDICT, tone=Tone.WHY, words=target.verdict) for target in comparison.targets]
+    return found
+
+
+def footnotes(comparison: Comparison, summaries: Mapping[str, Summary]) -> Iterator[Finding]:
+    """How to read the marks, what would tell more, and what else to know."""
+    floor = comparison.floor
+    words = (
+        f"% and x mark a real difference from {comparison.first} (all intervals together hold at "
+        f"{comparison.confidence:.0%}); same: less than {floor.share:.0%} or {floor.ms:g} ms; ?: inconclusive"
+    )
+    yield Finding(label=Label.KEY, tone=Tone.PLAIN, words=words)
+    for target in comparison.targets:
+        if any(difference.is_restless for difference in target.differences):
+            yield note(f"{target.name}: the rounds differ by more than chance; was the machine disturbed?")
+        for text in target.notes:
+            yield note(f"{target.name}: {text}")
+        if target.recommended_requests:
+            yield _recommendation(comparison, target)
+    for name, summary in summaries.items():
+        for warning in summary.warnings:
+            yield note(f"{name}: {warning}")
+
+
+def _recommendation(comparison: Comparison, target: ComparedTarget) -> Finding:
+    needed = []
+    for metric, requests in target.recommended_requests.items():
+        rounds = f" (--rounds {target.recommended_rounds.get(metric, 0)})" if comparison.rounds > 1 else ""
+        needed.append(f"{metric} {requests:,} requests{rounds}")
+    return Finding(
+        label=Label.ADVICE,
+        tone=Tone.WHY,
+        words=f"to detect a {comparison.effect:.0%} change in p99 with {POWER:.0%} power, {target.name} needs: "
+        + ", ".join(needed),
+        numbers={f"{metric}_requests": requests for metric, requests in target.recommended_requests.items()},
+    )

@@ -1,0 +1,69 @@
+"""What a reader should know of a run or a comparison, as data: made once, laid out by every rendering."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from .causes import Cause
+
+
+class Tone(StrEnum):
+    """How a reader should take it. Renderings choose the colour."""
+
+    BAD = "bad"
+    CAUTION = "caution"
+    GOOD = "good"
+    WHY = "why"
+    """An explanation."""
+    NOTICE = "notice"
+    """To be kept in mind throughout."""
+    PLAIN = "plain"
+
+
+class Label(StrEnum):
+    """What kind of finding it is: its first word in every rendering."""
+
+    INTERRUPTED = "INTERRUPTED"
+    SIMULATED = "SIMULATED"
+    FAILED = "FAILED"
+    """A target that could not be measured."""
+    NO_VERDICT = "NO VERDICT"
+    NOT_TRUSTED = "NOT TRUSTED"
+    FLAGGED = "FLAGGED"
+    BORDERLINE = "BORDERLINE"
+    OK = "OK"
+    TOO_FEW = "TOO FEW"
+    CLASS = "CLASS"
+    """Another class than the verdict's."""
+    CAUSE = "CAUSE"
+    STALL = "STALL"
+    ADVICE = "ADVICE"
+    VERDICT = "VERDICT"
+    """Of a comparison, in a sentence."""
+    KEY = "key"
+    """How to read a table's marks."""
+    NOTE = "note"
+
+
+class Finding(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One finding.
+
+    Attributes:
+        words: A sentence without the label. Names in it may come from outside: whoever shows them escapes them.
+        metric: The metric that it is about, if it is about one; `traffic_class` and `cause` likewise.
+        numbers: The numbers in the words by name, with units in the names.
+    """
+
+    label: Label
+    tone: Tone
+    words: str
+    metric: str | None = None
+    traffic_class: str | None = None
+    cause: Cause | None = None
+    numbers: dict[str, float] = {}
+
+
+SIMULATED = Finding(label=Label.SIMULATED, tone=Tone.NOTICE, words="no real device ran; these are a model's numbers")
+"""Stands first wherever numbers of a simulated device are shown."""

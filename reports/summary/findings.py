@@ -1,0 +1,218 @@
+"""What a run comes to, as findings: verdict, offending metrics and by how much, likely causes, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ..formatting import counted, milliseconds
+from ..recording.recorder import ALL, JUDGED
+from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
+from .doubts import doubts_with
+from .finding import SIMULATED, Finding, Label, Tone
+from .metric import MetricSummary
+from .state import FLAG_RATIO, MIN_SAMPLES, State
+from .summary import Summary
+
+_BY_WEIGHT = (State.FLAGGED, State.BORDERLINE, State.OK, State.TOO_FEW)
+_WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
+"""By metric, the waits whose causes are looked for."""
+_MOST_STALLS = 3
+
+
+def findings(summary: Summary) -> list[Finding]:
+    """In the order of a report: what to know first, the verdict's class, the other classes, causes, what to do."""
+    found = [] if summary.is_complete else [interrupted("this run did not finish; these numbers are of the saved part")]
+    if summary.simulated:
+        found.append(SIMULATED)
+    measured = {
+        metric: summary.metrics[metric][summary.verdict_class]
+        for metric in JUDGED
+        if summary.verdict_class in summary.metrics.get(metric, {})
+    }
+    if summary.succeeded == 0 and not measured:
+        return [*found, no_verdict("no request succeeded")]
+    suspects = _suspects(measured)
+    found += [*_of_class(summary, measured, suspects), *_of_other_classes(summary)]
+    if summary.attribution is not None:
+        found += _causes(summary.attribution, suspects)
+    return found
+
+
+def interrupted(words: str) -> Finding:
+    """What was measured is not the whole."""
+    return Finding(label=Label.INTERRUPTED, tone=Tone.CAUTION, words=words)
+
+
+def no_verdict(words: str) -> Finding:
+    """There is nothing to judge."""
+    return Finding(label=Label.NO_VERDICT, tone=Tone.BAD, words=words)
+
+
+def note(words: str) -> Finding:
+    """Something to know."""
+    return Finding(label=Label.NOTE, tone=Tone.CAUTION, words=words)
+
+
+def stall_in_words(stall: Stall) -> str:
+    """Who made no progress, for how long and when, and what that affected."""
+    who = {Cause.STALL: "the server", Cause.CLIENT: "the client"}.get(stall.cause)
+    subject = "several streams" if who is None else who
+    words = (
+        f"{subject} made no progress for {stall.length_s:.2f} s, {stall.start_s:.1f} s into the run; "
+        f"{counted(stall.streams, 'stream')} and {counted(stall.waiting, 'waiting request')} affected"
+    )
+    return words if who is not None else f"{words} ({stall.cause})"
+
+
+def stall_facts(then: ServerThen) -> str:
+    """What the server's metrics said around a stall; empty if they said nothing of use."""
+    parts = []
+    for name, before, after in (
+        ("running", then.running_before, then.running_after),
+        ("waiting", then.waiting_before, then.waiting_after),
+    ):
+        known = dict.fromkeys(str(value) for value in (before, after) if value is not None)
+        if known:
+            parts.append(f"{' -> '.join(known)} {name}")
+    if then.silent_s is not None:
+        parts.insert(0, f"no answer for {then.silent_s:.1f} s")
+    return f"its /metrics: {', '.join(parts)}" if parts else ""
+
+
+def _suspects(measured: Mapping[str, MetricSummary]) -> dict[str, MetricSummary]:
+    """The metrics with a tail, those that are flagged before those that may be; the largest ratio first."""
+    by_ratio = sorted(measured.items(), key=lambda item: -item[1].tail_ratio)
+    return {
+        metric: value
+        for state in (State.FLAGGED, State.BORDERLINE)
+        for metric, value in by_ratio
+        if value.verdict is state
+    }
+
+
+def _of_class(
+    summary: Summary, measured: Mapping[str, MetricSummary], suspects: Mapping[str, MetricSummary]
+) -> Iterator[Finding]:
+    """What the verdict's class comes to, and whether that can be believed."""
+    name = summary.verdict_class
+    of_class = "" if name == ALL else f" in class {name}"
+    for metric, value in suspects.items():
+        yield _tail(metric, value, name, of_class)
+    judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
+    problems = doubts_with(summary, judged, name)
+    yield from problems
+    if not measured:
+        yield no_verdict(f"no request{of_class} succeeded")
+    if judged and not suspects and not problems:
+        words = f"no p99 above {FLAG_RATIO:g}x its median{of_class} ({', '.join(judged)})"
+        yield Finding(label=Label.OK, tone=Tone.GOOD, words=words, traffic_class=name)
+    unjudged = {metric: value.count for metric, value in measured.items() if value.verdict is State.TOO_FEW}
+    if unjudged:
+        counts = ", ".join(f"{metric} ({count})" for metric, count in unjudged.items())
+        yield Finding(
+            label=Label.TOO_FEW,
+            tone=Tone.CAUTION,
+            words=f"fewer than {MIN_SAMPLES} samples{of_class}: {counts}; run longer to judge p99",
+            traffic_class=name,
+            numbers={f"{metric}_samples": count for metric, count in unjudged.items()},
+        )
+
+
+def _tail(metric: str, value: MetricSummary, traffic_class: str, of_class: str) -> Finding:
+    numbers = {"tail_ratio": value.tail_ratio, "p50_ms": value.p50_ms, "p99_ms": value.p99_ms}
+    words = f"{metric} p99 is {value.tail_ratio:.1f}x its median{of_class} "
+    words += f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms"
+    if (interval := value.tail_ratio_interval) is not None:
+        words += f"; 95% CI {interval.low:.1f}x to {interval.high:.1f}x"
+        numbers |= {"tail_ratio_low": interval.low, "tail_ratio_high": interval.high}
+    words += ")"
+    if value.normalised_ratio is not None:
+        words += f"; {value.normalised_ratio:.1f}x after normalising for request size"
+        numbers["normalised_ratio"] = value.normalised_ratio
+        if value.normalised_ratio <= FLAG_RATIO:
+            words += ": explained by uneven request sizes, not the server"
+    return Finding(
+        label=Label[value.verdict.name],
+        tone=value.verdict.tone,
+        words=words,
+        metric=metric,
+        traffic_class=traffic_class,
+        numbers=numbers,
+    )
+
+
+def _of_other_classes(summary: Summary) -> Iterator[Finding]:
+    """The states of the classes that the run's verdict is not about, one finding each."""
+    classes = dict.fromkeys(name for metric in JUDGED for name in summary.metrics.get(metric, {}))
+    others = [name for name in classes if name not in (ALL, summary.verdict_class)]
+    if summary.verdict_class == ALL and len(others) == 1:
+        return  # the same once more
+    for name in others:
+        by_state: dict[State, list[str]] = {}
+        numbers: dict[str, float] = {}
+        for metric in JUDGED:
+            if (value := summary.metrics.get(metric, {}).get(name)) is not None:
+                is_judged = value.verdict is not State.TOO_FEW
+                shown = f"{value.tail_ratio:.1f}x" if is_judged else f"({value.count})"
+                by_state.setdefault(value.verdict, []).append(f"{metric} {shown}")
+                numbers[f"{metric}_{'tail_ratio' if is_judged else 'samples'}"] = (
+                    value.tail_ratio if is_judged else value.count
+                )
+        words = "; ".join(f"{state} {', '.join(by_state[state])}" for state in _BY_WEIGHT if state in by_state)
+        tone = Tone.BAD if State.FLAGGED in by_state else Tone.PLAIN
+        yield Finding(label=Label.CLASS, tone=tone, words=f"{name}: {words}", traffic_class=name, numbers=numbers)
+
+
+def _causes(attribution: Attribution, suspects: Iterable[str]) -> list[Finding]:
+    """Why: the suspects' causes that stand out, the moments without progress, and what to do about each cause."""
+    found: list[Finding] = []
+    named: list[Cause] = []
+    for metric in dict.fromkeys(_WAITS[suspect] for suspect in suspects):
+        if (causes := attribution.causes.get(metric)) is not None:
+            found += _causes_of(metric, causes)
+            named += causes.likely
+    stalls = [stall for stall in attribution.stalls if stall.cause in (Cause.STALL, Cause.CLIENT)]
+    found += [_stall(stall) for stall in stalls[:_MOST_STALLS]]
+    if (num_more := len(stalls) - _MOST_STALLS) > 0:
+        words = f"{num_more} more in summary.json"
+        found.append(Finding(label=Label.STALL, tone=Tone.WHY, words=words, numbers={"stalls": num_more}))
+    for cause in dict.fromkeys(named):
+        found.append(Finding(label=Label.ADVICE, tone=Tone.WHY, words=advice_on(cause), cause=cause))
+    return found
+
+
+def _causes_of(metric: str, causes: TailCauses) -> Iterator[Finding]:
+    waits = f"{causes.events} slow {'gaps' if metric == 'itl' else 'first tokens'}"
+    slow = f"{waits} (>{milliseconds(causes.threshold_ms)} ms)"
+    of_all: dict[str, float] = {"events": causes.events, "threshold_ms": causes.threshold_ms}
+    for share in causes.causes:
+        if share.cause in causes.likely:
+            yield Finding(
+                label=Label.CAUSE,
+                tone=Tone.WHY,
+                words=f"{share.cause} explains {share.share:.0%} of {slow}, {share.base_rate:.0%} of normal ones",
+                metric=metric,
+                cause=share.cause,
+                numbers={**of_all, "share": share.share, "base_rate": share.base_rate},
+            )
+    if not causes.likely:
+        words = f"unknown: no single cause stands out among {slow}"
+        yield Finding(label=Label.CAUSE, tone=Tone.WHY, words=words, metric=metric, cause=Cause.UNKNOWN, numbers=of_all)
+
+
+def _stall(stall: Stall) -> Finding:
+    words = stall_in_words(stall)
+    if stall.server is not None and (said := stall_facts(stall.server)):
+        words += f"; {said}"
+    return Finding(
+        label=Label.STALL,
+        tone=Tone.WHY,
+        words=words,
+        cause=stall.cause,
+        numbers={
+            "start_s": stall.start_s,
+            "length_s": stall.length_s,
+            "streams": stall.streams,
+            "waiting": stall.waiting,
+        },
+    )
