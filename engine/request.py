@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .errors import ContextLengthError, RequestError
 
 if TYPE_CHECKING:
-    from .session import Session, SessionUse
+    from .session import EngineSession, SessionUse
 
 _LOWEST_TEMPERATURE = 1e-5
 """Below this, dividing by the temperature overflows long before it changes the outcome."""
@@ -98,7 +98,7 @@ class Request:
     sampling: SamplingParams
     arrival_s: float = 0.0
     session: SessionUse | None = None
-    parked_session: Session | None = None
+    parked_session: EngineSession | None = None
     """The session it is a turn of, between its acceptance and its end."""
     rank: float = 0.0
     """Where it waits: see `QueuePolicy`."""

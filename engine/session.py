@@ -28,7 +28,7 @@ class ParkState(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class EngineSession:
     """A conversation whose requests come one after the other, each continuing where the one before ended.
 
     Its KV is known by the hashes of its blocks, so nothing is assumed of what the next request says: an edited or

@@ -20,8 +20,7 @@ from ..integers import ceil_div
 from ..loop.engine import Engine
 from ..loop.step_log import OnStep
 from ..messages import MemoryReport, Ready
-from ..models.compile_model import compile_layers
-from ..models.loader import LoadedModel, device_named, load_model
+from ..models.loader import LoadedModel, compile_layers, device_named, load_model
 from ..scheduling.limits import SchedulerConfig
 from ..scheduling.scheduler import Scheduler
 from .scheduler import build_scheduler

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..request import Request
-from ..session import Session
+from ..session import EngineSession
 
 CopyDirection = Literal["offload", "restore"]
 
@@ -29,7 +29,7 @@ class BlockCopy:
     device_ids: list[int]
     host_ids: list[int]
     hashes: list[bytes]
-    owner: Session | Request
+    owner: EngineSession | Request
     number: int
     ordered_s: float
     is_leaving: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..request import Request
-from ..session import Session
+from ..session import EngineSession
 from .block_copy import BlockCopy
 from .block_manager import BlockManager
 from .host_tier import HostTier
@@ -26,7 +26,7 @@ class BlockMover:
         orders, self._orders = self._orders, []
         return orders
 
-    def offload(self, session: Session, first: int, now_s: float, *, is_leaving: bool) -> None:
+    def offload(self, session: EngineSession, first: int, now_s: float, *, is_leaving: bool) -> None:
         """Have the session's pinned blocks from `first` on copied into those it holds in the host tier."""
         device_ids, host_ids = session.block_ids[first:], session.host_ids[first:]
         hashes = session.hashes[first : len(session.block_ids)]
@@ -36,10 +36,15 @@ class BlockMover:
         self._order(BlockCopy("offload", device_ids, host_ids, hashes, session, number, now_s, is_leaving=is_leaving))
 
     def restore(
-        self, owner: Session | Request, host_ids: list[int], device_ids: list[int], hashes: list[bytes], now_s: float
+        self,
+        owner: EngineSession | Request,
+        host_ids: list[int],
+        device_ids: list[int],
+        hashes: list[bytes],
+        now_s: float,
     ) -> None:
         """Have blocks copied back into blocks that the owner holds."""
-        number = owner.num_parks if isinstance(owner, Session) else owner.epoch
+        number = owner.num_parks if isinstance(owner, EngineSession) else owner.epoch
         self._order(BlockCopy("restore", device_ids, host_ids, hashes, owner, number, now_s))
 
     def done(self, copy: BlockCopy) -> None:

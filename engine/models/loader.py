@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from ..attention.base import ATTENTION_NAME, AttentionSettings, NoStepAttentionError, register
@@ -72,6 +73,21 @@ def load_model(config: EngineConfig) -> LoadedModel:
         vocab_size=int(module.config.vocab_size),
         host_looks=tuple(looks.found),
     )
+
+
+def compile_layers(module: PreTrainedModel) -> int:
+    """Have every decoder layer go through torch.compile when it first runs. Returns how many there are.
+
+    It fuses the pointwise work between the products.
+    Layers are compiled, not the model: they are alike, so one compilation serves all of them, in seconds. The number of
+    tokens is left open, so a step of any size runs what has been compiled once. Attention stays as it is: the compiled
+    code ends before it and begins again behind it.
+    """
+    register(is_opaque=True)
+    layers = [layer for layer in module.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.compile(dynamic=True)
+    return len(layers)
 
 
 def _from_transformers(config: EngineConfig, device: torch.device) -> PreTrainedModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..request import Request
-from ..session import ParkEvent, ParkingTotals, Session
+from ..session import EngineSession, ParkEvent, ParkingTotals
 from .costs import ParkCost
 
 
@@ -22,14 +22,14 @@ class ParkAccount:
         events, self._events = self._events, []
         return events
 
-    def note(self, session: Session, action: str, remaining_s: float, cost: ParkCost | None = None) -> None:
+    def note(self, session: EngineSession, action: str, remaining_s: float, cost: ParkCost | None = None) -> None:
         """A decision about a parked session."""
         num_blocks = len(session.block_ids) or len(session.host_ids)
         costs = (None, None, None) if cost is None else (round(value, 3) for value in cost)
         event = ParkEvent(session.session_id, action, num_blocks, session.tool, round(remaining_s, 3), *costs)
         self._events.append(event)
 
-    def returned(self, session: Session, request: Request, num_restored: int) -> None:
+    def returned(self, session: EngineSession, request: Request, num_restored: int) -> None:
         """A session is back, and found its context, or did not, as far as the new request still has it."""
         size, totals = self._block_size, self.totals
         common = _common_length(session.hashes, request.block_hashes)

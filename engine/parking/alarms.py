@@ -6,22 +6,22 @@ import heapq
 from collections.abc import Iterator
 from itertools import count
 
-from ..session import Session
+from ..session import EngineSession
 
 
 class Alarms:
     """One alarm a session at most: setting another, or clearing `wakes_s`, makes the earlier one void."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Session]] = []
+        self._heap: list[tuple[float, int, EngineSession]] = []
         self._numbers = count()
 
-    def set(self, session: Session, at_s: float) -> None:
+    def set(self, session: EngineSession, at_s: float) -> None:
         """Wake the session then."""
         session.wakes_s = at_s
         heapq.heappush(self._heap, (at_s, next(self._numbers), session))
 
-    def due(self, now_s: float) -> Iterator[Session]:
+    def due(self, now_s: float) -> Iterator[EngineSession]:
         """Sessions whose alarm goes off now or earlier, each once."""
         while (at_s := self.next_s()) is not None and at_s <= now_s:
             _, _, session = heapq.heappop(self._heap)

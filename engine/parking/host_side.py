@@ -9,7 +9,7 @@ from ..kv.block_manager import BlockManager
 from ..kv.block_mover import BlockMover
 from ..kv.host_tier import HostTier
 from ..request import Request
-from ..session import ParkingTotals, Session
+from ..session import EngineSession, ParkingTotals
 from .config import ParkingConfig
 
 
@@ -21,9 +21,9 @@ class HostSide:
         self._mover = BlockMover(blocks, self._tier)
         self._block_bytes = config.block_bytes
         self._totals = totals
-        self._sessions: dict[Session, None] = {}
+        self._sessions: dict[EngineSession, None] = {}
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[EngineSession]:
         """Sessions parked here and not on the device, the first to come first."""
         return iter(self._sessions)
 
@@ -51,11 +51,11 @@ class HostSide:
         """The blocks of the longest prefix of `hashes` that is here."""
         return self._tier.match(hashes)
 
-    def enter(self, session: Session) -> None:
+    def enter(self, session: EngineSession) -> None:
         """All of a session is here, and it holds nothing on the device any more."""
         self._sessions[session] = None
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: EngineSession) -> None:
         """Hold no place here for a session; what it had stays findable until the place is needed."""
         self._sessions.pop(session, None)
         self._tier.release(session.host_ids)
@@ -65,7 +65,7 @@ class HostSide:
         """Copies to be made, in order. Each is to be reported by `done`."""
         return self._mover.take_orders()
 
-    def copy_out(self, session: Session, now_s: float, *, is_leaving: bool) -> int | None:
+    def copy_out(self, session: EngineSession, now_s: float, *, is_leaving: bool) -> int | None:
         """Have a pinned session copied here; blocks that are here already are shared.
 
         Returns:
@@ -83,13 +83,18 @@ class HostSide:
         return num_missing
 
     def copy_back(
-        self, owner: Session | Request, host_ids: list[int], device_ids: list[int], hashes: list[bytes], now_s: float
+        self,
+        owner: EngineSession | Request,
+        host_ids: list[int],
+        device_ids: list[int],
+        hashes: list[bytes],
+        now_s: float,
     ) -> None:
         """Have blocks copied into blocks on the device that the owner holds."""
         self._totals.restored_bytes += len(host_ids) * self._block_bytes
         self._mover.restore(owner, host_ids, device_ids, hashes, now_s)
 
-    def done(self, copy: BlockCopy, now_s: float) -> Session | None:
+    def done(self, copy: BlockCopy, now_s: float) -> EngineSession | None:
         """A copy is done. The session it was for, if that is still parked as it was when the copy was ordered."""
         self._mover.done(copy)
         owner = copy.owner

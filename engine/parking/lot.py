@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..kv.block_copy import BlockCopy
 from ..kv.block_manager import BlockManager
 from ..request import FinishReason, Request
-from ..session import ParkEvent, ParkingTotals, Session
+from ..session import EngineSession, ParkEvent, ParkingTotals
 from .account import ParkAccount
 from .config import ParkingConfig
 from .outlook import ParkOutlook
@@ -69,13 +69,13 @@ class ParkingLot:
         self._totals.parked_block_s = self._placement.pinned_block_s(now_s)
         return self._totals
 
-    def find(self, session_id: str) -> Session | None:
+    def find(self, session_id: str) -> EngineSession | None:
         """A session that has not ended or expired."""
         return self._sessions.find(session_id)
 
     # A session's life, in order.
 
-    def begin(self, session_id: str, request: Request, now_s: float) -> Session:
+    def begin(self, session_id: str, request: Request, now_s: float) -> EngineSession:
         """A request of a session has arrived, the session's first or its next.
 
         Raises:
@@ -90,14 +90,14 @@ class ParkingLot:
         session.wakes_s = None
         return session
 
-    def admitted(self, session: Session, request: Request, num_restored: int, now_s: float) -> None:
+    def admitted(self, session: EngineSession, request: Request, num_restored: int, now_s: float) -> None:
         """The session's request holds blocks of its own now; `num_restored` of them are on their way back."""
         is_known = self._sessions.find(session.session_id) is session
         if is_known and session.num_parks and request.num_preemptions == 0:
             self._account.returned(session, request, num_restored)
         self._placement.let_go(session, now_s)
 
-    def park(self, session: Session, request: Request, now_s: float) -> None:
+    def park(self, session: EngineSession, request: Request, now_s: float) -> None:
         """A turn has ended; what was computed of it is kept as the policy says."""
         use = request.session
         self._sessions.park(session)
@@ -114,7 +114,7 @@ class ParkingLot:
             self._blocks.register(block_id, block_hash)
         self._placement.place(session, now_s)
 
-    def withdraw(self, session: Session, now_s: float) -> None:
+    def withdraw(self, session: EngineSession, now_s: float) -> None:
         """Its request was given up before it was admitted: the session is parked as it was, from now on."""
         self._sessions.park(session)
         session.parked_s = now_s
@@ -157,7 +157,7 @@ class ParkingLot:
         return min((at_s for at_s in times if at_s is not None), default=None)
 
     def make_room(
-        self, now_s: float, num_running_blocks: int, *, own: Session | None = None, matched: Sequence[int] = ()
+        self, now_s: float, num_running_blocks: int, *, own: EngineSession | None = None, matched: Sequence[int] = ()
     ) -> bool:
         """Somebody lacks blocks: True if some were given up. False also while copies under way will free some.
 
@@ -195,7 +195,7 @@ class ParkingLot:
         """A copy is done."""
         self._placement.copied(copy, now_s)
 
-    def _forget(self, session: Session, now_s: float) -> None:
+    def _forget(self, session: EngineSession, now_s: float) -> None:
         """It did not come back in time, or there are too many."""
         self._totals.num_expired += 1
         self._placement.note(session, "expire", now_s)

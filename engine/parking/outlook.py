@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..session import Session
+from ..session import EngineSession
 from .costs import ParkCost, ParkCosts
 from .pauses import PauseEstimator
 
@@ -30,7 +30,7 @@ class ParkOutlook:
         self._block_size = block_size
         self._host_num_blocks = host_num_blocks
 
-    def remaining_s(self, session: Session, now_s: float) -> float:
+    def remaining_s(self, session: EngineSession, now_s: float) -> float:
         """Expected rest of its pause; 0 once it is back and waits to be admitted."""
         if session.request is not None:
             return 0.0
@@ -39,13 +39,13 @@ class ParkOutlook:
             return session.hint_s - elapsed_s
         return self.pauses.remaining_s(session.tool, elapsed_s)
 
-    def keep_s(self, session: Session, now_s: float) -> float:
+    def keep_s(self, session: EngineSession, now_s: float) -> float:
         """How long a pin is to live from now on: a soft limit, as need may break it earlier."""
         elapsed_s = session.elapsed_s(now_s)
         keep_s = self.pauses.quantile_s(session.tool, elapsed_s, _KEEP_QUANTILE)
         return max(keep_s, (session.hint_s or 0.0) - elapsed_s, _SHORTEST_KEEP_S)
 
-    def prefetch_in_s(self, session: Session, now_s: float) -> float | None:
+    def prefetch_in_s(self, session: EngineSession, now_s: float) -> float | None:
         """When to begin to fetch it back, to have it there when it is expected; None if that is not soon."""
         elapsed_s = session.elapsed_s(now_s)
         if session.hint_s is not None and session.hint_s > elapsed_s:
@@ -56,7 +56,7 @@ class ParkOutlook:
                 return None
         return max(0.0, expected_s - self.costs.copy_s(len(session.hashes)) - _PREFETCH_SLACK_S)
 
-    def pays_to_copy_ahead(self, session: Session, now_s: float, share_free: float) -> bool:
+    def pays_to_copy_ahead(self, session: EngineSession, now_s: float, share_free: float) -> bool:
         """Whether a pinned session should have its copy in the host tier before it must leave, to leave at once then.
 
         `share_free`: of the device's blocks, how many nobody holds. While they are ample, nobody will have to leave.
@@ -64,7 +64,7 @@ class ParkOutlook:
         copy_s = self.costs.copy_s(len(session.block_ids))
         return share_free <= _AMPLE and self.remaining_s(session, now_s) > copy_s
 
-    def cost(self, session: Session, now_s: float, num_running_blocks: int) -> ParkCost:
+    def cost(self, session: EngineSession, now_s: float, num_running_blocks: int) -> ParkCost:
         """Of the three choices for a pinned session."""
         num_blocks = len(session.block_ids)
         cost = self.costs.of(
@@ -76,8 +76,8 @@ class ParkOutlook:
         return cost if self._host_num_blocks >= num_blocks else cost._replace(offload=math.inf)
 
     def most_wasteful_first(
-        self, sessions: Sequence[Session], now_s: float, num_running_blocks: int, *, by_waste: bool
-    ) -> list[tuple[Session, ParkCost]]:
+        self, sessions: Sequence[EngineSession], now_s: float, num_running_blocks: int, *, by_waste: bool
+    ) -> list[tuple[EngineSession, ParkCost]]:
         """Pinned sessions and what each choice would cost for them.
 
         Ordered by what a block wastes by staying, against the cheaper of copying it and computing it again; without
@@ -85,7 +85,7 @@ class ParkOutlook:
         """
         costs = [self.cost(session, now_s, num_running_blocks) for session in sessions]
 
-        def order(candidate: tuple[Session, ParkCost]) -> tuple[bool, float]:
+        def order(candidate: tuple[EngineSession, ParkCost]) -> tuple[bool, float]:
             session, (keep, offload, drop) = candidate
             gain = (min(offload, drop) - keep) / max(len(session.block_ids), 1)
             return session.request is not None, gain if by_waste else session.parked_s

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from ..kv.block_manager import BlockManager
-from ..session import Session
+from ..session import EngineSession
 
 
 class Pins:
@@ -15,19 +15,19 @@ class Pins:
 
     def __init__(self, blocks: BlockManager) -> None:
         self._blocks = blocks
-        self._sessions: dict[Session, None] = {}
+        self._sessions: dict[EngineSession, None] = {}
         self._counts: Counter[int] = Counter()
         self._block_s = 0.0
         self._counted_s = self._latest_s = 0.0
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[EngineSession]:
         """Sessions with pinned blocks, the first to be pinned first."""
         return iter(self._sessions)
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def __contains__(self, session: Session) -> bool:
+    def __contains__(self, session: EngineSession) -> bool:
         return session in self._sessions
 
     @property
@@ -45,14 +45,14 @@ class Pins:
         self._block_s = self.block_s(now_s)
         self._counted_s = self._latest_s
 
-    def pin(self, session: Session, block_ids: list[int], now_s: float) -> None:
+    def pin(self, session: EngineSession, block_ids: list[int], now_s: float) -> None:
         """Take over references that the caller acquired."""
         self._count(now_s)
         session.block_ids = block_ids
         self._counts.update(block_ids)
         self._sessions[session] = None
 
-    def trim(self, session: Session, wanted: Sequence[int], now_s: float) -> bool:
+    def trim(self, session: EngineSession, wanted: Sequence[int], now_s: float) -> bool:
         """Give up a session's blocks behind those it has in common with `wanted`; False if there are none."""
         pairs = zip(session.block_ids, wanted, strict=False)
         num_kept = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
@@ -64,7 +64,7 @@ class Pins:
         self.pin(session, kept, now_s)
         return True
 
-    def unpin(self, session: Session, now_s: float) -> None:
+    def unpin(self, session: EngineSession, now_s: float) -> None:
         """Give them up; nothing happens to a session that has none."""
         if session not in self._sessions:
             return

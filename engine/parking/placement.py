@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..kv.block_copy import BlockCopy
 from ..kv.block_manager import BlockManager
 from ..request import Request
-from ..session import ParkState, Session
+from ..session import EngineSession, ParkState
 from .account import ParkAccount
 from .alarms import Alarms
 from .config import ParkingConfig
@@ -55,7 +55,7 @@ class Placement:
         """Blocks times seconds pinned until now."""
         return self._pins.block_s(now_s)
 
-    def place(self, session: Session, now_s: float) -> None:
+    def place(self, session: EngineSession, now_s: float) -> None:
         """A session has been parked: hold what the device still has of it, as the policy says."""
         block_ids = self._blocks.match(session.hashes)
         if self._policy == "drop" or not block_ids:
@@ -71,7 +71,7 @@ class Placement:
             self._back_up(session, now_s)
             self._alarms.set(session, now_s + self._outlook.keep_s(session, now_s))
 
-    def place_again(self, session: Session, now_s: float) -> None:
+    def place_again(self, session: EngineSession, now_s: float) -> None:
         """A session is parked where it was, from now on."""
         if session not in self._pins:
             return
@@ -80,7 +80,7 @@ class Placement:
         elif session.host_ids and not session.is_copying:
             self._is_out(session, now_s)  # its copy has arrived
 
-    def let_go(self, session: Session, now_s: float) -> None:
+    def let_go(self, session: EngineSession, now_s: float) -> None:
         """Hold nothing for a session any more, and wait for nothing."""
         self._pins.unpin(session, now_s)
         self._host.leave(session)
@@ -101,7 +101,7 @@ class Placement:
         return self._alarms.next_s()
 
     def make_room(
-        self, now_s: float, num_running_blocks: int, *, own: Session | None = None, matched: Sequence[int] = ()
+        self, now_s: float, num_running_blocks: int, *, own: EngineSession | None = None, matched: Sequence[int] = ()
     ) -> bool:
         """Somebody lacks blocks: True if some were given up. False also while copies under way will free some.
 
@@ -138,25 +138,25 @@ class Placement:
         if session is not None and copy.is_leaving and session.request is None:
             self._is_out(session, now_s)
 
-    def note(self, session: Session, action: str, now_s: float, cost: ParkCost | None = None) -> None:
+    def note(self, session: EngineSession, action: str, now_s: float, cost: ParkCost | None = None) -> None:
         """Put a decision about a session on record."""
         self._account.note(session, action, self._outlook.remaining_s(session, now_s), cost)
 
     def _lacks(self, num_wanted: int) -> bool:
         return self._blocks.num_free + self._host.num_leaving < num_wanted
 
-    def _most_wasteful_first(self, now_s: float, num_running_blocks: int) -> list[tuple[Session, ParkCost]]:
+    def _most_wasteful_first(self, now_s: float, num_running_blocks: int) -> list[tuple[EngineSession, ParkCost]]:
         """Pinned sessions and their costs, first the one that should go first. Fixed policies: the oldest."""
         sessions = [session for session in self._pins if not session.is_copying]
         by_waste = self._policy == "auto"
         return self._outlook.most_wasteful_first(sessions, now_s, num_running_blocks, by_waste=by_waste)
 
-    def _give_up(self, session: Session, now_s: float, cost: ParkCost | None = None) -> None:
+    def _give_up(self, session: EngineSession, now_s: float, cost: ParkCost | None = None) -> None:
         """Move a pinned session out, or drop it where that is cheaper or the host tier has no room."""
         if (cost is not None and cost.drop <= cost.offload) or not self._offload(session, now_s, cost):
             self._drop(session, "drop", now_s, cost)
 
-    def _offload(self, session: Session, now_s: float, cost: ParkCost | None = None) -> bool:
+    def _offload(self, session: EngineSession, now_s: float, cost: ParkCost | None = None) -> bool:
         """Copy a pinned session out, which unpins it when done; False if the host tier has no room for it."""
         if session.host_ids:  # it is there already
             self.note(session, "offload", now_s, cost)
@@ -172,7 +172,7 @@ class Placement:
             self._is_out(session, now_s)
         return True
 
-    def _is_out(self, session: Session, now_s: float) -> None:
+    def _is_out(self, session: EngineSession, now_s: float) -> None:
         """All of it is in the host tier."""
         self._pins.unpin(session, now_s)
         session.state, session.wakes_s = ParkState.HOST, None
@@ -180,13 +180,13 @@ class Placement:
         if self._policy == "auto" and (delay_s := self._outlook.prefetch_in_s(session, now_s)) is not None:
             self._alarms.set(session, now_s + delay_s)
 
-    def _back_up(self, session: Session, now_s: float) -> None:
+    def _back_up(self, session: EngineSession, now_s: float) -> None:
         """Copy a pinned session out ahead of need, where that pays and the host tier has room to spare."""
         share_free = self._blocks.num_free / self._blocks.num_blocks
         if self._outlook.pays_to_copy_ahead(session, now_s, share_free):
             self._host.copy_out(session, now_s, is_leaving=False)
 
-    def _make_room_in_host(self, newcomer: Session, now_s: float) -> bool:
+    def _make_room_in_host(self, newcomer: EngineSession, now_s: float) -> bool:
         """Give up somebody's place in the host tier, for one that has to leave the device.
 
         Copies made ahead of need go first. Then `auto` gives up whom it expects last, if that is after the newcomer.
@@ -206,7 +206,7 @@ class Placement:
         self._drop(victim, "drop", now_s)
         return True
 
-    def _wake_up(self, session: Session, now_s: float, num_wanted: int) -> None:
+    def _wake_up(self, session: EngineSession, now_s: float, num_wanted: int) -> None:
         """Its pin has lived as long as it should, or, in the host tier, it is expected back."""
         if session.state is ParkState.HOST:
             self._prefetch(session, now_s, num_wanted)
@@ -217,7 +217,7 @@ class Placement:
             if session.hint_s is None:
                 session.wakes_s = None  # nothing says any more when it will be back
 
-    def _prefetch(self, session: Session, now_s: float, num_wanted: int) -> None:
+    def _prefetch(self, session: EngineSession, now_s: float, num_wanted: int) -> None:
         """Bring a session back ahead of its return, if that is no burden for anybody."""
         matched = self._blocks.match(session.hashes)
         host_ids = self._host.match(session.hashes)[len(matched) :]
@@ -236,10 +236,10 @@ class Placement:
         self._host.leave(session)  # its copy there stays findable, until somebody needs the place
         self._alarms.set(session, now_s + self._outlook.keep_s(session, now_s))
 
-    def _pin(self, session: Session, block_ids: list[int], now_s: float) -> None:
+    def _pin(self, session: EngineSession, block_ids: list[int], now_s: float) -> None:
         self._pins.pin(session, block_ids, now_s)
         session.state = ParkState.RESIDENT
 
-    def _drop(self, session: Session, action: str, now_s: float, cost: ParkCost | None = None) -> None:
+    def _drop(self, session: EngineSession, action: str, now_s: float, cost: ParkCost | None = None) -> None:
         self.note(session, action, now_s, cost)
         self.let_go(session, now_s)

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 
 from ..errors import SessionBusyError
 from ..request import Request
-from ..session import Session
+from ..session import EngineSession
 
 
 class SessionRegistry:
     """Sessions by id, and those of them that are between two requests."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Session] = {}
-        self._parked: OrderedDict[Session, None] = OrderedDict()
+        self._by_id: dict[str, EngineSession] = {}
+        self._parked: OrderedDict[EngineSession, None] = OrderedDict()
         """Parked longest first."""
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[EngineSession]:
         return iter(self._by_id.values())
 
     @property
@@ -30,15 +30,15 @@ class SessionRegistry:
         return len(self._parked)
 
     @property
-    def oldest(self) -> Session | None:
+    def oldest(self) -> EngineSession | None:
         """The one that has been parked longest."""
         return next(iter(self._parked), None)
 
-    def find(self, session_id: str) -> Session | None:
+    def find(self, session_id: str) -> EngineSession | None:
         """A session that has not ended or expired."""
         return self._by_id.get(session_id)
 
-    def begin(self, session_id: str, request: Request) -> Session:
+    def begin(self, session_id: str, request: Request) -> EngineSession:
         """The session of a request that has arrived: a new one, or one that is back.
 
         Raises:
@@ -46,7 +46,7 @@ class SessionRegistry:
         """
         session = self._by_id.get(session_id)
         if session is None:
-            session = self._by_id[session_id] = Session(session_id)
+            session = self._by_id[session_id] = EngineSession(session_id)
         elif session.request is not None:
             raise SessionBusyError(session_id)
         else:
@@ -54,13 +54,13 @@ class SessionRegistry:
         session.request = request
         return session
 
-    def park(self, session: Session) -> None:
+    def park(self, session: EngineSession) -> None:
         """Its request is over."""
         session.request = None
         self._parked[session] = None
         self._parked.move_to_end(session)
 
-    def remove(self, session_id: str) -> Session | None:
+    def remove(self, session_id: str) -> EngineSession | None:
         """Forget a session; None if there is none."""
         session = self._by_id.pop(session_id, None)
         if session is not None:

@@ -1,7 +1,8 @@
-"""Who of those that wait joins next."""
+"""Which waiting request joins next, and which running one makes way for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 from ..request import Request
@@ -68,3 +69,17 @@ POLICIES: dict[PolicyName, type[QueuePolicy]] = {
     "resume-first": ResumeFirst,
     "least-attained": LeastAttained,
 }
+
+
+def longest_turn(running: Iterable[Request], slice_tokens: int) -> Request | None:
+    """Of the requests that are turns of sessions, the one that has generated most since it joined; None below a slice.
+
+    Only committed tokens count: each time it joins it gets on by a slice at least, whatever is in flight when it goes.
+    """
+    turns = [request for request in running if request.parked_session is not None]
+    longest = max(turns, key=_num_generated, default=None)
+    return longest if longest is not None and _num_generated(longest) >= slice_tokens else None
+
+
+def _num_generated(request: Request) -> int:
+    return len(request.token_ids) - request.slice_start

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import ConfigurationError
-from ..integers import ceil_div
 from ..kv.block_copy import BlockCopy
 from ..kv.block_manager import BlockManager
 from ..parking.config import ParkingConfig
 from ..parking.lot import ParkingLot
 from ..request import Batch, CommittedToken, FinishReason, Request, RequestState, ScheduledChunk, check_length
-from ..session import Session
+from ..session import EngineSession
 from .admission import make_admission
 from .fences import Fences
 from .limits import SchedulerConfig
+from .prefill_shares import add_prefills
 from .prefix_holder import PrefixHolder
-from .queue_policy import POLICIES
-from .time_slice import longest_turn
+from .queue_policy import POLICIES, longest_turn
 from .waiting_queue import WaitingQueue
 
 _SPARE = 0.05
@@ -30,7 +29,7 @@ class Scheduler:
     Requests join in order of arrival, or as `config.policy` says. A step serves them so:
 
     * running requests decode first, one token each; prefill chunks share what is left of the token budget
-      (`_add_prefills`);
+      (`add_prefills`);
     * a request joins only when blocks for all its known tokens are there, and holds them from then on, so a prefill
       under way never waits for memory;
     * when a decode needs a block and none is free, the request that joined last is preempted: its blocks go back,
@@ -126,7 +125,7 @@ class Scheduler:
             prefills += self._admit(num_ending)
         self._somebody_is_left = bool(self.waiting)
         if prefills:
-            self._add_prefills(batch, prefills)
+            add_prefills(batch, prefills, self.config.max_num_batched_tokens)
         self._has_prefill_left = any(request.num_uncomputed > 1 for request in prefills)
         if not batch.chunks:
             return None
@@ -235,24 +234,6 @@ class Scheduler:
         request.block_ids += self.blocks.allocate(1)
         return True
 
-    def _add_prefills(self, batch: Batch, prefills: list[Request]) -> None:
-        """Share what is left of the token budget: half for the oldest prefill, half for the shortest of the others.
-
-        By arrival alone, one long prompt would hold up every short one behind it; by length alone, the short ones
-        would starve the long one. Whoever is oldest always advances, and everyone becomes the oldest.
-        """
-        oldest, *others = prefills
-        budget = self.config.max_num_batched_tokens - batch.num_tokens
-        budget_of_others = budget - min(oldest.num_uncomputed, ceil_div(budget, 2))
-        for request in sorted(others, key=lambda request: request.num_uncomputed):
-            num_tokens = min(budget_of_others, request.num_uncomputed)
-            if num_tokens > 0:
-                self._add_chunk(batch, request, num_tokens)
-                budget_of_others -= num_tokens
-        budget = self.config.max_num_batched_tokens - batch.num_tokens
-        if budget > 0:
-            self._add_chunk(batch, oldest, min(budget, oldest.num_uncomputed))
-
     def _tick(self) -> None:
         """What is due now, before anything is planned."""
         num_wanted = len(self.running) + int(_SPARE * self.blocks.num_blocks)
@@ -299,16 +280,6 @@ class Scheduler:
                 newcomers.append(request)
         return newcomers
 
-    def _add_chunk(self, batch: Batch, request: Request, num_tokens: int) -> None:
-        start = request.num_computed
-        end = start + num_tokens
-        samples = end == request.num_tokens
-        batch.chunks.append(ScheduledChunk(request, start, end, samples, request.epoch))
-        batch.num_tokens += num_tokens
-        request.num_computed = end
-        request.num_in_flight += samples
-        request.last_step = batch.step
-
     def _preempt(self, request: Request) -> None:
         self.num_preemptions += 1
         self._throw_out(request)
@@ -337,7 +308,7 @@ class Scheduler:
         request.state = RequestState.FINISHED
         request.num_in_flight = 0
 
-    def _step_aside(self, request: Request, session: Session) -> None:
+    def _step_aside(self, request: Request, session: EngineSession) -> None:
         """A session's turn is over."""
         request.parked_session = None
         if self.parking.find(session.session_id) is not session:

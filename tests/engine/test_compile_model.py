@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from abatch.engine.attention.base import register
-from abatch.engine.models.compile_model import compile_layers
+from abatch.engine.models.loader import compile_layers
 from abatch.engine.scheduling.limits import SchedulerConfig
 from support.models import generate_one_by_one, load, make_engine, make_model
 

@@ -10,7 +10,7 @@ from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.device.host_kv import HostKV, _runs
 from abatch.engine.kv.block_copy import BlockCopy, CopyDirection
 from abatch.engine.kv.host_tier import HostTier
-from abatch.engine.session import Session
+from abatch.engine.session import EngineSession
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ def cache(num_blocks: int, dtype: torch.dtype = torch.float32) -> KVCache:
 
 
 def order(direction: CopyDirection, device_ids: list[int], host_ids: list[int]) -> BlockCopy:
-    return BlockCopy(direction, device_ids, host_ids, [b""] * len(device_ids), Session("s"), 0, 0.0)
+    return BlockCopy(direction, device_ids, host_ids, [b""] * len(device_ids), EngineSession("s"), 0, 0.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

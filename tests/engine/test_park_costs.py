@@ -11,7 +11,7 @@ from abatch.engine.parking.costs import ParkCost, ParkCosts
 from abatch.engine.parking.outlook import ParkOutlook
 from abatch.engine.parking.pins import Pins
 from abatch.engine.request import Request, SamplingParams
-from abatch.engine.session import ParkState, Session
+from abatch.engine.session import EngineSession, ParkState
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,11 +31,13 @@ def outlook(num_host_blocks: int = 100, *, block_size: int = 4) -> ParkOutlook:
     return result
 
 
-def parked(name: str, num_blocks: int, *, parked_s: float = 0.0, hint_s: float | None = None) -> Session:
+def parked(name: str, num_blocks: int, *, parked_s: float = 0.0, hint_s: float | None = None) -> EngineSession:
     """A session with so many blocks pinned."""
     hashes = [f"{name}{number}".encode() for number in range(num_blocks)]
     blocks = list(range(num_blocks))
-    return Session(name, state=ParkState.RESIDENT, block_ids=blocks, hashes=hashes, hint_s=hint_s, parked_s=parked_s)
+    return EngineSession(
+        name, state=ParkState.RESIDENT, block_ids=blocks, hashes=hashes, hint_s=hint_s, parked_s=parked_s
+    )
 
 
 def turn() -> Request:
@@ -165,7 +167,7 @@ def test_a_restore_is_made_only_where_it_is_quicker_than_prefill(copy_block_s: f
 def test_block_seconds_count_each_pinned_block_once() -> None:
     blocks = BlockManager(10, 1)
     pins = Pins(blocks)
-    one, other = Session("one"), Session("other")
+    one, other = EngineSession("one"), EngineSession("other")
     pins.pin(one, blocks.allocate(4), 10.0)
     assert pins.block_s(12.0) == 8.0
     blocks.acquire(one.block_ids[:2])
@@ -186,7 +188,7 @@ def test_block_seconds_count_each_pinned_block_once() -> None:
 )
 def test_what_is_pinned_behind_the_common_part_can_be_given_up(wanted: list[int], num_kept: int) -> None:
     blocks = BlockManager(10, 1)
-    pins, session = Pins(blocks), Session("s")
+    pins, session = Pins(blocks), EngineSession("s")
     pins.pin(session, blocks.allocate(3), 0.0)
     assert pins.trim(session, wanted, 1.0) is (num_kept < 3)
     assert session.block_ids == [0, 1, 2][:num_kept]
@@ -196,7 +198,7 @@ def test_what_is_pinned_behind_the_common_part_can_be_given_up(wanted: list[int]
 
 def test_trimming_one_that_has_no_pins_does_nothing() -> None:
     pins = Pins(BlockManager(10, 1))
-    session = Session("s")
+    session = EngineSession("s")
     assert not pins.trim(session, [1], 0.0)
     assert session not in pins
 

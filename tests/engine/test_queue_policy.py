@@ -7,11 +7,10 @@ from abatch.engine.errors import ConfigurationError
 from abatch.engine.kv.block_manager import BlockManager
 from abatch.engine.request import Request, SamplingParams
 from abatch.engine.scheduling.limits import SchedulerConfig
-from abatch.engine.scheduling.queue_policy import POLICIES, PolicyName
+from abatch.engine.scheduling.queue_policy import POLICIES, PolicyName, longest_turn
 from abatch.engine.scheduling.scheduler import Scheduler
-from abatch.engine.scheduling.time_slice import longest_turn
 from abatch.engine.scheduling.waiting_queue import WaitingQueue
-from abatch.engine.session import ParkState, Session, SessionUse
+from abatch.engine.session import EngineSession, ParkState, SessionUse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +21,7 @@ def waiting(name: str, arrival_s: float = 0.0, *, attained: int = 0, state: Park
     """A request, of a session where one of these is given."""
     request = Request(name, [1], SamplingParams(max_tokens=1), arrival_s)
     if attained or state is not None:
-        session = Session(name, state=state or ParkState.DROPPED, attained_tokens=attained)
+        session = EngineSession(name, state=state or ParkState.DROPPED, attained_tokens=attained)
         request.parked_session = session
     return request
 
@@ -225,7 +224,7 @@ def test_the_one_that_has_generated_most_since_it_joined_makes_way() -> None:
     for name, num_tokens, slice_start in (("a", 30, 25), ("b", 20, 4), ("c", 90, 88), ("no session", 200, 0)):
         request = Request(name, [1] * num_tokens, SamplingParams(max_tokens=1))
         request.slice_start = slice_start
-        request.parked_session = None if name == "no session" else Session(name)
+        request.parked_session = None if name == "no session" else EngineSession(name)
         turns.append(request)
     assert longest_turn(turns, 16) is turns[1]
     assert longest_turn(turns, 17) is None

@@ -15,7 +15,7 @@ from abatch.engine.parking.config import ParkingConfig, ParkPolicy
 from abatch.engine.parking.costs import ParkCosts
 from abatch.engine.request import Request, SamplingParams
 from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
-from abatch.engine.session import Session, SessionUse
+from abatch.engine.session import EngineSession, SessionUse
 from support.models import VOCAB_SIZE, TestEngine, generate_one_by_one, load, make_engine, make_model
 
 pytestmark = [
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def order(direction: CopyDirection, device_ids: list[int], host_ids: list[int]) -> BlockCopy:
-    return BlockCopy(direction, device_ids, host_ids, [b""] * len(device_ids), Session("s"), 0, 0.0)
+    return BlockCopy(direction, device_ids, host_ids, [b""] * len(device_ids), EngineSession("s"), 0, 0.0)
 
 
 def wait(copy: LaunchedCopy) -> None:
