@@ -24,8 +24,6 @@ class Submit(msgspec.Struct, tag=True):
     prompt_ids: list[int]
     sampling: SamplingParams
     session: SessionUse | None = None
-    is_append: bool = False
-    """The prompt continues what the session has, instead of repeating it."""
 
 
 class Tell(msgspec.Struct, tag=True):

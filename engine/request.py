@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,12 +65,6 @@ class SamplingParams:
             raise RequestError(f"max_tokens must be at least 1, not {self.max_tokens}", param="max_tokens")
         if not 0 <= self.min_tokens <= self.max_tokens:
             raise RequestError(f"min_tokens must be between 0 and max_tokens ({self.max_tokens})", param="min_tokens")
-
-    def within(self, num_tokens: int) -> SamplingParams:
-        """The same, with at most so many tokens of output where that is any at all."""
-        if not 0 < num_tokens < self.max_tokens:
-            return self
-        return replace(self, max_tokens=num_tokens, min_tokens=min(self.min_tokens, num_tokens))
 
     @property
     def is_greedy(self) -> bool:

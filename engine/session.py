@@ -36,10 +36,8 @@ class EngineSession:
     """
 
     session_id: str
-    token_ids: list[int] = field(default_factory=list)
-    """All of it, as of the last turn's end."""
     hashes: list[bytes] = field(default_factory=list)
-    """Of the full blocks computed by then."""
+    """Of the full blocks computed by the last turn's end."""
     state: ParkState = ParkState.DROPPED
     request: Turn | None = None
     """The turn under way; None while the session is parked."""
@@ -139,11 +137,9 @@ class SessionUse:
         next_tool: Tool that the session will wait for once the request has ended, where that is known beforehand.
         expected_pause_s: How long, if the client knows.
         ends_session: Nothing will come behind this request: keep nothing for it.
-        keeps_tokens: Remember its tokens, for `Engine.append`. Requests that bring the whole prompt need no memory.
     """
 
     session_id: str
     next_tool: str | None = None
     expected_pause_s: float | None = None
     ends_session: bool = False
-    keeps_tokens: bool = True

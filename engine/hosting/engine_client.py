@@ -107,27 +107,23 @@ class EngineClient:
         prompt_ids: list[int],
         sampling: SamplingParams,
         session: SessionUse | None = None,
-        *,
-        is_append: bool = False,
     ) -> AsyncGenerator[list[TokenOutput]]:
         """Run a request; yields its tokens as they come, several at once when the reader was slower than the engine.
 
         Leaving the iteration early cancels the request.
 
         Args:
-            prompt_ids: The whole prompt; or, with `is_append`, what is new in a session.
+            prompt_ids: The prompt.
             sampling: How tokens are chosen.
             session: The session it is a turn of.
-            is_append: The prompt is what the session has, and `prompt_ids` behind it.
 
         Raises:
             ContextLengthError: it does not fit the context.
             QueueFullError: too many requests are pending.
             SessionBusyError: another request of the session is pending.
-            SessionNotFoundError: `is_append`, and there is no such session.
             EngineDeadError: the engine process ended before the request did.
         """
-        request_id, events = self._submit(prompt_ids, sampling, session, is_append=is_append)
+        request_id, events = self._submit(prompt_ids, sampling, session)
         has_ended = False
         try:
             while not has_ended:
@@ -197,11 +193,11 @@ class EngineClient:
         await self._child.end(_EXIT_GRACE_S)
 
     def _submit(
-        self, prompt_ids: list[int], sampling: SamplingParams, session: SessionUse | None, *, is_append: bool
+        self, prompt_ids: list[int], sampling: SamplingParams, session: SessionUse | None
     ) -> tuple[str, asyncio.Queue[_Event]]:
         self.check(prompt_ids, sampling, session)
         request_id = str(next(self._numbers))
-        message = frame(Submit(request_id, prompt_ids, sampling, session, is_append))  # first: it may fail
+        message = frame(Submit(request_id, prompt_ids, sampling, session))  # first: it may fail
         self._pending.add(request_id, session)
         events = self._events[request_id] = asyncio.Queue()
         self._drained.clear()

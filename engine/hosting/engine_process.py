@@ -152,10 +152,7 @@ class _StepLoop:
     def _submit(self, command: Submit) -> None:
         request = Request(command.request_id, command.prompt_ids, command.sampling, session=command.session)
         try:
-            if command.is_append:
-                self._engine.append(request)
-            else:
-                self._engine.submit(request)
+            self._engine.submit(request)
         except RequestError as error:
             refused = Refused(command.request_id, str(error), error.param, error.status, error.code)
             self._channel.send(refused)

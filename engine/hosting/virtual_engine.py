@@ -59,23 +59,16 @@ class VirtualEngine:
         sampling: SamplingParams,
         on_output: OnOutput,
         session: SessionUse | None = None,
-        *,
-        is_append: bool = False,
     ) -> str:
         """Hand in a request, and its prompt for good, and return its id.
 
-        `on_output` is called until an output has a finish reason. With `is_append`, the prompt is what the session has
-        and `prompt_ids` behind it.
+        `on_output` is called until an output has a finish reason.
 
         Raises:
             ContextLengthError: it does not fit the context.
             QueueFullError: too many requests are pending.
             SessionBusyError: another request of the session is pending.
-            SessionNotFoundError: `is_append`, and there is no such session.
         """
-        if is_append and session is not None:
-            prompt_ids = [*self._engine.session_tokens(session.session_id), *prompt_ids]
-            sampling = sampling.within(self.ready.max_model_len - len(prompt_ids))
         self._pending.check(len(prompt_ids), sampling, session)
         self._num_requests += 1
         request_id = str(self._num_requests)

@@ -50,10 +50,6 @@ class BlockManager:
         """Blocks that `num_tokens` tokens need."""
         return ceil_div(num_tokens, self.block_size)
 
-    def ref_count(self, block_id: int) -> int:
-        """Requests that hold the block."""
-        return self._ref_counts[block_id]
-
     def hash_block(self, parent: bytes, token_ids: Sequence[int]) -> bytes:
         """The identity of a full block: its tokens and, through `parent`, everything before it.
 

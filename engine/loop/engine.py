@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from ..errors import RequestError, SessionBusyError, SessionNotFoundError
+from ..errors import RequestError
 from ..kv.block_copy import BlockCopy, LaunchedCopy
 from ..request import FinishReason, Request
 from ..runner import ModelRunner, StepResult, TokenLogprobs
@@ -101,36 +101,6 @@ class Engine:
         self._launch_copies()
         self._has_planned = True
         return TokenOutput(request_id, None, finish_reason=FinishReason.CANCELLED)
-
-    def append(self, request: Request) -> None:
-        """Accept a request whose `token_ids` continue what its session has. Its prompt becomes all of it.
-
-        A context near the model's limit leaves the answer what room there is; it ends with `length` then.
-
-        Raises:
-            ContextLengthError: there is no room at all.
-            RequestError: as `submit`.
-            SessionNotFoundError: there is no such session, or it has expired.
-            SessionBusyError: another request of it is under way.
-        """
-        assert request.session is not None
-        token_ids = [*self.session_tokens(request.session.session_id), *request.token_ids]
-        sampling = request.sampling.within(self.scheduler.config.max_model_len - len(token_ids))
-        self.submit(Request(request.request_id, token_ids, sampling, session=request.session))
-
-    def session_tokens(self, session_id: str) -> list[int]:
-        """All that a session has, as of the end of its last turn.
-
-        Raises:
-            SessionNotFoundError: there is no such session, it has expired, or its tokens are not kept.
-            SessionBusyError: a request of it is under way.
-        """
-        session = self.scheduler.parking.find(session_id)
-        if session is None or (session.request is None and not session.token_ids):
-            raise SessionNotFoundError(session_id)
-        if session.request is not None:
-            raise SessionBusyError(session_id)
-        return session.token_ids
 
     def tell(self, session_id: str, *, tool: str | None = None, expected_pause_s: float | None = None) -> None:
         """What a parked session waits for, and for how long."""

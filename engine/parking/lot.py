@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..kv.block_copy import BlockCopy
 from ..kv.block_manager import BlockManager
-from ..request import FinishReason, Request
+from ..request import Request
 from ..session import EngineSession, ParkEvent, ParkingTotals
 from .account import ParkAccount
 from .config import ParkingConfig
@@ -101,8 +101,6 @@ class ParkingLot:
         """A turn has ended; what was computed of it is kept as the policy says."""
         use = request.session
         self._sessions.park(session)
-        if use and use.keeps_tokens and request.finish_reason is not FinishReason.CANCELLED:
-            session.token_ids = request.token_ids  # what was given up is not part of the conversation
         session.hashes = request.block_hashes[: request.num_registered_blocks]
         session.tool, session.hint_s = (use.next_tool, use.expected_pause_s) if use else (None, None)
         session.attained_tokens += max(0, len(request.token_ids) - request.num_cached_tokens)
@@ -136,7 +134,7 @@ class ParkingLot:
             return False
         self._placement.let_go(session, now_s)
         session.num_parks += 1  # copies still on their way are for nobody
-        session.token_ids, session.hashes = [], []  # a timer may hold it for a while yet
+        session.hashes = []  # a timer may hold it for a while yet
         return True
 
     # Time and memory.

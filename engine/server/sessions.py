@@ -38,7 +38,6 @@ def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None
         next_tool=body.next_tool,
         expected_pause_s=body.expected_pause_s,
         ends_session=bool(body.end_session),
-        keeps_tokens=False,
     )
 
 

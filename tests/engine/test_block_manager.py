@@ -64,7 +64,7 @@ def test_shared_blocks_are_free_when_the_last_holder_lets_go() -> None:
     (block_id,) = cached(manager, [1, 2])
     manager.acquire([block_id])
     manager.acquire([block_id])
-    assert manager.ref_count(block_id) == 2
+    assert manager._ref_counts[block_id] == 2
     manager.release([block_id])
     assert manager.num_free == 1
     manager.release([block_id])

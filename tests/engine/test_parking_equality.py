@@ -93,17 +93,13 @@ class Conversations:
         """Tokens that nobody has said yet."""
         return [self.random.randrange(3, VOCAB_SIZE) for _ in range(count)]
 
-    def submit(self, session_id: str | None, prompt: Sequence[int], limit: int, *, appends: int = 0) -> None:
-        """The prompt is the whole of it; of it the last `appends` tokens are new, if that is how they are given."""
+    def submit(self, session_id: str | None, prompt: Sequence[int], limit: int) -> None:
         session = None if session_id is None else SessionUse(session_id=session_id, expected_pause_s=2.0)
         sampling = SamplingParams(max_tokens=limit, temperature=0.0)
         request_id = str(len(self.asked))
         self.asked.append((list(prompt), limit))
         self.answered.append([])
-        if appends:
-            self.engine.append(Request(request_id, list(prompt[-appends:]), sampling, session=session))
-        else:
-            self.engine.submit(Request(request_id, list(prompt), sampling, session=session))
+        self.engine.submit(Request(request_id, list(prompt), sampling, session=session))
 
     def steps(self, count: int) -> None:
         for _ in range(count):
@@ -120,9 +116,9 @@ class Conversations:
             self.steps(1)
         raise AssertionError("somebody is never served")
 
-    def say(self, session_id: str, prompt: list[int], limit: int = 6, *, appends: int = 0) -> list[int]:
+    def say(self, session_id: str, prompt: list[int], limit: int = 6) -> list[int]:
         """A turn, and all that the session has then."""
-        self.submit(session_id, prompt, limit, appends=appends)
+        self.submit(session_id, prompt, limit)
         self.run()
         return prompt + self.answered[-1]
 
@@ -256,17 +252,4 @@ def test_a_cancelled_turn_is_said_again(models: Models, batching: Batching, num_
         talk.overrun()
         talk.scheduler.parking.tell("a", None, 1.0)
     talk.say("a", history)
-    talk.check()
-
-
-@every_mode
-@pytest.mark.parametrize("park", ["keep", "offload", "drop", "auto"])
-def test_turns_that_only_say_what_is_new(models: Models, batching: Batching, park: ParkPolicy) -> None:
-    talk = Conversations(models, batching, park)
-    history = talk.say("a", talk.new(23))
-    for _ in range(2):
-        talk.overrun()
-        history = talk.say("a", history + talk.new(6), appends=6)
-    assert talk.totals.num_restored == (2 if park in ("offload", "auto") else 0)
-    assert talk.engine.session_tokens("a") == history
     talk.check()

@@ -138,7 +138,7 @@ class SessionMachine(SchedulerMachine):
         held.update(block for session in parking._placement._pins for block in session.block_ids)
         held.update(block for copy in copies for block in copy.device_ids)
         for block in range(self.blocks.num_blocks):
-            assert self.blocks.ref_count(block) == held[block] >= 0
+            assert self.blocks._ref_counts[block] == held[block] >= 0
         on_host = Counter(block for session in parking._sessions for block in session.host_ids)
         on_host.update(block for copy in copies for block in copy.host_ids)
         assert parking.num_host_blocks_held == len(on_host)

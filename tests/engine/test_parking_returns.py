@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.errors import ContextLengthError, SessionBusyError, SessionNotFoundError
+from abatch.engine.errors import SessionBusyError
 from abatch.engine.parking import lot as parking_module
 from abatch.engine.parking.config import ParkPolicy
 from abatch.engine.session import ParkState
@@ -151,8 +151,9 @@ def test_a_turn_given_up_while_it_waited_leaves_the_session_as_it_was() -> None:
     scene.engine.cancel(turn.request_id)
     scene.run()
     assert (scene.state("a"), scene.totals.num_parked) == (ParkState.RESIDENT, 1)
-    assert scene.engine.session_tokens("a")[:5] == list(A)
-    assert len(scene.engine.session_tokens("a")) == 6
+    session = scene.parking.find("a")
+    assert session is not None
+    assert len(session.hashes) == 5, "what it had, without what was given up"
     assert scene.scheduler.next_step_at_s() is not None, "its pin does not live for ever"
 
 
@@ -272,27 +273,18 @@ def test_a_session_ended_in_mid_turn_lets_the_turn_go_on(policy: ParkPolicy) -> 
     scene.run()
     assert (turn.num_output, another.num_output) == (4, 2)
     assert (scene.totals.num_parked, scene.totals.num_kept) == (1, 0)
-    assert scene.engine.session_tokens("a")[:5] == list(B)
+    session = scene.parking.find("a")
+    assert session is not None
+    assert session.hashes == another.block_hashes[: len(session.hashes)] != []
 
 
-# Turns that only say what is new.
-
-
-def test_appended_turns_and_their_limits() -> None:
-    scene = Scene("keep", blocks=20)
-    with pytest.raises(SessionNotFoundError, match="'a'"):
-        scene.submit("a", [7], appends=True)
+def test_a_session_has_one_turn_at_a_time() -> None:
+    scene = Scene("keep")
     scene.submit("a", A, 3)
     with pytest.raises(SessionBusyError):
-        scene.submit("a", [7], appends=True)
+        scene.submit("a", [*A, 7])
     scene.run()
-    second = scene.submit("a", [7, 8], 100, appends=True)
-    scene.run()
-    assert (second.num_output, scene.engine.session_tokens("a")[5:10][3:]) == (0, [7, 8])
-    assert len(scene.engine.session_tokens("a")) == 20, "it got what room there was"
-    with pytest.raises(ContextLengthError, match="context is 20"):
-        scene.submit("a", [9], 1, appends=True)
-    assert len(scene.engine.session_tokens("a")) == 20, "and is as it was"
+    assert scene.submit("a", [*A, 7]).finish_reason is None
 
 
 def test_what_is_said_while_a_turn_runs_counts_when_it_has_ended() -> None:
@@ -307,16 +299,6 @@ def test_what_is_said_while_a_turn_runs_counts_when_it_has_ended() -> None:
     scene.engine.tell("a", expected_pause_s=2.0)
     assert (session.tool, session.hint_s) == ("grep", 2.0), "what is not said stays"
     scene.engine.tell("nobody", tool="grep")
-
-
-def test_a_turn_that_is_given_up_is_not_part_of_what_is_appended_to() -> None:
-    scene = Scene("keep")
-    scene.park("a", A)
-    known = scene.engine.session_tokens("a")
-    turn = scene.submit("a", [7], 4, appends=True)
-    scene.steps(2)
-    scene.engine.cancel(turn.request_id)
-    assert scene.engine.session_tokens("a") == known
 
 
 def test_a_pause_that_a_withdrawn_request_interrupts_begins_anew() -> None:

@@ -55,7 +55,6 @@ class Scene:
         prompt: Iterable[int],
         max_tokens: int = 1,
         *,
-        appends: bool = False,
         hint_s: float | None = None,
         tool: str | None = None,
         ends: bool = False,
@@ -65,7 +64,7 @@ class Scene:
             use = SessionUse(session_id=session_id, expected_pause_s=hint_s, next_tool=tool, ends_session=ends)
         self.num_requests += 1
         request = Request(str(self.num_requests), list(prompt), SamplingParams(max_tokens=max_tokens), session=use)
-        (self.engine.append if appends else self.engine.submit)(request)
+        self.engine.submit(request)
         return request
 
     def run(self, *, seconds_a_step: float = 0.0) -> None:

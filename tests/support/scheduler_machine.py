@@ -129,7 +129,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         held = Counter(block for request in self.scheduler.running for block in request.block_ids)
         held.update(block for fence in self.scheduler.fences for block in fence.block_ids)
         for block in range(self.blocks.num_blocks):
-            assert self.blocks.ref_count(block) == held[block] >= 0
+            assert self.blocks._ref_counts[block] == held[block] >= 0
         assert self.blocks.num_held == len(held)
         assert all(not request.block_ids for request in self.scheduler.waiting)
         slots = [request.slot for request in self.scheduler.running]

@@ -118,7 +118,6 @@ class EngineTarget:
             session_id=call.session_id,
             next_tool=call.next_tool,
             ends_session=call.ends_session,
-            keeps_tokens=False,
         )
 
     def _prompt_ids(self, call: Call) -> list[int]:
