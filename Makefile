@@ -2,7 +2,7 @@
 #   make bench     install, then measure the built-in engine
 #   make test      install, then lint, types, tests, wheel: what CI does
 #   make check     lint, types and the quick tests: between two edits
-#   make nightly   the properties, with many random examples
+#   make nightly   the properties with many random examples, and tests in full that have a smaller form elsewhere
 .DEFAULT_GOAL := help
 .PHONY: help bench test check nightly lint types pytest quick-tests wheel gpu-wheels clean
 
@@ -63,7 +63,7 @@ quick-tests: $(VENV)/installed
 	$(PYTEST) --quiet -m 'not slow' --ignore tests/end_to_end $(ARGS)
 
 nightly: $(VENV)/installed
-	ABATCH_TEST_PROFILE=nightly $(PYTEST) -m hypothesis --timeout 3600 $(ARGS)
+	ABATCH_TEST_PROFILE=nightly $(PYTEST) -m 'hypothesis or nightly' --timeout 3600 $(ARGS)
 
 # What users install, installed where nothing else is: the client alone, without torch.
 wheel: $(VENV)/installed

@@ -46,6 +46,14 @@ def pytest_runtest_setup() -> None:
         os.environ.pop("TRITON_INTERPRET", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What only the nightly run has the time for is skipped in the others."""
+    if os.environ.get("ABATCH_TEST_PROFILE") != "nightly":
+        for item in items:
+            if item.get_closest_marker("nightly"):
+                item.add_marker(pytest.mark.skip(reason="make nightly runs it"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What `abatch calibrate` has found on this machine is not for tests to read, nor to write."""

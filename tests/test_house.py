@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -43,34 +44,54 @@ def _modules() -> list[Path]:
     return sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_are_relative_and_run_downward(path: Path) -> None:
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(_tree(path)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def _imported_packages(path: Path) -> Iterator[str]:
+    """The package, or the floor of ours, that each import of a file names."""
     place = path.relative_to(ROOT).parent.parts
-    allowed = FLOORS[: FLOORS.index(place[0]) + 1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _import_statements(path):
         if isinstance(node, ast.Import):
-            assert all(name.name.partition(".")[0] != "abatch" for name in node.names), "imports inside are relative"
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = place[: len(place) - node.level + 1]
-            target = (*base, *(node.module or "").split("."))
-            if target != ("",):  # `from .. import __version__`
-                assert target[0] in allowed, f"{place[0]} imports from {target[0]}"
-        elif isinstance(node, ast.ImportFrom):
-            assert node.module is not None
-            assert node.module.partition(".")[0] != "abatch", "imports inside are relative"
+            yield from (name.name.partition(".")[0] for name in node.names)
+        else:
+            base = place[: len(place) - node.level + 1] if node.level else ()
+            yield (*base, *(node.module or "").split("."))[0]  # "" is the root: `from .. import __version__`
 
 
-def _imports(path: Path) -> Iterator[tuple[str, ...]]:
+def test_imports_are_relative_and_run_downward() -> None:
+    refused: dict[str, tuple[str, ...]] = {
+        floor: ("abatch", *FLOORS[place + 1 :]) for place, floor in enumerate(FLOORS)
+    }
+    wrong = [
+        f"{path.relative_to(ROOT)} imports from {name}"
+        for path in _modules()
+        for name in _imported_packages(path)
+        if name in refused[path.relative_to(ROOT).parts[0]]
+    ]
+    assert not wrong
+
+
+@cache
+def _imports(path: Path) -> frozenset[tuple[str, ...]]:
     """The files of ours that a file imports from, as parts of their paths."""
     place = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = set()
+    for node in _import_statements(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = (*place[: len(place) - node.level + 1], *(node.module.split(".") if node.module else ()))
             for name in node.names:
                 for target in ((*base, name.name), base):
                     if (ROOT.joinpath(*target).with_suffix(".py")).is_file():
-                        yield (*target[:-1], f"{target[-1]}.py")
+                        found.add((*target[:-1], f"{target[-1]}.py"))
                         break
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("folder", _folders(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -87,39 +108,41 @@ def test_no_folder_has_a_circle(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", _folders(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_folders_stay_small_and_say_what_they_are_for(folder: Path) -> None:
-    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    docstring = ast.get_docstring(_tree(folder / "__init__.py")) or ""
     assert re.fullmatch(r"[A-Z`].{20,}[.]", docstring, re.DOTALL), "a sentence says what the folder is for"
     entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]
     assert len(entries) <= 21, "about fifteen, so that a stranger finds the room"
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
+def test_the_client_loads_nothing_of_the_engines_packages() -> None:
+    modules = (
         "abatch.cli.main",
         "abatch.workloads.load_generator",
         "abatch.reports.renderings.console",
         "abatch.engine.null_server.server",
-    ],
-)
-def test_the_client_loads_nothing_of_the_engines_packages(module: str) -> None:
+    )
     packages = ("torch", "transformers", "numpy", "jinja2", "prometheus_client")
-    code = f"import {module}, sys; print([name for name in {packages} if name in sys.modules])"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert output.strip() == "[]"
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules}:\n"
+        "    importlib.import_module(name)\n"
+        f"    assert not {{*sys.modules}} & {{*{packages}}}, name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_the_engine_needs_no_triton_where_nothing_uses_it() -> None:
-    """CPU builds of torch come without."""
+    """CPU builds of torch come without. Torch and transformers have to be imported for it, in a process of its own."""
     code = "import sys; sys.modules['triton'] = None; import abatch.engine.assembly.torch_build"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_stay_readable(path: Path) -> None:
-    text = path.read_text()
-    assert ast.get_docstring(ast.parse(text)), "a sentence says what lives here"
-    assert len(text.splitlines()) <= 360, "one noun a file, about 300 lines"
+def test_files_stay_readable() -> None:
+    modules = {str(path.relative_to(ROOT)): path for path in _modules()}
+    assert not [name for name, path in modules.items() if not ast.get_docstring(_tree(path))], "say what lives here"
+    lengths = {name: len(path.read_text().splitlines()) for name, path in modules.items()}
+    assert not {name: length for name, length in lengths.items() if length > 360}, "one noun a file, about 300 lines"
 
 
 def _page_assets() -> list[Path]:
@@ -128,8 +151,8 @@ def _page_assets() -> list[Path]:
     return sorted(path for path in found if not path.name.startswith("uPlot."))
 
 
-@pytest.mark.parametrize("path", _page_assets(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_scripts_and_styles_stay_readable(path: Path) -> None:
-    text = path.read_text()
-    assert re.match(r"(//|/\*) ", text), "a comment says what lives here"
-    assert len(text.splitlines()) <= 350
+def test_scripts_and_styles_stay_readable() -> None:
+    for path in _page_assets():
+        text = path.read_text()
+        assert re.match(r"(//|/\*) ", text), f"{path.name}: a comment says what lives here"
+        assert len(text.splitlines()) <= 350, path.name

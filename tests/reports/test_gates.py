@@ -7,6 +7,7 @@ import operator
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.gates.judge import Outcome
@@ -26,6 +27,12 @@ def summary(count: int = 1000) -> Summary:
     for index in range(count):
         recorder.add(make_result(40.0 if index % 40 == 0 else 10.0, error="timeout" if index % 500 == 7 else None))
     return fill_summary(Summary(), recorder, count / 10)
+
+
+@pytest.fixture(scope="module")
+def known() -> Summary:
+    """A summary that several tests look at and none changes."""
+    return summary()
 
 
 @pytest.mark.parametrize(
@@ -52,8 +59,8 @@ def summary(count: int = 1000) -> Summary:
         ("ttft.p99.9 < 1s", Outcome.INCONCLUSIVE),
     ],
 )
-def test_rules_are_judged(rule: str, outcome: Outcome) -> None:
-    judgement = judged(rule, summary())
+def test_rules_are_judged(rule: str, outcome: Outcome, known: Summary) -> None:
+    judgement = judged(rule, known)
     assert judgement.outcome is outcome, judgement.reason
     assert judgement.rule == rule.strip()
     assert judgement.reason
@@ -242,19 +249,18 @@ def test_no_sequence_of_its_words_is_a_traceback_and_what_is_taken_is_taken_the_
 
 
 @given(
-    st.floats(0.5, 500),
-    st.sampled_from(["<", "<=", ">", ">="]),
-    st.floats(0.5, 500),
-    st.floats(0.0, 0.5),
+    value_ms=st.floats(0.5, 500),
+    comparison=st.sampled_from(["<", "<=", ">", ">="]),
+    bound_ms=st.floats(0.5, 500),
+    reach=st.floats(0.0, 0.5),
 )
 def test_a_verdict_is_the_comparison_unless_the_interval_has_the_bound_within(
-    value_ms: float, comparison: str, bound_ms: float, reach: float
+    known: Summary, value_ms: float, comparison: str, bound_ms: float, reach: float
 ) -> None:
-    known = summary()
-    measured = known.metrics["ttft"]["all"]
-    measured.p99_ms = value_ms
-    measured.p99_interval_ms = Interval(value_ms * (1 - reach), value_ms * (1 + reach))
-    outcome = judged(f"ttft.p99 {comparison} {bound_ms:.6f}ms", known).outcome
+    interval = Interval(value_ms * (1 - reach), value_ms * (1 + reach))
+    ttft = msgspec.structs.replace(known.metrics["ttft"]["all"], p99_ms=value_ms, p99_interval_ms=interval)
+    measured = msgspec.structs.replace(known, metrics={"ttft": {"all": ttft}})
+    outcome = judged(f"ttft.p99 {comparison} {bound_ms:.6f}ms", measured).outcome
     holds = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[comparison]
     bound = float(f"{bound_ms:.6f}")
     ends = [holds(end, bound) for end in (value_ms, value_ms * (1 - reach), value_ms * (1 + reach))]

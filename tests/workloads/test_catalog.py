@@ -49,11 +49,11 @@ def test_mixed_follows_its_weights() -> None:
     of_median([session.turns[0].new_tokens for session in chats], 400, within=0.1)
     pauses = [turn.pause_s for session in chats for turn in session.turns if turn.pause is Pause.HUMAN]
     of_median(pauses, 2.25, within=0.1)
-    agents = sessions("mixed", 1500, stream=1)
+    agents = sessions("mixed", 600, stream=1)
     assert {session.prefix.tokens for session in agents if session.prefix} == {1500}
     of_median([session.turns[0].new_tokens for session in agents], 900, within=0.1)
     of_median([len(session.turns) for session in agents], 45, within=0.25)
-    always_on = sessions("mixed", 500, stream=2)
+    always_on = sessions("mixed", 200, stream=2)
     assert {session.traffic_class for session in always_on} == {"always-on"}
     of_median([session.prefix.tokens for session in always_on if session.prefix], 1000, within=0.1)
     waits = [turn.pause_s for session in always_on for turn in session.turns if turn.pause is Pause.HEARTBEAT]

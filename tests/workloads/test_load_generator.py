@@ -17,6 +17,7 @@ from abatch.workloads.session import Pause, Session, SharedPrefix, Turn
 from abatch.workloads.targets.prompts import PromptSizer
 from abatch.workloads.targets.target import Call, Reply
 from abatch.workloads.workload import ClosedLoop, OpenLoop, Pacing, Replay, Stream, Workload, drawn, picked
+from support.virtual import in_virtual_time
 
 
 class ScriptedTarget:
@@ -62,6 +63,7 @@ async def replay(
     return results, await generator.run(), generator
 
 
+@in_virtual_time
 async def test_an_open_loop_sends_on_time_whatever_the_server_does() -> None:
     async def never(_: Call, reply: Reply) -> None:
         await asyncio.sleep(60)
@@ -76,6 +78,7 @@ async def test_an_open_loop_sends_on_time_whatever_the_server_does() -> None:
     assert all(result.censored and result.error is None for result in results)
 
 
+@in_virtual_time
 async def test_censored_requests_are_lower_bounds_from_their_due_time() -> None:
     async def one_chunk(_: Call, reply: Reply) -> None:
         reply.saw_content(asyncio.get_running_loop().time())
@@ -93,6 +96,7 @@ async def test_censored_requests_are_lower_bounds_from_their_due_time() -> None:
     assert outcome.total_s >= 0.5
 
 
+@in_virtual_time
 async def test_what_is_in_flight_at_the_end_is_drained() -> None:
     results, _, _ = await replay(
         workload(OpenLoop(20, "constant")), ScriptedTarget(service_s=0.3), duration_s=0.4, drain_s=5
@@ -101,6 +105,7 @@ async def test_what_is_in_flight_at_the_end_is_drained() -> None:
     assert all(result.finish_reason == "length" and not result.censored for result in results)
 
 
+@in_virtual_time
 async def test_latency_counts_from_due_when_the_generator_is_late() -> None:
     """One request at a time, each 100 ms, arriving every 20 ms: the queue is in the client, and must show."""
     target = ScriptedTarget(service_s=0.1)
@@ -121,6 +126,7 @@ async def test_latency_counts_from_due_when_the_generator_is_late() -> None:
             assert result.ttft_us >= (0.6 - result.due_s) * 1e6, "how long it had waited is a lower bound"
 
 
+@in_virtual_time
 async def test_a_closed_loop_keeps_its_number_of_sessions() -> None:
     target = ScriptedTarget(service_s=0.05)
     results, _, generator = await replay(workload(ClosedLoop(3)), target, duration_s=1.6, drain_s=1)
@@ -133,6 +139,7 @@ async def test_a_closed_loop_keeps_its_number_of_sessions() -> None:
     assert len(starts) == 3, "sessions start spread out"
 
 
+@in_virtual_time
 async def test_turns_wait_for_their_pause_and_carry_the_conversation() -> None:
     target = ScriptedTarget()
     turns = Turn(5, 1), Turn(6, 2, pause=Pause.TOOL, pause_s=0.2), Turn(7, 3, pause=Pause.HUMAN)
@@ -151,6 +158,7 @@ async def test_turns_wait_for_their_pause_and_carry_the_conversation() -> None:
     assert target.calls[-1].messages[0].content == first
 
 
+@in_virtual_time
 async def test_the_same_seed_is_the_same_traffic() -> None:
     runs = []
     for _ in range(2):
@@ -161,6 +169,7 @@ async def test_the_same_seed_is_the_same_traffic() -> None:
     assert len({str(contents) for contents in runs[0].values()}) == 4
 
 
+@in_virtual_time
 async def test_a_failed_turn_is_a_result_and_ends_its_session_only() -> None:
     async def fail(_: Call, reply: Reply) -> None:
         reply.fail("http_500", "boom")
@@ -172,6 +181,7 @@ async def test_a_failed_turn_is_a_result_and_ends_its_session_only() -> None:
     assert generator.counts.turns_abandoned == 6
 
 
+@in_virtual_time
 async def test_a_bug_in_the_target_surfaces_and_is_no_success() -> None:
     async def bug(_: Call, reply: Reply) -> None:
         raise ZeroDivisionError
@@ -186,6 +196,7 @@ async def test_a_bug_in_the_target_surfaces_and_is_no_success() -> None:
     assert [result.error for result in results] == ["internal"]
 
 
+@in_virtual_time
 async def test_a_bug_where_sessions_are_made_surfaces_too() -> None:
     def broken(_: Random, session_id: str) -> Session:
         raise ZeroDivisionError
@@ -195,6 +206,7 @@ async def test_a_bug_where_sessions_are_made_surfaces_too() -> None:
         await asyncio.wait_for(replay(load, ScriptedTarget(), duration_s=60), 5)
 
 
+@in_virtual_time
 async def test_a_slot_that_fails_waits_before_it_tries_again() -> None:
     async def fail(_: Call, reply: Reply) -> None:
         reply.fail("connect", "refused")
@@ -212,6 +224,7 @@ async def test_a_generator_that_cannot_keep_up_still_answers_for_every_arrival()
     assert any(result.is_dropped for result in results)
 
 
+@in_virtual_time
 async def test_stopping_while_it_drains_cuts_off_too() -> None:
     async def never(_: Call, reply: Reply) -> None:
         await asyncio.sleep(60)
@@ -227,6 +240,7 @@ async def test_stopping_while_it_drains_cuts_off_too() -> None:
     assert len(results) == 10
 
 
+@in_virtual_time
 async def test_the_last_session_is_not_followed_by_a_wait_for_one_more() -> None:
     _, outcome, _ = await asyncio.wait_for(
         replay(workload(OpenLoop(0.1, "constant")), ScriptedTarget(), duration_s=None, num_sessions=1), 5
@@ -234,6 +248,7 @@ async def test_the_last_session_is_not_followed_by_a_wait_for_one_more() -> None
     assert outcome.sending_s < 1
 
 
+@in_virtual_time
 async def test_stopping_early_cuts_off_and_keeps_everything() -> None:
     async def never(_: Call, reply: Reply) -> None:
         await asyncio.sleep(60)
@@ -254,6 +269,7 @@ async def test_stopping_early_cuts_off_and_keeps_everything() -> None:
     assert all(result.censored for result in results)
 
 
+@in_virtual_time
 async def test_warm_up_is_marked_by_due_time() -> None:
     results, _, _ = await replay(
         workload(OpenLoop(20, "constant")), ScriptedTarget(), duration_s=0.5, warmup_s=0.26, drain_s=1
@@ -261,6 +277,7 @@ async def test_warm_up_is_marked_by_due_time() -> None:
     assert [result.warmup for result in sorted(results, key=lambda r: r.due_s)] == [True] * 6 + [False] * 4
 
 
+@in_virtual_time
 async def test_no_more_sessions_than_asked_for() -> None:
     results, _, _ = await replay(workload(OpenLoop(1000, "poisson")), ScriptedTarget(), duration_s=5, num_sessions=7)
     assert len(results) == 7
@@ -285,6 +302,7 @@ def test_limits_that_make_no_sense(limits: dict[str, Any], mentions: str) -> Non
         RunLimits(**limits)
 
 
+@in_virtual_time
 async def test_a_turn_waits_for_pause_gap_tick_and_children() -> None:
     child = Session("child", "sub-agent", (Turn(1, 1), Turn(1, 1, pause=Pause.TOOL, pause_s=0.1)))
     turns = (
@@ -318,6 +336,7 @@ async def test_a_turn_waits_for_pause_gap_tick_and_children() -> None:
     ]
 
 
+@in_virtual_time
 async def test_a_replay_starts_sessions_when_the_trace_does_and_ends_with_it() -> None:
     starts_s = [0.0, 0.1, 0.1, 0.4]
     recorded = [Session(str(index), "test", (Turn(1, 1),), start_s=at_s) for index, at_s in enumerate(starts_s)]

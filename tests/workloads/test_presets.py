@@ -16,8 +16,8 @@ from abatch.workloads.session import Pause, Session, Turn
 
 _SIGMAS = 4.5
 """One sample in 150,000 is further off by chance; the seed is fixed besides."""
-_NUM_SESSIONS = {"chat-short": 12_000, "chat-bursty": 12_000, "agent-office": 6000, "agent-tools": 5000}
-"""Where a session is quickly drawn, or there is only one value in each. Otherwise 2,500."""
+_NUM_SESSIONS = {"agent-coding": 2500, "always-on": 1200, "agent-office": 3000, "agent-tools": 5000}
+"""Those of chats are quickly drawn: there are 12,000."""
 
 Below = Callable[[float], float]
 """The share of a distribution at or below a value."""
@@ -94,7 +94,7 @@ def _solve(rising: Callable[[float], float], wanted: float) -> float:
 @cache
 def drawn(preset: str) -> tuple[Session, ...]:
     (stream,) = make_workload(preset, Scales(pause_cap_s=math.inf)).streams
-    return tuple(itertools.islice(stream.sessions(0), _NUM_SESSIONS.get(preset, 2500)))
+    return tuple(itertools.islice(stream.sessions(0), _NUM_SESSIONS.get(preset, 12_000)))
 
 
 def turns(preset: str, wanted: Callable[[Turn], bool] = lambda _: True) -> list[Turn]:
