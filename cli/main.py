@@ -20,6 +20,7 @@ from .commands.report import report
 from .commands.serve import serve
 from .commands.workload import workload
 from .exit_codes import ExitCode
+from .options.target import TAKES_WORDS
 
 app = typer.Typer(
     name="abatch",
@@ -29,8 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(serve)
-app.command()(bench)
+app.command(context_settings=TAKES_WORDS)(serve)
+app.command(context_settings=TAKES_WORDS)(bench)
 app.command()(compare)
 app.command()(gate)
 app.command()(report)

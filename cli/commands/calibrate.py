@@ -18,16 +18,18 @@ from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKE
 from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
 from ...reports.run.config import provenance, started_now
-from ...reports.run.folder import RunReader
 from ...workloads.targets.server_url import normalise_url
 from ..exit_codes import ExitCode
-from ..measuring.measure import Plan, run
-from ..measuring.progress import Progress
+from ..measuring.measure import run
+from ..measuring.plan import Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
 from ..measuring.targets import NullServer, RemoteServer
 from ..measuring.workers import MOST_WORKERS
-from ..options.options import clean_api_key
-from ..options.traffic import TRAFFIC_OPTIONS, make_traffic
+from ..options.applies import Situation, refuse
+from ..options.recipe import make_traffic
+from ..options.target import clean_api_key
+from ..options.traffic import TrafficOptions
+from .progress import Progress
 
 _WARMUP_S = 0.5
 _DRAIN_S = 2.0
@@ -39,7 +41,7 @@ _MAY_FAIL = 2
 _SEARCH_DURATION_S = 4.0
 _SEARCH_LIMIT_S = 60.0
 _SEARCH_POINT_S = 7.0
-"""What a point takes at most, with its server's start: none is begun that would not end within the limit."""
+"""The longest a point takes, with its server's start: none is begun that would not end within the limit."""
 
 
 class _PointReport(msgspec.Struct, kw_only=True):
@@ -67,15 +69,13 @@ def calibrate(
         float | None, typer.Option("--duration", "-d", help=f"Seconds, with --request-rate. Default: {_DURATION_S:g}.")
     ] = None,
     max_rate: Annotated[float | None, typer.Option(help="Search no higher than this. Default: 5000.")] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, max=MOST_WORKERS, help="Processes that send, as abatch bench would have them.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Sender processes, as in abatch bench.")] = 1,
     url: Annotated[
         str | None,
-        typer.Option("--url", "--base-url", help="Send to this server instead: then only start delay, lag and CPU."),
+        typer.Option("--url", "--base-url", help="Send to this server instead: shows start delay, lag and CPU only."),
     ] = None,
-    model_name: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model to ask for, with --url. Default: the first.")
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model to ask the server for, with --url. Default: its first.")
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="ABATCH_API_KEY", show_envvar=True, help="Bearer token, with --url.")
@@ -84,11 +84,11 @@ def calibrate(
 ) -> None:
     """What the client itself adds on this machine, and up to which rate it can be trusted.
 
-    Sends 50 input and 20 output tokens a request, at a constant rate, to abatch null-server (ttft 50 ms, itl 10 ms),
-    and holds every result against that server's own log.
+    Sends 50 input and 20 output tokens per request, at a constant rate, to abatch null-server (ttft 50 ms, itl 10 ms),
+    and compares every result with that server's own log.
 
     Trusted at a rate: start delay p99 under 2 ms, e2e p99 within 2% of the server's log, at most 1% of the requests
-    late, and no doubts of any report.
+    late, and no doubts in the report.
 
     The highest trusted rate is kept in $XDG_CACHE_HOME/abatch/calibration.json: abatch bench says when it is exceeded.
 
@@ -99,22 +99,18 @@ def calibrate(
     remote = None
     if url is not None:
         if request_rate is None:
-            raise ConfigurationError(
-                "--url needs --request-rate: a search would load that server until one of the two gives in"
-            )
+            raise ConfigurationError("--url needs --request-rate: a search would overload that server")
         normalise_url(url)
-        remote = RemoteServer(url=url, model=model_name, api_key=clean_api_key(api_key), headers={}, timeout_s=60.0)
-    elif model_name is not None:
-        raise ConfigurationError("--model is for a server at --url")
+        remote = RemoteServer(url=url, model=model, api_key=clean_api_key(api_key), headers={}, timeout_s=60.0)
+    else:
+        refuse(Situation.NULL_SERVER, ["--model"] * (model is not None))
     meter = _Meter(progress, workers, remote)
     try:
         if request_rate is None:
-            if duration is not None:
-                raise ConfigurationError("--duration is for --request-rate; a search sends for 4 s at each rate")
+            refuse(Situation.RATE_SEARCH, ["--duration"] * (duration is not None))
             _search(meter, 5000.0 if max_rate is None else max_rate, console, as_json=as_json)
             return
-        if max_rate is not None:
-            raise ConfigurationError("give --request-rate or --max-rate, not both")
+        refuse(Situation.SINGLE_RATE, ["--max-rate"] * (max_rate is not None))
         point = meter.measure(request_rate, _DURATION_S if duration is None else duration)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -143,30 +139,27 @@ class _Meter:
         """
         if not duration_s > 0:
             raise ConfigurationError(f"--duration must be above 0, not {duration_s:g}")
-        options = {option.name: option.default for option in TRAFFIC_OPTIONS} | {
-            "workload": "chat-short",
-            "turns": 1,
-            "input_len": INPUT_TOKENS,
-            "output_len": OUTPUT_TOKENS,
-            "request_rate": request_rate,
-            "arrival": "constant",
-            "warmup": _WARMUP_S,
-            "duration": _WARMUP_S + duration_s,
-            "drain": _DRAIN_S,
-        }
-        traffic = make_traffic(options)
+        traffic = TrafficOptions(
+            workload="chat-short",
+            turns=1,
+            input_len=INPUT_TOKENS,
+            output_len=OUTPUT_TOKENS,
+            request_rate=request_rate,
+            arrival="constant",
+            warmup_s=_WARMUP_S,
+            duration_s=_WARMUP_S + duration_s,
+            drain_s=_DRAIN_S,
+        )
         with tempfile.TemporaryDirectory(prefix="abatch-calibrate-") as folder:
             log = Path(folder) / "truth.jsonl"
             source = self.remote or NullServer(ttft_ms=TTFT_MS, itl_ms=ITL_MS, log=log)
             # No floor: what is being measured must not depend on what was measured before.
-            plan = Plan(
-                traffic=traffic, source=source, folder=Path(folder) / "run", options=options, workers=self.workers
-            )
-            summary, run_folder = run(plan, self.progress)
-            if not summary.is_complete:
+            plan = Plan(traffic=make_traffic(traffic), source=source, folder=Path(folder) / "run", workers=self.workers)
+            measured = run(plan, self.progress)
+            if not measured.summary.is_complete:
                 raise KeyboardInterrupt
             truths = None if self.remote is not None else read_truths(log)
-            return make_point(request_rate, summary, RunReader(run_folder).results(), truths)
+            return make_point(request_rate, measured.summary, measured.results(), truths)
 
 
 def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) -> None:
@@ -213,7 +206,7 @@ def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) 
 
 
 def _save(found: Found, point: Point, workers: int) -> tuple[str | None, str]:
-    """Where the calibration is, or why it is nowhere: the user has the result all the same."""
+    """Where the calibration was saved, or why it could not be: the user has the result all the same."""
     calibration = Calibration(
         calibrated_at=started_now(),
         provenance=provenance(),
@@ -231,7 +224,7 @@ def _save(found: Found, point: Point, workers: int) -> tuple[str | None, str]:
 def _conclusion(found: Found, points: list[Point]) -> str:
     if found.rate is None:
         rate = points[-1].request_rate if points else 0.0
-        return f"NOT TRUSTED at {rate:g} requests/s: give the client processors of its own, then calibrate again"
+        return f"NOT TRUSTED at {rate:g} requests/s: give the client CPU cores of its own, then calibrate again"
     text = f"TRUSTED up to {found.rate:g} requests/s of {OUTPUT_TOKENS} output tokens"
     if found.limit is Limit.MAX_RATE:
         return f"{text}, and perhaps beyond: --max-rate ended the search"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -28,86 +28,64 @@ from ...reports.renderings.console import print_judgements
 from ...reports.run.folder import default_folder
 from ...reports.run.measurement import Measurement
 from ..exit_codes import ExitCode
-from ..measuring.compared_targets import live_targets, refuse_live_options, saved_targets
-from ..measuring.measure import SERVER_METRICS_S, Plan
-from ..measuring.progress import Progress
+from ..measuring.observer import Observer
+from ..measuring.plan import SERVER_METRICS_S, Plan
 from ..measuring.rounds import Rounds, measure_in_turns
+from ..measuring.saved_targets import saved_targets
 from ..measuring.targets import RemoteServer, Source
+from ..options.applies import Situation, refuse
 from ..options.compare_rendering import render_comparison
-from ..options.headers import parse_headers
+from ..options.compared import live_targets
+from ..options.engine import EngineOptions
+from ..options.groups import Without, given, with_options
 from ..options.judging import exit_code_of_rules
-from ..options.options import ENGINE_OPTIONS, clean_api_key, with_options
-from ..options.rendering import RENDERING_OPTIONS, check_renderings, report_console
-from ..options.traffic import TRAFFIC_OPTIONS, make_traffic
+from ..options.recipe import make_traffic
+from ..options.rendering import RenderingOptions, check_renderings
+from ..options.target import TargetOptions
+from ..options.traffic import TrafficOptions
+from .progress import Progress
 
-_ENGINE_OPTIONS = [option for option in ENGINE_OPTIONS if option.name != "batching"]
-_TARGETS = "Targets"
 _DEFAULT_DURATION_S = 30.0
 _DEFAULT_ROUNDS = 4
-_TRAFFIC_OPTIONS = [
-    replace(option, help=f"Seconds of sending, of each run. Default: {_DEFAULT_DURATION_S:g}.")
-    if option.name == "duration"
-    else option
-    for option in TRAFFIC_OPTIONS
-]
 
 
-@with_options(traffic=_TRAFFIC_OPTIONS, engine=_ENGINE_OPTIONS, rendering=RENDERING_OPTIONS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedTraffic(TrafficOptions):
+    """The traffic of each run of a comparison."""
+
+    duration_s: Annotated[
+        float | None,
+        typer.Option("--duration", "-d", help=f"Seconds of sending, of each run. Default: {_DEFAULT_DURATION_S:g}."),
+    ] = None
+
+
+@with_options
 def compare(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Saved runs to compare; or a folder that abatch compare wrote.", show_default=False),
+        typer.Argument(help="Saved runs to compare, or a folder that abatch compare wrote.", show_default=False),
     ] = None,
     url: Annotated[
         list[str] | None,
         typer.Option(
-            "--url", "--base-url", help="Server to measure, as URL or NAME=URL; repeatable.", rich_help_panel=_TARGETS
+            "--url", "--base-url", help="Server to measure, as URL or NAME=URL; repeatable.", rich_help_panel="Target"
         ),
     ] = None,
     batching: Annotated[
         str | None,
         typer.Option(
             help=f"Batching modes of our engine, with commas. Default without --url: {','.join(BATCHING_MODES)}.",
-            rich_help_panel=_TARGETS,
+            rich_help_panel="Target",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Model to serve, or to ask for. Default: tiny, or llama-3.1-8b; of a server its first.",
-            rich_help_panel=_TARGETS,
-        ),
-    ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(envvar="ABATCH_API_KEY", show_envvar=True, help="Bearer token.", rich_help_panel=_TARGETS),
-    ] = None,
-    header: Annotated[
-        list[str] | None, typer.Option(help="'Name: value' to send along; repeatable.", rich_help_panel=_TARGETS)
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds a request may take.", rich_help_panel=_TARGETS)
-    ] = 600.0,
-    startup_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds a server of ours may take to load.", rich_help_panel=_TARGETS)
-    ] = 600.0,
-    real_time: Annotated[
-        bool,
-        typer.Option("--real-time", help="Simulated device: emulate it behind HTTP.", rich_help_panel=_TARGETS),
-    ] = False,
-    step_log: Annotated[
-        bool, typer.Option("--step-log", help="Log every step of our own engine into the run folders.")
-    ] = False,
     rounds: Annotated[
-        int, typer.Option(min=1, max=1000, help="Times that each target is measured, in turns (A B, B A, ...).")
+        int, typer.Option(min=1, max=1000, help="How often each target is measured, in turns (A B, B A, ...).")
     ] = _DEFAULT_ROUNDS,
     effect: Annotated[
-        float, typer.Option(min=0.01, max=10, help="Change of a p99 that one wants to be told of, as a share.")
+        float, typer.Option(min=0.01, max=10, help="Smallest p99 change worth detecting, as a fraction.")
     ] = DEFAULT_EFFECT,
-    floor: Annotated[float, typer.Option(min=0, max=1, help="Changes below this share matter to nobody ...")] = 0.03,
-    floor_ms: Annotated[float, typer.Option(min=0, help="... nor do those below this time (ms).")] = 0.1,
+    floor: Annotated[float, typer.Option(min=0, max=1, help="Ignore changes below this fraction ...")] = 0.03,
+    floor_ms: Annotated[float, typer.Option(min=0, help="... and below this time (ms).")] = 0.1,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,70 +95,51 @@ def compare(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the runs: one of each target, in it one of each round."),
+        typer.Option("--output", "-o", help="Folder of the runs: one per target, in it one per round."),
     ] = None,
     *,
-    traffic: dict[str, Any],
-    engine: dict[str, Any],
-    rendering: dict[str, Any],
+    target: Annotated[TargetOptions, Without({"url", "no_sessions", "server_metrics_interval_s", "metrics_url"})],
+    traffic: ComparedTraffic,
+    engine: Annotated[EngineOptions, Without({"batching"})],
+    rendering: RenderingOptions,
 ) -> None:
     """Compare saved runs, servers, or the batching modes of our engine: which differences are real.
 
-    What is live is measured in rounds that take turns, each with the same traffic for all. The others are held against
-    the first. A difference counts if its interval leaves out zero; all intervals together hold at 95%.
+    Live targets are measured in rounds that take turns, each with the same traffic for all. All others are compared
+    with the first. A difference counts if its confidence interval excludes zero; all intervals together hold at 95%.
     """
     check_renderings(rendering, output)
     rules = parse_rules(require or [])
-    limits = Floor(share=floor, ms=floor_ms)
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     if runs:
-        given = {
-            "--url": (url, None),
-            "--batching": (batching, None),
-            "--model": (model, None),
-            "--header": (header, None),
-            "--rounds": (rounds, _DEFAULT_ROUNDS),
-            "--real-time": (real_time, False),
-            "--step-log": (step_log, False),
-            "--output": (output, None),
-        }
-        refuse_live_options(traffic, engine, given)
+        own = {"--url": url, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
+        flags = [flag for flag, value in own.items() if value]
+        refuse(Situation.SAVED_RUNS, [*flags, *given(replace(target, api_key=None), traffic, engine)])
         saved = saved_targets(runs)
         measurements, came, folder = saved.measurements, Rounds({}, failed=saved.failed), None
         for note in saved.notes:
             progress.say(f"note: {note}")
         refuse_incomparable([one.config for one in measurements.values()], list(measurements))
     else:
-        sources = live_targets(
-            url or [],
-            batching,
-            model,
-            engine,
-            api_key=clean_api_key(api_key),
-            headers=parse_headers(header or []),
-            seed=traffic["seed"],
-            timeout_s=timeout,
-            startup_timeout_s=startup_timeout,
-            real_time=real_time,
-            step_log=step_log,
-        )
-        if traffic["duration"] is None and traffic["num_sessions"] is None:
-            traffic = traffic | {"duration": _DEFAULT_DURATION_S}
-        options = {**traffic, **engine, "model": model, "real_time": real_time}
+        sources = live_targets(url or [], batching, target, engine, traffic.seed)
+        if traffic.duration_s is None and traffic.num_sessions is None:
+            traffic = replace(traffic, duration_s=_DEFAULT_DURATION_S)
+        options = {**engine.saved(), "model": target.model, "real_time": target.real_time}
         folder, came = _measure(sources, traffic, options, rounds, output, progress)
         measurements = came.measurements()
     if len(measurements) > 1:
         progress.say("comparing")
+    limits = Floor(share=floor, ms=floor_ms)
     raise typer.Exit(_conclude(measurements, came, folder, rules, limits, effect, rendering))
 
 
 def _measure(
     sources: Mapping[str, Source],
-    traffic: dict[str, Any],
-    options: dict[str, Any],
+    traffic: TrafficOptions,
+    options: Mapping[str, object],
     num_rounds: int,
     output: Path | None,
-    progress: Progress,
+    observer: Observer,
 ) -> tuple[Path, Rounds]:
     planned = make_traffic(traffic)
     folder = output or default_folder(f"compare-{planned.workload.name}")
@@ -193,7 +152,7 @@ def _measure(
             traffic=planned,
             source=source,
             folder=folder / name,
-            options=options | ({"batching": name} if not isinstance(source, RemoteServer) else {"target": name}),
+            options={**options, ("target" if isinstance(source, RemoteServer) else "batching"): name},
             floor=None if source.is_virtual else known_floor(),
             server_metrics_s=SERVER_METRICS_S,
         )
@@ -202,13 +161,13 @@ def _measure(
     try:
         return folder, measure_in_turns(
             plans,
-            lambda number: make_traffic(traffic | {"seed": traffic["seed"] + number}),
+            lambda number: make_traffic(replace(traffic, seed=traffic.seed + number)),
             num_rounds,
             folder,
-            progress,
+            observer,
         )
     finally:
-        for empty in (*(folder / name for name in sources), folder):  # where no run began
+        for empty in (*(folder / name for name in sources), folder):  # if no run began there
             with contextlib.suppress(OSError):
                 empty.rmdir()
 
@@ -220,10 +179,10 @@ def _conclude(
     rules: Sequence[Rule],
     floor: Floor,
     effect: float,
-    rendering: dict[str, Any],
+    rendering: RenderingOptions,
 ) -> int:
     """Compare, show, save; the exit code."""
-    console = report_console(rendering)
+    console = rendering.console()
     if len(measurements) < 2:
         for name, why in came.failed.items():
             console.print(f"FAILED: {name}: {why}")
@@ -252,5 +211,5 @@ def _conclude(
         return ExitCode.FAILED
     code = exit_code_of_rules(judgement for of_target in judgements.values() for judgement in of_target)
     if rules and code is ExitCode.OK and not all(summary.is_complete for summary in summaries.values()):
-        return ExitCode.RULE_INCONCLUSIVE  # what a run that broke off would have shown is not known
+        return ExitCode.RULE_INCONCLUSIVE  # the rest of a run that broke off might have failed
     return code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -15,26 +15,26 @@ from ...reports.renderings.shown_run import shown_target
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
 from ..exit_codes import ExitCode
-from ..options.judging import RULE_OPTIONS, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
-from ..options.options import with_options
-from ..options.rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
+from ..options.groups import given, with_options
+from ..options.judging import RuleOptions, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
+from ..options.rendering import RenderingOptions, check_renderings, tell_github, write_renderings
 
 
-@with_options(rules=RULE_OPTIONS, rendering=RENDERING_OPTIONS)
+@with_options
 def gate(
     run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
     *,
-    rules: dict[str, Any],
-    rendering: dict[str, Any],
+    rules: RuleOptions,
+    rendering: RenderingOptions,
 ) -> None:
     """Judge a saved run: exit 0 if every rule holds, 3 if one does not, 4 if one could not be judged.
 
-    Rules come from --require, from a file of --rules, or from the run itself. With a --baseline and no rule at all, the
-    median of ttft and the p99 of ttft, itl and e2e must not have grown by more than 10%.
+    Rules come from --require, from the file --rules, or from the run itself. With a --baseline and no rules, ttft p50
+    and the p99 of ttft, itl and e2e must not have grown by more than 10%.
     """
     check_renderings(rendering)
     reader = RunReader(run)
-    if rules["require"] or rules["rules"] or rules["baseline"]:
+    if given(rules):
         judging = make_judging(rules, reader.config.workload, has_default=True)
     else:
         judging = judging_of(reader.config)
@@ -43,7 +43,7 @@ def gate(
     refuse_other_workload(judging, reader.config, str(run))
     measurement = Measurement([reader])
     judgements = judging.judge(measurement)
-    console = report_console(rendering)
+    console = rendering.console()
     if not measurement.summary.is_complete:
         console.print(
             Text("INTERRUPTED: this run did not finish; rules are about the part that was saved", "bold yellow")
@@ -56,5 +56,5 @@ def gate(
     tell_github(shown, os.environ, console)
     code = exit_code_of_rules(judgements)
     if not measurement.summary.is_complete and code is ExitCode.OK:
-        code = ExitCode.RULE_INCONCLUSIVE  # what a run that broke off would have shown is not known
+        code = ExitCode.RULE_INCONCLUSIVE  # the rest of a run that broke off might have failed
     raise typer.Exit(code)

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ...engine.errors import ConfigurationError
 from ...engine.hosting.listening import Listening
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.null_server.behaviour import Behaviour
 from ...engine.null_server.truth import OnTruth, truth_log
+from ..options.applies import Situation, refuse
 
 _FAULTS = "Faults"
 
@@ -83,8 +83,8 @@ def null_server(
         reset_rate=reset_rate,
         seed=seed,
     )
-    if block and freeze_at is None:
-        raise ConfigurationError("--block says how to freeze; --freeze-at says when")
+    if freeze_at is None:
+        refuse(Situation.NO_FREEZE, ["--block"] * block)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
     listening = Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof)
     with listening.bind() as listener, contextlib.ExitStack() as files:  # in this order: no log if the port is in use

@@ -6,23 +6,23 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from ...engine.errors import ConfigurationError
 from ...reports.renderings.console import print_summary
 from ...reports.renderings.shown_run import ShownRun, shown_target
 from ...reports.renderings.timeline import check_writable, write_timeline
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
+from ..options.applies import Situation, refuse
+from ..options.groups import with_options
 from ..options.judging import judging_of
-from ..options.options import with_options
-from ..options.rendering import RENDERING_OPTIONS, check_renderings, report_console, tell_github, write_renderings
+from ..options.rendering import RenderingOptions, check_renderings, tell_github, write_renderings
 
 
-@with_options(rendering=RENDERING_OPTIONS)
+@with_options
 def report(
     run: Annotated[
         list[Path], typer.Argument(help="Run folders, whole or interrupted.", show_default=False, metavar="RUN")
@@ -31,17 +31,17 @@ def report(
         Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto; steps only with --step-log.")
     ] = None,
     *,
-    rendering: dict[str, Any],
+    rendering: RenderingOptions,
 ) -> None:
-    """Show saved runs again, with what became of the rules they were run with; and write that for others to read."""
+    """Show saved runs again, with their rules judged, and write reports of them."""
     if timeline is not None:
         if len(run) > 1:
-            raise ConfigurationError(f"--timeline is of a single run; give it one RUN, not {len(run)}")
+            refuse(Situation.SEVERAL_RUNS, ["--timeline"])
         check_writable(timeline)
     check_renderings(rendering)
     readers = [RunReader(folder) for folder in run]
     shown = [_shown(reader, name) for reader, name in zip(readers, _names(run), strict=True)]
-    console = report_console(rendering)
+    console = rendering.console()
     for number, one in enumerate(shown):
         if len(shown) > 1:
             console.print(Text(one.name if number == 0 else f"\n{one.name}", style="bold"), soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,21 +14,28 @@ from ...engine.config import parse_bytes
 from ...engine.errors import ConfigurationError
 from ...engine.hosting.listening import Listening
 from ...engine.models.source import is_built_in, pretrained_arguments
+from ...engine.simulation.device_profile import is_simulated
 from ..measuring.own_engine import default_model, require_engine
-from ..options.options import ENGINE_OPTIONS, engine_config, with_options
+from ..options.applies import Situation, refuse
+from ..options.engine import EngineOptions
+from ..options.groups import given, with_options
+from ..options.target import refuse_positional
 
 if TYPE_CHECKING:
     from ...engine.messages import Ready
 
 
-@with_options(engine=ENGINE_OPTIONS)
+@with_options
 def serve(
+    context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(
-            help="tiny (made in code, no download), a Hugging Face id, a folder, or a .gguf file; for a simulated "
-            "device, or with --load-format dummy, a shape: llama-3.1-8b, llama-3.1-70b, qwen3-30b-a3b, smollm2-135m. "
-            "A config.json is one, too."
+        typer.Option(
+            "--model",
+            "-m",
+            help="tiny (made in code, no download), a Hugging Face id, a folder, or a .gguf file. For a simulated "
+            "device, or with --load-format dummy, a shape: llama-3.1-8b, llama-3.1-70b, qwen3-30b-a3b, smollm2-135m, "
+            "or a config.json. Default: tiny; of a simulated device llama-3.1-8b.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -37,30 +44,33 @@ def serve(
     api_key: Annotated[
         str | None, typer.Option(envvar="ABATCH_API_KEY", help="Key that clients must send.", show_envvar=True)
     ] = None,
-    served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: MODEL.")] = None,
+    served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: that of --model.")] = None,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "16MiB",
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
     step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,
     seed: Annotated[int, typer.Option(help="Of random weights and of sampling without a seed.")] = 0,
     *,
-    engine: dict[str, Any],
+    engine: EngineOptions,
 ) -> None:
     """Serve a model behind an OpenAI-compatible API.
 
     Listens on this machine only unless --host says otherwise. SIGTERM or Ctrl-C finishes what was accepted, then
     exits 0.
     """
+    refuse_positional(context)
+    if not is_simulated(engine.device):
+        refuse(Situation.REAL_DEVICE, given(engine))
     require_engine()
     from ...engine.server.serve import ServerConfig
     from ...engine.server.serve import serve as run_server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    model = model or default_model(engine["device"])
-    config = engine_config(model, seed, engine, step_log=str(step_log) if step_log else None)
+    model = model or default_model(engine.device)
+    config = engine.config(model, seed, step_log=str(step_log) if step_log else None)
     if model != "tiny" and not config.is_simulated and not is_built_in(model, config.load_format):
-        pretrained_arguments(model)  # a name that means nothing is found before torch is loaded
+        pretrained_arguments(model)  # an unknown name is found before torch is loaded
     max_body_bytes = parse_bytes(max_body)
     if max_body_bytes < 1:
         raise ConfigurationError("--max-body must be at least one byte")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -18,10 +17,13 @@ from ...reports.run.folder import default_folder
 from ...reports.summary.doubts import doubts
 from ...reports.summary.summary import Summary
 from ..exit_codes import ExitCode
-from ..measuring.measure import Plan, run
-from ..measuring.progress import Progress
+from ..measuring.measure import run
+from ..measuring.observer import Observer
+from ..measuring.plan import Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
-from ..options.traffic import make_traffic
+from ..options.recipe import make_traffic
+from ..options.sweep import SweepOptions
+from ..options.traffic import TrafficOptions
 
 PRECISION = 1.05
 
@@ -108,47 +110,42 @@ class Sweep:
 
 
 def sweep_rates(
-    plan: Plan, values: dict[str, Any], required_share: float, max_rate: float, progress: Progress, console: Console
-) -> int:
+    plan: Plan, options: TrafficOptions, sweep: SweepOptions, observer: Observer, console: Console
+) -> ExitCode:
     """Do a sweep: runs of the plan at other rates, in folders within its own. The exit code.
 
     Args:
         plan: Of a single run.
-        values: Of the traffic options.
-        required_share: Of the requests, that must meet the objectives.
-        max_rate: No higher one is tried.
-        progress: Says which rate is tried.
+        options: The traffic's; its rate is the first to be tried.
+        sweep: Share of the requests that must meet the objectives, and the highest rate to try.
+        observer: Is told which rate is tried.
         console: For the outcome.
 
     Raises:
         ConfigurationError: there are no objectives, or the traffic has no rate.
         AbatchError: the target cannot be measured.
     """
-    if plan.report.goodput is None:
-        raise ConfigurationError("--sweep needs --goodput: what must hold, as ttft:200,tpot:50")
-    if values["concurrency"] is not None or values["trace"] is not None:
-        raise ConfigurationError("--sweep varies the --request-rate: it goes with no --concurrency and no --trace")
-    first_rate = values["request_rate"] or 1.0
-    make_traffic(values | {"request_rate": first_rate})  # a workload without a rate is found before anything starts
+    if plan.goodput is None:
+        raise ConfigurationError("--sweep needs --goodput: what must hold, such as ttft:200,tpot:50")
+    first_rate = options.request_rate or 1.0
+    make_traffic(replace(options, request_rate=first_rate))  # a workload without a rate is found before anything starts
     folder = plan.folder or default_folder(f"sweep-{plan.traffic.workload.name}")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
 
     def measure(rate: float, into: Path) -> Summary:
-        progress.say(f"{rate:g} sessions/s")
-        traffic = make_traffic(values | {"request_rate": rate})
-        options = plan.options | {"request_rate": rate}
+        observer.say(f"{rate:g} sessions/s")
+        traffic = make_traffic(replace(options, request_rate=rate))
         try:
-            summary, _ = run(replace(plan, traffic=traffic, folder=into, options=options), progress)
+            return run(replace(plan, traffic=traffic, folder=into), observer).summary
         except KeyboardInterrupt:
             raise InterruptedSweepError from None
-        return summary
 
     def say(point: SweepPoint) -> None:
-        progress.say(f"{point.request_rate:g} sessions/s: {'; '.join(point.why_not) or 'holds'}")
+        observer.say(f"{point.request_rate:g} sessions/s: {'; '.join(point.why_not) or 'holds'}")
 
-    report = Sweep(measure, folder, required_share, say).run(first_rate, max_rate)
+    report = Sweep(measure, folder, sweep.sweep_share, say).run(first_rate, sweep.max_rate)
     if report.points:
         print_sweep(console, report)
     console.print(f"saved in {folder}", soft_wrap=True)
@@ -158,7 +155,7 @@ def sweep_rates(
 
 
 def why_not(summary: Summary, required_share: float) -> list[str]:
-    """What speaks against a rate having held; empty if it did."""
+    """What shows that a rate did not hold; empty if it did."""
     assert summary.goodput is not None
     found = [doubt.words for doubt in doubts(summary)]
     if summary.goodput.share < required_share:

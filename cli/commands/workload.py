@@ -1,4 +1,4 @@
-"""`abatch workload`: what traffic there is, what it contains, and traffic as a file."""
+"""`abatch workload`: which workloads there are, what they contain, and how to save one as a trace."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
@@ -27,8 +27,10 @@ from ...workloads.session import Session
 from ...workloads.traces.formats.native import write_session
 from ...workloads.traces.trace import FORMATS, Trace
 from ...workloads.workload import Workload, picked
-from ..options.options import Option, with_options
-from ..options.traffic import TRAFFIC_OPTIONS, Traffic, make_traffic
+from ..measuring.traffic import Traffic
+from ..options.groups import Without, given, with_options
+from ..options.recipe import make_traffic
+from ..options.traffic import TrafficOptions
 
 _NUM_SESSIONS = 500
 """Drawn of a preset, which has no end."""
@@ -36,30 +38,25 @@ _DURATION_S = 60.0
 """Of a preset's arrivals, which have no end either."""
 _COLUMNS = 80
 
-_ELSEWHERE = frozenset({"workload", "trace", "max_in_flight", "num_sessions", "warmup", "drain"})
+_ELSEWHERE = Without({"workload", "trace", "max_in_flight", "num_sessions", "warmup_s", "drain_s"})
 """Options of a run, not of what it sends; or given here in another way."""
-_SHOWN = tuple(option for option in TRAFFIC_OPTIONS if option.name not in _ELSEWHERE)
-_DEFAULTS = {option.name: option.default for option in TRAFFIC_OPTIONS}
-_SCALES = ("context_scale", "time_scale", "pause_cap", "input_len", "output_len", "turns", "tool_pause")
+_SCALES = frozenset({"--context-scale", "--time-scale", "--input-len", "--output-len", "--turns", "--tool-pause"})
 """Options that change sessions of a trace."""
 
 
-def _show_option(option: Option) -> Option:
-    if option.name != "duration":
-        return option
-    text = f"Seconds of arrivals to look at. Default: {_DURATION_S:g}; of a trace, all of it."
-    return Option("duration", option.flags, option.kind, text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownTraffic(TrafficOptions):
+    """Traffic to look at."""
 
+    duration_s: Annotated[
+        float | None,
+        typer.Option(
+            "--duration",
+            "-d",
+            help=f"Seconds of arrivals to look at. Default: {_DURATION_S:g}; for a trace, all of it.",
+        ),
+    ] = None
 
-def _export_option(option: Option) -> Option:
-    if option.name != "pause_cap":
-        return option
-    text = "Longest pause in seconds. Default: 10; of a trace, none: its pauses stay as they are."
-    return Option("pause_cap", option.flags, float | None, text)
-
-
-_SHOW_OPTIONS = tuple(map(_show_option, _SHOWN))
-_EXPORT_OPTIONS = tuple(_export_option(option) for option in _SHOWN if option.name != "duration")
 
 _Name = Annotated[
     str | None,
@@ -67,21 +64,22 @@ _Name = Annotated[
 ]
 _TraceFile = Annotated[Path | None, typer.Option(help="A file instead, in any format of abatch workload list.")]
 _Sessions = Annotated[
-    int | None, typer.Option(min=1, help=f"The first so many. Default: {_NUM_SESSIONS}; of a trace, all.")
+    int | None,
+    typer.Option(min=1, help=f"Look at the first N sessions. Default: {_NUM_SESSIONS}; of a trace, all.", metavar="N"),
 ]
 
-workload = typer.Typer(help="What a preset or a trace contains, before it costs time.", no_args_is_help=True)
+workload = typer.Typer(help="Inspect a preset or trace before running it.", no_args_is_help=True)
 
 
 @workload.command("list")
 def list_workloads() -> None:
-    """List presets, and formats of traces."""
+    """List presets and trace formats."""
     lines = [f"presets (abatch bench --workload NAME; without it, {DEFAULT_WORKLOAD})"]
     for name in WORKLOADS:
         preset = make_workload(name, Scales())
         classes = ", ".join(dict.fromkeys(next(stream.sessions(0)).traffic_class for stream in preset.streams))
         lines += _entry(name, _sentence(describe(name)), f"class {classes}; {'; '.join(pace_lines(preset))}")
-    lines += ["", "formats of traces (abatch bench --trace FILE; --trace-format forces one)"]
+    lines += ["", "trace formats (abatch bench --trace FILE; --trace-format forces one)"]
     for name, trace_format in FORMATS.items():
         lines += _entry(name, _sentence(trace_format.description))
     _print(lines)
@@ -92,7 +90,7 @@ def _sentence(text: str) -> str:
 
 
 def _entry(name: str, *paragraphs: str) -> list[str]:
-    """A name, and beside it what there is to say."""
+    """A name, and beside it its description."""
     lines = [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, _COLUMNS - 17)]
     heads = [name] if len(name) <= 14 else [name, ""]
     if len(heads) == 2:
@@ -101,15 +99,21 @@ def _entry(name: str, *paragraphs: str) -> list[str]:
 
 
 @workload.command()
-@with_options(traffic=_SHOW_OPTIONS)
-def show(name: _Name = None, trace: _TraceFile = None, sessions: _Sessions = None, *, traffic: dict[str, Any]) -> None:
+@with_options
+def show(
+    name: _Name = None,
+    trace: _TraceFile = None,
+    sessions: _Sessions = None,
+    *,
+    traffic: Annotated[ShownTraffic, _ELSEWHERE],
+) -> None:
     """Show what a preset or a trace contains: lengths, pauses, tools, arrivals. Nothing is sent.
 
-    Scales and pace mean what they mean to abatch bench.
+    Options have the same meaning as in abatch bench.
     """
     chosen = _traffic(name, trace, traffic)
     summary, arrivals = TrafficSummary(), ArrivalCounts()
-    length_s: float | None = traffic["duration"]
+    length_s: float | None = traffic.duration_s
     found = sample(chosen.workload, chosen.seed, _limit(chosen, sessions))
     if chosen.trace is None:
         length_s = length_s or _DURATION_S
@@ -124,7 +128,7 @@ def show(name: _Name = None, trace: _TraceFile = None, sessions: _Sessions = Non
 
 
 @workload.command()
-@with_options(traffic=_EXPORT_OPTIONS)
+@with_options
 def export(
     name: _Name = None,
     trace: _TraceFile = None,
@@ -132,16 +136,23 @@ def export(
         str, typer.Option("--output", "-o", help="A new file to write, or - for stdout.", show_default=False)
     ] = ...,  # type: ignore[assignment]  # Typer's way to say that it is required
     sessions: _Sessions = None,
+    pause_cap: Annotated[
+        float | None,
+        typer.Option(
+            help="Longest pause in seconds. Default: 10; for a trace, none: its pauses stay as they are.",
+            rich_help_panel=TrafficOptions.panel,
+        ),
+    ] = None,
     *,
-    traffic: dict[str, Any],
+    traffic: Annotated[TrafficOptions, Without({*_ELSEWHERE, "duration_s", "pause_cap_s"})],
 ) -> None:
-    """Write sessions to a file in abatch's own format, a session a line, for abatch bench --trace.
+    """Write sessions to a file in abatch's own format, one session per line, for abatch bench --trace.
 
     A preset with an open loop gets the start times of a run with the same seed; one with a closed loop gets none.
     """
-    has_scales = any(traffic[option.name] != option.default for option in _EXPORT_OPTIONS if option.name in _SCALES)
-    if traffic["pause_cap"] is None:
-        traffic["pause_cap"] = _DEFAULTS["pause_cap"] if trace is None else math.inf
+    has_scales = pause_cap is not None or not _SCALES.isdisjoint(given(traffic))
+    if pause_cap is not None or trace is not None:
+        traffic = replace(traffic, pause_cap_s=math.inf if pause_cap is None else pause_cap)
     if output != "-":
         _check_new(Path(output))
     chosen = _traffic(name, trace, traffic)
@@ -159,7 +170,7 @@ def export(
     _print([f"wrote {num_sessions:,} sessions with {num_turns:,} turns{where}", *_left_out(chosen)], is_error=True)
 
 
-def _traffic(name: str | None, trace: Path | None, values: dict[str, Any]) -> Traffic:
+def _traffic(name: str | None, trace: Path | None, options: TrafficOptions) -> Traffic:
     """What is asked for.
 
     Raises:
@@ -169,7 +180,7 @@ def _traffic(name: str | None, trace: Path | None, values: dict[str, Any]) -> Tr
         raise ConfigurationError("name a preset (abatch workload list has them), or give --trace FILE")
     if name is not None and trace is not None:
         raise ConfigurationError("give the name of a preset or --trace, not both")
-    return make_traffic({**_DEFAULTS, **values, "workload": name, "trace": trace})
+    return make_traffic(replace(options, workload=name, trace=None if trace is None else str(trace)))
 
 
 def _limit(chosen: Traffic, num_sessions: int | None) -> int | None:
@@ -208,7 +219,7 @@ def _left_out(chosen: Traffic) -> list[str]:
         return []
     skipped, dropped = chosen.trace.num_skipped, chosen.trace.num_dropped
     lines = [f"{skipped:,} malformed rows were skipped"] if skipped else []
-    return [*lines, f"{dropped:,} rows the format has no use for were left out"] if dropped else lines
+    return [*lines, f"{dropped:,} rows that the format does not use were left out"] if dropped else lines
 
 
 def _shown(chosen: Traffic, summary: TrafficSummary, arrivals: ArrivalCounts, length_s: float) -> Iterator[str]:
@@ -241,7 +252,7 @@ def _writing(output: str) -> Iterator[BinaryIO]:
     try:
         with unfinished.open("xb") as file:
             yield file
-        _check_new(path)  # somebody may have made it in the meantime
+        _check_new(path)  # someone may have made it in the meantime
         unfinished.rename(path)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
-from ...reports.run.config import RunConfig, provenance, started_now
 from ...reports.run.folder import RunWriter, default_folder
-from ...reports.summary.client import ClientFloor
-from ...reports.summary.summary import Summary
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
 from ...workloads.targets.engine_watch import EngineWatch
@@ -26,65 +21,44 @@ from ...workloads.targets.target import BenchTarget
 from ...workloads.watching.client_watch import ClientAudit, ClientWatch
 from ...workloads.watching.gpu_watch import GpuWatch
 from ...workloads.watching.server_watch import ServerWatch
-from ..options.report_options import ReportOptions
-from ..options.traffic import Traffic
-from .progress import Progress
+from .observer import SILENT, LiveRun, Observer
+from .plan import Plan
+from .run import Run
 from .sender import Sender
-from .targets import Opened, OwnServer, RemoteServer, Source
+from .targets import Opened, OwnServer, RemoteServer
 from .workers import Workers, started_workers
 
-SERVER_METRICS_S = 1.0
-"""From one look at the server's metrics to the next, where nobody asks for another time."""
 _MANY = 10_000
 """Requests: from here on a person would wonder why nothing happens while they are analysed."""
 _HEAD_START_S = 0.05
 """Between the configuration's going to disk and the run's beginning."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Everything a run needs, checked before anything is started. `options` are saved with it.
+def run(plan: Plan, observer: Observer = SILENT) -> Run:
+    """Do a run, in real or in virtual time, and save it.
 
-    Attributes:
-        report: What its summary is to say.
-        workers: Processes that send it between them; 1 is this process alone.
-        floor: What is known of the client itself; None in virtual time, and while that is being measured.
-        server_metrics_s: Seconds from one look at the server's metrics to the next; None for none at all.
-        metrics_url: Where they are, if not at the target's own /metrics.
-    """
-
-    traffic: Traffic
-    source: Source
-    folder: Path | None
-    options: dict[str, Any]
-    report: ReportOptions = field(default_factory=ReportOptions)
-    workers: int = 1
-    floor: ClientFloor | None = None
-    server_metrics_s: float | None = None
-    metrics_url: str | None = None
-
-
-def run(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
-    """Do a run, in real or in virtual time; its summary and its folder.
+    Args:
+        plan: What to measure, and how.
+        observer: Is told how it goes.
 
     Raises:
         AbatchError: the target cannot be measured.
         KeyboardInterrupt: it was interrupted before it had begun. Later, the part that was measured is the result.
     """
     with asyncio.Runner(loop_factory=VirtualTimeLoop if plan.source.is_virtual else new_precise_loop) as runner:
-        return runner.run(_measure(plan, progress))
+        return runner.run(_measure(plan, observer))
 
 
-async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
+async def _measure(plan: Plan, observer: Observer) -> Run:
     limits, source = plan.traffic.limits, plan.source
     async with AsyncExitStack() as stack:
         if isinstance(source, RemoteServer):
             opened = await stack.enter_async_context(source.open())  # before there is a folder
-        writer = RunWriter(plan.folder or default_folder(plan.traffic.workload.name), _run_config(plan))
+        writer = RunWriter(plan.folder or default_folder(plan.traffic.workload.name), plan.run_config())
         with _abandoned_on_error(writer):
             if not isinstance(source, RemoteServer):
                 if isinstance(source, OwnServer):
-                    progress.say(f"loading {source.config.model}")
+                    observer.say(f"loading {source.config.model}")
                 opened = await stack.enter_async_context(source.open(writer.folder))
             target = opened.target
             sizer = await target.calibrate()
@@ -92,15 +66,14 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
         config.model, config.warnings = target.model, target.warnings
         config.target, config.simulated = opened.label, opened.is_simulated
         writer.start(plan.workers)
-        shown = stack.enter_context(progress.showing(writer, limits, is_virtual=source.is_virtual))
         sender: Sender
         if plan.workers == 1:
-            sender = _ThisProcess(plan, target, sizer, shown.add)
+            sender = _ThisProcess(plan, target, sizer, writer.add)
         else:
             sender = await stack.enter_async_context(_workers(plan, opened, sizer, writer))
         config.origin_s = asyncio.get_running_loop().time() + _HEAD_START_S
         writer.save_config()
-        shown.sender = sender
+        stack.enter_context(observer.watching(LiveRun(sender, writer, limits, source.is_virtual)))
         watch = EngineWatch(target, limits)
         with _stopping_on_signals(sender) as interrupted:
             outcome = await _replay(sender, watch, _watching_server(plan, opened, writer), writer)
@@ -108,7 +81,7 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
             name = plan.traffic.trace.path.name
             config.warnings.append(f"{sender.num_skipped} malformed rows of {name} were left out")
         if (num_requests := writer.recorder.totals.requests) >= _MANY:
-            progress.say(f"analysing {num_requests:,} requests")
+            observer.say(f"analysing {num_requests:,} requests")
         summary = writer.finish(
             max(outcome.sending_s - limits.warmup_s, 0.0),
             is_complete=not interrupted.is_set(),
@@ -117,7 +90,7 @@ async def _measure(plan: Plan, progress: Progress) -> tuple[Summary, Path]:
             client=sender.audit(),
             floor=plan.floor,
         )
-    return summary, writer.folder
+    return Run(writer.folder, summary)
 
 
 def _workers(plan: Plan, opened: Opened, sizer: PromptSizer, writer: RunWriter) -> AbstractAsyncContextManager[Workers]:
@@ -217,24 +190,6 @@ def _abandoned_on_error(writer: RunWriter) -> Iterator[None]:
         raise
 
 
-def _run_config(plan: Plan) -> RunConfig:
-    traffic = plan.traffic
-    return RunConfig(
-        started_at=started_now(),
-        workload=traffic.workload.name,
-        verdict_class=traffic.workload.verdict_class,
-        seed=traffic.seed,
-        warmup_s=traffic.limits.warmup_s,
-        duration_s=traffic.limits.duration_s,
-        percentiles=list(plan.report.percentiles),
-        goodput=plan.report.goodput,
-        steady_state=plan.report.steady_state,
-        traffic=traffic.values,
-        options=plan.options,
-        provenance=provenance(),
-    )
-
-
 @contextmanager
 def _stopping_on_signals(sender: Sender) -> Iterator[asyncio.Event]:
     """End the run on Ctrl-C or SIGTERM, with everything up to then saved."""
@@ -245,7 +200,9 @@ def _stopping_on_signals(sender: Sender) -> Iterator[asyncio.Event]:
         interrupted.set()
         sender.stop()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    # Only the main thread can be told of signals. In a notebook a run has a thread of its own.
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
     for number in numbers:
         loop.add_signal_handler(number, stop)
     try:

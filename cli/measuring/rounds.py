@@ -13,10 +13,11 @@ from pathlib import Path
 from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
-from ..options.traffic import Traffic
-from .compared_targets import ROUND
-from .measure import Plan, run
-from .progress import Progress
+from .measure import run
+from .observer import Observer
+from .plan import Plan
+from .saved_targets import ROUND
+from .traffic import Traffic
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ def measure_in_turns(
     traffic_of: Callable[[int], Traffic],
     num_rounds: int,
     folder: Path,
-    progress: Progress,
+    observer: Observer,
 ) -> Rounds:
     """Run every plan once a round.
 
@@ -60,7 +61,7 @@ def measure_in_turns(
         traffic_of: The traffic of a round.
         num_rounds: How many.
         folder: Of all runs: one of each target, in it one of each round.
-        progress: Says which run it is, and how long the rest will take.
+        observer: Is told which run it is, and how long the rest will take.
 
     Raises:
         AbatchError: nothing at all could be measured.
@@ -75,18 +76,16 @@ def measure_in_turns(
             if name in rounds.failed:
                 continue
             num_left = _num_left(rounds, num_rounds)
-            progress.say(f"round {number} of {num_rounds}, {name}{_time_left(began_s, num_done, num_left)}")
+            observer.say(f"round {number} of {num_rounds}, {name}{_time_left(began_s, num_done, num_left)}")
             into = folder / name / f"{ROUND}{number}"
-            options = plans[name].options | {"seed": traffic.seed}
-            plan = replace(plans[name], traffic=traffic, folder=into, options=options)
             try:
-                summary, _ = run(plan, progress)
+                summary = run(replace(plans[name], traffic=traffic, folder=into), observer).summary
             except AbatchError as error:
                 rounds.failed[name] = str(error)
                 is_user_mistake = isinstance(error, ConfigurationError) and num_done == 0
                 if is_user_mistake or len(rounds.failed) == len(plans):
                     raise
-                progress.say(f"{name} failed: {error}")
+                observer.say(f"{name} failed: {error}")
                 if len(plans) - len(rounds.failed) < 2:
                     return rounds
                 continue

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...engine.assembly.build import simulated_host
 from ...engine.config import EngineConfig
@@ -21,7 +21,6 @@ from ...workloads.targets.engine_target import EngineTarget
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.target import BenchTarget
-from ..options.options import engine_arguments
 
 _ABATCH = (sys.executable, "-P", "-m", "abatch.cli")
 """-P: a file in the user's folder must not take the place of a module of the same name."""
@@ -83,7 +82,8 @@ class OwnServer:
     """`abatch serve` on a free loopback port, measured through HTTP."""
 
     config: EngineConfig
-    values: dict[str, Any]
+    arguments: Sequence[str]
+    """The options of `abatch serve` that its engine is asked for with."""
     timeout_s: float
     startup_timeout_s: float
     has_step_log: bool
@@ -95,10 +95,10 @@ class OwnServer:
         """Start it, connect, and stop it in the end."""
 
         def command(listen_options: list[str]) -> list[str]:
-            options = [*listen_options, "--seed", str(self.config.seed), *engine_arguments(self.values)]
+            options = [*listen_options, "--seed", str(self.config.seed), *self.arguments]
             if self.has_step_log:
                 options += ["--step-log", str(folder / STEPS)]
-            return [*_ABATCH, "serve", *options, "--", self.config.model]
+            return [*_ABATCH, "serve", f"--model={self.config.model}", *options]
 
         config = self.config
         async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from ...workloads.load_generator import RunCounts
@@ -14,11 +12,11 @@ from ...workloads.watching.client_watch import ClientAudit
 from ...workloads.watching.engine_metrics import EngineMetrics
 
 
-class Start(msgspec.Struct, tag=True, kw_only=True):
+class SendShare(msgspec.Struct, tag=True, kw_only=True):
     """First message to a worker: what to send where. Only here are secrets told.
 
     Attributes:
-        traffic: The values of the traffic options, of which it makes the traffic itself.
+        traffic: A `TrafficRecipe`, pickled: the worker makes the traffic itself.
         model: With the next three, what the run found out of the server.
         run_id: Of no other worker.
         results: The file of its results.
@@ -27,7 +25,7 @@ class Start(msgspec.Struct, tag=True, kw_only=True):
     """
 
     share: Share
-    traffic: dict[str, Any]
+    traffic: bytes
     connection: Connection
     model: str
     takes_ignore_eos: bool
@@ -49,7 +47,7 @@ class Stop(msgspec.Struct, tag=True):
     """End now, with what there is."""
 
 
-class Ready(msgspec.Struct, tag=True):
+class CanSend(msgspec.Struct, tag=True):
     """It can go."""
 
 
@@ -74,14 +72,14 @@ class Ended(msgspec.Struct, tag=True, kw_only=True):
     num_skipped: int
 
 
-class Failed(msgspec.Struct, tag=True):
+class CannotSend(msgspec.Struct, tag=True):
     """Last message: what was asked for cannot be, and why; one line for the user."""
 
     message: str
 
 
-ToWorker = Start | Go | Stop
-FromWorker = Ready | Counted | Ended | Failed
+ToWorker = SendShare | Go | Stop
+FromWorker = CanSend | Counted | Ended | CannotSend
 
 to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
 from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

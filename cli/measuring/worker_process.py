@@ -28,14 +28,14 @@ from ...workloads.load_generator import LoadGenerator
 from ...workloads.result import Result
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.watching.client_watch import ClientWatch
-from ..options.traffic import make_traffic
-from .worker_messages import Counted, Ended, Failed, Go, Ready, Start, Stop, to_worker_decoder
+from .traffic import TrafficRecipe
+from .worker_messages import CannotSend, CanSend, Counted, Ended, Go, SendShare, Stop, to_worker_decoder
 
 _COUNT_EVERY_S = 0.5
 
 
-class _Worker:
-    def __init__(self, start: Start, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class _ShareOfTraffic:
+    def __init__(self, start: SendShare, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._start = start
         self._reader = reader
         self._writer = writer
@@ -49,14 +49,15 @@ class _Worker:
             finally:
                 await target.close()
         except AbatchError as error:
-            self._say(Failed(str(error)))
+            self._say(CannotSend(str(error)))
         await self._writer.drain()
 
     async def _send_share(self, target: HttpTarget) -> None:
         start = self._start
         target.takes_ignore_eos, target.engine, target.run_id = start.takes_ignore_eos, start.engine, start.run_id
-        traffic = make_traffic(start.traffic)
-        self._say(Ready())
+        recipe: TrafficRecipe = pickle.loads(start.traffic)
+        traffic = recipe.make()
+        self._say(CanSend())
         go = await receive(self._reader, to_worker_decoder)
         if not isinstance(go, Go):
             return
@@ -117,8 +118,8 @@ async def _work(connection: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=connection)
     with closing(writer):
         start = await receive(reader, to_worker_decoder)
-        if isinstance(start, Start):
-            await _Worker(start, reader, writer).work()
+        if isinstance(start, SendShare):
+            await _ShareOfTraffic(start, reader, writer).work()
 
 
 def main() -> None:

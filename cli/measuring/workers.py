@@ -19,8 +19,8 @@ from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer
 from ...workloads.watching.client_watch import ClientAudit, merge_audits
-from ..options.traffic import Traffic
-from .worker_messages import Counted, Ended, Failed, FromWorker, Go, Ready, Start, Stop, from_worker_decoder
+from .traffic import Traffic
+from .worker_messages import CannotSend, CanSend, Counted, Ended, FromWorker, Go, SendShare, Stop, from_worker_decoder
 
 MOST_WORKERS = 64
 _EXIT_GRACE_S = 5.0
@@ -32,7 +32,7 @@ class WorkerError(AbatchError):
     """A worker ended before its share of the traffic did."""
 
 
-class _Worker:
+class _WorkerChild:
     """One of them."""
 
     def __init__(self, number: int, child: Child) -> None:
@@ -49,7 +49,7 @@ class _Worker:
             WorkerError: it has ended.
         """
         message = await receive(self.child.reader, from_worker_decoder)
-        if isinstance(message, Failed):
+        if isinstance(message, CannotSend):
             raise ConfigurationError(message.message)
         if message is None:
             code = await self.child.end(_EXIT_GRACE_S)
@@ -61,7 +61,7 @@ class _Worker:
 class Workers:
     """Several processes. See `Sender`; `started_workers` makes them."""
 
-    def __init__(self, workers: list[_Worker], writer: RunWriter) -> None:
+    def __init__(self, workers: list[_WorkerChild], writer: RunWriter) -> None:
         self._workers = workers
         self._writer = writer
         self._origin_s = 0.0
@@ -110,7 +110,7 @@ class Workers:
         audits = [worker.ended.audit for worker in self._workers if worker.ended is not None]
         return merge_audits(audits) if audits else None
 
-    async def _follow(self, worker: _Worker) -> None:
+    async def _follow(self, worker: _WorkerChild) -> None:
         try:
             while worker.ended is None:
                 match await worker.receive():
@@ -123,7 +123,7 @@ class Workers:
                 self._error = error
                 self.stop()
 
-    def _merge(self, worker: _Worker) -> None:
+    def _merge(self, worker: _WorkerChild) -> None:
         recorder = self._writer.recorder
         if worker.ended is not None:
             recorder.merge(pickle.loads(worker.ended.recorder))
@@ -154,15 +154,15 @@ async def started_workers(
     Raises:
         AbatchError: one of them cannot begin.
     """
-    workers: list[_Worker] = []
+    workers: list[_WorkerChild] = []
     try:
         for index in range(count):
             child = await start_child("abatch.cli.measuring.worker_process")
-            workers.append(_Worker(index + 1, child))
+            workers.append(_WorkerChild(index + 1, child))
             child.send(
-                Start(
+                SendShare(
                     share=Share(index, count),
-                    traffic=traffic.values,
+                    traffic=pickle.dumps(traffic.recipe),
                     connection=connection,
                     model=target.model,
                     takes_ignore_eos=target.takes_ignore_eos,
@@ -175,7 +175,7 @@ async def started_workers(
                 )
             )
         for worker in workers:
-            assert isinstance(await worker.receive(), Ready)
+            assert isinstance(await worker.receive(), CanSend)
         yield Workers(workers, writer)
     finally:
         await asyncio.gather(*(worker.child.end(_EXIT_GRACE_S) for worker in workers))

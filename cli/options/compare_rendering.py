@@ -1,10 +1,9 @@
-"""A comparison in files: its own Markdown, JSON and page; what is of single runs as for a single run."""
+"""A comparison in files: Markdown, JSON and page of its own; JUnit, CSV and hgrm as for single runs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -15,30 +14,30 @@ from ...reports.renderings.comparison.markdown import render_comparison_markdown
 from ...reports.renderings.comparison.section import comparison_sections
 from ...reports.renderings.shown_run import ShownRun, shown_target
 from ...reports.run.measurement import Measurement
-from .rendering import RENDERERS, Renderers, tell_github, write_renderings
+from .rendering import RENDERERS, Renderers, RenderingOptions, tell_github, write_renderings
 
 
 def render_comparison(
-    values: Mapping[str, Path | None],
+    options: RenderingOptions,
     comparison: Comparison,
     measurements: Mapping[str, Measurement],
     judgements: Mapping[str, Sequence[Judgement]],
     console: Console,
 ) -> None:
-    """Write what was asked for, and tell GitHub where this is one of its jobs. `judgements`: by target.
+    """Write what was asked for, and tell GitHub if this is one of its jobs. `judgements`: by target.
 
     Raises:
         ConfigurationError: a file cannot be written.
     """
     shown = [shown_target(name, one, judgements.get(name, ())) for name, one in measurements.items()]
     renderers = _renderers(comparison, judgements)
-    write_renderings(values, shown, console, renderers)
+    write_renderings(options, shown, console, renderers)
     tell_github(shown, os.environ, console, renderers)
 
 
 def _renderers(comparison: Comparison, judgements: Mapping[str, Sequence[Judgement]]) -> Renderers:
     def html(runs: Sequence[ShownRun]) -> str:
-        from ...reports.renderings.html.page import render_html  # large, and wanted only here
+        from ...reports.renderings.html.page import render_html  # large, and needed only here
 
         return render_html(runs, comparison_sections(comparison, {run.name: run.summary for run in runs}))
 

@@ -1,4 +1,4 @@
-"""Headers as a command is given them."""
+"""HTTP headers as people give them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ...workloads.targets.http_target import REQUEST_ID_HEADER
 
 
 def parse_headers(lines: Iterable[str]) -> dict[str, str]:
-    """`Name: value`, each.
+    """Parse lines of the form `Name: value`.
 
     Raises:
-        ConfigurationError: one of them is no header, or is one that we send ourselves.
+        ConfigurationError: one of them is not a header, or is one that abatch sends itself.
     """
     headers = {}
     for line in lines:
@@ -21,7 +21,7 @@ def parse_headers(lines: Iterable[str]) -> dict[str, str]:
             raise ConfigurationError("--header must be 'Name: value'")
         if name.strip().lower() == REQUEST_ID_HEADER.lower():
             raise ConfigurationError(
-                f"--header {REQUEST_ID_HEADER} is ours: each request has its own, in results.jsonl"
+                f"--header {REQUEST_ID_HEADER} is set by abatch: each request has its own, see results.jsonl"
             )
         headers[name.strip()] = value.strip()
     return headers

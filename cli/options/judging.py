@@ -1,11 +1,13 @@
-"""Rules as commands are given them, and the exit code that they come to."""
+"""The rules that a command judges runs by, and the exit code that follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, ClassVar
+
+from typer import Option
 
 from ...engine.errors import ConfigurationError
 from ...reports.comparison.comparable import comparison_notes, is_same_traffic, refuse_incomparable
@@ -18,45 +20,49 @@ from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.summary.summary import Summary
 from ..exit_codes import ExitCode
-from .options import Option
-from .user_path import user_path
 
-RULE_OPTIONS = (
-    Option(
-        "require",
-        ("--require",),
-        list[str] | None,
-        "Rule that must hold, as 'ttft.p99/p50 <= 3' or 'chat.ttft.p99 <= baseline + 10%'; exit 3 if it does not, 4 if "
-        "that is unknown. Repeatable.",
-    ),
-    Option("rules", ("--rules",), str | None, "File of rules: gates.toml."),
-    Option("baseline", ("--baseline",), str | None, "Run folder to hold rules against that say 'baseline'."),
-)
 _AGAINST_BASELINE = ("ttft.p50", "ttft.p99", "itl.p99", "e2e.p99")
 _MAY_GROW = "10%"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleOptions:
+    """The rules that a run must hold."""
+
+    panel: ClassVar[str] = "Rules"
+
+    require: Annotated[
+        list[str] | None,
+        Option(
+            help="Rule that must hold, such as 'ttft.p99/p50 <= 3' or 'chat.ttft.p99 <= baseline + 10%'; exit 3 if it "
+            "does not, 4 if that is unknown. Repeatable."
+        ),
+    ] = None
+    rules: Annotated[str | None, Option(help="File of rules: gates.toml.")] = None
+    baseline: Annotated[str | None, Option(help="Run folder that rules with the word 'baseline' compare with.")] = None
+
+
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """What a run is to be held against, found to be sound before anything is measured."""
+    """The rules of a run and the baseline they compare with, checked before anything is measured."""
 
     rules: list[Rule]
     baseline: Measurement | None = None
     baseline_folder: Path | None = None
 
     def judge(self, run: Measurement) -> list[Judgement]:
-        """Hold the rules against a run."""
+        """Judge the rules on a run."""
         return judge_all(self.rules, run, self.baseline)
 
     def notes(self, run: RunConfig) -> list[str]:
-        """What a reader should know of the comparison with the baseline."""
+        """What a reader should know about the comparison with the baseline."""
         if self.baseline is None or not any(rule.needs_baseline for rule in self.rules):
             return []
         base = self.baseline.config
         return comparison_notes(base, run, is_paired=is_same_traffic(base, run))
 
-    def options(self) -> dict[str, Any]:
-        """What a run's folder keeps of it."""
+    def saved(self) -> dict[str, object]:
+        """What config.json keeps of it."""
         folder = self.baseline_folder
         return {
             "require": [rule.text for rule in self.rules],
@@ -64,23 +70,25 @@ class Judging:
         }
 
 
-def make_judging(values: dict[str, Any], workload: str, *, has_default: bool = False) -> Judging:
-    """The values of the rule options. `has_default`: with a baseline and no rules, nothing may have become slower.
+def make_judging(options: RuleOptions, workload: str, *, has_default: bool = False) -> Judging:
+    """The rules that the options give a run of a workload.
+
+    With `has_default`, a baseline and no rules, nothing may have become slower.
 
     Raises:
         ConfigurationError: a rule, a file or the baseline is wrong.
     """
-    rules, folder = parse_rules(values["require"] or []), values["baseline"]
+    rules, folder = parse_rules(options.require or []), options.baseline
     baseline_folder = None if folder is None else user_path(folder, "--baseline")
-    if values["rules"] is not None:
-        file = read_gate_file(user_path(values["rules"], "--rules"))
+    if options.rules is not None:
+        file = read_gate_file(user_path(options.rules, "--rules"))
         rules += file.rules_for(workload)
         baseline_folder = baseline_folder or file.baseline_for(workload)
     baseline = None if baseline_folder is None else RunReader(baseline_folder)
     if baseline is None:
         for rule in rules:
             if rule.needs_baseline:
-                raise ConfigurationError(f"rule {rule.text!r} needs a --baseline: a run folder to hold it against")
+                raise ConfigurationError(f"rule {rule.text!r} needs a --baseline: the run folder it compares with")
         return Judging(rules)
     if not rules and has_default:
         prefix = "" if baseline.config.verdict_class == "all" else f"{baseline.config.verdict_class}."
@@ -98,11 +106,23 @@ def make_judging(values: dict[str, Any], workload: str, *, has_default: bool = F
     return judging
 
 
+def user_path(text: str | Path, option: str) -> Path:
+    """A path as people give it: `~` is a home folder.
+
+    Raises:
+        ConfigurationError: there is no user of that name. `option`: where the path was given.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(f"{option} {text}: {error}") from error
+
+
 def judging_of(config: RunConfig) -> Judging:
-    """What a run was held against when it was made. A baseline that is no longer there leaves its rules undecided."""
+    """The rules that a run was judged by when it was made. Without the baseline of then its rules are inconclusive."""
     texts, folder = config.options.get("require") or [], config.options.get("baseline")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ConfigurationError("the options in config.json are damaged: require is no list of rules")
+        raise ConfigurationError("the options in config.json are damaged: require is not a list of rules")
     rules = parse_rules(texts)
     if not isinstance(folder, str) or not any(rule.needs_baseline for rule in rules):
         return Judging(rules)
@@ -127,7 +147,7 @@ def exit_code_of_rules(judgements: Iterable[Judgement]) -> ExitCode:
 
 
 def exit_code(summary: Summary, judgements: Iterable[Judgement]) -> ExitCode:
-    """Of a run and what became of its rules."""
+    """Of a run and the judgements on it."""
     if not summary.is_complete:
         return ExitCode.INTERRUPTED
     return ExitCode.FAILED if summary.succeeded == 0 else exit_code_of_rules(judgements)

@@ -1,14 +1,17 @@
-"""The options that say what else becomes of a report: files for people, spreadsheets and CI servers."""
+"""The options that write the report to files: for people, spreadsheets and CI servers."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import typer
 from rich.console import Console
+from typer import Option
 
 from ...engine.errors import ConfigurationError
 from ...reports.atomic_file import write_atomically
@@ -23,7 +26,6 @@ from ...reports.renderings.shown_run import ShownRun
 from ...reports.run.folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
 from ...reports.run.result_log import RESULTS
 from ...reports.run.server_log import SERVER
-from .options import Option
 
 _STDOUT = Path("-")
 _OWN_FILES = re.compile(
@@ -37,7 +39,7 @@ _OWN_FILES = re.compile(
 
 
 def _html(runs: Sequence[ShownRun]) -> str:
-    from ...reports.renderings.html.page import render_html  # large, and wanted only here
+    from ...reports.renderings.html.page import render_html  # large, and needed only here
 
     return render_html(runs)
 
@@ -52,44 +54,57 @@ RENDERERS: Renderers = {
 }
 
 
-def _option(name: str, text: str, metavar: str = "FILE") -> Option:
-    return Option(name, (f"--{name}",), Path | None, text, limits={"metavar": metavar})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderingOptions:
+    """Where else the report goes: a file each, a folder for `hgrm`, `-` for stdout."""
+
+    panel: ClassVar[str] = "Rendering"
+
+    html: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the report as one self-contained page with charts.")
+    ] = None
+    markdown: Annotated[
+        Path | None, Option(metavar="FILE", help="Write it for a pull request; - is stdout, here and below.")
+    ] = None
+    junit: Annotated[
+        Path | None, Option(metavar="FILE", help="Write the rules as JUnit test cases, for a CI server's test page.")
+    ] = None
+    csv: Annotated[Path | None, Option(metavar="FILE", help="Write one row per metric and class.")] = None
+    json: Annotated[Path | None, Option(metavar="FILE", help="Write summary.json and the judgements on the rules.")] = (
+        None
+    )
+    hgrm: Annotated[
+        Path | None,
+        Option(metavar="FOLDER", help="Write HdrHistogram percentile distributions, one file per metric and class."),
+    ] = None
+
+    def places(self) -> dict[str, Path]:
+        """Where each rendering that was asked for goes, by the name of its option."""
+        places = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: path for name, path in places.items() if path is not None}
+
+    @property
+    def takes_stdout(self) -> bool:
+        """Whether one of the renderings goes to stdout. What people read belongs on stderr then."""
+        return _STDOUT in self.places().values()
+
+    def console(self) -> Console:
+        """Where the report for people goes."""
+        return Console(stderr=self.takes_stdout, highlight=False, markup=False, emoji=False)
 
 
-RENDERING_OPTIONS = (
-    _option("html", "Write the report as one page, with pictures, that needs nothing else."),
-    _option("markdown", "Write it for a pull request; - is stdout, here and below."),
-    _option("junit", "Write the rules as JUnit test cases, for the test page of a CI server."),
-    _option("csv", "Write a row for each metric and class."),
-    _option("json", "Write summary.json and what became of the rules."),
-    _option("hgrm", "Write HdrHistogram's percentile distributions, a file for each metric and class.", "FOLDER"),
-)
-
-
-def takes_stdout(values: Mapping[str, Path | None]) -> bool:
-    """Whether one of the renderings goes to stdout: what people read belongs on stderr then."""
-    return _STDOUT in values.values()
-
-
-def report_console(values: Mapping[str, Path | None]) -> Console:
-    """Where the report for people goes."""
-    return Console(stderr=takes_stdout(values), highlight=False, markup=False, emoji=False)
-
-
-def check_renderings(values: Mapping[str, Path | None], run: Path | None = None) -> None:
-    """Find out before a run what could not be written behind it.
+def check_renderings(options: RenderingOptions, run: Path | None = None) -> None:
+    """Find out before a run what could not be written after it.
 
     Args:
-        values: By option: a file, a folder, or stdout.
-        run: The run's folder, which may be there only later.
+        options: Which renderings, and where to.
+        run: The run's folder, which need not exist yet.
 
     Raises:
         ConfigurationError: a file cannot be written, or two renderings are to go to one place.
     """
     places: dict[Path, str] = {}
-    for name, path in values.items():
-        if path is None:
-            continue
+    for name, path in options.places().items():
         flag = f"--{name}"
         if path == _STDOUT and name in ("html", "hgrm"):
             raise ConfigurationError(f"{flag} cannot go to stdout: name a {'file' if name == 'html' else 'folder'}")
@@ -107,23 +122,22 @@ def _check_place(flag: str, path: Path, place: Path, run: Path | None, *, is_fol
         raise ConfigurationError(f"{flag} {path} {what}")
     if path.exists() and not is_folder and not path.is_file():
         # Written atomically, a file would take the place of the device.
-        raise ConfigurationError(f"{flag} {path} is no ordinary file; name one, or - for stdout")
+        raise ConfigurationError(f"{flag} {path} is not a regular file; name one, or - for stdout")
     folder = place if is_folder and place.is_dir() else place.parent
     is_of_run = run is not None and folder == run.resolve()
     if not is_of_run and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        what = "folder" if is_folder else "file"
-        raise ConfigurationError(f"cannot write {flag} {path}: name a {what} in a folder that is there")
+        raise ConfigurationError(f"cannot write {flag} {path}: the folder {folder} does not exist or is not writable")
     if _OWN_FILES.fullmatch(place.name) and (is_of_run or (folder / CONFIG).exists()):
         raise ConfigurationError(f"{flag} {path} would overwrite a part of the run itself; name another file")
 
 
 def write_renderings(
-    values: Mapping[str, Path | None], runs: Sequence[ShownRun], console: Console, renderers: Renderers = RENDERERS
+    options: RenderingOptions, runs: Sequence[ShownRun], console: Console, renderers: Renderers = RENDERERS
 ) -> None:
     """Write what was asked for, and say where it is.
 
     Args:
-        values: By option: a file, a folder, or stdout.
+        options: Which renderings, and where to.
         runs: What to show.
         console: For people; where one of the renderings goes to stdout, they are told on stderr.
         renderers: By option; a comparison has some of its own.
@@ -131,11 +145,9 @@ def write_renderings(
     Raises:
         ConfigurationError: a file cannot be written after all.
     """
-    if takes_stdout(values) and not console.stderr:
-        console = report_console(values)
-    for name, path in values.items():
-        if path is None:
-            continue
+    if options.takes_stdout and not console.stderr:
+        console = options.console()
+    for name, path in options.places().items():
         if path == _STDOUT:
             typer.echo(_encoded(renderers[name](runs)), nl=False)
             continue
@@ -157,22 +169,17 @@ def _write_hgrm(folder: Path, runs: Sequence[ShownRun]) -> None:
 
 
 def _encoded(text: str) -> bytes:
-    # A name of a file may have bytes that are no text in any encoding.
+    # The name of a file may contain bytes that are not text in any encoding.
     return text.encode(errors="replace")
 
 
 def tell_github(
     runs: Sequence[ShownRun], environment: Mapping[str, str], console: Console, renderers: Renderers = RENDERERS
 ) -> None:
-    """In a job of GitHub Actions, annotate it and add to its summary. Never a reason to fail."""
+    """In a job of GitHub Actions, annotate it and add to its summary. This never fails a run."""
     if not is_github(environment):
         return
     for command in github_annotations(runs):
         console.print(command, soft_wrap=True)
     if has_step_summary(environment) and not write_step_summary(environment, renderers["markdown"](runs)):
         console.print("note: the summary of this step could not be written, or is full", soft_wrap=True)
-
-
-def has_renderings(values: Mapping[str, Path | None]) -> bool:
-    """Whether anything was asked for."""
-    return any(path is not None for path in values.values())

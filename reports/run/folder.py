@@ -66,6 +66,8 @@ class RunWriter:
         self.folder = folder
         self.recorder = Recorder()
         self.config = config
+        self.watchers: list[Callable[[Result], None]] = []
+        """Called after each result that this process records."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir()):
@@ -96,6 +98,8 @@ class RunWriter:
         assert self._results is not None, "start comes first"
         self.recorder.add(result)
         self._results.add(result)
+        for watcher in self.watchers:
+            watcher(result)
 
     def add_server_sample(self, sample: ServerSample) -> None:
         """Append what the server said of itself."""

@@ -12,20 +12,18 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from abatch.cli.measuring.measure import Plan, run
-from abatch.cli.measuring.own_engine import own_engine
-from abatch.cli.measuring.progress import Progress
-from abatch.cli.options.options import ENGINE_OPTIONS
-from abatch.cli.options.traffic import TRAFFIC_OPTIONS, make_traffic
+from abatch.cli.measuring.measure import run
+from abatch.cli.measuring.plan import Plan
+from abatch.cli.options.engine import EngineOptions
+from abatch.cli.options.recipe import make_traffic
+from abatch.cli.options.target import TargetOptions
+from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.parking.config import PARK_POLICIES
 from abatch.reports.summary.summary import Summary
-from rich.console import Console
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +31,22 @@ class Setting:
     """A machine, and how the traffic is fitted to it. `loads`: live agents."""
 
     model: str | None
-    engine: dict[str, Any]
-    traffic: dict[str, Any]
+    engine: EngineOptions
+    traffic: TrafficOptions
     loads: dict[str, list[int]]
     longest_run: int = 1
     """Times the duration at the smallest load, for as many returns as at the largest: a p99 of few is a maximum."""
-    by_preset: dict[str, dict[str, Any]] = field(default_factory=dict)
+    context_scale: dict[str, float] = field(default_factory=dict)
+    """By preset; where there is none, prompts keep their length."""
 
 
 def simulated(_: str | None) -> Setting:
     return Setting(
         model="llama-3.1-8b",
-        engine={"device": "simulated:h100", "kv_memory_bytes": "16GiB", "host_kv_memory_bytes": "64GiB"},
-        traffic={"request_rate": 2.0, "duration": 240.0, "warmup": 40.0, "pause_cap": 60.0},
+        engine=EngineOptions(device="simulated:h100", kv_memory="16GiB", host_kv_memory="64GiB"),
+        traffic=TrafficOptions(request_rate=2.0, duration_s=240.0, warmup_s=40.0, pause_cap_s=60.0),
         longest_run=4,
-        by_preset={"agent-coding": {"context_scale": 0.1}},
+        context_scale={"agent-coding": 0.1},
         loads={"agent-tools": [8, 16, 32, 64], "agent-coding": [4, 8, 16, 24]},
     )
 
@@ -55,9 +54,9 @@ def simulated(_: str | None) -> Setting:
 def cpu(model: str | None) -> Setting:
     return Setting(
         model=model,
-        engine={"device": "cpu", "kv_memory_bytes": "256MiB", "host_kv_memory_bytes": "1GiB", "max_num_seqs": 16},
-        traffic={"request_rate": 0.1, "duration": 45.0, "warmup": 8.0, "drain": 6.0, "output_len": 8},
-        by_preset={"agent-tools": {"context_scale": 0.3}, "agent-coding": {"context_scale": 0.02}},
+        engine=EngineOptions(device="cpu", kv_memory="256MiB", host_kv_memory="1GiB", max_num_seqs=16),
+        traffic=TrafficOptions(request_rate=0.1, duration_s=45.0, warmup_s=8.0, drain_s=6.0, output_len=8),
+        context_scale={"agent-tools": 0.3, "agent-coding": 0.02},
         loads={"agent-tools": [5, 9], "agent-coding": [5, 9]},
     )
 
@@ -66,23 +65,18 @@ SETTINGS = {"simulated": simulated, "cpu": cpu}
 
 
 def measure(setting: Setting, preset: str, load: int, park: str, seed: int, folder: Path) -> Summary:
-    traffic = {option.name: option.default for option in TRAFFIC_OPTIONS}
-    traffic |= setting.traffic | setting.by_preset.get(preset, {})
-    traffic |= {"workload": f"{preset},chat-short", "concurrency": load, "seed": seed}
-    traffic["duration"] *= max(1, min(setting.longest_run, max(setting.loads[preset]) // load))
-    engine = {option.name: option.default for option in ENGINE_OPTIONS} | setting.engine | {"park": park}
-    source = own_engine(
-        setting.model,
-        seed,
-        engine,
-        real_time=False,
-        has_step_log=False,
-        timeout_s=600.0,
-        startup_timeout_s=600.0,
+    duration_s = setting.traffic.duration_s
+    assert duration_s is not None
+    traffic = replace(
+        setting.traffic,
+        workload=f"{preset},chat-short",
+        concurrency=load,
+        seed=seed,
+        duration_s=duration_s * max(1, min(setting.longest_run, max(setting.loads[preset]) // load)),
+        context_scale=setting.context_scale.get(preset, 1.0),
     )
-    plan = Plan(traffic=make_traffic(traffic), source=source, folder=folder, options={})
-    summary, _ = run(plan, Progress(Console(file=sys.stderr, quiet=True)))
-    return summary
+    source = TargetOptions(model=setting.model).source(replace(setting.engine, park=park), seed)
+    return run(Plan(traffic=make_traffic(traffic), source=source, folder=folder)).summary
 
 
 COLUMNS = (
@@ -123,7 +117,7 @@ def main() -> None:
     arguments.add_argument("model", nargs="?")
     arguments.add_argument("--preset", choices=["agent-tools", "agent-coding"])
     arguments.add_argument("--loads", help="live agents, with commas")
-    arguments.add_argument("--seeds", type=int, default=1, help="medians over so many runs of each")
+    arguments.add_argument("--seeds", type=int, default=1, help="medians over this many runs of each")
     arguments.add_argument("--park", default=",".join(PARK_POLICIES))
     given = arguments.parse_args()
     setting = SETTINGS[given.setting](given.model)

@@ -23,7 +23,7 @@ ROUNDS = 3
 def bench(device: str, sessions: int, duration_s: float, *, watch_memory: bool = False) -> dict[str, object]:
     """One run: real seconds, virtual seconds, and its resident memory over time (MiB)."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-P", "-m", "abatch.cli", "bench", "llama-3.1-8b", "--device", device]
+        command = [sys.executable, "-P", "-m", "abatch.cli", "bench", "--model", "llama-3.1-8b", "--device", device]
         command += ["-c", str(sessions), "-d", f"{duration_s:g}", "--drain", "10", "-o", f"{folder}/run"]
         started_s = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from abatch.cli.measuring.progress import time_left_s
+from abatch.cli.commands.progress import time_left_s
 from abatch.workloads.run_limits import RunLimits
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from abatch.cli.options.rendering import check_renderings
+from abatch.cli.options.rendering import RenderingOptions, check_renderings
 from abatch.engine.errors import ConfigurationError
 from support.cli import abatch
 from support.fixed_run import write_fixed_run
@@ -93,13 +93,13 @@ def test_a_summary_that_cannot_be_written_fails_nothing(runs: Path, tmp_path: Pa
         (["--csv", "x", "--junit", "./x"], "both go to x"),
         (["--html", "-"], "--html cannot go to stdout: name a file"),
         (["--hgrm", "-"], "name a folder"),
-        (["--markdown", "no/such/folder/x.md"], "in a folder that is there"),
+        (["--markdown", "no/such/folder/x.md"], "does not exist or is not writable"),
         (["--markdown", "one"], "is a folder"),
         (["--hgrm", "one/config.json"], "is a file"),
-        (["--json", "/dev/null"], "no ordinary file"),
+        (["--json", "/dev/null"], "is not a regular file"),
         (["--json", "one/summary.json"], "a part of the run itself"),
         (["--csv", "one/results.2.jsonl"], "a part of the run itself"),
-        (["two/one", "--timeline", "t.json"], "single run"),
+        (["two/one", "--timeline", "t.json"], "--timeline does not apply to several runs"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_written(runs: Path, options: list[str], mentions: str) -> None:
@@ -114,11 +114,11 @@ def test_what_cannot_be_is_said_before_anything_is_written(runs: Path, options: 
 
 def test_a_file_may_go_into_a_run_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    check_renderings({"html": run / "report.html"}, run)
-    with pytest.raises(ConfigurationError, match="in a folder that is there"):
-        check_renderings({"html": run / "report.html"})
+    check_renderings(RenderingOptions(html=run / "report.html"), run)
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        check_renderings(RenderingOptions(html=run / "report.html"))
     with pytest.raises(ConfigurationError, match="a part of the run itself"):
-        check_renderings({"json": run / "summary.json"}, run)
+        check_renderings(RenderingOptions(json=run / "summary.json"), run)
 
 
 def test_a_link_is_followed_and_kept(runs: Path, tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def test_no_higher_rate_than_asked_for_is_tried(tmp_path: Path) -> None:
     ("arguments", "mentions"),
     [
         (("--sweep",), "--sweep needs --goodput"),
-        (("--sweep", "--goodput", "ttft:1", "-c", "3"), "no --concurrency"),
-        (("--sweep", "--goodput", "ttft:1", "--require", "errors < 1%"), "no use for --require"),
+        (("--sweep", "--goodput", "ttft:1", "-c", "3"), "--concurrency does not apply with --sweep"),
+        (("--sweep", "--goodput", "ttft:1", "--require", "errors < 1%"), "--require does not apply with --sweep"),
         (("--percentiles", "50,100"), "--percentiles"),
         (("--percentiles", "1,2,3,4,5,6,7,8,9"), "--percentiles"),
         (("--percentiles", "fifty"), "--percentiles"),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from abatch import __version__
-from abatch.cli.options.options import ENGINE_OPTIONS, engine_arguments
+from abatch.cli.main import app
+from abatch.cli.options.engine import EngineOptions
+from abatch.cli.options.groups import options_of
 from support.cli import abatch
 
 
@@ -15,7 +19,8 @@ from support.cli import abatch
     [
         (["bench", "--workload", "nope"], "hol-probe"),
         (["bench", "--url", "localhost:1"], "http://"),
-        (["bench", "tiny", "--url", "http://127.0.0.1:1"], "not both"),
+        (["bench", "tiny"], "write --model tiny"),
+        (["serve", "tiny"], "write --model tiny"),
         (["bench", "--duration", "0"], "--duration"),
         (["bench", "--warmup", "50", "--duration", "50"], "--warmup"),
         (["bench", "--concurrency", "0"], "--concurrency"),
@@ -29,8 +34,8 @@ from support.cli import abatch
         (["bench", "--batching", "sometimes"], "--batching"),
         (["bench", "--kv-memory", "lots"], "2GiB"),
         (["bench", "--max-num-seqs", "500", "--max-num-batched-tokens", "100"], "--max-num-batched-tokens"),
-        (["serve", "/no/such/folder"], "not a model folder"),
-        (["serve", "no-such.gguf"], "no file"),
+        (["serve", "-m", "/no/such/folder"], "not a model folder"),
+        (["serve", "-m", "no-such.gguf"], "no file"),
         (["serve", "--device", "quantum"], "--device"),
         (["serve", "--dtype", "int3"], "--dtype"),
         (["serve", "--max-model-len", "99999999"], "--max-model-len"),
@@ -44,28 +49,30 @@ from support.cli import abatch
         (["bench", "--url", "http://"], "--url"),
         (["report", "/no/such/run"], "no folder"),
         (["bench", "--device", "simulated:h9000"], "choose l4, a100, h100"),
-        (["bench", "tiny", "--device", "simulated:h100"], "llama-3.1-8b"),
-        (["bench", "llama-3.1-70b", "--device", "simulated:h100", "-o", "run"], "141.1 GB of weights"),
+        (["bench", "-m", "tiny", "--device", "simulated:h100"], "llama-3.1-8b"),
+        (["bench", "-m", "llama-3.1-70b", "--device", "simulated:h100", "-o", "run"], "141.1 GB of weights"),
         (["bench", "--device", "simulated:h100", "--host-overhead", "fast"], "--host-overhead"),
-        (["bench", "--host-overhead", "2ms"], "--host-overhead is for simulated"),
+        (["bench", "--host-overhead", "2ms"], "--host-overhead does not apply to a real device"),
         (["bench", "--real-time"], "--real-time"),
         (["bench", "--device", "simulated"], "choose l4, a100, h100"),
         (["report", "run", "--timeline", "/dev/null"], "exists already"),
         (["bench", "--window-timeout", "nan"], "--window-timeout"),
         (["bench", "--window-timeout", "1e10"], "--window-timeout"),
-        (["bench", "--device", "simulated:h100", "--num-threads", "2"], "--num-threads means nothing in virtual time"),
+        (["bench", "--device", "simulated:h100", "--num-threads", "2"], "--num-threads does not apply in virtual time"),
         (["bench", "--device", "simulated:h100", "--timeline", "no/such/folder/t.json"], "--timeline"),
         (["compare", "--device", "simulated:h100", "--kv-memory", "1KiB"], "--kv-memory holds no KV block"),
         (["bench", "--url", "http://127.0.0.1:1", "--step-log"], "--step-log"),
-        (["bench", "--model", "tiny"], "MODEL"),
         (["serve", "--step-log", "/no/such/folder/steps"], "--step-log"),
         (["serve", "--device", "simulated:h100", "--kv-memory", "1KiB", "--step-log", "steps.jsonl"], "--kv-memory"),
         (["serve", "--policy", "lifo"], "--policy"),
         (["serve", "--park", "sometimes"], "--park"),
         (["serve", "--attention", "flash"], "--attention must be one of auto, triton, varlen, sdpa"),
-        (["bench", "--device", "simulated:h100", "--attention", "sdpa"], "--attention means nothing in virtual time"),
-        (["bench", "--device", "simulated:h100", "--no-cuda-graphs"], "--no-cuda-graphs means nothing in virtual"),
-        (["bench", "--device", "simulated:h100", "--compile"], "--compile means nothing in virtual time"),
+        (["bench", "--device", "simulated:h100", "--attention", "sdpa"], "--attention does not apply in virtual time"),
+        (
+            ["bench", "--device", "simulated:h100", "--no-cuda-graphs"],
+            "--no-cuda-graphs does not apply in virtual time",
+        ),
+        (["bench", "--device", "simulated:h100", "--compile"], "--compile does not apply in virtual time"),
         (["serve", "--park", "keep", "--no-prefix-cache"], "--no-prefix-cache"),
         (["serve", "--park", "offload", "--host-kv-memory", "0"], "--host-kv-memory"),
         (["serve", "--session-timeout", "0"], "--session-timeout"),
@@ -78,7 +85,7 @@ from support.cli import abatch
         (["bench", "--skip-bad-rows"], "--trace"),
         (["calibrate", "--request-rate", "0"], "--request-rate"),
         (["calibrate", "--request-rate", "5", "--duration", "-1"], "--duration must be above 0, not -1"),
-        (["calibrate", "--request-rate", "5", "--max-rate", "9"], "not both"),
+        (["calibrate", "--request-rate", "5", "--max-rate", "9"], "--max-rate does not apply with --request-rate"),
         (["calibrate", "--max-rate", "0"], "--max-rate"),
         (["calibrate", "--duration", "5"], "--request-rate"),
         (["calibrate", "--url", "http://127.0.0.1:1"], "--url needs --request-rate"),
@@ -104,8 +111,8 @@ from support.cli import abatch
         (["compare", "--require", "ttft < 1s"], "column 5"),
         (["compare", "no-such-run", "other"], "there is no folder"),
         (["compare", "."], "not a run folder"),
-        (["compare", "a", "b", "--workload", "mixed"], "--workload is for what is measured now"),
-        (["compare", "a", "b", "--rounds", "2"], "--rounds is for what is measured now"),
+        (["compare", "a", "b", "--workload", "mixed"], "--workload does not apply to saved runs"),
+        (["compare", "a", "b", "--rounds", "2"], "--rounds does not apply to saved runs"),
         (["compare", "-o", "/dev/null"], "is a file"),
         (["compare", "-o", "out", "--json", "out/comparison.json"], "would overwrite a part of the run itself"),
         (
@@ -187,16 +194,18 @@ def test_version() -> None:
 
 def test_engine_options_survive_the_way_from_bench_to_serve() -> None:
     """`bench` hands its engine options to the `serve` it starts as words; none may be lost or changed."""
-    changed = {
+    changed: dict[str, Any] = {
         option.name: {bool: not option.default, int: 7, float: 0.25}.get(type(option.default), "7")
-        for option in ENGINE_OPTIONS
+        for option in options_of(EngineOptions)
     }
-    words = engine_arguments(changed)
-    for option in ENGINE_OPTIONS:
-        flag, _, negative = option.flags[0].partition("/")
+    words = EngineOptions(**changed).arguments()
+    serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    flags = {flag for parameter in serve.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= flags
+    for option in options_of(EngineOptions):
         if isinstance(option.default, bool):
-            assert (negative or flag) in words
+            assert option.flag in words
         else:
-            assert words[words.index(flag) + 1] == str(changed[option.name])
+            assert words[words.index(option.flag) + 1] == str(changed[option.name])
     assert "" not in words
-    assert engine_arguments({option.name: option.default for option in ENGINE_OPTIONS}) == []
+    assert EngineOptions().arguments() == []

@@ -104,7 +104,7 @@ def test_mistakes_are_one_line(azure: Path, tmp_path: Path) -> None:
     assert "--output" in refused("export", "mixed", "-o", azure)
     assert azure.read_text() == AZURE
     assert "there is no folder" in refused("export", "mixed", "-o", tmp_path / "none" / "out")
-    assert "--trace-speed needs --trace" in refused("show", "mixed", "--trace-speed", "2")
+    assert "--trace-speed does not apply without --trace" in refused("show", "mixed", "--trace-speed", "2")
     azure.write_text(AZURE.splitlines()[0] + "\n")
     assert "there is no session" in refused("show", "--trace", azure)
     assert "there is no session" in refused("export", "--trace", azure, "-o", output)

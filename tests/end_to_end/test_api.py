@@ -22,7 +22,7 @@ _HI = [{"role": "user", "content": "hi"}]
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with a key and tight limits: two run, one waits, bodies of at most 20 kB, a context of 512 tokens."""
     arguments = (
-        *("tiny", "--api-key", "secret", "--max-num-seqs", "2", "--max-queue", "1", "--max-body", "20kB"),
+        *("--model", "tiny", "--api-key", "secret", "--max-num-seqs", "2", "--max-queue", "1", "--max-body", "20kB"),
         *("--max-model-len", "512", "--served-model-name", "small"),
     )
     with running_server(*arguments, log=tmp_path_factory.mktemp("small") / "log") as server:
@@ -357,5 +357,5 @@ def test_a_port_in_use_is_one_line(tiny_server: str, tmp_path: Path) -> None:
 
 
 def _start_on(port: str, log: Path) -> None:
-    with running_server("tiny", "--port", port, log=log):
+    with running_server("--model", "tiny", "--port", port, log=log):
         pass

@@ -54,7 +54,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
 
 def test_a_server_given_by_url_and_secrets_that_stay_out_of_the_folder(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with running_server("tiny", "--api-key", "s3cret", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", "--api-key", "s3cret", log=tmp_path / "log") as server:
         result = abatch(
             *("bench", "--url", server.url + "/v1", "--api-key", "s3cret", "--header", "X-Token: t0ken"),
             *("--workload", "chat-short", "--request-rate", "20", "--arrival", "constant", "--turns", "1"),
@@ -180,7 +180,7 @@ def _listens(port: int) -> bool:
 
 def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with running_server("tiny", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", log=tmp_path / "log") as server:
         process = _start_bench(
             run,
             *("--url", server.url, "--workload", "chat-short", "--request-rate", "20"),

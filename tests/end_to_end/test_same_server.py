@@ -6,12 +6,12 @@ import math
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.comparison.comparison import ComparedTarget, compare
 from abatch.reports.comparison.difference import Verdict
 from abatch.reports.run.folder import RunReader, RunWriter
@@ -24,7 +24,7 @@ _COMPARISONS = 50
 _PILOTS = 5
 _RATE = 10.0
 _PILOT_S = 60.0
-_TRAFFIC: dict[str, Any] = {"workload": "chat-short", "turns": 1, "input_len": 256, "output_len": 16}
+_TRAFFIC = TrafficOptions(workload="chat-short", turns=1, input_len=256, output_len=16, request_rate=_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def run(folder: Path, seed: int, duration_s: float) -> RunReader:
-    traffic = _TRAFFIC | {"request_rate": _RATE, "duration": duration_s, "seed": seed}
+    traffic = replace(_TRAFFIC, duration_s=duration_s, seed=seed)
     simulated(folder, lambda event: None, is_gap=False, traffic=traffic)
     return RunReader(folder)
 

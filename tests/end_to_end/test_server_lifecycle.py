@@ -41,7 +41,7 @@ class LongRequests:
 
 
 def test_killing_the_engine_ends_every_request_with_an_error(tmp_path: Path) -> None:
-    with running_server("tiny", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", log=tmp_path / "log") as server:
         whole = LongRequests(server, 3, _LONG)
         streamed = urllib.request.urlopen(
             urllib.request.Request(
@@ -72,7 +72,7 @@ def test_killing_the_engine_ends_every_request_with_an_error(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("to_group", [False, True], ids=["server alone", "whole process group"])
 def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(tmp_path: Path, to_group: bool) -> None:
-    with running_server("tiny", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", log=tmp_path / "log") as server:
         accepted = LongRequests(server, 2, {**_LONG, "max_tokens": 800, "min_tokens": 800})
         if to_group:  # as service managers do
             os.kill(server.engine_pid(), signal.SIGTERM)
@@ -90,7 +90,7 @@ def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(tmp_path: Path,
 
 
 def test_draining_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    with running_server("tiny", "--drain-timeout", "0.2", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", "--drain-timeout", "0.2", log=tmp_path / "log") as server:
         stuck = LongRequests(server, 1, {**_LONG, "max_tokens": 30_000, "min_tokens": 30_000})
         engine_pid = server.engine_pid()
         server.process.send_signal(signal.SIGTERM)
@@ -103,7 +103,7 @@ def test_draining_ends_when_its_time_is_over(tmp_path: Path) -> None:
 
 
 def test_killing_the_server_takes_the_engine_with_it(tmp_path: Path) -> None:
-    with running_server("tiny", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", log=tmp_path / "log") as server:
         engine_pid = server.engine_pid()
         server.process.kill()
         server.process.wait(10)
@@ -139,7 +139,7 @@ def _is_running(pid: int) -> bool:
 
 def test_what_takes_long_before_the_first_request_is_told(tmp_path: Path) -> None:
     """Compiling, here; on a GPU also the trial step and each recorded graph."""
-    with running_server("tiny", "--compile", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", "--compile", log=tmp_path / "log") as server:
         status, answer, _ = post(f"{server.url}/v1/completions", {"prompt": "a", "max_tokens": 5, "ignore_eos": True})
         assert status == 200
         assert answer["usage"]["completion_tokens"] == 5

@@ -33,7 +33,9 @@ _SYSTEM = {"role": "system", "content": "You are an agent that has a good many t
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A context of 512 tokens, and few places."""
-    with running_server("tiny", "--max-model-len", "512", log=tmp_path_factory.mktemp("sessions") / "log") as server:
+    with running_server(
+        "--model", "tiny", "--max-model-len", "512", log=tmp_path_factory.mktemp("sessions") / "log"
+    ) as server:
         yield server
 
 
@@ -181,7 +183,7 @@ def test_a_context_at_the_model_s_limit(server: RunningServer) -> None:
 
 
 def test_a_session_that_does_not_come_back_is_forgotten(tmp_path: Path) -> None:
-    with running_server("tiny", "--session-timeout", "1", log=tmp_path / "log") as server:
+    with running_server("--model", "tiny", "--session-timeout", "1", log=tmp_path / "log") as server:
         assert chat(server, "hi", session_id="gone")[0] == 200
         server.wait_for_metric("abatch_sessions_parked", 1.0)
         deadline = time.monotonic() + 20
@@ -203,7 +205,7 @@ def test_a_session_that_does_not_come_back_is_forgotten(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], mentions: str) -> None:
-    result = abatch("serve", "tiny", "--port", "0", *arguments)
+    result = abatch("serve", "--model", "tiny", "--port", "0", *arguments)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("abatch: ")

@@ -182,4 +182,4 @@ def test_the_key_is_told_to_nobody_else(server: RunningServer, tmp_path: Path) -
 def test_in_virtual_time_one_process_is_enough(tmp_path: Path) -> None:
     done = abatch("bench", "--device", "simulated:h100", "--workers", "2", "-o", tmp_path / "run")
     assert done.returncode == 2
-    assert "--workers is for real time" in done.stderr
+    assert "--workers does not apply in virtual time" in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from abatch.cli.measuring.measure import Plan, run
-from abatch.cli.measuring.own_engine import own_engine
-from abatch.cli.measuring.progress import Progress
-from abatch.cli.options.options import ENGINE_OPTIONS
-from abatch.cli.options.traffic import TRAFFIC_OPTIONS, make_traffic
+from abatch.cli.measuring.measure import run
+from abatch.cli.measuring.plan import Plan
+from abatch.cli.options.engine import EngineOptions
+from abatch.cli.options.recipe import make_traffic
+from abatch.cli.options.target import TargetOptions
+from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import examine, label
@@ -31,7 +31,6 @@ from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result
 from abatch.workloads.targets.prompts import PromptSizer
 from abatch.workloads.watching.client_watch import Lapse
-from rich.console import Console
 
 from support.behaving_target import BehavingTarget
 
@@ -56,24 +55,25 @@ class Injection:
                 yield true, cause
 
 
-def simulated(folder: Path, truth: Truth | None, *, is_gap: bool, traffic: dict[str, Any], **engine: Any) -> Injection:
+def simulated(
+    folder: Path, truth: Truth | None, *, is_gap: bool, traffic: TrafficOptions, engine: EngineOptions | None = None
+) -> Injection:
     """The engine on a simulated H100. Without a truth, that of gaps is what the step log says."""
-    values = {option.name: option.default for option in TRAFFIC_OPTIONS} | {"duration": 60.0} | traffic
-    options = {option.name: option.default for option in ENGINE_OPTIONS} | {"device": "simulated:h100"} | engine
-    source = own_engine(None, 0, options, real_time=False, has_step_log=True, timeout_s=600.0, startup_timeout_s=60.0)
-    plan = Plan(traffic=make_traffic(values), source=source, folder=folder, options={})
-    summary, _ = run(plan, Progress(Console(file=sys.stderr, quiet=True)))
+    engine = replace(engine or EngineOptions(), device="simulated:h100")
+    source = TargetOptions(step_log=True).source(engine, 0)
+    summary = run(Plan(traffic=make_traffic(traffic), source=source, folder=folder)).summary
     reader = RunReader(folder)
     if truth is None:
         truth = StepIndex(reader.steps(), reader.config.origin_s).cause_of_gap
     return Injection(list(reader.results()), summary, truth, is_gap)
 
 
-def null_run(behaviour: Behaviour, **traffic: Any) -> list[Result]:
+_NULL_TRAFFIC = TrafficOptions(workload="chat-short", turns=1, request_rate=20.0, duration_s=40.0, warmup_s=0.0)
+
+
+def null_run(behaviour: Behaviour, traffic: TrafficOptions = _NULL_TRAFFIC) -> list[Result]:
     """Results against a null server, in virtual time."""
-    values = {option.name: option.default for option in TRAFFIC_OPTIONS}
-    values |= {"workload": "chat-short", "turns": 1, "request_rate": 20.0, "duration": 40.0, "warmup": 0.0} | traffic
-    planned = make_traffic(values)
+    planned = make_traffic(traffic)
     results: list[Result] = []
 
     async def replay() -> None:
@@ -199,11 +199,12 @@ _LAPSES = [Lapse(0.3, 5.0), Lapse(1.0, 12.0), Lapse(0.2, 20.0), Lapse(0.5, 31.0)
 def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
     """One run for each cause, by name."""
 
-    def null(behaviour: Behaviour, **traffic: Any) -> list[Result]:
-        return null_run(replace(behaviour, seed=seed), seed=seed, **traffic)
+    def null(behaviour: Behaviour, traffic: TrafficOptions = _NULL_TRAFFIC) -> list[Result]:
+        return null_run(replace(behaviour, seed=seed), replace(traffic, seed=seed))
 
-    def engine(name: str, truth: Truth | None, *, is_gap: bool, traffic: dict[str, Any], **options: Any) -> Injection:
-        return simulated(folder / name, truth, is_gap=is_gap, traffic=traffic | {"seed": seed}, **options)
+    def engine(name: str, truth: Truth | None, *, is_gap: bool, traffic: TrafficOptions, **options: Any) -> Injection:
+        traffic = replace(traffic, seed=seed)
+        return simulated(folder / name, truth, is_gap=is_gap, traffic=traffic, engine=EngineOptions(**options))
 
     frozen = null(_FREEZE)
     for is_gap in (True, False):
@@ -217,18 +218,24 @@ def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
     for is_gap in (True, False):
         injection = Injection(late, summarised(late, _LAPSES), always(Cause.CLIENT), is_gap)
         yield f"client stands still, {'gaps' if is_gap else 'ttft'}", injection
-    uneven = null(Behaviour(prefill_tokens_per_s=2000.0, jitter=0.1), workload="mixed", request_rate=2.0, duration=80.0)
+    uneven = null(
+        Behaviour(prefill_tokens_per_s=2000.0, jitter=0.1),
+        replace(_NULL_TRAFFIC, workload="mixed", request_rate=2.0, duration_s=80.0),
+    )
     yield "uneven prompts", Injection(uneven, summarised(uneven), always(Cause.SIZE), is_gap=False)
-    yield "long prompts beside decodes", engine("prompts", None, is_gap=True, traffic={"workload": "hol-probe"})
+    yield (
+        "long prompts beside decodes",
+        engine("prompts", None, is_gap=True, traffic=TrafficOptions(workload="hol-probe", duration_s=60.0)),
+    )
     little = {"num_blocks": 500, "max_num_batched_tokens": 512}
-    yield "too little memory", engine("memory", None, is_gap=True, traffic=_CHATS | {"request_rate": 8.0}, **little)
+    yield "too little memory", engine("memory", None, is_gap=True, traffic=replace(_CHATS, request_rate=8.0), **little)
     batches = engine("batches", always(Cause.STATIC_BATCH), is_gap=False, traffic=_CHATS, batching="window")
     yield "static batches", batches
-    queued = engine("queue", None, is_gap=False, traffic=_CHATS | {"arrival": "bursty"}, max_num_seqs=16)
+    queued = engine("queue", None, is_gap=False, traffic=replace(_CHATS, arrival="bursty"), max_num_seqs=16)
     yield "too few slots", replace(queued, truth=_queued(RunReader(folder / "queue")))
     dropped = engine("dropped", None, is_gap=False, traffic=_DROPPED, park="drop", num_blocks=1200)
     yield "contexts dropped", replace(dropped, truth=_recomputed(RunReader(folder / "dropped")))
 
 
-_CHATS = {"workload": "chat-short", "request_rate": 4.0, "duration": 120.0}
-_DROPPED = {"workload": "agent-tools", "concurrency": 12, "duration": 120.0, "context_scale": 0.3}
+_CHATS = TrafficOptions(workload="chat-short", request_rate=4.0, duration_s=120.0)
+_DROPPED = TrafficOptions(workload="agent-tools", concurrency=12, duration_s=120.0, context_scale=0.3)

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: one live line on a terminal, a line now and then in a log."""
+"""What a run shows while it goes on: one live line on a terminal, a line every 15 s in a log."""
 
 from __future__ import annotations
 
@@ -14,44 +14,16 @@ from rich.text import Text
 
 from ...reports.formatting import milliseconds
 from ...reports.recording.recorder import ALL
-from ...reports.run.folder import RunWriter
 from ...workloads.result import Result
 from ...workloads.run_limits import RunLimits
-from .sender import Sender
+from ..measuring.observer import LiveRun
 
 _TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 15.0
 
 
-class ShownRun:
-    """A run on display. `sender` is to be set when there is one."""
-
-    def __init__(
-        self, writer: RunWriter, limits: RunLimits, show: Callable[[Text], None], every_s: float, *, is_virtual: bool
-    ) -> None:
-        self.sender: Sender | None = None
-        self._writer = writer
-        self._limits = limits
-        self._show = show
-        self._every_s = every_s
-        self._is_virtual = is_virtual
-        self._next_s = time.monotonic() + every_s
-
-    def add(self, result: Result) -> None:
-        """Record a result. In virtual time this is when to look at the real clock: no timer knows of it."""
-        self._writer.add(result)
-        if self._is_virtual and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + self._every_s
-            self.draw()
-
-    def draw(self) -> None:
-        """Show how far the run is."""
-        if self.sender is not None:
-            self._show(_line(self.sender, self._writer, self._limits))
-
-
 class Progress:
-    """Tells a person on stderr how far a run is."""
+    """Tells a person on stderr how far a run is. See `Observer`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -61,25 +33,39 @@ class Progress:
         self._console.print(f"abatch: {text}", soft_wrap=True)
 
     @contextmanager
-    def showing(self, writer: RunWriter, limits: RunLimits, *, is_virtual: bool) -> Iterator[ShownRun]:
+    def watching(self, run: LiveRun) -> Iterator[None]:
         """Keep showing the state of a run until the context is left."""
         with ExitStack() as stack:
             if self._console.is_terminal:
                 live = stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
                 every_s = _TERMINAL_EVERY_S
 
-                def show(line: Text) -> None:
-                    live.update(line, refresh=True)
+                def show() -> None:
+                    live.update(_line(run), refresh=True)
             else:
                 every_s = _LOG_EVERY_S
 
-                def show(line: Text) -> None:
-                    self._console.print(line, soft_wrap=True)
+                def show() -> None:
+                    self._console.print(_line(run), soft_wrap=True)
 
-            run = ShownRun(writer, limits, show, every_s, is_virtual=is_virtual)
-            if not is_virtual:
-                stack.enter_context(_repeating(run.draw, every_s))
-            yield run
+            if run.is_virtual:
+                run.writer.watchers.append(_at_most_every(every_s, show))
+            else:
+                stack.enter_context(_repeating(show, every_s))
+            yield
+
+
+def _at_most_every(seconds: float, action: Callable[[], None]) -> Callable[[Result], None]:
+    """Acts on a result if the last time was long enough ago, by the real clock."""
+    next_s = time.monotonic() + seconds
+
+    def on_result(_: Result) -> None:
+        nonlocal next_s
+        if time.monotonic() >= next_s:
+            next_s = time.monotonic() + seconds
+            action()
+
+    return on_result
 
 
 @contextmanager
@@ -99,8 +85,8 @@ def _repeating(action: Callable[[], None], every_s: float) -> Iterator[None]:
                 task.result()
 
 
-def _line(sender: Sender, writer: RunWriter, limits: RunLimits) -> Text:
-    counts, elapsed_s = sender.counts, sender.elapsed_s
+def _line(run: LiveRun) -> Text:
+    limits, counts, elapsed_s = run.limits, run.sender.counts, run.sender.elapsed_s
     end = f"/{limits.duration_s:.0f}" if limits.duration_s is not None else ""
     phase = "warming up" if elapsed_s < limits.warmup_s else "measuring"
     if limits.duration_s is not None and elapsed_s > limits.duration_s:
@@ -114,7 +100,7 @@ def _line(sender: Sender, writer: RunWriter, limits: RunLimits) -> Text:
         f"{counts.in_flight} in flight",
         f"{counts.turns_succeeded} done",
     ]
-    ttft = writer.recorder.percentiles_ms("ttft", ALL, (50.0, 99.0))
+    ttft = run.writer.recorder.percentiles_ms("ttft", ALL, (50.0, 99.0))
     if ttft is not None:
         parts.append(f"ttft p50 {milliseconds(ttft[0])} p99 {milliseconds(ttft[1])} ms")
     line = Text(", ".join(parts))
@@ -126,7 +112,7 @@ def _line(sender: Sender, writer: RunWriter, limits: RunLimits) -> Text:
 def time_left_s(limits: RunLimits, elapsed_s: float, sessions_ended: int) -> float | None:
     """Until a run has ended, the end of its drain at the latest: by its duration, or by how fast sessions end so far.
 
-    None while nobody can tell.
+    None until there is something to tell by.
     """
     if limits.duration_s is not None and elapsed_s > limits.duration_s:
         return max(limits.duration_s + limits.drain_s - elapsed_s, 0.0)

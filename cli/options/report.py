@@ -1,8 +1,11 @@
-"""What a run's summary is to say, as `abatch bench` is asked for it."""
+"""The options that say what a run's report shows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from typer import Option
 
 from ...engine.errors import ConfigurationError
 from ...reports.recording.goodput import parse_objectives
@@ -13,19 +16,23 @@ _MOST_PERCENTILES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportOptions:
-    """What to show, and of which part of the run.
+    """What to show, and of which part of the run."""
 
-    Attributes:
-        percentiles: Columns of the table.
-        goodput: Objectives as text (see `parse_objectives`).
-        steady_state: Only the part of the run counts in which the number of requests in flight was steady.
-    """
+    panel: ClassVar[str] = "Report"
 
-    percentiles: tuple[float, ...] = DEFAULT_PERCENTILES
-    goodput: str | None = None
-    steady_state: bool = False
+    percentiles: Annotated[str, Option(help="Columns of the table.")] = ",".join(
+        f"{value:g}" for value in DEFAULT_PERCENTILES
+    )
+    goodput: Annotated[
+        str | None,
+        Option(help="Count requests that meet all of these objectives (ms): 'ttft:200,tpot:50' (max_gap, e2e)."),
+    ] = None
+    steady_state: Annotated[bool, Option("--steady-state", help="Report only the steady-state part of the run.")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
+        parse_percentiles(self.percentiles)
         if self.goodput is not None:
             parse_objectives(self.goodput)
 
@@ -34,7 +41,7 @@ def parse_percentiles(text: str) -> tuple[float, ...]:
     """Parse `50,95,99.9`.
 
     Raises:
-        ConfigurationError: it is no such list.
+        ConfigurationError: it is not such a list.
     """
     try:
         percentiles = tuple(sorted({float(part.strip().removeprefix("p")) for part in text.split(",")}))
@@ -42,6 +49,7 @@ def parse_percentiles(text: str) -> tuple[float, ...]:
         percentiles = ()
     if not percentiles or len(percentiles) > _MOST_PERCENTILES or not all(0 < value < 100 for value in percentiles):
         raise ConfigurationError(
-            f"--percentiles must be up to {_MOST_PERCENTILES} numbers between 0 and 100, as 50,95,99.9, not {text!r}"
+            f"--percentiles must be up to {_MOST_PERCENTILES} numbers between 0 and 100, such as 50,95,99.9, "
+            f"not {text!r}"
         )
     return percentiles

@@ -1,0 +1,94 @@
+"""What is sent, and for how long: a recipe that another process can follow, and the traffic made by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...workloads.presets.catalog import DEFAULT_WORKLOAD, make_workload
+from ...workloads.presets.scales import Scales
+from ...workloads.run_limits import RunLimits
+from ...workloads.traces.trace import Trace, open_trace
+from ...workloads.traces.trace_workload import trace_workload
+from ...workloads.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFile:
+    """A recorded trace to replay.
+
+    Attributes:
+        format: One of `FORMATS`; None: recognise it by its content.
+        speed: Factor on the pace at which its sessions start; None: as recorded.
+        skip_bad_rows: Leave out and count malformed rows instead of failing.
+    """
+
+    path: Path
+    format: str | None = None
+    speed: float | None = None
+    skip_bad_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficRecipe:
+    """Says what traffic to make: every process that follows it sends the same requests at the same times.
+
+    Attributes:
+        workload: Name of a preset, or of several with commas. Ignored where there is a trace.
+        concurrency: Live sessions, pauses included. None, here and in the next two: the workload's own pace.
+        request_rate: Sessions started per second.
+        arrival: How they arrive: constant, poisson or bursty.
+        saved: What config.json keeps of it. Runs that share it got the same traffic.
+    """
+
+    workload: str = DEFAULT_WORKLOAD
+    trace: TraceFile | None = None
+    scales: Scales = field(default_factory=Scales)
+    limits: RunLimits = field(default_factory=RunLimits)
+    concurrency: int | None = None
+    request_rate: float | None = None
+    arrival: str | None = None
+    seed: int = 0
+    saved: Mapping[str, object] = field(default_factory=dict)
+
+    def make(self) -> Traffic:
+        """Follow the recipe.
+
+        Raises:
+            ConfigurationError: the workload is unknown, the trace cannot be read, or the pace does not suit it.
+        """
+        if self.trace is None:
+            workload = make_workload(self.workload, self.scales).with_pacing(
+                concurrency=self.concurrency, request_rate=self.request_rate, arrival=self.arrival
+            )
+            return Traffic(self, workload)
+        trace = open_trace(self.trace.path, trace_format=self.trace.format, skip_bad_rows=self.trace.skip_bad_rows)
+        workload = trace_workload(
+            trace,
+            self.scales,
+            concurrency=self.concurrency,
+            request_rate=self.request_rate,
+            arrival=self.arrival,
+            speed=self.trace.speed,
+        )
+        return Traffic(self, workload, trace)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Traffic that is ready to be sent. `trace`: the file it comes from, if it is a replay."""
+
+    recipe: TrafficRecipe
+    workload: Workload
+    trace: Trace | None = None
+
+    @property
+    def limits(self) -> RunLimits:
+        """When the run begins to count, stops sending, and ends."""
+        return self.recipe.limits
+
+    @property
+    def seed(self) -> int:
+        """Same seed, same traffic."""
+        return self.recipe.seed

@@ -1,0 +1,119 @@
+"""Option groups: frozen dataclasses whose fields carry their Typer option, and how a command receives them.
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Pace:
+        rate: Annotated[float, typer.Option("--rate", help="Requests per second.")] = 1.0
+
+    @with_options
+    def send(pace: Pace) -> None: ...
+
+gives `send` the option --rate, and hands it a `Pace`.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin, get_type_hints
+
+from typer.models import OptionInfo
+
+
+class OptionGroup(Protocol):
+    """A dataclass of options. `panel`: their heading in the help."""
+
+    panel: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Without(frozenset[str]):
+    """`Annotated[Group, Without({"field"})]`: a command without these options; their fields keep the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionOfGroup:
+    """A field of a group as an option. `flag` is its first; of a switch that is on by default, what turns it off."""
+
+    name: str
+    flag: str
+    default: Any
+    kind: Any
+    info: OptionInfo
+
+    def parameter(self, panel: str) -> inspect.Parameter:
+        """As Typer wants it."""
+        info = copy.copy(self.info)
+        info.rich_help_panel = panel
+        return inspect.Parameter(
+            self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[self.kind, info]
+        )
+
+
+def options_of(group: type[OptionGroup]) -> Iterator[OptionOfGroup]:
+    """The options of a group, in order."""
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        kind, info = get_args(hints[field.name])
+        # Typer's first parameter is the default, which in an annotation is the first flag.
+        declared = info.default if isinstance(info.default, str) else f"--{field.name.replace('_', '-')}"
+        yield OptionOfGroup(field.name, declared.removeprefix(" /"), field.default, kind, info)
+
+
+def given(*groups: OptionGroup) -> list[str]:
+    """The flags of options that differ from their default."""
+    return [option.flag for group in groups for option, _ in _changed(group)]
+
+
+def words(group: OptionGroup) -> list[str]:
+    """The options that differ from their default, as words of a command line."""
+    found: list[str] = []
+    for option, value in _changed(group):
+        found += [option.flag] if isinstance(value, bool) else [option.flag, str(value)]
+    return found
+
+
+def _changed(group: OptionGroup) -> Iterator[tuple[OptionOfGroup, Any]]:
+    for option in options_of(type(group)):
+        value = getattr(group, option.name)
+        if value != option.default:
+            yield option, value
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of its groups: of each parameter whose type is an `OptionGroup`."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, tuple[type[OptionGroup], list[str]]] = {}
+    for parameter in own:
+        if (found := _group_of(parameter.annotation)) is None:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        group, left_out = found
+        options = [option for option in options_of(group) if option.name not in left_out]
+        groups[parameter.name] = group, [option.name for option in options]
+        parameters += [option.parameter(group.panel) for option in options]
+
+    def wrapper(**arguments: Any) -> None:
+        built = {
+            name: group(**{field: arguments.pop(field) for field in taken}) for name, (group, taken) in groups.items()
+        }
+        command(**arguments, **built)
+
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    wrapper.__doc__ = command.__doc__
+    wrapper.__name__ = command.__name__
+    return wrapper
+
+
+def _group_of(annotation: Any) -> tuple[type[OptionGroup], Without] | None:
+    left_out = Without()
+    if get_origin(annotation) is Annotated:
+        annotation, *metadata = get_args(annotation)
+        left_out = next((one for one in metadata if isinstance(one, Without)), left_out)
+    if not isinstance(annotation, type) or not is_dataclass(annotation):
+        return None
+    group: type[Any] = annotation
+    return group, left_out

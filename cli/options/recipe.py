@@ -1,0 +1,83 @@
+"""The traffic that its options ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...engine.errors import ConfigurationError
+from ...workloads.presets.catalog import DEFAULT_WORKLOAD
+from ...workloads.presets.distributions import Constant
+from ...workloads.presets.scales import Scales
+from ...workloads.run_limits import RunLimits
+from ..measuring.traffic import TraceFile, Traffic, TrafficRecipe
+from .applies import Situation, refuse
+from .groups import given
+from .traffic import DEFAULT_DURATION_S, TrafficOptions
+
+
+def make_traffic(options: TrafficOptions) -> Traffic:
+    """The traffic, ready to be sent.
+
+    Raises:
+        ConfigurationError: a value is out of range, two contradict each other, or the trace cannot be read.
+    """
+    if options.trace is None:
+        refuse(Situation.NO_TRACE, given(options))
+    elif options.workload is not None:
+        raise ConfigurationError("give --workload or --trace, not both")
+    recipe = TrafficRecipe(
+        workload=options.workload or DEFAULT_WORKLOAD,
+        trace=_trace_file(options),
+        scales=_scales(options),
+        limits=_limits(options),
+        concurrency=options.concurrency,
+        request_rate=options.request_rate,
+        arrival=options.arrival,
+        seed=options.seed,
+        saved=options.saved(),
+    )
+    return recipe.make()
+
+
+def _limits(options: TrafficOptions) -> RunLimits:
+    duration_s, warmup_s = options.duration_s, options.warmup_s
+    if duration_s is None and options.num_sessions is None:
+        duration_s = DEFAULT_DURATION_S
+    if warmup_s is None:
+        warmup_s = min(5.0, duration_s / 10) if duration_s else 0.0
+    return RunLimits(
+        duration_s=duration_s,
+        num_sessions=options.num_sessions,
+        warmup_s=warmup_s,
+        drain_s=options.drain_s,
+        max_in_flight=options.max_in_flight,
+    )
+
+
+def _scales(options: TrafficOptions) -> Scales:
+    return Scales(
+        context=options.context_scale,
+        time=options.time_scale,
+        pause_cap_s=options.pause_cap_s,
+        input_tokens=_constant(options.input_len),
+        output_tokens=_constant(options.output_len),
+        turns=_constant(options.turns),
+        tool_pause_s=_constant(options.tool_pause_s),
+        sub_agents=options.sub_agents,
+        synchronised=options.synchronised,
+    )
+
+
+def _constant(value: float | None) -> Constant | None:
+    return None if value is None else Constant(value)
+
+
+def _trace_file(options: TrafficOptions) -> TraceFile | None:
+    if options.trace is None:
+        return None
+    return TraceFile(
+        path=Path(options.trace).expanduser(),
+        format=options.trace_format,
+        speed=options.trace_speed,
+        skip_bad_rows=options.skip_bad_rows,
+    )

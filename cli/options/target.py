@@ -1,0 +1,168 @@
+"""The options that say what is measured: a server at a URL, or our own engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from typer import Context, Option
+
+from ...engine.errors import ConfigurationError
+from ...engine.simulation.device_profile import is_simulated, load_device
+from ...engine.simulation.model_shape import load_shape
+from ...workloads.targets.exact_text import load_text_tokenizer
+from ...workloads.targets.server_url import normalise_metrics_url, normalise_url
+from ..measuring.own_engine import default_model, require_engine
+from ..measuring.plan import SERVER_METRICS_S
+from ..measuring.targets import OwnServer, RemoteServer, SimulatedEngine, Source
+from .applies import Situation, refuse
+from .engine import EngineOptions
+from .groups import given
+from .headers import parse_headers
+
+TAKES_WORDS = {"allow_extra_args": True}
+"""Settings of a command that says itself what to do about bare words (see `refuse_positional`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOptions:
+    """What is measured, and how it is reached."""
+
+    panel: ClassVar[str] = "Target"
+
+    url: Annotated[str | None, Option("--url", "--base-url", help="Measure this server instead of our engine.")] = None
+    model: Annotated[
+        str | None,
+        Option(
+            "--model",
+            "-m",
+            help="Model to serve, as in abatch serve. Default: tiny; of a simulated device llama-3.1-8b. With --url: "
+            "the name to ask the server for. Default: its first.",
+        ),
+    ] = None
+    api_key: Annotated[
+        str | None, Option(envvar="ABATCH_API_KEY", show_envvar=True, help="Bearer token, with --url.")
+    ] = None
+    header: Annotated[
+        list[str] | None, Option(help="'Name: value' to send with each request, with --url; repeatable.")
+    ] = None
+    timeout_s: Annotated[float, Option("--timeout", min=0.001, help="Seconds a request may take.")] = 600.0
+    startup_timeout_s: Annotated[
+        float, Option("--startup-timeout", min=1, help="Seconds our own server may take to load.")
+    ] = 600.0
+    server_metrics_interval_s: Annotated[
+        float,
+        Option(
+            "--server-metrics-interval",
+            help="Seconds between scrapes of the server's /metrics, and of the GPUs of this machine if the server "
+            "runs here and abatch\\[gpu] is installed; 0 disables.",
+        ),
+    ] = SERVER_METRICS_S
+    metrics_url: Annotated[str | None, Option(help="Where the server's metrics are. Default: /metrics of --url.")] = (
+        None
+    )
+    no_sessions: Annotated[
+        bool, Option("--no-sessions", help="Do not tell abatch serve which requests belong to one session.")
+    ] = False
+    real_time: Annotated[
+        bool, Option("--real-time", help="Emulate the simulated device in real time, behind HTTP.")
+    ] = False
+    step_log: Annotated[bool, Option("--step-log", help="Log every step of our own engine into the run folder.")] = (
+        False
+    )
+
+    def source(self, engine: EngineOptions, seed: int) -> Source:
+        """Where to find what is to be measured.
+
+        Args:
+            engine: Of our own engine, where there is no URL.
+            seed: Of its random weights.
+
+        Raises:
+            ConfigurationError: a value is wrong, an option does not apply, or the engine is not installed.
+        """
+        return self._own_engine(engine, seed) if self.url is None else self._remote_server(self.url, engine)
+
+    @property
+    def server_metrics_s(self) -> float | None:
+        """Seconds between scrapes; None: no scrapes.
+
+        Raises:
+            ConfigurationError: the interval is out of range.
+        """
+        interval_s = self.server_metrics_interval_s
+        if interval_s != 0 and not 0.1 <= interval_s <= 3600:
+            raise ConfigurationError(
+                f"--server-metrics-interval must be 0.1 to 3600 seconds, or 0 to disable it, not {interval_s:g}"
+            )
+        if interval_s == 0:
+            refuse(Situation.NO_SERVER_METRICS, given(self))
+        return interval_s or None
+
+    @property
+    def clean_metrics_url(self) -> str | None:
+        """The address of the server's metrics, where it is given.
+
+        Raises:
+            ConfigurationError: it is not a URL.
+        """
+        return None if self.metrics_url is None else normalise_metrics_url(self.metrics_url)
+
+    def _remote_server(self, url: str, engine: EngineOptions) -> RemoteServer:
+        refuse(Situation.SERVER_AT_URL, given(engine, self))
+        normalise_url(url)
+        if engine.tokenizer is not None:
+            load_text_tokenizer(engine.tokenizer)  # one that cannot be loaded is found before anything is sent
+        return RemoteServer(
+            url=url,
+            model=self.model,
+            api_key=clean_api_key(self.api_key),
+            headers=parse_headers(self.header or ()),
+            tells_sessions=not self.no_sessions,
+            timeout_s=self.timeout_s,
+            tokenizer=engine.tokenizer,
+        )
+
+    def _own_engine(self, engine: EngineOptions, seed: int) -> OwnServer | SimulatedEngine:
+        refuse(Situation.OWN_ENGINE, given(self))
+        if not is_simulated(engine.device):
+            refuse(Situation.REAL_DEVICE, given(engine, self))
+        config = engine.config(self.model or default_model(engine.device), seed)
+        if config.is_simulated:
+            load_shape(config.model)
+            load_device(config.device)
+            if not self.real_time:
+                refuse(Situation.VIRTUAL_TIME, given(engine))
+                return SimulatedEngine(
+                    config=config,
+                    timeout_s=self.timeout_s,
+                    has_step_log=self.step_log,
+                    tells_sessions=not self.no_sessions,
+                )
+        require_engine()
+        return OwnServer(
+            config=config,
+            arguments=engine.arguments(),
+            timeout_s=self.timeout_s,
+            startup_timeout_s=self.startup_timeout_s,
+            has_step_log=self.step_log,
+            tells_sessions=not self.no_sessions,
+        )
+
+
+def clean_api_key(key: str | None) -> str | None:
+    """The key that a server at --url wants; None if there is none.
+
+    Raises:
+        ConfigurationError: it cannot be sent.
+    """
+    key = (key or "").strip()  # a key read from a file often ends in a line break
+    if not key.isprintable():
+        raise ConfigurationError("--api-key must be printable characters on one line")
+    return key or None
+
+
+def refuse_positional(context: Context) -> None:
+    """Raise `ConfigurationError` where the model is named by a bare word. See `TAKES_WORDS`."""
+    if context.args:
+        raise ConfigurationError(f"write --model {context.args[0]}: the model is named by an option")
