@@ -1,4 +1,4 @@
-"""Whole-number arithmetic: how many pieces hold so much, and the sizes that powers of two allow."""
+"""Whole-number arithmetic: pieces of a size, powers of two, significant digits."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def ceil_div(count: int, size: int) -> int:
 def next_power_of_two(number: int) -> int:
     """The smallest power of two that is not below `number`, which is at least 1."""
     return 1 << (number - 1).bit_length()
+
+
+def rounded_to_digits(number: int, digits: int) -> int:
+    """A number from 0 on to this many significant digits; halves go up. Bounds how many different values there are."""
+    unit: int = 10 ** max(0, len(str(number)) - digits)
+    return (number + unit // 2) // unit * unit

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from ...engine.null_server.truth import Truth
 from ...workloads.result import Result
+from ..statistics.percentile import nearest_rank
 from ..summary.client import ClientSummary
 from ..summary.doubts import doubts
 from ..summary.summary import Summary
@@ -180,9 +180,7 @@ def _added(differences_us: list[int]) -> Added | None:
 
 
 def _percentile_ms(ordered_us: Sequence[int], percentile: float) -> float:
-    """By nearest rank, as the histograms have it."""
-    rank = max(1, math.ceil(round(percentile / 100 * len(ordered_us), 9)))
-    return ordered_us[rank - 1] / 1e3
+    return nearest_rank(ordered_us, percentile) / 1e3
 
 
 def _us(seconds: float) -> int:

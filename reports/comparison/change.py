@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..statistics.bootstrap import Distribution, Interval, OfResample, Resample
+from ..statistics.log_buckets import BUCKET_WIDTH
 from ..statistics.students_t import chi_square_quantile, two_sided_quantile
-from ..statistics.time_blocks import BUCKET_WIDTH, TimeBlocks, side_by_side
+from ..statistics.time_blocks import TimeBlocks, side_by_side
 
 _BUCKET = math.log(BUCKET_WIDTH)
 _FEWEST_STRETCHES, _MOST_STRETCHES = 4, 32

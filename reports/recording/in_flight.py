@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
 
 import msgspec
 
 from ...workloads.result import Result
+from ..statistics.coarsen import in_pairs
 
 _MOST_BINS = 256
 _FIRST_BIN_S = 0.05
@@ -94,8 +96,7 @@ class InFlight:
         self._bins += [0.0] * (last + 1 - len(self._bins))
 
     def _coarsen(self) -> None:
-        pairs = zip(self._bins[::2], [*self._bins[1::2], 0.0], strict=False)
-        self._bins = [one + other for one, other in pairs]
+        self._bins = in_pairs(self._bins, operator.add)
         self._bin_s *= 2
 
 

@@ -12,7 +12,8 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from ..recording.recorder import JUDGED, METRICS, Recorder
-from ..statistics.time_blocks import TimeBlocks, bucket_us
+from ..statistics.log_buckets import bucket_us
+from ..statistics.time_blocks import TimeBlocks
 from ..summary.client import ClientSummary
 from ..summary.engine import EngineSummary
 from ..summary.summary import Summary, fill_summary

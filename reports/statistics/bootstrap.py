@@ -14,7 +14,8 @@ from random import Random
 
 import msgspec
 
-from .time_blocks import BUCKET_WIDTH, bucket_us
+from .log_buckets import BUCKET_WIDTH, bucket_us
+from .percentile import rank_at
 
 RESAMPLES = 400
 _STRETCHES = 16
@@ -76,7 +77,7 @@ class Resample:
 
     def _find_us(self, share: float) -> float:
         weights, cumulative = self._weights, self._distribution.cumulative
-        rank = max(1, math.ceil(share * self.count()))
+        rank = rank_at(100 * share, self.count())
         low, high = 0, len(cumulative) - 1
         while low < high:
             middle = (low + high) // 2

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ...engine.integers import rounded_to_digits
+from .percentile import rank_at, value_at_rank
+
 _MOST_DIFFERENT = 20_000
 _DIGITS = 3
 
@@ -31,7 +34,7 @@ class Tally:
         if len(self._counts) > _MOST_DIFFERENT:
             rounded: Counter[int] = Counter()
             for key, count in self._counts.items():
-                rounded[_rounded(key)] += count
+                rounded[rounded_to_digits(key, _DIGITS)] += count
             self._counts = rounded
 
     @property
@@ -42,22 +45,8 @@ class Tally:
     def percentiles(self, *percentiles: float) -> list[int]:
         """By nearest rank: the least number that at least that share is no larger than. Of nothing, 0."""
         counts = self.items()
-        return [_nearest_rank(counts, percentile / 100 * self.count) for percentile in percentiles]
+        return [value_at_rank(counts, rank_at(percentile, self.count)) for percentile in percentiles]
 
     def items(self) -> list[tuple[int, int]]:
         """(number, how often), from the least number up."""
         return sorted(self._counts.items())
-
-
-def _nearest_rank(counts: list[tuple[int, int]], rank: float) -> int:
-    seen = 0
-    for number, count in counts:
-        seen += count
-        if seen >= rank - 1e-9:  # 0.55 * 100 is a little more than 55
-            return number
-    return 0
-
-
-def _rounded(value: int) -> int:
-    unit: int = 10 ** max(0, len(str(value)) - _DIGITS)
-    return (value + unit // 2) // unit * unit

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from .coarsen import in_pairs
+from .log_buckets import buckets_of
+
 _MOST_BLOCKS = 64
 _FIRST_BLOCK_S = 0.25
-_BUCKETS_PER_E = 200
-"""Values are kept to half a percent: finer than any interval that will be drawn from them."""
 
 
 class TimeBlocks:
@@ -27,9 +29,7 @@ class TimeBlocks:
 
     def add(self, at_s: float, values_us: Sequence[int]) -> None:
         """Count values that belong to this time, in seconds since the run began."""
-        log = math.log
-        buckets = [int(log(value_us) * _BUCKETS_PER_E) if value_us > 1 else 0 for value_us in values_us]
-        self._block(max(0.0, at_s)).update(buckets)
+        self._block(max(0.0, at_s)).update(buckets_of(values_us))
 
     def add_in_turn(self, start_s: float, values_us: Sequence[int]) -> None:
         """Count durations that follow each other, each at the time at which it began."""
@@ -55,13 +55,7 @@ class TimeBlocks:
 
     def _coarsen(self) -> None:
         """Blocks of twice the length."""
-        merged = []
-        for first in range(0, len(self._blocks), 2):
-            block = self._blocks[first]
-            for other in self._blocks[first + 1 : first + 2]:
-                block.update(other)
-            merged.append(block)
-        self._blocks = merged
+        self._blocks = in_pairs(self._blocks, operator.add)
         self.block_s *= 2
 
     def merge(self, other: TimeBlocks) -> None:
@@ -100,18 +94,9 @@ def side_by_side(parts: Sequence[TimeBlocks]) -> list[list[Counter[int]]]:
     return [part.aligned(block_s, first, last - first) for part in parts]
 
 
-BUCKET_WIDTH = math.exp(1 / _BUCKETS_PER_E)
-"""A bucket's upper end over its lower one."""
-
-
 def merged(parts: Iterable[TimeBlocks]) -> TimeBlocks:
     """All counts of several together; the parts are left as they are."""
     total = TimeBlocks()
     for part in parts:
         total.merge(part)
     return total
-
-
-def bucket_us(bucket: int) -> float:
-    """The middle of a bucket."""
-    return math.exp((bucket + 0.5) / _BUCKETS_PER_E)

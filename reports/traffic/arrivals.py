@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 from ...engine.integers import ceil_div
+from ..statistics.coarsen import coarser
 
 _LADDER = (1, 2, 10, 20, 100, 200, 600, 1200, 6000, 12_000, 36_000, 72_000, 216_000, 432_000, 864_000)
 """Widths of bins in tenths of a second, each a multiple of the one before; beyond a day they double."""
@@ -47,10 +48,7 @@ class ArrivalCounts:
 
     def _widen(self) -> None:
         width = next((width for width in _LADDER if width > self._width), 2 * self._width)
-        wider: Counter[int] = Counter()
-        for index, count in self._bins.items():
-            wider[index * self._width // width] += count
-        self._bins, self._width = wider, width
+        self._bins, self._width = coarser(self._bins, width // self._width), width
 
     def dispersion(self, length_s: float) -> float | None:
         """Index of dispersion (variance over mean) of the counts in seconds; None of too short a time.

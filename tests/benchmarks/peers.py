@@ -35,6 +35,7 @@ from pathlib import Path
 
 import aiohttp
 from abatch.engine.null_server.truth import Truth, read_truths
+from abatch.reports.statistics.percentile import rank_at
 
 INPUT_TOKENS, OUTPUT_TOKENS = 50, 20
 SERVER = ["-m", "abatch.cli", "null-server", "--port", "0", "--ttft", "50", "--itl", "10"]
@@ -226,7 +227,7 @@ def _run(said: Account, cpu_s: float, truths: list[Truth], rate: float) -> Run:
 
 
 def _percentile_ms(values_s: list[float], share: float) -> float:
-    return sorted(values_s)[math.ceil(share * len(values_s)) - 1] * 1e3
+    return sorted(values_s)[rank_at(100 * share, len(values_s)) - 1] * 1e3
 
 
 def table(runs: dict[tuple[str, float], list[Run]], rates: list[float], seconds: float) -> Iterator[str]:

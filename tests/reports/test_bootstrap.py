@@ -12,7 +12,8 @@ from random import Random
 import pytest
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.statistics.bootstrap import Distribution, Resample, intervals, p50_ms, p99_ms, tail_ratio
-from abatch.reports.statistics.time_blocks import TimeBlocks, bucket_us
+from abatch.reports.statistics.log_buckets import bucket_us
+from abatch.reports.statistics.time_blocks import TimeBlocks
 from abatch.reports.summary.metric import MetricSummary
 from abatch.reports.summary.state import State
 from abatch.reports.summary.summary import Summary, fill_summary

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from abatch.reports.statistics.time_blocks import BUCKET_WIDTH, TimeBlocks, bucket_us, merged
+from abatch.reports.statistics.log_buckets import BUCKET_WIDTH, bucket_us
+from abatch.reports.statistics.time_blocks import TimeBlocks, merged
 from hypothesis import given
 from hypothesis import strategies as st
 

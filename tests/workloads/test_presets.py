@@ -10,6 +10,7 @@ from functools import cache
 from statistics import NormalDist, fmean, stdev
 
 import pytest
+from abatch.reports.statistics.percentile import nearest_rank
 from abatch.workloads.presets.catalog import make_workload
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Pause, Session, Turn
@@ -288,8 +289,8 @@ def test_parallel_tool_calls() -> None:
     """A mean of 1.2 a step, p90 2, p99 4."""
     numbers = [turn.num_tools for turn in turns("agent-coding", is_tool)]
     assert abs(fmean(numbers) - 1.2) < _SIGMAS * stdev(numbers) / math.sqrt(len(numbers))
-    for share, expected in ((0.9, 2), (0.99, 4)):
-        assert sorted(numbers)[math.ceil(share * len(numbers)) - 1] == expected
+    for percentile, expected in ((90, 2), (99, 4)):
+        assert nearest_rank(sorted(numbers), percentile) == expected
 
 
 def test_mean_numbers_of_turns() -> None:

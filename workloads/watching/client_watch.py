@@ -14,10 +14,14 @@ from typing import Any
 
 import msgspec
 
+from ...engine.integers import rounded_to_digits
+
 _BEAT_S = 0.01
 _LAPSE_S = 0.005
 """A beat that is later than this is kept with its time, to be held against what looks like a stall of the server."""
 _MOST_LAPSES = 1000
+_DIGITS = 3
+"""Of a beat in microseconds: this bounds how many different values there are."""
 
 
 class Lapse(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -120,7 +124,7 @@ class ClientWatch:
                 heapq.heappushpop(self._lapses, lapse)
         # A lapse of a second is a hundred late beats: whoever was due within it waited, not only the first.
         while due_s <= now_s and due_s < until_s:
-            self._beats[_rounded_us(now_s - due_s)] += 1
+            self._beats[rounded_to_digits(max(0, round((now_s - due_s) * 1e6)), _DIGITS)] += 1
             due_s += _BEAT_S
         return due_s
 
@@ -140,10 +144,3 @@ class ClientWatch:
             self._gc_pauses += 1
             self._gc_total_s += pause_s
             self._gc_longest_s = max(self._gc_longest_s, pause_s)
-
-
-def _rounded_us(seconds: float) -> int:
-    """To three significant digits: a bounded number of different values."""
-    value = max(0, round(seconds * 1e6))
-    unit: int = 10 ** max(0, len(str(value)) - 3)
-    return value // unit * unit

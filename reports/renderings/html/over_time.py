@@ -11,6 +11,7 @@ import msgspec
 
 from ....workloads.result import Result
 from ...recording.recorder import ALL
+from ...statistics.coarsen import coarser
 from ...summary.causes import Cause, Stall
 from ...summary.findings import stall_in_words
 from ..shown_run import ShownRun
@@ -139,9 +140,7 @@ class OverTimeCollector:
         self._in_flight.coarsen()
         for bins in self._values.values():
             bins.coarsen()
-        failed, self._failed = self._failed, Counter()
-        for index, count in failed.items():
-            self._failed[index // 2] += count
+        self._failed = coarser(self._failed, 2)
 
     def over_time(self, run: ShownRun, classes: Sequence[str]) -> OverTime:
         """All that was taken in, of a run, latencies of these classes. Nothing can be added from then on."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import operator
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-BUCKETS_PER_E = 200
-"""Values are kept to half a percent, and the largest of each bin exactly."""
+from ...statistics.coarsen import in_pairs
+from ...statistics.log_buckets import buckets_of, quantile_us
 
 
 class ValueBins:
-    """Counts of values in microseconds by bin, and the largest of each bin."""
+    """Counts of values in microseconds by bin, to half a percent; the largest of each bin is kept exactly."""
 
     __slots__ = ("_bins", "_largest_us")
 
@@ -23,8 +23,7 @@ class ValueBins:
     def add(self, index: int, values_us: Sequence[int]) -> None:
         """Count values that belong into a bin; at least one."""
         self._extend(index + 1)
-        log = math.log
-        self._bins[index].update([int(log(value_us) * BUCKETS_PER_E) if value_us > 1 else 0 for value_us in values_us])
+        self._bins[index].update(buckets_of(values_us))
         self._largest_us[index] = max(self._largest_us[index], max(values_us))
 
     def add_all(self, other: ValueBins) -> None:
@@ -36,10 +35,8 @@ class ValueBins:
 
     def coarsen(self) -> None:
         """Bins of twice the length."""
-        for first, second in zip(self._bins[::2], self._bins[1::2], strict=False):
-            first.update(second)
-        self._bins = self._bins[::2]
-        self._largest_us = [max(self._largest_us[at : at + 2]) for at in range(0, len(self._largest_us), 2)]
+        self._bins = in_pairs(self._bins, operator.add)
+        self._largest_us = in_pairs(self._largest_us, max)
 
     def counts(self, num_bins: int) -> list[int]:
         """How many values each bin has."""
@@ -56,13 +53,7 @@ class ValueBins:
     def _quantile_us(self, at: int, share: float) -> int | None:
         if at >= len(self._bins) or not self._bins[at]:
             return None
-        counts = self._bins[at]
-        rank, seen = max(1, math.ceil(share * counts.total())), 0
-        for bucket in sorted(counts):
-            seen += counts[bucket]
-            if seen >= rank:
-                return min(round(math.exp((bucket + 0.5) / BUCKETS_PER_E)), self._largest_us[at])
-        raise AssertionError("ranks end at the total")
+        return min(round(quantile_us(self._bins[at], share)), self._largest_us[at])
 
     def _extend(self, length: int) -> None:
         while len(self._bins) < length:
@@ -78,6 +69,14 @@ class _Flow:
     began_sum_s: float = 0.0
     ended: int = 0
     ended_sum_s: float = 0.0
+
+    def __add__(self, other: _Flow) -> _Flow:
+        return _Flow(
+            self.began + other.began,
+            self.began_sum_s + other.began_sum_s,
+            self.ended + other.ended,
+            self.ended_sum_s + other.ended_sum_s,
+        )
 
 
 @dataclass(slots=True)
@@ -100,12 +99,7 @@ class PresenceBins:
 
     def coarsen(self) -> None:
         """Bins of twice the length."""
-        for first, second in zip(self._flows[::2], self._flows[1::2], strict=False):
-            first.began += second.began
-            first.began_sum_s += second.began_sum_s
-            first.ended += second.ended
-            first.ended_sum_s += second.ended_sum_s
-        self._flows = self._flows[::2]
+        self._flows = in_pairs(self._flows, operator.add)
 
     def means(self, num_bins: int, bin_s: float) -> list[float]:
         """The mean number in each bin."""

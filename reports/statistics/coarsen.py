@@ -1,0 +1,23 @@
+"""Bins of time that grow with a run, so that memory does not: neighbours are put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+_Bin = TypeVar("_Bin")
+
+
+def in_pairs(bins: Sequence[_Bin], merge: Callable[[_Bin, _Bin], _Bin]) -> list[_Bin]:
+    """Bins of twice the length; the last one may be of half a pair."""
+    pairs = [merge(first, second) for first, second in zip(bins[::2], bins[1::2], strict=False)]
+    return [*pairs, *bins[2 * len(pairs) :]]
+
+
+def coarser(counts: Counter[int], ratio: int) -> Counter[int]:
+    """Counts by number of bin, in bins that are `ratio` times as long."""
+    found: Counter[int] = Counter()
+    for index, count in counts.items():
+        found[index // ratio] += count
+    return found
