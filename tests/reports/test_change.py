@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from abatch.reports.comparison.change import Change, changes, rate_change
-from abatch.reports.statistics.bootstrap import Statistic, p50_ms, p99_ms, tail_ratio
+from abatch.reports.statistics.bootstrap import OfResample, p50_ms, p99_ms, tail_ratio
 from abatch.reports.statistics.students_t import chi_square_quantile, two_sided_quantile
 from abatch.reports.statistics.time_blocks import TimeBlocks, side_by_side
 
@@ -40,7 +40,7 @@ def compared(
     *,
     load: float,
     factor: float = 1.0,
-    statistics: Sequence[Statistic] = _STATISTICS,
+    statistics: Sequence[OfResample] = _STATISTICS,
 ) -> list[Change]:
     targets = [
         [queue(f"{name}{number}/{part}", count, load=load, factor=by) for part in range(rounds)]
