@@ -19,7 +19,7 @@ from .steps import StepIndex
 from .tail_events import TailEvent, TailSample
 
 _LEAST_EVENTS = 10
-"""Fewer are accidents, each with its own story."""
+"""Fewer are accidents with a story each."""
 _LIKELY_SHARE = 0.3
 """Of what the base rate leaves: from here on a cause is named."""
 
@@ -38,11 +38,11 @@ def attribute(
     """Read a run's results twice: once for the tail, once for what went on around it.
 
     Args:
-        results: Begins to read them anew, in any order.
+        results: Starts a new pass over them, in any order.
         summary: Of the same run; medians, expectation and the client's lapses come from it.
         steps: Of our own engine, if it logged them.
         origin_s: When the run began, by the clock of the steps.
-        samples: What the server said of itself, in order.
+        samples: The server's metrics, in order.
     """
     sample, setting = examine(results, summary)
     join_samples(setting.stalls, samples)

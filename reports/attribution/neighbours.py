@@ -1,4 +1,4 @@
-"""What everybody else did while one waited: the evidence that causes are told apart by."""
+"""What other requests did while one waited: the evidence for its cause."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .tail_events import TailEvent, in_order
 _MOST_STREAMS = 500
 _MOST = 0.5
 _STALLED_SHARE = 0.8
-"""Of an interval: a stream that gave nothing for so much of it stood still."""
+"""Of an interval: a stream without a token for this much of it is stalled."""
 
 
 class Neighbours:
-    """Holds every result of a run against the events that it was alive in."""
+    """Matches every result of a run with the events during which it was alive."""
 
     def __init__(
         self, events: Sequence[TailEvent], expected: FittedSizes | None, *, itl_p50_s: float, ttft_p50_s: float
     ) -> None:
         """`itl_p50_s`: an ordinary gap; what lies within a part of it counts as the same moment.
 
-        `ttft_p50_s`: what a prompt takes where nothing better is known.
+        `ttft_p50_s`: what a prompt takes if nothing better is known.
         """
         self._events = in_order(events)
         self._starts = [event.start_s for event in self._events]
@@ -34,7 +34,7 @@ class Neighbours:
         self._moment_s = max(0.002, 0.5 * itl_p50_s)
 
     def add(self, result: Result) -> None:
-        """Take a result into account, of any class, the failed ones too: they were there."""
+        """Take a result of any class into account, even a failed one: it was on the server too."""
         if result.sent_s is None:
             return
         index = bisect_left(self._starts, result.sent_s - self._longest_s - self._moment_s)
@@ -53,7 +53,7 @@ class Neighbours:
                 if gap_starts is None:
                     gap_starts = [result.first_s + at_us / 1e6 for at_us in accumulate(result.gaps_us, initial=0)]
                 event.around.num_streaming += 1
-                event.around.num_stalled += _stood_still(event, gap_starts)
+                event.around.num_stalled += _is_stalled(event, gap_starts)
 
     def _count_prompt(self, event: TailEvent, result: Result) -> None:
         """A prompt that was computed while the event lasted, or may have been."""
@@ -89,8 +89,8 @@ class Neighbours:
         return self._expected.floor_ms(max(0, result.prompt_tokens - (result.cached_tokens or 0)))
 
 
-def _stood_still(event: TailEvent, chunk_s: list[float]) -> bool:
-    """Whether a stream with chunks at these times gave nothing for most of the event."""
+def _is_stalled(event: TailEvent, chunk_s: list[float]) -> bool:
+    """Whether a stream with chunks at these times produced nothing for most of the event."""
     index = bisect_left(chunk_s, event.start_s)
     longest_s, last_s = 0.0, event.start_s
     while index < len(chunk_s) and chunk_s[index] < event.end_s:

@@ -11,12 +11,12 @@ from ..summary.expectation import FittedSizes
 from .tail_events import TailEvent
 
 _MOST = 0.5
-"""Of a wait: a cause explains it if it explains so much."""
+"""Of a wait: a cause must explain at least this much of it."""
 _LEAST_OF_A_BATCH = 2
 _NEARLY_ALL = 0.8
 _FEW = 0.2
 _LEAST_STREAMS = 3
-"""With fewer others, whether all stood still says nothing."""
+"""With fewer others, it says nothing if all of them stalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
         return Cause.COALESCING
     if around.num_streaming >= _LEAST_STREAMS and around.num_stalled < _NEARLY_ALL * around.num_streaming:
         return Cause.PREEMPTION if around.num_stalled <= _FEW * around.num_streaming else Cause.UNKNOWN
-    # All others stood still too, as far as there were any: a step took long.
+    # All others, if there were any, stalled too: a step took long.
     excess_ms = (event.length_s - setting.itl_p50_s) * 1e3
     if around.num_first_tokens and around.prefill_ms >= _MOST * excess_ms:
         return Cause.PREFILL
@@ -74,9 +74,10 @@ def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
 
 
 def _waited_for_a_batch(event: TailEvent) -> bool:
-    """Whether all that ran ended before the next began, while somebody was waiting: no continuous scheduler does that.
+    """Whether everything that ran had ended before the next began, while a request waited. No continuous scheduler does
+    that.
 
-    Two of each at least: one request that ends while another's prompt is computed is no batch.
+    At least two of each: one request that ends while another's prompt is computed is not a batch.
     """
     running_until_s, num_before = event.start_s, 0
     streams = sorted(event.around.streams)

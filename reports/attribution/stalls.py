@@ -1,4 +1,4 @@
-"""Moments at which many streams stood still at once: one event each, however many requests it hit."""
+"""Moments at which many streams stalled at once: one event each, however many requests it affected."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..summary.causes import Cause, ServerThen, Stall
 
 _LEAST_STREAMS = 3
 _SAME_SHARE = 0.5
-"""Of the shorter of two gaps: with so much in common they are the same event."""
+"""Of the shorter of two gaps: with this much overlap they are the same event."""
 MOST_STALLS = 50
 _LEAST_SILENCE_S = 0.25
-"""What a page of metrics may take on any day."""
+"""A page of metrics may take this long without a stall."""
 
 
 def find_stalls(gaps: Iterable[tuple[float, float]]) -> list[Stall]:
@@ -45,10 +45,10 @@ def _stall(cluster: Sequence[tuple[float, float]]) -> list[Stall]:
 
 
 def join_samples(stalls: Iterable[Stall], samples: Iterable[ServerSample]) -> None:
-    """Put what the server said around each stall into it.
+    """Add to each stall what the server's metrics said around it.
 
     Args:
-        stalls: With their causes: where the client stood still, silence is its own.
+        stalls: With their causes: if the client stalled, silence is its own.
         samples: Of the whole run, in order.
     """
     if not (stalls := list(stalls)):
@@ -62,10 +62,10 @@ def join_samples(stalls: Iterable[Stall], samples: Iterable[ServerSample]) -> No
         before = answered[begin - 1] if begin > 0 else None
         after = answered[end] if end < len(answered) else None
         waiting = [sample.waiting for sample in answered[begin : end + 1] if sample.waiting is not None]
-        # Looks are one after the other: only the last of those asked before it can reach into it.
+        # Scrapes follow one another: only the last one sent before the stall can reach into it.
         first = max(bisect_left(asked_s, stall.start_s) - 1, 0)
-        looks = asked[first : bisect_left(asked_s, stall.end_s)]
-        silent = [s for s in looks if s.answered_s > stall.start_s and s.took_s >= _LEAST_SILENCE_S]
+        scrapes = asked[first : bisect_left(asked_s, stall.end_s)]
+        silent = [s for s in scrapes if s.answered_s > stall.start_s and s.took_s >= _LEAST_SILENCE_S]
         if before is None and after is None and not silent:
             continue
         stall.server = ServerThen(

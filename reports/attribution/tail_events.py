@@ -18,7 +18,7 @@ MOST_EXAMINED = 400
 _MOST_GAPS_FOR_STALLS = 50_000
 _MOST_SESSIONS = 100_000
 _QUICK_SHARE = 0.25
-"""Of a stream's mean gap: a gap below this is a chunk that came right behind the one before."""
+"""Of a stream's mean gap: after a gap below this, a chunk came together with the one before."""
 
 
 @dataclass(slots=True)
@@ -26,9 +26,9 @@ class Around:
     """What other requests did meanwhile; filled in by `neighbours`."""
 
     num_streaming: int = 0
-    """Streams that had begun before and went on behind it."""
+    """Streams that began before it and went on after it."""
     num_stalled: int = 0
-    """Those of them that stood still over most of the interval."""
+    """Those of them that stalled over most of the interval."""
     num_first_tokens: int = 0
     """Requests whose first token came within it."""
     prefill_ms: float = 0.0
@@ -47,16 +47,16 @@ class Around:
 
 @dataclass(slots=True)
 class TailEvent:
-    """An interval in which somebody waited: a gap of a stream, or from due to first token.
+    """An interval in which a request waited: a gap of a stream, or from due to first token.
 
     Attributes:
         key: Session and turn.
-        is_control: Not of the tail: what the same rules say of it is the base rate.
-        quick_gaps: Gaps right behind it that were next to nothing.
+        is_control: Not of the tail; what the same rules say about controls is the base rate.
+        quick_gaps: Gaps right after it that were next to nothing.
         mean_gap_s: Of its stream.
         client_s: How long of it the client had not sent yet.
-        prefill_tokens: Of its prompt, those that no cache had.
-        lost_tokens: Of its session's context, those that the server had known a turn ago and computed again.
+        prefill_tokens: Tokens of its prompt that no cache had.
+        lost_tokens: Tokens of its session's context that the server had a turn ago and computed again.
     """
 
     key: tuple[str, int]
@@ -191,7 +191,7 @@ class TailSample:
             del self.long_gaps[_MOST_GAPS_FOR_STALLS:]
 
     def _lost_tokens(self, result: Result) -> int:
-        """What of the context that the turn before left behind was computed again, as far as the server says."""
+        """How much of the previous turn's context was computed again, as far as the server reports it."""
         had = self._contexts.pop(result.session_id, 0)
         if result.prompt_tokens is None or result.output_tokens is None or result.is_last:
             pass

@@ -1,4 +1,4 @@
-"""What the client adds by itself: its results held against the log of a null server, and the rule for trusting it."""
+"""What the client adds by itself, from its results and the log of a null server; and the rule for trusting it."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def failed_criteria(point: Point) -> list[str]:
     if (error := point.e2e_error) is not None and abs(error) > MAX_E2E_ERROR:
         failed.append(f"e2e p99 is {error:+.1%} off the server's own log, above {MAX_E2E_ERROR:.0%}")
     if point.has_truth and point.samples and error is None:
-        failed.append("e2e cannot be held against the server's log")
+        failed.append("e2e cannot be compared with the server's log")
     return failed + point.doubts
 
 

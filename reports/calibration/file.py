@@ -30,7 +30,7 @@ class Calibration(msgspec.Struct, kw_only=True):
 
     @property
     def floor(self) -> ClientFloor | None:
-        """What runs keep of it; None if it was not held against a server's log."""
+        """What runs keep of it; None if there was no server's log to compare with."""
         point = self.point
         if point.ttft is None or point.itl is None or point.e2e is None:
             return None
@@ -78,9 +78,9 @@ def save_calibration(calibration: Calibration) -> Path:
 
 
 def known_floor(workers: int = 1) -> ClientFloor | None:
-    """The floor of this client on this machine with so many workers; None if nobody has measured it.
+    """The floor of this client on this machine with this many workers; None if it was never measured.
 
-    A cache that cannot be read is one that holds nothing: it must not stop a run.
+    A cache that cannot be read counts as empty: it must not stop a run.
     """
     machine = provenance()
     found = (one.floor for one in _read() if one.workers == workers and one.is_of(machine))

@@ -1,4 +1,4 @@
-"""How much a latency changed from one target to another, and how far that may be off.
+"""How much a latency changed from one target to another, and how far off that may be.
 
 Each run is cut into stretches of time, the statistic is taken of each, and the change is the mean over the stretches of
 its logarithm's difference (batch means: Law, Simulation Modeling and Analysis, 9.5.3). So a freeze that hits forty
@@ -36,11 +36,11 @@ _LEAST_USED = 5
 """Stretches; fewer cannot show how much a run varies."""
 _MOST_MEMORY = 0.8
 _FARTHEST = 30.0
-"""Of logarithms: a factor of ten billions either way is as much as to say that nothing is known."""
+"""Of logarithms: a factor of ten billion either way means that nothing is known."""
 _BY_CHANCE = 0.95
-"""Rounds that differ by more than they do this often, differ by more than chance."""
+"""Rounds that differ by more than this quantile differ by more than chance."""
 _CAUTION = 0.8
-"""A noise that is itself an estimate is taken to be as large as it is, at most, this often."""
+"""How often the true noise is at most the value used for it."""
 
 Rates = Sequence[Sequence[float]]
 Rounds = Sequence[TimeBlocks]
@@ -55,7 +55,7 @@ class Change:
     Attributes:
         error: Its standard error.
         degrees: Of freedom, that the error is estimated with.
-        is_restless: The rounds differ from each other by more than chance explains; the error is theirs.
+        is_restless: The rounds differ by more than chance explains; the error is computed from them.
     """
 
     log_ratio: float
@@ -74,10 +74,10 @@ class Change:
         return Interval(math.exp(self.log_ratio - reach), math.exp(self.log_ratio + reach))
 
     def size_factor(self, ratio: float, confidence: float, power: float) -> float:
-        """How many times as much must be measured to tell such a quotient from 1, this often (`power`).
+        """How many times as much must be measured to tell such a quotient from 1 with this power.
 
-        Noise goes by the square root of how much is measured (cf. Cohen, 1988); that of this measurement is taken with
-        caution, for it is an estimate.
+        Noise falls with the square root of how much is measured (cf. Cohen, 1988). The noise of this measurement is
+        itself an estimate, so an upper bound of it is used.
         """
         cautious = self.error * math.sqrt(self.degrees / chi_square_quantile(1 - _CAUTION, self.degrees))
         reach = two_sided_quantile(confidence, self.degrees) + statistics.NormalDist().inv_cdf(power)
@@ -85,7 +85,7 @@ class Change:
 
 
 def changes(first: Rounds, other: Rounds, wanted: Sequence[OfResample], *, is_paired: bool) -> list[Change | None]:
-    """The change of each statistic; None where there are too few stretches of time to tell.
+    """The change of each statistic; None if there are too few stretches of time.
 
     Args:
         first: Of one target.
@@ -109,7 +109,7 @@ def changes(first: Rounds, other: Rounds, wanted: Sequence[OfResample], *, is_pa
 
 
 def rate_change(first: Rates, other: Rates, *, is_paired: bool) -> Change | None:
-    """The change of a rate, from what it was in equal stretches of time; None where there are too few of them.
+    """The change of a rate, from what it was in equal stretches of time; None if there are too few of them.
 
     A stretch in which nothing ended is a stretch: rates have no logarithms, so relative differences are averaged.
 
@@ -152,7 +152,7 @@ def _difference(first: Change, other: Change) -> Change:
 def _mean(by_round: Sequence[Sequence[float]]) -> Change:
     """The mean of values by stretch, with the error that the rounds show if they differ by more than chance.
 
-    What lasts for a whole round, as other work on the same machine does, is not seen within rounds.
+    What lasts for a whole round, such as other work on the same machine, cannot be seen within rounds.
     """
     every = [value for values in by_round for value in values]
     mean, count = statistics.fmean(every), len(every)

@@ -1,4 +1,4 @@
-"""Which runs may be compared, and what should be said when they are."""
+"""Which runs may be compared, and what to note when they are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MACHINE = ("cpu", "cpu_count", "platform")
 
 
 def is_same_traffic(first: RunConfig, other: RunConfig) -> bool:
-    """Whether both got the same requests at the same times, as far as the servers let them."""
+    """Whether both got the same requests at the same times, as far as the servers kept up."""
     return bool(first.traffic) and first.traffic == other.traffic
 
 
@@ -28,14 +28,14 @@ def is_paired(first: Measurement, other: Measurement) -> bool:
 
 
 def refuse_incomparable(configs: Sequence[RunConfig], names: Sequence[str]) -> None:
-    """Raise `ConfigurationError` where a comparison means nothing: other workloads, or a model against a device."""
+    """Raise `ConfigurationError` if runs cannot be compared: different workloads, or a simulated and a real device."""
     for config, name in zip(configs[1:], names[1:], strict=True):
         if (why_not := why_incomparable((configs[0], names[0]), (config, name))) is not None:
             raise ConfigurationError(why_not)
 
 
 def why_incomparable(first: tuple[RunConfig | Summary, str], other: tuple[RunConfig | Summary, str]) -> str | None:
-    """Why a comparison of two runs, each with what it is called, means nothing; None if it means something."""
+    """Why two runs, each with its name, cannot be compared; None if they can."""
     (one, one_name), (two, two_name) = first, other
     if one.workload != two.workload:
         return (
@@ -43,22 +43,20 @@ def why_incomparable(first: tuple[RunConfig | Summary, str], other: tuple[RunCon
             "only runs of the same workload can be compared"
         )
     if one.simulated != two.simulated:
-        return f"one of {one_name} and {two_name} ran on a simulated device: that is no comparison"
+        return f"one of {one_name} and {two_name} ran on a simulated device, the other did not: they cannot be compared"
     return None
 
 
 def comparison_notes(first: RunConfig, other: RunConfig, *, is_paired: bool) -> list[str]:
-    """What a reader should know before he believes a difference between two runs. `is_paired`: same traffic."""
+    """What a reader should know before believing a difference between two runs. `is_paired`: same traffic."""
     notes = []
     if not is_paired:
-        notes.append(
-            "they did not get the same traffic (other seed, pace or length): differences are told less sharply"
-        )
+        notes.append("the traffic was not the same (seed, pace or length differs): the comparison is less sensitive")
     if first.model != other.model:
         notes.append(f"the models differ: {first.model} and {other.model}")
     if (apart_h := _hours_apart(first.started_at, other.started_at)) is not None and apart_h > _DRIFT_H:
         notes.append(
-            f"they were measured {_duration(apart_h)} apart: a machine drifts; abatch compare measures both in turns"
+            f"they were measured {_duration(apart_h)} apart and machines drift; abatch compare measures both in turns"
         )
     for what, keys in (("machines", _MACHINE), ("software", _SOFTWARE)):
         both = [(first.provenance.get(key), other.provenance.get(key), key) for key in keys]

@@ -29,8 +29,8 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
     Attributes:
         differences: Of every metric that both have, in the class of the verdict.
         verdict: In a sentence or two.
-        notes: What a reader should know before he believes it.
-        recommended_requests: Of each target, to tell a p99 that differs by `effect`, nine times in ten; by metric.
+        notes: What a reader should know before believing it.
+        recommended_requests: By metric, how many each target needs to detect a change of `effect` with 90% power.
         recommended_rounds: Likewise.
     """
 
@@ -46,12 +46,12 @@ class Comparison(msgspec.Struct, kw_only=True):
     """What comparison.json holds.
 
     Attributes:
-        first: The target that the others are held against.
+        first: The target that the others are compared with.
         confidence: At which all intervals hold together.
         interval_confidence: Of each interval by itself (Bonferroni: many looks find something by chance).
-        floor: Differences below it matter to nobody.
-        effect: The change of a p99 that one would like to tell.
-        failed: Targets that could not be measured to the end, and why.
+        floor: Differences below it do not matter.
+        effect: The smallest change of a p99 worth detecting, as a share.
+        failed: Targets that could not be measured to the end, with the reason.
     """
 
     first: str
@@ -72,8 +72,8 @@ def compare(
 
     Args:
         measurements: By name; two at least. Where they have several rounds, the same number of each.
-        floor: What is too small to matter.
-        effect: The change of a p99 that one would like to tell, as a share: requests are recommended for it.
+        floor: Differences too small to matter.
+        effect: The smallest change of a p99 worth detecting, as a share; requests are recommended for it.
 
     Raises:
         ConfigurationError: a run folder is damaged.
@@ -152,11 +152,11 @@ def _notes(first: Measurement, other: Measurement, *, is_paired: bool) -> list[s
     for one, which in ((first, "the first"), (other, "this one")):
         for number, summary in enumerate(one.round_summaries, 1):
             if len(one.rounds) > 1 and (problems := doubts(summary)):
-                notes.append(f"round {number} of {which} is not to be trusted: {problems[0].words}")
+                notes.append(f"round {number} of {which} is not trusted: {problems[0].words}")
     shares = [share_failed(one.summary) for one in (first, other)]
     if abs(shares[0] - shares[1]) > _ERRORS_APART:
         notes.append(
-            f"{shares[0]:.1%} of the first's requests failed and {shares[1]:.1%} of the other's: what failed is in no "
-            "latency, and it is often the slow ones that fail"
+            f"{shares[0]:.1%} of the first's requests failed and {shares[1]:.1%} of the other's: failed requests "
+            "have no latency, and failures are often the slow ones"
         )
     return notes

@@ -17,7 +17,7 @@ from ..summary.summary import Summary
 from .change import Change
 
 POWER = 0.9
-"""How often a difference of the size one looks for is to be found, where a number of requests is recommended."""
+"""How often the recommended number of requests should find a difference of the size looked for."""
 
 
 class Verdict(StrEnum):
@@ -61,8 +61,8 @@ class Difference(msgspec.Struct, kw_only=True):
         statistic: `p50` and `p99` in milliseconds, `p99/p50`; of `output_tokens_per_s` the rate.
         change: Other over first, stretch by stretch of time (see `change`), not the quotient of the two values.
         low: Where the true change lies; all of a comparison's intervals together hold at 95%. `high` likewise.
-        is_restless: The rounds differ by more than chance; the interval is as wide as they say.
-        needed_requests: Of each target, to tell a change of the size one looks for; None where that is not known.
+        is_restless: The rounds differ by more than chance; the interval is as wide as they require.
+        needed_requests: How many each target needs to detect a change of the size looked for; None if unknown.
     """
 
     metric: str
@@ -168,14 +168,14 @@ def _judged(
 
 
 def _significant(value: float) -> float:
-    """To five digits, and never to nothing: what is divided by it must not be 0."""
+    """To five digits, and never 0: others divide by it."""
     return float(f"{value:.5g}")
 
 
 def _contradicts(difference: Difference, *, is_more: bool) -> bool:
     """Whether the whole runs say the opposite of a tail ratio's change.
 
-    They may: where everybody waits for long and then nobody does, each stretch is even and the whole is not. A time is
-    the same either way, but for noise.
+    They may: if every request waits for a while and later none does, each stretch is even and the whole is not. A time
+    is the same either way, except for noise.
     """
     return difference.statistic == RATIO and (difference.other > difference.first) != is_more

@@ -11,7 +11,7 @@ _MOST_NAMED = 4
 
 
 def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
-    """What differs between a target and the first, the largest differences first; or what could not be decided."""
+    """What differs between a target and the first one, the largest differences first; or what could not be decided."""
     # A ratio says how uneven a target is, not how slow: it counts where nothing else differs.
     times = [one for one in differences if one.is_real and one.statistic != RATIO]
     real = sorted(times or [one for one in differences if one.is_real], key=_size, reverse=True)
@@ -24,7 +24,7 @@ def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
     if real:
         return f"{name} is {real[0].verdict} than {first}: {_listed(real)}."
     if any(one.verdict is Verdict.UNTRUSTED for one in differences):
-        return f"Cannot compare {name} and {first}: one of the measurements is not to be trusted."
+        return f"Cannot compare {name} and {first}: one of the measurements is not trusted."
     unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE]
     if unclear:
         widest = max(unclear, key=_reach)

@@ -1,4 +1,4 @@
-"""gates.toml: rules that are kept with the code they guard."""
+"""gates.toml: rules kept beside the code they guard."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class GateFile:
-    """What it holds.
+    """The content of a gates.toml.
 
     Attributes:
-        rules: For every run.
+        rules: For all runs.
         baseline: A run folder; None if there is none.
         by_workload: More rules and another baseline, for runs of one workload.
     """
@@ -42,10 +42,10 @@ class GateFile:
 
 
 def read_gate_file(path: Path) -> GateFile:
-    """Read one. Paths in it are relative to it.
+    """Read a gates.toml. Paths in it are relative to its folder.
 
     Raises:
-        ConfigurationError: it cannot be read, or something in it is wrong; the text says what and where.
+        ConfigurationError: it cannot be read, or is wrong; the text says what and where.
     """
     try:
         with path.open("rb") as file:
@@ -53,25 +53,25 @@ def read_gate_file(path: Path) -> GateFile:
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     if len(text) > _MAX_BYTES:
-        raise ConfigurationError(f"{path} is larger than {_MAX_BYTES >> 20} MiB: that is no file of rules")
+        raise ConfigurationError(f"{path} is larger than {_MAX_BYTES >> 20} MiB: is it a file of rules?")
     try:
         values = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
     workloads = values.pop("workload", {})
     if not isinstance(workloads, dict) or not all(isinstance(table, dict) for table in workloads.values()):
-        raise ConfigurationError(f"{path}: workload must be tables, as [workload.chat-short]")
+        raise ConfigurationError(f"{path}: workload must be a table, such as [workload.chat-short]")
     found = _read(path, values, "")
     by_workload = {name: _read(path, table, f"[workload.{name}] ") for name, table in workloads.items()}
     if not found.rules and not any(table.rules for table in by_workload.values()):
-        raise ConfigurationError(f"{path}: there is no rule in it: require = ['ttft.p99/p50 <= 3']")
+        raise ConfigurationError(f"{path} has no rules; add, for example, require = ['ttft.p99/p50 <= 3']")
     return GateFile(found.rules, found.baseline, by_workload)
 
 
 def _read(path: Path, values: dict[str, Any], where: str) -> GateFile:
     for key in values:
         if key not in ("require", "baseline"):
-            raise ConfigurationError(f"{path}: {where}{key!r} is not known; there are {', '.join(_KEYS)}")
+            raise ConfigurationError(f"{path}: {where}unknown key {key!r}; the keys are {', '.join(_KEYS)}")
     texts = values.get("require", [])
     texts = [texts] if isinstance(texts, str) else texts
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):

@@ -21,8 +21,8 @@ from .rule import AGAINST_BASELINE, BASELINE, COMPARISONS, RUN_VALUES, Bound, Ki
 
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SUBJECT = (
-    f"a metric ({', '.join(METRICS)}) with a statistic as in ttft.p99, a class before it as in chat.ttft.p99, or one "
-    f"of {', '.join(RUN_VALUES)}"
+    f"a metric ({', '.join(METRICS)}) and a statistic, such as ttft.p99, with a class, such as chat.ttft.p99, "
+    f"or one of {', '.join(RUN_VALUES)}"
 )
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 _KEYWORD = re.compile(r"[A-Za-z]\w*")  # no hyphen: baseline-5% is a difference
@@ -35,7 +35,7 @@ def parse_rule(text: str) -> Rule:
     """Parse a rule such as `ttft.p99/p50 <= 3`.
 
     Raises:
-        ConfigurationError: it is no rule; the text points at the column.
+        ConfigurationError: the syntax is wrong; the text names the column.
     """
     return _Parser(text.strip()).rule()
 
@@ -44,13 +44,13 @@ def parse_rules(texts: Iterable[str]) -> list[Rule]:
     """Parse several.
 
     Raises:
-        ConfigurationError: one of them is no rule.
+        ConfigurationError: the syntax of one is wrong.
     """
     return [parse_rule(text) for text in texts]
 
 
 class _Parser:
-    """Reads a rule from left to right. `_place` is how far it has come."""
+    """Reads a rule from left to right, up to `_place`."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -66,7 +66,7 @@ class _Parser:
             is_metric_meant = self._text.startswith(".", self._place)
             raise self._error(name_place if is_metric_meant else words[0][1], _SUBJECT)
         if not self._take("."):
-            raise self._error(self._place, f"a statistic, as in {name}.p99")
+            raise self._error(self._place, f"a statistic, such as {name}.p99")
         statistic = self._statistic()
         divisor = self._statistic() if self._take("/") else None
         comparison, bound = self._comparison_and_bound(_of_latency(statistic, divisor))
@@ -91,7 +91,7 @@ class _Parser:
         match = _STATISTIC.match(self._text, self._place)
         statistic = find_statistic(match[0]) if match else None
         if match is None or statistic is None:
-            raise self._error(self._place, "a statistic: a percentile as p50 or p99.9, mean or max")
+            raise self._error(self._place, "a statistic: a percentile such as p50 or p99.9, mean or max")
         self._place = match.end()
         return statistic
 
@@ -100,7 +100,7 @@ class _Parser:
         place = self._place
         comparison, bound = self._comparison(), self._bound(subject)
         if comparison == "==" and bound.of is not None:
-            raise self._error(place, "<= or >=: nothing that is measured is equal to what was measured before")
+            raise self._error(place, "<= or >=: two measurements are never exactly equal")
         return comparison, bound
 
     def _comparison(self) -> str:
@@ -130,7 +130,7 @@ class _Parser:
         return bound
 
     def _offset(self, subject: _Subject) -> Bound:
-        """What may stand behind `baseline`."""
+        """What may follow `baseline`."""
         self._skip_space()
         sign = 1 if self._take("+") else -1 if self._take("-") else 0
         if sign == 0:
@@ -155,27 +155,27 @@ class _Parser:
     def _check_baseline(self, subject: _Subject, place: int) -> None:
         if not subject.is_compared:
             raise self._error(
-                place, f"a number: how far {subject.name} may be off is not known, so it is held against no baseline"
+                place, f"a number: {subject.name} has no interval, so it cannot be compared with a baseline"
             )
 
     def _absolute(self, subject: _Subject, number: float, place: int, unit: str, unit_place: int) -> float:
         """Milliseconds, a share, or the number itself."""
         if subject.kind is None:
             if unit not in _MILLISECONDS:
-                raise self._error(place, f"a time with its unit, as in {number:g}ms")
+                raise self._error(place, f"a time with its unit, such as {number:g}ms")
             return number * _MILLISECONDS[unit]
         if subject.kind is Kind.SHARE:
             if unit not in ("", "%"):
-                raise self._error(unit_place, f"no unit behind {subject.name} but %")
+                raise self._error(unit_place, f"no unit after {subject.name} except %")
             if not unit and number > 1:
                 raise self._error(place, f"a share between 0 and 1, or {number:g}%")
             return number / 100 if unit else number
         if unit:
-            raise self._error(unit_place, f"no unit behind {subject.name}")
+            raise self._error(unit_place, f"no unit after {subject.name}")
         return number
 
     def _number_and_unit(self, expected: str) -> tuple[float, str, int]:
-        """A number, the unit behind it or nothing, and where that is."""
+        """A number, its unit or nothing, and where that is."""
         match = _NUMBER.match(self._text, self._place)
         if match is None:
             raise self._error(self._place, expected)
@@ -222,8 +222,8 @@ class _Subject:
 
     Attributes:
         kind: None: a latency, in milliseconds. COUNT: a bare number, a ratio among them.
-        is_compared: It may be held against a baseline.
-        is_offered: It may be held against the rate that was offered.
+        is_compared: It may be compared with a baseline.
+        is_offered: It may be compared with the offered rate.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A rule that a run must hold, as it was parsed."""
+"""A parsed rule that a run must meet."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Rule:
     """`chat.ttft.p99/p50 <= 3`, `errors < 0.1%`.
 
     Attributes:
-        run_value: What it is about, if that is no latency.
+        run_value: The value of the run that it is about, if it is not about a latency.
     """
 
     text: str

@@ -1,1 +1,1 @@
-"""What is kept of each result while a run goes on."""
+"""What is kept of each result during a run."""

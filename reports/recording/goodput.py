@@ -43,7 +43,7 @@ class GoodputSummary(msgspec.Struct, kw_only=True):
 
     Attributes:
         objectives: Milliseconds by metric.
-        share: Of the requests that were due; those that failed or did not end met nothing. `by_class` likewise.
+        share: Of the requests that were due; those that failed or never ended met none. `by_class` likewise.
         rate: Requests per second that met them.
     """
 
@@ -57,7 +57,7 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     """Parse `ttft:200,tpot:50`, milliseconds.
 
     Raises:
-        ConfigurationError: it is no such list; the text says where.
+        ConfigurationError: the syntax is wrong; the text says where.
     """
     objectives: dict[str, Objective] = {}
     for part in text.split(","):
@@ -67,9 +67,9 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
         except ValueError:
             limit_ms = 0.0
         if metric not in _LATENCIES or not 0 < limit_ms < float("inf"):
-            names = ", ".join(_LATENCIES)
             raise ConfigurationError(
-                f"--goodput {part.strip()!r}: expected one of {names}, a colon and milliseconds above 0, as in ttft:200"
+                f"--goodput {part.strip()!r}: expected a metric ({', '.join(_LATENCIES)}), a colon and milliseconds "
+                "above 0, such as ttft:200"
             )
         if metric in objectives:
             raise ConfigurationError(f"--goodput names {metric} twice")
@@ -78,7 +78,7 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
 
 
 def meets(result: Result, objectives: tuple[Objective, ...]) -> bool:
-    """Whether a request met them all. One that failed or was cut off met nothing."""
+    """Whether a request met them all. A request that failed or was cut off met none."""
     if result.error is not None or result.censored:
         return False
     for objective in objectives:

@@ -17,7 +17,7 @@ _UP_SHARE = 0.9
 _HALF_UP_SHARE = 0.5
 """Of the median: from here on growth counts. At 90% of the median of what grows, half of the growth is over."""
 _GROWTH = 1.5
-"""Of the second half over the first: more is no steady state, if each quarter was above the one before too."""
+"""Of the second half over the first: more is not a steady state, if each quarter was also above the one before."""
 _LEAST_GROWTH = 4.0
 """Requests: a growth from two to four is luck."""
 _LEAST_BINS = 8
@@ -53,7 +53,7 @@ class InFlight:
         self._bins: list[float] = []
 
     def add(self, result: Result) -> None:
-        """Count a request from when it was due: one that waits for a place is in flight for the one who waits."""
+        """Count a request from when it was due: one that waits for a slot is in flight for its user."""
         self._add(max(0.0, result.due_s), max(0.0, result.end_s))
 
     def merge(self, other: InFlight) -> None:
@@ -66,7 +66,7 @@ class InFlight:
             self._bins[index // ratio] += busy_s
 
     def steady_state(self, sending_s: float) -> SteadyState | None:
-        """The steady part of a run that sent for so long; None if it was too short to have one."""
+        """The steady part of a run that sent for this long; None if it was too short to have one."""
         bins = [busy_s / self._bin_s for busy_s in self._bins[: max(1, round(sending_s / self._bin_s))]]
         if len(bins) < _LEAST_BINS:
             return None
@@ -101,7 +101,7 @@ class InFlight:
 
 
 def _first_at(bins: list[float], share: float) -> int:
-    """The first bin that has come up to this share of the median; some are left behind it in any case."""
+    """The first bin that reaches this share of the median, early enough that some follow it."""
     median = statistics.median(bins)
     first = next((index for index, value in enumerate(bins) if value >= share * median), 0)
     return min(first, len(bins) - _LEAST_BINS // 2)

@@ -58,12 +58,12 @@ def new_histogram() -> HdrHistogram:
 
 @dataclass(slots=True)
 class Totals:
-    """What is counted rather than timed. Warm-up is in none of these but those that say so.
+    """What is counted rather than timed. Warm-up is excluded unless an entry says otherwise.
 
     Attributes:
-        finished: Requests that ended well within the measured time, whenever they were due: what throughput is.
+        finished: Requests that succeeded within the measured time, whenever they were due; throughput is made of these.
         finished_tokens: Their output tokens.
-        chunks: Of requests whose number of tokens is known.
+        chunks: Of requests with a known number of tokens.
         due: Requests by class. `good`: those of them that met all objectives.
     """
 
@@ -138,7 +138,7 @@ class Recorder:
         self._sessions: dict[str, _Session] = {}
         """Those between their first turn and their last."""
         self._histograms: dict[tuple[str, str], HdrHistogram] = {}
-        """By metric and class. Class `all` is put together when somebody asks."""
+        """By metric and class. Class `all` is put together on request."""
         self._pending: dict[tuple[str, str], Counter[int]] = {}
         self._blocks: dict[tuple[str, str], TimeBlocks] = {}
 
@@ -290,7 +290,7 @@ class Recorder:
                     yield metric, traffic_class, histogram
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: histograms in their own encoding, which is exact. Open sessions are left behind."""
+        """For another process: histograms in their own encoding, which is exact. Open sessions are left out."""
         histograms = {key: self._histogram(key).encode() for key in self._histograms}
         return {**self.__dict__, "_sessions": {}, "_pending": {}, "_histograms": histograms}
 

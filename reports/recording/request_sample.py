@@ -13,7 +13,7 @@ _MOST_OF_A_CLASS = 5000
 
 @dataclass(frozen=True, slots=True)
 class SampledRequest:
-    """A request's sizes and what it took. `prefill_tokens`: of its prompt, those that no cache had."""
+    """A request's sizes and what it took. `prefill_tokens`: tokens of its prompt that no cache had."""
 
     traffic_class: str
     due_s: float
@@ -66,7 +66,7 @@ class RequestSample:
 
     @property
     def offered(self) -> dict[str, int]:
-        """By class, how many requests there were, those that could not be sampled among them."""
+        """By class, how many requests there were, including those that could not be sampled."""
         return dict(self._seen + self._unknown)
 
     def merge(self, other: RequestSample) -> None:

@@ -16,10 +16,10 @@ _NAMES = {"start": "start (sent - due)", "ttft": "ttft", "itl": "itl (each gap)"
 
 
 def search_heading() -> str:
-    """What the lines of a search say."""
+    """The heading of a search's lines."""
     return (
-        "At p99, in ms: what the client adds (start: sent - due); e2e by the server's log\n"
-        "and how far off the client's is; lag of its loop. Processor time a request.\n\n"
+        "p99 in ms: what the client adds (start: sent - due); e2e by the server's log, and\n"
+        "how far off the client's is; lag of the client's loop; CPU time per request.\n\n"
         f"{'requests/s':>10} {''.join(f'{name:>7}' for name in _COLUMNS)}"
     )
 
@@ -52,12 +52,12 @@ def print_point(console: Console, point: Point) -> None:
             f"{_milliseconds(point.server_e2e_p99_ms)} ms by the server's log: {point.e2e_error:+.2%}"
         )
     text = f"{point.requests} requests of {INPUT_TOKENS} input and {OUTPUT_TOKENS} output tokens, {point.samples} "
-    text += "in the server's log too" if point.has_truth else "succeeded"
+    text += "also in the server's log" if point.has_truth else "succeeded"
     console.print(f"{text}, {point.achieved_rate:.2f}/s achieved")
     if point.coalesced:
-        console.print(f"{point.coalesced} requests had chunks that reached the client together")
+        console.print(f"{point.coalesced} requests received some chunks together")
     if point.client is not None:
-        of_each = f", {_milliseconds(point.cpu_ms_per_request)} ms of it a request"
+        of_each = f" ({_milliseconds(point.cpu_ms_per_request)} ms per request)"
         console.print(f"client: {client_facts(point.client)}{of_each}")
 
 
@@ -68,12 +68,12 @@ def _verdict_lines(point: Point) -> list[Text]:
     ]
     if point.failed and point.server_was_slow:
         server_ms = _milliseconds(point.server_e2e_p99_ms)
-        why = f"by its own log the null server took {server_ms} ms at p99 for {EXPECTED_E2E_MS} ms: in part it was that"
+        why = f"the null server was slow: {server_ms} ms at p99 by its own log, {EXPECTED_E2E_MS} ms expected"
         lines.append(Text(f"note: {why}", style="yellow"))
     if not point.failed and point.has_truth:
         lines.append(Text("TRUSTED", style="bold green") + Text(at_rate, style="default"))
     if not point.has_truth:
-        why = "this server keeps no log of what it truly did: what the client adds to ttft, itl and e2e is unknown"
+        why = "this server keeps no log, so what the client adds to ttft, itl and e2e is unknown"
         lines.append(Text("PUNCTUAL" if not point.failed else "note", style="bold yellow") + f"{at_rate}: {why}")
     return lines
 

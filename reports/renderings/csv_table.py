@@ -67,7 +67,7 @@ def _rows(run: ShownRun) -> list[list[_Cell]]:
         for metric, by_class in run.summary.metrics.items()
         for traffic_class, value in by_class.items()
     ]
-    # A run without a result has a row too: one that is missing from the table would not be missed.
+    # A run without a result has a row too: otherwise no one would notice that it is missing.
     return rows or [[run.name, None, None, *(None for _ in _OF_METRIC), *of_run]]
 
 
@@ -77,7 +77,7 @@ def _cell(value: _Cell) -> str:
     if not isinstance(value, str):
         return repr(value)
     # Names of classes, models and targets come from outside. A spreadsheet would compute a text that begins like a
-    # formula, which may send other cells elsewhere; behind an apostrophe it is a text. Line breaks would be allowed
+    # formula, which may send other cells elsewhere; after an apostrophe it is text. Line breaks would be allowed
     # between quotes, but not every reader of lines knows that.
     text = one_line(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

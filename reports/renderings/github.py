@@ -14,7 +14,7 @@ from .layout import plain_line
 from .shown_run import ShownRun
 
 MOST_OF_A_KIND = 10
-"""GitHub shows no more errors, warnings or notices of one step, and does not say that there were others."""
+"""GitHub shows no more errors, warnings or notices of one step, and does not mention the others."""
 MOST_SUMMARY_BYTES = 1024 * 1024
 """Of one step. GitHub drops the whole summary of a step that writes more."""
 

@@ -15,7 +15,7 @@ from ..atomic_file import write_atomically
 from .shown_run import ShownRun
 
 _TICKS_PER_HALF_DISTANCE = 5
-"""Lines for each halving of the distance to 100%: what HdrHistogram's own tools take by default."""
+"""Lines for each halving of the distance to 100%: the default of HdrHistogram's own tools."""
 _US_PER_MS = 1000.0
 _LONGEST_NAME = 200
 

@@ -19,7 +19,7 @@ _NOT_OF_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 def render_junit(runs: Sequence[ShownRun]) -> str:
     """A test suite for each run, in it a case for each rule and one that says whether the run was measured at all.
 
-    A FLAGGED tail without a rule about it is no failure here, as it is none in the exit code; it is in `system-out`.
+    A FLAGGED tail without a rule about it is not a failure here, just as in the exit code; it is in `system-out`.
     """
     root = ElementTree.Element("testsuites", name="abatch")
     for run in runs:

@@ -24,7 +24,7 @@ _MARKS = ((0.0, "0"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99"))
 def percentile_picture(
     histogram: HdrHistogram, title: str, *, columns: int = 25, rows: int = 4, has_braille: bool = True
 ) -> list[str]:
-    """A percentile curve, as lines of the same length: a title, so many rows, and an axis with its labels.
+    """A percentile curve, as lines of the same length: a title, `rows` rows, and an axis with its labels.
 
     Args:
         histogram: Microseconds; with something in it.

@@ -1,4 +1,4 @@
-"""A saved run as renderings take it: its numbers at hand, its results to be read when somebody asks."""
+"""A saved run as renderings take it: its numbers at hand, its results read on demand."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..summary.summary import Summary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownRun:
-    """One run, or one target of several rounds, with the name it goes by where there are several.
+    """One run, or one target of several rounds, with the name that tells it from others.
 
     Attributes:
         histograms: Of what the summary is about, by tag `metric.class`; microseconds.
-        results: Begins to read its results, in the order in which they ended; of several rounds, those of the first.
-        steps: Likewise the engine's step log; nothing where there is none. Times are of the engine's clock: subtract
+        results: Starts a pass over its results in the order in which they ended; of several rounds, over the first's.
+        steps: Likewise the engine's step log; empty if there is none. Times are of the engine's clock: subtract
             `config.origin_s`.
-        server_samples: Likewise what the server said of itself. Times are seconds since the run began.
-        judgements: What became of the rules that it was held against.
+        server_samples: Likewise the server's metrics. Times are seconds since the run began.
+        judgements: What became of the rules.
     """
 
     name: str

@@ -20,17 +20,17 @@ _SCHEDULER, _DEVICE = 1, 2
 
 
 def check_writable(path: Path, run: Path | None = None) -> None:
-    """Raise `ConfigurationError` if a trace could not be written there: better before the run than behind it.
+    """Raise `ConfigurationError` if a trace could not be written there: better before the run than after it.
 
     Args:
-        path: The file, which must be new: a trace never takes the place of anything else.
-        run: The run's folder, which may be there only later.
+        path: The file, which must be new: a trace never replaces another file.
+        run: The run's folder, which may not exist yet.
     """
     if path.exists():
         raise ConfigurationError(f"--timeline {path} exists already; name a new file")
     folder = path.parent
     if folder != run and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ConfigurationError(f"cannot write --timeline {path}: name a file in a folder that is there")
+        raise ConfigurationError(f"cannot write --timeline {path}: its folder does not exist or is not writable")
 
 
 def write_timeline(run: RunReader, path: Path) -> None:

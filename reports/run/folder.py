@@ -1,8 +1,8 @@
 """A run as a folder on disk: written so that a crash at any moment leaves something that can be read.
 
 config.json       first: what was asked for, and of which software on which machine
-server.jsonl      what the server said of itself, one sample a line, appended as they come; where it said something
-results.jsonl     one result a line, appended as they end; of several workers, results.1.jsonl and so on
+server.jsonl      the server's metrics, one sample per line, appended as they come; only if there are any
+results.jsonl     one result per line, appended as they end; of several workers, results.1.jsonl and so on
 histograms.hlog   standard HdrHistogram log, one tagged histogram for each metric and class
 steps.jsonl       on request: what each step of our own engine did (`StepRecord`)
 summary.json      last, and atomically: a folder without it was interrupted
@@ -44,7 +44,7 @@ CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
 
 STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"
-"""What the server said, where `bench` started it."""
+"""The server's own output, if `bench` started it."""
 
 
 class _Version(msgspec.Struct):
@@ -81,7 +81,7 @@ class RunWriter:
         self._num_workers = 1
 
     def start(self, num_workers: int = 1) -> None:
-        """From now on there are results, and what `config` came to say of the target is saved.
+        """From now on there are results; the configuration is saved again, with what is known of the target by now.
 
         More workers than one append to files of their own (see `shard`); their recorders are to be merged into ours.
         """
@@ -102,7 +102,7 @@ class RunWriter:
             watcher(result)
 
     def add_server_sample(self, sample: ServerSample) -> None:
-        """Append what the server said of itself."""
+        """Append a sample of the server's metrics."""
         self._server.add(sample)
 
     def save_config(self) -> None:
@@ -153,7 +153,7 @@ class RunReader:
         """Open a folder.
 
         Raises:
-            ConfigurationError: it is no run folder.
+            ConfigurationError: it is not a run folder.
         """
         self.folder = folder
         try:
@@ -191,7 +191,7 @@ class RunReader:
             yield from read_lines(self.folder / STEPS, StepRecord)
 
     def server_samples(self) -> Iterator[ServerSample]:
-        """What the server said of itself, one sample at a time, in order; nothing if it said nothing."""
+        """The server's metrics, one sample at a time, in order; nothing if there are none."""
         return read_server_samples(self.folder)
 
     def summary(self) -> Summary:
@@ -270,7 +270,7 @@ def recorded_part(
         config: The run's.
         recorder: What was recorded of the whole run.
         measured_s: How long its measured part was.
-        results: Begins to read its results anew.
+        results: Starts a new pass over its results.
         timed: Metrics to be kept by time too.
     """
     steady = recorder.in_flight.steady_state(config.warmup_s + measured_s)

@@ -1,4 +1,4 @@
-"""What was measured of one target: a saved run, or several rounds of them, read as far as somebody asks."""
+"""What was measured of one target: a saved run or several rounds, read only as far as needed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _RATE_STRETCHES = 16
 
 
 class Measurement:
-    """Runs of one target, one or more. What a rule, a comparison or a rendering wants to know of them.
+    """One or more runs of one target, as rules, comparisons and renderings need them.
 
     Attributes:
         rounds: The run folders, in the order in which they were measured; none where there is only a summary.
     """
 
     def __init__(self, rounds: Sequence[RunReader], summary: Summary | None = None) -> None:
-        """`summary`: where it is known already, or is all there is.
+        """`summary`: if it is known already, or is all there is.
 
         Raises:
             ConfigurationError: a run is damaged.

@@ -1,4 +1,4 @@
-"""Results on disk, one a line: in one file, or in one for each process that sends."""
+"""Results on disk, one per line: in one file, or in one for each sender process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_results(folder: Path) -> Iterator[Result]:
     """
     shards = _shards(folder)
     if not shards:
-        raise ConfigurationError(f"there are no results in {folder}: the run never started, or they were left out")
+        raise ConfigurationError(f"{folder} has no results: the run never started, or they were not copied")
     return heapq.merge(*(read_lines(path, Result) for path in shards), key=lambda result: result.end_s)
 
 
@@ -65,7 +65,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def read_lines(path: Path, kind: type[_Line]) -> Iterator[_Line]:
-    """What the lines of a file hold, one at a time. A last line that was cut off by a crash is left out.
+    """The records of a file, one at a time. A last line that was cut off by a crash is left out.
 
     Raises:
         ConfigurationError: any other line is damaged.

@@ -1,4 +1,4 @@
-"""What the server said of itself, on disk: one sample a line, in a file that is there once it has said something."""
+"""The server's metrics on disk, one sample per line; the file appears with the first sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SERVER = "server.jsonl"
 
 
 class ServerLog:
-    """Appends samples. Without any there is no file."""
+    """Appends samples. Without any, there is no file."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / SERVER
@@ -23,7 +23,7 @@ class ServerLog:
         self._encoder = msgspec.json.Encoder()
 
     def add(self, sample: ServerSample) -> None:
-        """Append one; it is on its way to disk then, as a result is."""
+        """Append one, unbuffered, like a result."""
         if self._file is None:
             self._file = self._path.open("wb", buffering=0)
         self._file.write(self._encoder.encode(sample) + b"\n")

@@ -1,1 +1,1 @@
-"""Percentiles, intervals and counters that know nothing of LLM servers."""
+"""Percentiles, intervals and counters that know nothing about LLM servers."""

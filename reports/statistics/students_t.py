@@ -11,7 +11,7 @@ _SAME = 1e-12
 
 
 def two_sided_quantile(confidence: float, degrees: float) -> float:
-    """How many standard errors an estimate with so many degrees of freedom may be off, at this confidence (0 to 1)."""
+    """How many standard errors an estimate with these degrees of freedom may be off, at this confidence (0 to 1)."""
     low, high = 0.0, 2.0
     while _share_within(high, degrees) < confidence:
         high *= 2

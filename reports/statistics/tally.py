@@ -43,7 +43,7 @@ class Tally:
         return self.sum / self.count if self.count else 0.0
 
     def percentiles(self, *percentiles: float) -> list[int]:
-        """By nearest rank: the least number that at least that share is no larger than. Of nothing, 0."""
+        """By nearest rank: the smallest number that at least that share does not exceed. Of nothing, 0."""
         counts = self.items()
         return [value_at_rank(counts, rank_at(percentile, self.count)) for percentile in percentiles]
 

@@ -80,7 +80,7 @@ class TimeBlocks:
 
     @property
     def span(self) -> tuple[int, int]:
-        """Numbers of the first block that has anything in it, and of the one behind the last."""
+        """Numbers of the first block that has anything in it, and of the one after the last."""
         filled = [index for index, block in enumerate(self._blocks) if block]
         return (filled[0], filled[-1] + 1) if filled else (0, 0)
 

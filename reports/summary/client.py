@@ -1,4 +1,4 @@
-"""The client's account of itself: whether what a run measured is the server, or the one who measured."""
+"""The client's account of itself: whether a run measured the server or the client."""
 
 from __future__ import annotations
 

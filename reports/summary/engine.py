@@ -1,4 +1,4 @@
-"""What our own engine says of the measured part: part of summary.json."""
+"""Our own engine's account of the measured part: part of summary.json."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class ParkingSummary(msgspec.Struct, kw_only=True):
 
 
 class EngineSummary(msgspec.Struct, kw_only=True):
-    """What our own engine says of the measured part.
+    """Our own engine's account of the measured part.
 
     Attributes:
-        host_step_ms: Mean time a step in which the step loop did not wait: planning, launching, committing.
-        device_step_ms: Mean time a step on the device.
-        device_idle: Share of the time in which the device stood still while a request was waiting for tokens.
+        host_step_ms: Mean time per step in which the step loop did not wait: planning, launching, committing.
+        device_step_ms: Mean time per step on the device.
+        device_idle: Share of the time in which the device was idle while a request was waiting for tokens.
     """
 
     num_steps: int
@@ -53,7 +53,7 @@ class EngineSummary(msgspec.Struct, kw_only=True):
 
 
 def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
-    """Means and shares of the engine's totals; None if it ran no step, or was started anew in between."""
+    """Means and shares of the engine's totals; None if it ran no step, or was restarted in between."""
     if totals.num_steps <= 0 or totals.device_busy_s <= 0:
         return None
     return EngineSummary(

@@ -20,11 +20,11 @@ from ..recording.request_sample import RequestSample
 _MOST_FITTED = 2000
 _MOST_ROUNDS = 100
 _SAME = 1e-4
-"""Costs that change by less than this have been found."""
+"""The fit has converged once costs change by less than this."""
 _LEAST_FITTED = 30
 _FLOOR_SHARE = 0.1
 _LEAST_NORMALISED = 300
-"""A p99 of fewer means nothing."""
+"""A p99 of fewer samples is meaningless."""
 
 
 class FittedSizes(msgspec.Struct, kw_only=True):
@@ -62,7 +62,7 @@ def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str
     """What requests of a size should take, and by (metric, class) the tail ratio of what they took over that.
 
     One line is fitted to all classes: the server's price for a token does not depend on who asks. A request whose size
-    is not known, or that was cut off, counts as the slowest there was: with more than 1% of them there is no ratio.
+    is unknown, or that was cut off, counts as the slowest one: with more than 1% of them there is no ratio.
     """
     requests = sample.requests()
     prompts, ttfts_ms = [(request.prefill_tokens,) for request in requests], [request.ttft_ms for request in requests]
@@ -127,10 +127,6 @@ class Expectation:
     base_ms: float
     cost_ms: tuple[float, ...]
 
-    def of(self, sizes: Sequence[float]) -> float:
-        """What a request of these sizes should take, in milliseconds."""
-        return self.base_ms + sum(cost * size for cost, size in zip(self.cost_ms, sizes, strict=True))
-
 
 def fit(sizes: Sequence[Sequence[float]], latencies_ms: Sequence[float], *, share: float = 0.5) -> Expectation | None:
     """The line through the medians, or through another quantile: least absolute deviations relative to the line itself.
@@ -142,7 +138,7 @@ def fit(sizes: Sequence[Sequence[float]], latencies_ms: Sequence[float], *, shar
     Args:
         sizes: Of each request, the same number of sizes.
         latencies_ms: What each took; above 0.
-        share: Of the requests, those that are to be below the line.
+        share: Share of the requests that should lie below the line.
     """
     if len(latencies_ms) < _LEAST_FITTED:
         return None
@@ -155,7 +151,7 @@ def fit(sizes: Sequence[Sequence[float]], latencies_ms: Sequence[float], *, shar
     columns = [0, *(column for column in range(1, len(rows[0])) if len({row[column] for row in rows}) > 1)]
     while True:
         costs = _fit_columns(rows, targets, columns, share)
-        # Sizes go first, then the base: what is left is fitted anew, so that the line stays in the middle.
+        # Sizes go first, then the base: the rest is fitted again, so that the line stays in the middle.
         negative = [place for place, cost in enumerate(costs) if cost < 0]
         if not negative:
             break

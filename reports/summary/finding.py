@@ -51,7 +51,7 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One finding.
 
     Attributes:
-        words: A sentence without the label. Names in it may come from outside: whoever shows them escapes them.
+        words: A sentence without the label. Names in it may come from outside; renderings escape them.
         metric: The metric that it is about, if it is about one; `traffic_class` and `cause` likewise.
         numbers: The numbers in the words by name, with units in the names.
     """

@@ -1,4 +1,4 @@
-"""What the server said of itself over the measured part: part of summary.json."""
+"""The server's own metrics over the measured part: part of summary.json."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _Number = TypeVar("_Number", int, float)
 
 
 class ServerSummary(msgspec.Struct, kw_only=True):
-    """Means and maxima of the samples of the measured part, and what its totals grew by. None is what nobody said.
+    """Means and maxima of the samples of the measured part, and the growth of its totals. None if not reported.
 
     Attributes:
         kind: Which server; None where only its GPUs could be read.
-        samples: How many there are; `unanswered`: those that the server did not answer, beside them.
-        kv_used_mean: Share of the KV memory that was taken; `kv_used_max`: at most.
-        prefix_hit_share: Of the prompt tokens, those that were found in a cache.
+        samples: Answered scrapes; `unanswered`: the others.
+        kv_used_mean: Share of the KV memory in use; `kv_used_max`: its maximum.
+        prefix_hit_share: Share of the prompt tokens that were found in a cache.
         gpu_power_w: All GPUs together, on average. `gpu_busy`: share of the time.
         gpu_energy_j_per_output_token: That power over the output tokens per second.
     """
@@ -103,7 +103,7 @@ def _most(values: Sequence[float], kind: Callable[[float], _Number]) -> _Number 
 
 
 def _growth(samples: Sequence[ServerSample], field: str) -> int | None:
-    """What a total grew by. None where there are not two of them, or the server was started anew in between."""
+    """How much a total grew. None if there are fewer than two samples, or the server was restarted in between."""
     totals = _of(samples, field)
     if len(totals) < 2 or any(after < before for before, after in pairwise(totals)):
         return None

@@ -1,4 +1,4 @@
-"""What a latency is summed up by: percentiles, mean, maximum; and what each of them needs and can bear."""
+"""The statistics of a latency (percentiles, mean, maximum), and how many samples each one needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IN_SUMMARY = {
 }
 _LEAST = 10
 _LEAST_BEYOND = 3
-"""A percentile with fewer samples beyond it is one of the last few values, whichever these happened to be."""
+"""A percentile with fewer samples beyond it is one of the last few values, by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Statistic:
     """`p50`, `p99.9`, `mean`, `max`.
 
     Attributes:
-        share: Of the samples, those at or below it; None for those that are no percentile.
+        share: Of the samples, those at or below it; None if it is not a percentile.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Statistic:
 
     @property
     def has_interval(self) -> bool:
-        """Whether resampling says how far it may be off. Of a maximum it says nothing: no resample has a larger one."""
+        """Whether resampling says how far off it may be. It does not for a maximum: no resample has a larger one."""
         return self.name != "max"
 
     def of(self, measured: MetricSummary, histogram: HdrHistogram | None = None) -> float | None:
@@ -73,7 +73,7 @@ P50, P99 = Statistic("p50", 0.5), Statistic("p99", 0.99)
 
 
 def find_statistic(name: str) -> Statistic | None:
-    """A statistic by name; None if there is no such one."""
+    """A statistic by name; None if there is none of that name."""
     if name in ("max", "mean"):
         return Statistic(name)
     match = _PERCENTILE.fullmatch(name)

@@ -29,22 +29,22 @@ class Summary(msgspec.Struct, kw_only=True):
         offered_rate: Turns that were due.
         achieved_rate: Turns that ended well within the measured part (not in the drain behind it).
         output_tokens_per_s: Tokens of those turns.
-        late_arrivals: Turns sent more than 10 ms after they were due: the client's fault.
-        dropped_arrivals: Turns that were due and never sent; their waiting counts as a lower bound.
+        late_arrivals: Turns sent more than 10 ms after they were due, which is the client's fault.
+        dropped_arrivals: Turns that were due and never sent; their wait counts as a lower bound.
         censored: Requests cut off at the end of the run; they count as lower bounds.
-        capped_pauses: Turns whose pause was cut short by the cap on pauses, of `paused_turns`.
-        abandoned_turns: Turns that never became due because their session had failed.
+        capped_pauses: Turns whose pause was shortened by the cap, out of `paused_turns`.
+        abandoned_turns: Later turns skipped because their session had failed.
         errors: Failed requests by class; they are in no latency histogram.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
         percentiles: Those that a report shows.
-        goodput: How much of the traffic met the objectives, where there were some.
+        goodput: How much of the traffic met the objectives, if there were any.
         steady_state: The part of the run in which the number of requests in flight was steady.
         expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
         attribution: Why the tail is there.
         client: What held up the client itself; None in virtual time.
-        engine: What the server says of itself, where it is an `abatch serve`.
-        server: What its metrics said while it was measured, where it has some that are known.
+        engine: The engine's own account, if the server is an `abatch serve`.
+        server: The server's metrics while it was measured, if it has known ones.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -128,7 +128,7 @@ def share_failed(summary: Summary) -> float:
 
 
 def share_good(summary: Summary) -> float:
-    """Share of requests that met the objectives; NaN where there were none."""
+    """Share of requests that met the objectives; NaN without objectives."""
     return math.nan if summary.goodput is None else summary.goodput.share
 
 

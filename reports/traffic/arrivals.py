@@ -12,7 +12,7 @@ _LADDER = (1, 2, 10, 20, 100, 200, 600, 1200, 6000, 12_000, 36_000, 72_000, 216_
 """Widths of bins in tenths of a second, each a multiple of the one before; beyond a day they double."""
 _MOST_BINS = 512
 _FEWEST_SECONDS = 10
-"""Below this an index of dispersion means nothing."""
+"""The shortest time for which an index of dispersion is meaningful."""
 
 
 class ArrivalCounts:
@@ -68,7 +68,7 @@ class ArrivalCounts:
         return tick_s if tick_s > 1 and 4 * self._num_times <= self.count else None
 
     def columns(self, length_s: float, most: int) -> tuple[list[int], float]:
-        """Counts of at most so many equal parts of the time from 0, and the length of a part in seconds."""
+        """Counts in at most `most` equal parts of the time from 0, and the length of a part in seconds."""
         num_bins = max(math.ceil(length_s * 10 / self._width - 1e-6), max(self._bins, default=0) + 1)
         per_column = ceil_div(num_bins, most)
         counts = [0] * ceil_div(num_bins, per_column)

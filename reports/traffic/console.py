@@ -19,7 +19,7 @@ _LEAST_WAIT_US = 1000
 
 
 def pace_lines(workload: Workload) -> list[str]:
-    """How its sessions start: one line for each kind of pace."""
+    """How its sessions start, one line for each kind of pace."""
     closed = [stream for stream in workload.streams if isinstance(stream.pacing, ClosedLoop)]
     lines = []
     if closed:
@@ -66,7 +66,7 @@ def arrival_lines(arrivals: ArrivalCounts, length_s: float) -> Iterator[str]:
     yield from timeline(counts, column_s)
     yield f"     (a column is {duration(column_s)}; independent arrivals have an index of dispersion of 1)"
     if arrivals.tick_s is not None:
-        yield f"     (the trace's clock ticks every {_significant(arrivals.tick_s)} s or so: that looks like bursts)"
+        yield f"     (the trace's clock ticks about every {_significant(arrivals.tick_s)} s, which looks like bursts)"
 
 
 def _table(summary: TrafficSummary) -> Iterator[str]:
@@ -74,7 +74,7 @@ def _table(summary: TrafficSummary) -> Iterator[str]:
     for name in _class_names(summary):
         traffic = summary.classes[name]
         yield name
-        yield _tally_row("turns a session", traffic.turns)
+        yield _tally_row("turns per session", traffic.turns)
         for label, tally in _lengths(traffic):
             yield _tally_row(f"{label} tokens", tally)
         for kind, tally in sorted(traffic.waits_us.items()):
@@ -135,22 +135,22 @@ def _histograms(rows: list[tuple[str, str, Tally]], axis: LogAxis, unit: float, 
 
 def _facts(summary: TrafficSummary) -> Iterator[str]:
     prompt = summary.num_prompt_tokens
-    yield f"{prompt:,} prompt tokens and {summary.num_output_tokens:,} output tokens in all"
+    yield f"{prompt:,} prompt tokens and {summary.num_output_tokens:,} output tokens in total"
     if prompt:
         repeated, shared = summary.num_repeated / prompt, summary.num_shared / prompt
         more = " or more" if summary.is_lower_bound else ""
         if not summary.num_repeated + summary.num_shared:
-            yield "prefix cache: of no use, for no prompt repeats what was sent before"
+            yield "prefix cache: no use, because no prompt repeats earlier text"
         else:
-            yield f"prefix cache: at best {repeated + shared:.1%}{more} of the prompt tokens come from it;"
-            yield f"  {repeated:.1%} repeat the session's earlier context, {shared:.1%} that of sessions before it"
+            yield f"prefix cache: at best {repeated + shared:.1%}{more} of the prompt tokens come from it:"
+            yield f"  {repeated:.1%} repeat the session's own context, {shared:.1%} that of earlier sessions"
     if summary.has_estimates:
-        yield "  (lengths of recorded text are estimates, at 4 characters a token)"
+        yield "  (lengths of recorded text are estimates, at 4 characters per token)"
     if summary.num_paused:
         capped = summary.num_capped / summary.num_paused
-        yield f"pauses: {summary.num_capped:,} of {summary.num_paused:,} ({capped:.1%}) are cut short by --pause-cap"
+        yield f"pauses: {summary.num_capped:,} of {summary.num_paused:,} ({capped:.1%}) are capped by --pause-cap"
     if any(kind.endswith(GAPS) for traffic in summary.classes.values() for kind in traffic.waits_us):
-        yield "  (gaps are since the turn before was sent, pauses since it was answered)"
+        yield "  (gaps count from the request before, pauses from its answer)"
     for tick_s in sorted(summary.ticks_s):
         yield f"heartbeats wait for the next multiple of {tick_s:.4g} s"
     if summary.at_once.largest == 1:
@@ -158,7 +158,7 @@ def _facts(summary: TrafficSummary) -> Iterator[str]:
     elif summary.at_once.count:
         p50, p90, p99 = summary.at_once.percentiles(50, 90, 99)
         values = f"mean {summary.at_once.mean:.2f}, p50 {p50}, p90 {p90}, p99 {p99}, max {summary.at_once.largest}"
-        yield f"parallel tool calls a step: {values}"
+        yield f"parallel tool calls per step: {values}"
     if summary.num_sub_agents:
         yield f"sub-agents: {summary.num_sub_agents:,}, started by {_count(summary.num_delegations, 'turn')}"
 

@@ -13,7 +13,7 @@ from ...workloads.workload import ClosedLoop, OpenLoop, Stream, Workload
 
 
 def is_closed(workload: Workload) -> bool:
-    """All of its sessions wait for others to end: nobody knows beforehand when they start."""
+    """All of its sessions wait for others to end, so their start times are not known in advance."""
     return all(isinstance(stream.pacing, ClosedLoop) for stream in workload.streams)
 
 
@@ -32,7 +32,7 @@ def sample(workload: Workload, seed: int, num_sessions: int | None = None) -> It
 
     Those of closed loops are in turn, each stream as often as its share of the live sessions: which one really
     starts next depends on how soon the server is through with the others. Beside closed loops an open one has as many
-    as all of them together, and no start: nobody could say how many sessions pass in the meantime.
+    as all of them together, and no start: how many sessions pass in the meantime cannot be known.
     """
     streams = workload.streams
     if is_closed(workload) or not has_one_kind_of_pace(workload):
@@ -49,7 +49,7 @@ def check_exportable(workload: Workload) -> None:
     """Raise `ConfigurationError` if a file of sessions could not say how they are paced."""
     if not has_one_kind_of_pace(workload):
         raise ConfigurationError(
-            f"the workload {workload.name!r} has closed and open loops side by side; a file has sessions of one pace"
+            f"the workload {workload.name!r} mixes closed and open loops; a file holds sessions of one pace"
         )
 
 

@@ -26,7 +26,7 @@ class ClassTraffic:
 
     Attributes:
         waits_us: How long turns wait, in microseconds, by what for: `tool pauses`, `human gaps`. Turns that wait only
-            for sub-agents or for a common tick are not in it: nobody knows how long.
+            for sub-agents or for a common tick are not in it: their length is not known in advance.
     """
 
     turns: Tally = field(default_factory=Tally)
@@ -44,7 +44,7 @@ class TrafficSummary:
         num_repeated: Prompt tokens that are the session's earlier context: what a prefix cache saves at best.
         num_shared: Further prompt tokens that sessions before it began with as well.
         num_paused: Turns that wait for something.
-        num_capped: Of these, those whose wait was cut short.
+        num_capped: Of these, those whose wait was capped.
         num_tool_turns: Turns that bring tools' results.
         tools: These by the tool's name, where that is known.
         tools_us: How long they took, in microseconds, where that is known before the run.
@@ -168,7 +168,7 @@ class _Prompts:
         num_known = 0
         for link in self._links(prompt):
             self._chain.append(link)
-            # A link stands for all before it, too: what is known is always the beginning.
+            # A link also stands for everything before it, so the known part is always a prefix.
             if link in sent:
                 num_known += 1
             elif len(sent) < _MOST_REMEMBERED:
@@ -183,7 +183,7 @@ class _Prompts:
             yield link
 
     def _is_new(self, prefix: SharedPrefix) -> bool:
-        """Nobody sent it yet. From now on somebody did."""
+        """Whether this is the first session with it; from now on it counts as sent."""
         key = hash(prefix)
         if key in self._sent:
             return False

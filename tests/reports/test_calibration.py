@@ -135,7 +135,7 @@ def test_a_run_in_which_nothing_ended_well_is_not_trusted() -> None:
         ({"samples": 990}, {"samples": 989}, "1.1% of the requests failed or never ended"),
         ({}, {"samples": 0}, "no request succeeded"),
         ({}, {"doubts": ["the client was busy"]}, "the client was busy"),
-        ({}, {"server_e2e_p99_ms": None}, "e2e cannot be held against the server's log"),
+        ({}, {"server_e2e_p99_ms": None}, "e2e cannot be compared with the server's log"),
         ({"has_truth": False, "server_e2e_p99_ms": None}, {"start": Added(3, 3, 3)}, "start delay"),
     ],
 )

@@ -183,7 +183,7 @@ def test_notes_on_runs_of_another_day_machine_and_software() -> None:
     before = RunConfig(started_at="2026-11-20T12:00:00+00:00", model="m", traffic={"seed": 1}, provenance={"cpu": "a"})
     after = RunConfig(started_at="2026-11-25T12:00:00+00:00", model="n", traffic={"seed": 2}, provenance={"cpu": "b"})
     text = "; ".join(comparison_notes(before, after, is_paired=False))
-    assert "same traffic" in text
+    assert "the traffic was not the same" in text
     assert "measured 5 days apart" in text
     assert "the models differ: m and n" in text
     assert "cpu a and b" in text

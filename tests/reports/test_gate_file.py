@@ -42,12 +42,12 @@ def test_rules_for_every_run_and_more_for_one_workload(tmp_path: Path) -> None:
         ("[workload.mixed]\nrequire = ['nothing']", "[workload.mixed] require, entry 1: rule 'nothing', column 1"),
         ("require = 5", "must be a list of rules"),
         ("require = [5]", "must be a list of rules"),
-        ("required = []", "'required' is not known; there are require, baseline, workload"),
-        ("workload = 'mixed'", "must be tables"),
+        ("required = []", "unknown key 'required'; the keys are require, baseline, workload"),
+        ("workload = 'mixed'", "must be a table"),
         ("require = ['errors < 1%']\nbaseline = 5", "must be the path of a run folder"),
-        ("", "there is no rule in it"),
+        ("", "has no rules"),
         ("require = [", "gates.toml: "),
-        ("[workload.mixed]\nrequire = []", "there is no rule in it"),
+        ("[workload.mixed]\nrequire = []", "has no rules"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, text: str, expected: str) -> None:

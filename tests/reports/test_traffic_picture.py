@@ -80,13 +80,13 @@ def test_the_report_fits_80_columns_and_says_what_is_in_it() -> None:
     assert max(map(len, lines)) <= 80
     assert "1 session, 6 requests" in lines
     assert "  tool pauses (s)             2   <0.001    3,600    3,600    3,600    1,800" in lines
-    assert "pauses: 1 of 4 (25.0%) are cut short by --pause-cap" in lines
-    assert "parallel tool calls a step: mean 2.00, p50 1, p90 3, p99 3, max 3" in lines
+    assert "pauses: 1 of 4 (25.0%) are capped by --pause-cap" in lines
+    assert "parallel tool calls per step: mean 2.00, p50 1, p90 3, p99 3, max 3" in lines
     assert "sub-agents: 1, started by 1 turn" in lines
     assert "heartbeats wait for the next multiple of 1800 s" in lines
-    assert any("gaps are since" in line for line in lines)
+    assert any("gaps count from" in line for line in lines)
     assert any("estimates" in line for line in lines)
-    assert "prefix cache: at best 0.0% of the prompt tokens come from it;" in lines
+    assert "prefix cache: at best 0.0% of the prompt tokens come from it:" in lines
 
 
 def test_arrivals_have_a_rate_and_a_picture() -> None:

@@ -183,5 +183,5 @@ def test_open_loops_are_merged_by_start() -> None:
     assert starts == list(islice(start_times(workload, 3), 200))
     assert starts == sorted(starts, key=lambda start_s: start_s or 0.0)
     check_exportable(workload)
-    with pytest.raises(ConfigurationError, match="side by side"):
+    with pytest.raises(ConfigurationError, match="mixes closed and open loops"):
         check_exportable(make_workload("chat-short,agent-tools", Scales()))

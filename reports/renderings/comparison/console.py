@@ -1,4 +1,4 @@
-"""A comparison on the terminal: what differs, in words and in a table; then what can be believed of it."""
+"""A comparison on the terminal: what differs, in words and in a table; then how far to believe it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RUN_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("host ms per step", lambda summary: milliseconds(summary.engine.host_step_ms) if summary.engine else "-"),
     ("preemptions", lambda summary: str(summary.engine.num_preemptions) if summary.engine else "-"),
 )
-"""Beside the metrics; those that no target has anything of are left out."""
+"""Rows after the metrics; those that are empty for all targets are left out."""
 
 
 def print_comparison(console: Console, comparison: Comparison, summaries: Mapping[str, Summary]) -> None:

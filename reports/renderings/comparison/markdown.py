@@ -36,7 +36,7 @@ def render_comparison_markdown(
         lines.append(_row(cells))
     for name, values in run_rows(summaries):
         lines.append(_row([name, values[0], *(cell for value in values[1:] for cell in (value, "", ""))]))
-    lines += ["", f"Class {escaped(comparison.traffic_class)}; milliseconds, where there is no other unit.", ""]
+    lines += ["", f"Class {escaped(comparison.traffic_class)}; times in milliseconds.", ""]
     lines += [markdown_line(footnote) for footnote in footnotes(comparison, summaries)]
     return "\n".join([*lines, ""])
 

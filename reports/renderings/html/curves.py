@@ -36,7 +36,7 @@ class Curve(msgspec.Struct, frozen=True):
 
     Attributes:
         count: Samples.
-        end: Where the maximum has its place on the axis, in nines: right behind the last percentile that is not the
+        end: Where the maximum has its place on the axis, in nines: right after the last percentile that is not the
             maximum itself. Beyond it nothing is known.
         us: Microseconds at each point of the grid before that, and at the end the maximum.
     """
@@ -47,7 +47,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 def grid(asked: Iterable[float] = ()) -> Grid:
-    """Evenly spaced nines, and exactly the percentiles that people ask for by name, these among them."""
+    """Evenly spaced nines, and exactly the usual named percentiles and these."""
     named = sorted({*_NAMED, *(percent for percent in asked if 0 <= percent < 100)})
     places = [nines(percent) for percent in named]
     points = dict(zip(places, named, strict=True))

@@ -15,7 +15,7 @@ class Html(str):
 
 
 def element(tag: str, *content: str, **attributes: str | int | None) -> Html:
-    """An element. Content that is no `Html` is escaped, attributes always are.
+    """An element. Content that is not `Html` is escaped; attributes always are.
 
     In names of attributes underscores stand for hyphens, but for one at the end (`class_`). None: no such attribute.
     """
@@ -28,7 +28,7 @@ def element(tag: str, *content: str, **attributes: str | int | None) -> Html:
 
 
 def join(parts: Iterable[str], between: str = "") -> Html:
-    """Parts one after the other, escaped where they are no `Html`."""
+    """Parts one after the other, escaped unless they are `Html`."""
     return Html(between.join(part if isinstance(part, Html) else html.escape(part) for part in parts))
 
 

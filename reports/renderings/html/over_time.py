@@ -1,4 +1,4 @@
-"""A run over its time: latencies, requests in flight, failures, and when everything stood still."""
+"""A run over its time: latencies, requests in flight, failures, and stalls."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Latency(msgspec.Struct, kw_only=True):
 
 
 class ServerSeries(msgspec.Struct, kw_only=True):
-    """Something that the server says of itself, over time. What has the same unit shares an axis.
+    """A metric of the server over time. Series with the same unit share an axis.
 
     Attributes:
         t: Seconds since the run began, in order.
@@ -67,7 +67,7 @@ class OverTime(msgspec.Struct, kw_only=True):
     """A run over its time, in bins of `bin_s` seconds from its beginning on.
 
     Attributes:
-        sending_until_s: None where nobody said how long to send.
+        sending_until_s: None if the run had no --duration.
         in_flight: Requests between due and end, mean of each bin.
         failed: Requests that failed in each bin; empty where none did.
         latency: By metric, then by class.

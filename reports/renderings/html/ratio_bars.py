@@ -106,7 +106,7 @@ def _row(axis: _Axis, metric: str, index: int, run: ShownRun, value: MetricSumma
 def _key() -> Html:
     marks = (
         ("limit", f"{FLAG_RATIO:g}x: above it a p99 is flagged"),
-        ("whisker", "where the true ratio probably lies, at 95%"),
+        ("whisker", "95% confidence interval of the ratio"),
         ("diamond", "ratio once each request is divided by what one of its size should take"),
     )
     items = (element("li", element("span", element("span", class_=mark), class_="key"), text) for mark, text in marks)

@@ -1,4 +1,4 @@
-"""What the server said of itself during a run, as series for the chart of its load."""
+"""The server's metrics during a run, as series for the chart of its load."""
 
 from __future__ import annotations
 

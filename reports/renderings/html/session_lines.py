@@ -74,8 +74,8 @@ class SessionLines(msgspec.Struct, kw_only=True):
 class SessionCollector:
     """Keeps some sessions of each class, chosen by a hash of their name: the same each time, and none by its fate.
 
-    Those with the least hashes stay. One that is thrown out never comes back, as the bound only falls: what is kept is
-    there from its first turn on.
+    Those with the least hashes stay. An evicted one never comes back, because the bound only falls, so what is kept has
+    all of its turns.
     """
 
     def __init__(self) -> None:
@@ -101,16 +101,16 @@ class SessionCollector:
         if len(ranks) < MOST_SESSIONS:
             heapq.heappush(ranks, rank)
         else:
-            thrown_out = heapq.heappushpop(ranks, rank)
-            if thrown_out == rank:
+            evicted = heapq.heappushpop(ranks, rank)
+            if evicted == rank:
                 return None
-            del self._kept[thrown_out[1]]
+            del self._kept[evicted[1]]
         line = SessionLine(name=result.session_id, traffic_class=result.traffic_class)
         self._kept[result.session_id] = line
         return line
 
     def session_lines(self, steps: Iterable[StepRecord], origin_s: float) -> SessionLines:
-        """The sample, with what the engine's steps say of it; `origin_s`: when the run began, by the engine's clock."""
+        """The sample, with what the engine's steps say; `origin_s`: when the run began, by the engine's clock."""
         chosen = self._chosen()
         _mark_parking(chosen, steps, origin_s)
         for line in chosen.values():
