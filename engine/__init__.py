@@ -1,1 +1,1 @@
-"""Supply: scheduler, KV blocks, model and device, behind an OpenAI-compatible server."""
+"""The inference engine: scheduler, KV blocks, model and device, behind an OpenAI-compatible server."""

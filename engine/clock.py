@@ -29,7 +29,7 @@ class RealClock:
 
 
 class SteppedClock:
-    """A clock that somebody sets and whose sleepers do not wait: it jumps to when they would wake up."""
+    """A clock that is set from outside, and whose sleepers do not wait: it jumps to when they would wake up."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

@@ -31,16 +31,16 @@ class EngineConfig:
 
     Attributes:
         model: `tiny`, a Hugging Face id, a folder, or a .gguf file.
-        tokenizer: Where the tokenizer is, if not with the model.
+        tokenizer: Where to find the tokenizer, if not with the model.
         load_format: `dummy` takes the shape from config.json, or a built-in one, and random weights.
         device: A torch device (`cpu`, `cuda`, `cuda:1`), `auto`, or a simulated one (see `device_profile`).
-        host_overhead: With a simulated device: what the host needs for a step (see `parse_host_overhead`).
+        host_overhead: With a simulated device: host time per step (see `parse_host_overhead`).
         dtype: `float32`, `bfloat16`, `float16`, or `auto` (float32 on CPU, the model's own elsewhere).
-        attention: What attends over the KV blocks (see `choose_attention`). `auto`: our Triton kernels on CUDA, else
+        attention: The attention backend (see `choose_attention`). `auto`: our Triton kernels on CUDA, else
             torch's scaled dot product attention.
         cuda_graphs: Steps that only decode are recorded once and replayed, where the device and the attention can.
         compile: The model's layers go through torch.compile first: a slower start, faster steps.
-        block_size: Tokens a KV block holds.
+        block_size: Tokens per KV block.
         kv_memory_bytes: Memory for KV blocks; `num_blocks` overrides it with a count.
         max_num_seqs: As in SchedulerConfig. By default 64 on CPU, else 256.
         max_num_batched_tokens: As in SchedulerConfig. By default 256 on CPU, else 2048.
@@ -49,11 +49,11 @@ class EngineConfig:
         park: What becomes of a session's KV between its turns (see `ParkingLot`).
         host_kv_memory_bytes: Host memory for parked KV. By default 4 GiB, on CPU none: there a larger
             `kv_memory_bytes` is the same memory, and needs no copies.
-        session_timeout_s: A session without a request for so long is forgotten.
+        session_timeout_s: A session without a request for this long is forgotten.
         max_queue: Requests that may wait beyond those running, before new ones are refused.
         num_threads: CPU threads of the device's work.
-        step_log: File to which every step is logged.
-        poison: Debugging: fill what no step may read with what would show.
+        step_log: File that every step is logged to.
+        poison: Debugging: fill memory that no step may read with values that would show in the output.
     """
 
     model: str = "tiny"
@@ -93,18 +93,18 @@ class EngineConfig:
             if value is not None and value < 1:
                 raise ConfigurationError(f"--{name.removesuffix('_bytes').replace('_', '-')} must be at least 1")
         if self.dtype not in DTYPES:
-            raise ConfigurationError(f"--dtype must be {', '.join(DTYPES)}; not {self.dtype!r}")
+            raise ConfigurationError(f"--dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
         if self.attention not in ATTENTION_NAMES:
             names = ", ".join(ATTENTION_NAMES)
             raise ConfigurationError(f"--attention must be one of {names}, not {self.attention!r}")
         if self.park not in PARK_POLICIES:
             raise ConfigurationError(f"--park must be one of {', '.join(PARK_POLICIES)}, not {self.park!r}")
         if not self.prefix_cache and self.park in ("keep", "offload"):
-            raise ConfigurationError(f"--park {self.park} finds KV by the prefix cache: leave out --no-prefix-cache")
+            raise ConfigurationError(f"--park {self.park} needs the prefix cache; drop --no-prefix-cache")
         if self.host_kv_memory_bytes is not None and self.host_kv_memory_bytes < 0:
             raise ConfigurationError("--host-kv-memory must not be negative")
         if self.park == "offload" and self.host_kv_memory_bytes == 0:
-            raise ConfigurationError("--park offload needs a host tier: give --host-kv-memory")
+            raise ConfigurationError("--park offload needs a host tier; raise --host-kv-memory")
         if not 0 < self.session_timeout_s < float("inf"):
             raise ConfigurationError(f"--session-timeout must be above 0 seconds, not {self.session_timeout_s:g}")
         if self.max_queue < 0:
@@ -112,7 +112,9 @@ class EngineConfig:
         if self.host_overhead is not None:
             parse_host_overhead(self.host_overhead)
             if not self.is_simulated:
-                raise ConfigurationError("--host-overhead is for simulated devices; a real host takes what it takes")
+                raise ConfigurationError(
+                    "--host-overhead does not apply to a real device; leave it out or give --device simulated:h100"
+                )
         self.scheduler_config(max_model_len=self.max_model_len or 1, on_cpu=True)
 
     @property
@@ -157,5 +159,5 @@ def parse_bytes(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", text.lower())
     if match is None:
-        raise ConfigurationError(f"{text!r} is not a size; write for example 2GiB, 500MB or 1048576")
+        raise ConfigurationError(f"{text!r} is not a size; write it as 2GiB, 500MB or 1048576")
     return int(float(match[1]) * _BYTE_UNITS[match[2] or ""])

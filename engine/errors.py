@@ -1,11 +1,11 @@
 """Every error the engine raises on purpose.
 
 AbatchError
-├── ConfigurationError          the user asked for something that cannot be: one line that says what to change
+├── ConfigurationError          the user asked for something impossible: one line that says what to change
 │   └── UnsupportedModelError   the model is real, but this engine cannot run it exactly
 ├── RequestError                this request cannot be served; carries its HTTP status and OpenAI error code
 │   ├── ContextLengthError      prompt and output do not fit the model's context
-│   ├── UnsupportedError        understood, but nothing this server can do
+│   ├── UnsupportedError        understood, but this server cannot do it
 │   ├── QueueFullError          more is pending than the queue limit allows
 │   ├── SessionBusyError        another request of the session is under way
 │   ├── SessionNotFoundError    there is no such session, or it has expired
@@ -21,7 +21,7 @@ class AbatchError(Exception):
 
 
 class ConfigurationError(AbatchError):
-    """The user asked for something that cannot be; the text says what to change."""
+    """The user asked for something impossible; the text says what to change."""
 
 
 class UnsupportedModelError(ConfigurationError):
@@ -61,7 +61,7 @@ class ContextLengthError(RequestError):
 
 
 class UnsupportedError(RequestError):
-    """The request is understood, but asks for something this server has not."""
+    """The request is understood, but asks for something this server does not have."""
 
     status = 422
     code = "unsupported"
@@ -76,7 +76,7 @@ class QueueFullError(RequestError):
 
 
 class SessionBusyError(RequestError):
-    """A session is one conversation: its requests come one after the other."""
+    """A session is one conversation: its requests come one after another."""
 
     status = 409
     code = "session_busy"
@@ -89,14 +89,14 @@ class SessionBusyError(RequestError):
 
 
 class SessionNotFoundError(RequestError):
-    """The session was never there, has ended, or was idle for too long (`--session-timeout`)."""
+    """The session never existed, has ended, or was idle for too long (`--session-timeout`)."""
 
     status = 404
     code = "session_not_found"
 
     def __init__(self, session_id: str) -> None:
         super().__init__(
-            f"there is no session {session_id!r}: it never was, has ended, or expired (--session-timeout)",
+            f"there is no session {session_id!r}: it never existed, has ended, or has expired (--session-timeout)",
             param="session_id",
         )
 

@@ -27,7 +27,7 @@ class Submit(msgspec.Struct, tag=True):
 
 
 class Tell(msgspec.Struct, tag=True):
-    """What a parked session waits for, and for how long, as far as is known."""
+    """What a parked session waits for and for how long, if the client knows."""
 
     session_id: str
     tool: str | None = None
@@ -41,7 +41,7 @@ class EndSession(msgspec.Struct, tag=True):
 
 
 class Cancel(msgspec.Struct, tag=True):
-    """Nobody waits for this request any more."""
+    """No client waits for this request any more."""
 
     request_id: str
 
@@ -50,12 +50,12 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of device memory, by what they are for.
 
     Attributes:
-        total_bytes: All the device has.
+        total_bytes: The whole device.
         weight_bytes: The model.
-        step_bytes: What the largest step takes beside it, at its peak.
+        step_bytes: What the largest step takes besides, at its peak.
         graph_bytes: Recorded decode steps, as measured before KV was sized.
         kv_bytes: KV blocks.
-        free_bytes: What nobody has, once everything stands.
+        free_bytes: What is left once everything is in place.
         num_graphs: Recorded decode steps.
     """
 
@@ -103,7 +103,7 @@ class Ready(msgspec.Struct, tag=True, kw_only=True):
 
 
 class Starting(msgspec.Struct, tag=True):
-    """Before `Ready` or `Failed`, any number of times: what the engine is at."""
+    """Before `Ready` or `Failed`, any number of times: what the engine is doing."""
 
     what: str
 
@@ -122,7 +122,7 @@ class Outputs(msgspec.Struct, tag=True):
 
 
 class Refused(msgspec.Struct, tag=True):
-    """A submitted request can not be served. What the server can check it checks first."""
+    """A submitted request cannot be served. The server checks beforehand what it can."""
 
     request_id: str
     message: str

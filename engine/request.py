@@ -88,7 +88,7 @@ class Request:
 
     request_id: str
     token_ids: list[int]
-    """Given, for good: the prompt. Committed output comes behind it."""
+    """The prompt, which the engine owns from now on. Committed output is appended."""
     sampling: SamplingParams
     arrival_s: float = 0.0
     session: SessionUse | None = None
@@ -116,7 +116,7 @@ class Request:
     num_preemptions: int = 0
     finish_reason: FinishReason | None = None
     sampler_state: object | None = None
-    """Belongs to the runner's sampler (a random generator); nobody else looks at it."""
+    """Belongs to the runner's sampler (a random generator)."""
     num_prompt: int = field(init=False)
     """Tokens of the prompt."""
     max_num_tokens: int = field(init=False)

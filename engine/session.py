@@ -10,7 +10,7 @@ import msgspec
 
 
 class Turn(Protocol):
-    """What a session knows of the request that is its turn."""
+    """What a session knows about the request that is its turn."""
 
     session: SessionUse | None
 
@@ -29,10 +29,10 @@ class ParkState(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class EngineSession:
-    """A conversation whose requests come one after the other, each continuing where the one before ended.
+    """A conversation whose requests come one after another, each continuing where the last one ended.
 
-    Its KV is known by the hashes of its blocks, so nothing is assumed of what the next request says: an edited or
-    compacted history finds what it still shares, and a shared prefix is held once for all its sessions.
+    Its KV is known by the hashes of its blocks, so nothing is assumed about the next request: an edited or compacted
+    history finds what it still shares, and a shared prefix is held once for all its sessions.
     """
 
     session_id: str
@@ -78,11 +78,11 @@ class ParkEvent(msgspec.Struct, gc=False, omit_defaults=True):
     """A decision about a parked session, for the step log.
 
     Attributes:
-        action: keep, offload, drop, break (a pin gave way to somebody's need), prefetch, expire; and at the session's
-            return kept, restored, recomputed.
+        action: keep, offload, drop, break (a pin given up as a request needed the memory), prefetch, expire; and at
+            the session's return kept, restored, recomputed.
         num_blocks: KV blocks it is about.
         remaining_s: Expected rest of the pause.
-        keep_cost: KV blocks times seconds that keeping them is expected to take; offload_cost and drop_cost alike.
+        keep_cost: KV blocks times seconds that keeping them is expected to take; likewise offload_cost and drop_cost.
     """
 
     session_id: str
@@ -104,7 +104,7 @@ class ParkingTotals:
         num_kept: Returns that found all of their context on the device.
         num_restored: Returns for which some of it was copied back from the host tier.
         num_recomputed: Returns that had to compute more of it again than what an open last block holds.
-        num_broken: Pins that gave way to somebody's need of memory.
+        num_broken: Pins given up because a request needed the memory.
         num_prefetched: Sessions brought back to the device before they returned.
         num_expired: Sessions forgotten because they did not come back.
         parked_block_s: KV blocks times seconds pinned on the device.

@@ -130,7 +130,7 @@ class SimulatedEngine:
             on_step = files.enter_context(closing(StepLog(folder / STEPS))).add if self.has_step_log else None
             virtual = build_virtual_engine(config, on_step=on_step)
             host = simulated_host(config)
-            label = f"abatch, {config.batching} batching, {virtual.ready.device}, host {host} a step"
+            label = f"abatch, {config.batching} batching, {virtual.ready.device}, host overhead {host}, per step"
             target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions)
             try:
                 async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback

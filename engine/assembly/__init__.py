@@ -1,1 +1,1 @@
-"""From an EngineConfig to a running engine: load, try the largest step, share out memory, record steps."""
+"""From an `EngineConfig` to a running engine: load, try the largest step, divide memory, record steps."""

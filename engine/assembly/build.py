@@ -1,4 +1,4 @@
-"""Put an engine together from a configuration."""
+"""Build an engine from a configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..simulation.simulated_runner import SimulatedRunner
 from .scheduler import build_scheduler
 
 _LEAST_VOCABULARY = 512
-"""Room for the tokens of the `tiny` tokenizer, which simulated models speak with."""
+"""Room for the tokens of the `tiny` tokenizer, which simulated models use."""
 
 
 def build_engine(
@@ -28,7 +28,7 @@ def build_engine(
     Args:
         config: What to build.
         on_step: Called with the record of every step.
-        on_progress: Told in a few words what takes time.
+        on_progress: Called with a few words about what takes time.
 
     Raises:
         ConfigurationError: the model, the device or the limits do not go together.
@@ -43,7 +43,7 @@ def build_engine(
 
 
 def simulated_host(config: EngineConfig) -> HostOverhead:
-    """What a host that is simulated too needs for a step: as configured, else as the device's profile says."""
+    """Time per step of a simulated host: as configured, else as in the device's profile."""
     if config.host_overhead is not None:
         return parse_host_overhead(config.host_overhead)
     return load_device(config.device).host
@@ -55,7 +55,7 @@ def build_simulated_engine(
     """An engine on a simulated device. Nothing is loaded; the model is a shape.
 
     Raises:
-        ConfigurationError: there is no such device or shape, or the one does not fit the other.
+        ConfigurationError: there is no such device or shape, or the shape does not fit the device.
     """
     shape, device = load_shape(config.model), load_device(config.device)
     dtype_bytes = 4 if config.dtype == "float32" else 2
@@ -92,17 +92,17 @@ def _num_blocks(
     block_bytes = shape.kv_bytes_per_token(dtype_bytes) * config.block_size
     free_bytes = int(device.usable_bytes) - weight_bytes
     what_is_there = (
-        f"{shape.name} has {weight_bytes / 1e9:.1f} GB of weights, and a simulated {device.name} has "
+        f"{shape.name} has {weight_bytes / 1e9:.1f} GB of weights; a simulated {device.name} has "
         f"{device.usable_bytes / 1e9:.0f} GB for weights and KV"
     )
     if free_bytes < block_bytes:
-        raise ConfigurationError(f"{what_is_there}; take a larger device, or describe one as JSON")
+        raise ConfigurationError(f"{what_is_there}; choose a larger device, or describe one as JSON")
     if config.num_blocks is not None:
         num_blocks = config.num_blocks
     else:
         num_blocks = (free_bytes if config.kv_memory_bytes is None else config.kv_memory_bytes) // block_bytes
     if num_blocks < 1:
-        raise ConfigurationError(f"--kv-memory holds no KV block, which has {block_bytes} bytes; raise it")
+        raise ConfigurationError(f"--kv-memory is smaller than one KV block ({block_bytes} bytes); raise it")
     if num_blocks * block_bytes > free_bytes:
-        raise ConfigurationError(f"{what_is_there}; {num_blocks} KV blocks of {block_bytes} bytes are too many")
+        raise ConfigurationError(f"{what_is_there}; {num_blocks} KV blocks of {block_bytes} bytes do not fit")
     return num_blocks

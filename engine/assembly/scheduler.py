@@ -11,16 +11,16 @@ from ..scheduling.scheduler import Scheduler
 def build_scheduler(
     config: EngineConfig, num_blocks: int, *, block_bytes: int, max_position: int | None, on_cpu: bool
 ) -> Scheduler:
-    """The scheduler of an engine with so many KV blocks, for a model of so many positions (None: any number).
+    """The scheduler of an engine with `num_blocks` KV blocks. `max_position` is the model's limit; None for none.
 
     Raises:
-        ConfigurationError: the limits go together neither with each other nor with the model.
+        ConfigurationError: the limits contradict each other or the model's.
     """
     capacity = num_blocks * config.block_size
     max_model_len = config.max_model_len or min(max_position or capacity, capacity)
     if max_position is not None and max_model_len > max_position:
         raise ConfigurationError(
-            f"--max-model-len {max_model_len} is over the {max_position} positions this model knows"
+            f"--max-model-len {max_model_len} is above this model's limit of {max_position} positions; lower it"
         )
     blocks = BlockManager(num_blocks, config.block_size, prefix_cache=config.prefix_cache)
     parking = config.parking_config(block_bytes=block_bytes, on_cpu=on_cpu)

@@ -1,4 +1,4 @@
-"""Put an engine together that computes: torch, a model of transformers, paged KV."""
+"""Build an engine that computes: torch, a model of transformers, paged KV."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SMALLER_MODEL = "take a smaller model, or --dtype bfloat16"
 _LESS_KV = "lower --kv-memory or --num-blocks"
 
 OnProgress = Callable[[str], None]
-"""Told in a few words what is going on."""
+"""Called with a few words about what takes time."""
 
 
 def build_torch_engine(
@@ -114,10 +114,12 @@ def _tell_of_host_looks(config: EngineConfig, model: LoadedModel, on_progress: O
     where = ", ".join(model.host_looks)
     if config.cuda_graphs:
         raise ConfigurationError(
-            f"{config.model} looks at values on the host in {where}, so its steps cannot be recorded as CUDA graphs: "
-            "give --no-cuda-graphs"
+            f"{config.model} reads device values on the host in {where}, so its steps cannot be recorded as CUDA "
+            "graphs; give --no-cuda-graphs"
         )
-    on_progress(f"warning: {config.model} waits for the device in each step, in {where}; nothing runs ahead of it")
+    on_progress(
+        f"warning: {config.model} waits for the device in every step, in {where}; no step can be launched ahead"
+    )
 
 
 def _is_cuda(model: LoadedModel) -> bool:
@@ -159,7 +161,7 @@ def _warm_up(runner: TorchRunner, limits: SchedulerConfig, block_size: int) -> N
 
 
 def _record(runner: TorchRunner, on_progress: OnProgress) -> None:
-    """Whoever waits is told how far it is."""
+    """Record every shape, and report how far it is."""
     for done, shape in enumerate(runner.shapes):
         on_progress(f"recording CUDA graph {done + 1} of {len(runner.shapes)}, of {shape}")
         with out_of_memory_says("CUDA graphs", FEWER_GRAPHS):
@@ -177,7 +179,7 @@ def _trial(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) ->
 
 
 def _longest(config: EngineConfig, model: LoadedModel) -> tuple[int, int]:
-    """Sequences that may run at once on a GPU, and the most tokens of one, as far as is known before KV is sized."""
+    """Sequences that may run at once on a GPU, and the most tokens of one, as far as can be told before KV is sized."""
     max_model_len = config.max_model_len or model.max_position or _LONGEST_UNKNOWN
     return config.scheduler_config(max_model_len=max_model_len, on_cpu=False).max_num_seqs, max_model_len
 
@@ -197,7 +199,9 @@ def _num_blocks(config: EngineConfig, model: LoadedModel, trial: TrialResult) ->
     else:
         budget, advice = _DEFAULT_KV_BYTES_ON_CPU, "raise --kv-memory"
     if budget < block_bytes:
-        raise ConfigurationError(f"KV memory of {max(0, budget)} bytes holds no block ({block_bytes} bytes): {advice}")
+        raise ConfigurationError(
+            f"{max(0, budget)} bytes of KV memory are less than one KV block ({block_bytes} bytes); {advice}"
+        )
     return budget // block_bytes
 
 

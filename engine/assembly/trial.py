@@ -1,4 +1,4 @@
-"""Steps that serve nobody: the largest, to see what it takes beside the weights, and one of each kind, to warm up."""
+"""Steps that serve no request: the largest, to see what memory it takes, and one of each kind, to warm up."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _batch(chunks: list[ScheduledChunk]) -> Batch:
 
 
 def _cut(num_tokens: int, most: int) -> list[int]:
-    """So many tokens in pieces of at most `most`."""
+    """`num_tokens` tokens in pieces of at most `most`."""
     return [min(most, num_tokens - start) for start in range(0, num_tokens, most)]
 
 

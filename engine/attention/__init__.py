@@ -1,1 +1,1 @@
-"""Paged attention backends, one a file."""
+"""Paged attention: the backends, the cache and page table they read, and the choice between them."""

@@ -1,4 +1,4 @@
-"""What an attention backend is, and how the models of transformers reach it."""
+"""What an attention backend is, and how models of transformers reach it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class AttentionSettings:
 
 
 class StepAttention(Protocol):
-    """Attention for one step; asked once a layer."""
+    """Attention for one step; called once per layer."""
 
     def attend(
         self,
@@ -83,10 +83,10 @@ class StepAttention(Protocol):
 
 
 class AttentionBackend(Protocol):
-    """A way to attend over paged KV on some device. Made once a model; plans once a step."""
+    """A way to attend over paged KV on some device. Made once per model; plans once per step."""
 
     name: str
-    """As `--attention` has it."""
+    """Its name for `--attention`."""
     cache: KVCache
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> StepAttention:
@@ -94,7 +94,7 @@ class AttentionBackend(Protocol):
 
 
 class NoStepAttentionError(RuntimeError):
-    """A model's attention was called without what it was told to hand on to it."""
+    """A model's attention was called without `step_attention`."""
 
 
 def _forward(
@@ -136,8 +136,8 @@ def register(*, is_opaque: bool = False) -> None:
     No mask function is registered with it, so models build no mask at all.
 
     Args:
-        is_opaque: torch.compile is not to look into it. What a step attends to is different every time, and what is
-            compiled must not depend on it.
+        is_opaque: Hide it from torch.compile. What a step attends to differs every time, and compiled code must not
+            depend on it.
     """
     forward = torch.compiler.disable(_forward) if is_opaque else _forward
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, forward)

@@ -1,4 +1,4 @@
-"""Which attention backend attends."""
+"""Chooses the attention backend."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def _refuse_without_compiler(cache: KVCache) -> None:
 
     problem = compiler_problem(lambda: store_nothing(cache))
     if problem is not None:
-        raise ConfigurationError(f"Triton cannot compile attention: {problem}; or give --attention sdpa, which is slow")
+        raise ConfigurationError(
+            f"Triton cannot compile attention: {problem}; or give --attention sdpa, which is slower"
+        )
 
 
 def _refuse_if(name: str, problem: str | None) -> None:

@@ -35,7 +35,7 @@ def store_kernel(
     HEAD_PADDED: tl.constexpr,
     PAGE: tl.constexpr,
 ):
-    """Write each row's keys and values to where they belong. One program a row."""
+    """Write each row's keys and values to where they belong. One program per row."""
     row = tl.program_id(0).to(tl.int64)
     place = tl.load(places + row)
     if place >= 0:
@@ -205,7 +205,7 @@ def decode_kernel(
     result = weighted / tl.where(total > 0.0, total, 1.0)[:, None]
     if NUM_SPLITS == 1:
         target = output + row * output_row_stride + heads[:, None] * output_head_stride + sizes[None, :]
-        if length > 0:  # padding has no row of its own: it must not write over somebody's
+        if length > 0:  # padding has no row of its own: it must not overwrite another's
             tl.store(target, result.to(output.dtype.element_ty), mask=is_query)
     else:
         is_head = members < GROUP

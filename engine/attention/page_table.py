@@ -1,4 +1,4 @@
-"""Which pages each running sequence has, on the device, kept up from step to step."""
+"""Which pages each running sequence has, on the device, kept up to date from step to step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PageTable:
     of hundreds of pages would take the host longer to write out than the device takes for the step.
 
     A sequence that loses its pages gets a new list of block ids when it has some again, and a list only ever grows. So
-    a row is up to date as far as it was written from the same list.
+    a row is up to date where it was written from the same list.
     """
 
     def __init__(self, num_slots: int, max_num_pages: int, device: torch.device) -> None:

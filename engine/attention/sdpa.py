@@ -260,7 +260,7 @@ def _capped_attention(
     scaling: float,
     softcap: float,
 ) -> torch.Tensor:
-    """What `scaled_dot_product_attention` does, with capped scores: it knows no cap.
+    """What `scaled_dot_product_attention` does, with capped scores, which it does not support.
 
     Args:
         query: `[..., lines, head size]`: the rows of one query head, then those of the next.

@@ -1,4 +1,4 @@
-"""Between host and device without waiting: a copy that waits would wait for all steps launched before it."""
+"""Copies between host and device that do not wait: one that waits would wait for all steps launched before it."""
 
 from __future__ import annotations
 

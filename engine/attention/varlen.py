@@ -37,7 +37,7 @@ def varlen_problem(
     if head_size % _HEAD_MULTIPLE or head_size > _LARGEST_HEAD:
         return f"heads of {head_size} are not a multiple of {_HEAD_MULTIPLE} up to {_LARGEST_HEAD}"
     if softcap is not None:
-        return "it knows no soft-capping, which the model uses"
+        return "it has no soft-capping, which the model needs"
     if torch.cuda.get_device_capability(device) < (8, 0):
         return "it needs a GPU of compute capability 8.0 or newer"
     return None
@@ -52,7 +52,7 @@ class VarlenBackend:
         self.cache = cache
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> VarlenStep:
-        """Write out what the kernel is told of the step's sequences."""
+        """Write out what the kernel needs to know about the step's sequences."""
         device, block_size = self.cache.data.device, self.cache.block_size
         num_seqs = len(chunks)
         query_ends = list(accumulate((chunk.num_tokens for chunk in chunks), initial=0))
@@ -114,7 +114,7 @@ class VarlenStep:
         """See `StepAttention.attend`."""
         if settings.softcap is not None:
             raise UnsupportedModelError(
-                "--attention varlen knows no soft-capping, which this model uses; choose triton or sdpa"
+                "--attention varlen has no soft-capping, which this model needs; choose triton or sdpa"
             )
         keys, values = self.cache.keys(layer), self.cache.values(layer)
         self.places.store(keys, key)

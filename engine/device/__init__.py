@@ -1,1 +1,1 @@
-"""What runs on the device: packing a step, launching or replaying it, drawing tokens, timing it."""
+"""The device's side of a step: packing, launching or replaying, drawing tokens, timing, and copying KV blocks."""

@@ -1,4 +1,4 @@
-"""What a CUDA device's memory goes to: weights, the largest step, recorded steps, and KV with what is left."""
+"""What a CUDA device's memory is used for: weights, the largest step, recorded steps, and KV with what is left."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _RESERVE_SHARE = 0.03
 def use_expandable_segments(device: torch.device) -> None:
     """Have PyTorch's allocator grow its pieces of memory, unless the user's environment says how it is to work.
 
-    Steps are of many sizes. Of pieces of fixed sizes some would always be too small, until the allocator finds nothing
-    more and gives all that it holds back, for which the device must stand still. To be called before the first tensor.
-    Where the driver does not offer what that needs, as in some containers, all stays as it is.
+    Steps are of many sizes. Of pieces of fixed sizes some would always be too small, until the allocator runs out and
+    gives back all it holds, which stops the device. To be called before the first tensor. Where the driver does not
+    support this, as in some containers, everything stays as it is.
     """
     if {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
         return
@@ -59,8 +59,9 @@ def most_blocks(max_num_seqs: int, max_model_len: int, block_size: int) -> int:
 
 
 def graph_bytes(first_bytes: int, second_bytes: int, num_graphs: int) -> int:
-    """What so many recorded steps take, from what the largest and the next took: the others share the memory of the
-    largest, and add what a graph itself needs.
+    """What `num_graphs` recorded steps take, from what the largest and the next took.
+
+    All but the largest share its memory, and add what a graph itself needs.
     """
     if num_graphs == 0:
         return 0
@@ -80,5 +81,5 @@ def out_of_memory_says(what: str, advice: str) -> Iterator[None]:
         torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
         raise ConfigurationError(
-            f"out of device memory for {what} ({free / 2**30:.1f} of {total / 2**30:.1f} GiB are free): {advice}"
+            f"out of device memory for {what} ({free / 2**30:.1f} of {total / 2**30:.1f} GiB are free); {advice}"
         ) from error

@@ -29,7 +29,7 @@ Step = Callable[[], None]
 """Computes a step. What comes of it lies where it always does."""
 
 Record = Callable[[Step], Step]
-"""Makes of a step one that can be called again and again, with what is then in the inputs."""
+"""Turns a step into one that can be called again and again, on what is then in the inputs."""
 
 Seeds = Callable[[Sequence[ScheduledChunk]], Sequence[int]]
 """What each row draws by."""
@@ -192,6 +192,6 @@ class GraphRecorder:
         # business; by default it would end the recording.
         with torch.cuda.graph(graph, pool=self._pool, stream=current, capture_error_mode="thread_local"):
             step()
-        graph.replay()  # the first one moves it to the device: not while somebody waits for tokens
+        graph.replay()  # the first one moves it to the device: not while a client waits for tokens
         current.synchronize()
         return graph.replay

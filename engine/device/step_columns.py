@@ -1,4 +1,4 @@
-"""A batch as the columns that a recorded step reads: one list a field of its inputs."""
+"""A batch as the columns that a recorded step reads: one list per field of its inputs."""
 
 from __future__ import annotations
 

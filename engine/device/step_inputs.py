@@ -1,4 +1,4 @@
-"""What a recorded step needs from the host, in one piece of memory: one copy a step, always to the same place."""
+"""What a recorded step needs from the host, in one piece of memory: one copy per step, always to the same place."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class StepInputs:
         shapes: Of all steps that are recorded.
         trash_slot: A slot that belongs to no sequence, for padding.
         device: Where the steps run.
-        poison: Fill buffers with -1 before they are written: what a step reads that nobody wrote fails loudly.
+        poison: Fill buffers with -1 before they are written: a step that reads what was never written fails loudly.
     """
 
     def __init__(

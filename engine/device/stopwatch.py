@@ -18,7 +18,7 @@ class Stopwatch(Protocol):
         """The work launched so far is what was timed."""
 
     def read(self) -> tuple[float, float, float]:
-        """When the work began and ended, and for how long the device had stood still before.
+        """When the work began and ended, and for how long the device had been idle before.
 
         Waits for the end. Stopwatches are read in the order they were made.
         """
@@ -58,7 +58,7 @@ class CudaStopwatches:
 
     Only differences between neighbours are taken from the events: those from a distant origin are single-precision
     milliseconds, a quarter of a millisecond coarse after an hour, and the two clocks drift. Whenever the host has had
-    to wait for an end, that end is when it returned. How long the device stood still between two steps is from event to
+    to wait for an end, that end is when it returned. How long the device was idle between two steps is from event to
     event: the host's account of both would add what it needs to wake up.
     """
 

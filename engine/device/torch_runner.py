@@ -28,7 +28,7 @@ _UNKNOWN_TOKEN = -1
 
 @dataclass(frozen=True, slots=True)
 class _StepInputs:
-    """All that the device needs for a step, so that the host's view may move on while it runs.
+    """Everything the device needs for a step, so that the host can move on while it runs.
 
     Attributes:
         input_ids: `[1, T]`, with `_UNKNOWN_TOKEN` where a token is in flight.
@@ -65,11 +65,11 @@ class _TorchStep:
         """Wait for what was sampled.
 
         Raises:
-            RuntimeError: a placeholder of a token in flight came out where a token should.
+            RuntimeError: a placeholder of a token in flight came out in place of a token.
         """
         token_ids, logprobs = self.sampled.to_host()
         if token_ids and min(token_ids) < 0:
-            raise RuntimeError(f"step sampled {min(token_ids)}, which stands for a token that nobody filled in")
+            raise RuntimeError(f"step sampled {min(token_ids)}, the placeholder of a token that was never filled in")
         return StepResult(token_ids, logprobs, *self.stopwatch.read())
 
 
@@ -92,7 +92,7 @@ class TorchRunner:
         record: How steps are recorded; None does not record them. Needs `TritonBackend`.
         max_num_seqs: Most sequences of a recorded step.
         max_num_batched_tokens: Most tokens of a recorded step.
-        poison: Debugging: what a step must not read is filled with what would show.
+        poison: Debugging: fill what a step must not read with values that would show.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class TorchRunner:
         except RuntimeError as error:
             detail = next(iter(str(error).splitlines()), type(error).__name__)
             raise ConfigurationError(
-                f"this model's steps cannot be recorded as CUDA graphs ({detail}): give --no-cuda-graphs"
+                f"this model's steps cannot be recorded as CUDA graphs ({detail}); give --no-cuda-graphs"
             ) from error
 
     @torch.inference_mode()

@@ -1,1 +1,1 @@
-"""Where an engine lives: in a process of its own, or in this one in virtual time."""
+"""Where an engine runs, in a process of its own or in virtual time, and what starts and stops server processes."""

@@ -1,4 +1,4 @@
-"""The server's side of the engine process: starts it, talks to it, survives its death."""
+"""The server's side of the engine process: starts it, talks to it, and survives its death."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class EngineClient:
                     outputs.append(event)
                 has_ended = outputs[-1].finish_reason is not None
                 if has_ended:
-                    self._pending.free_session(request_id)  # whoever gets the last token may go on at once
+                    self._pending.free_session(request_id)  # a client that has the last token may go on at once
                 yield outputs
         finally:
             self._forget(request_id)
@@ -148,7 +148,7 @@ class EngineClient:
         self._send(Tell(session_id, tool, expected_pause_s))
 
     async def end_session(self, session_id: str) -> bool:
-        """Have nothing kept for a session any more; False if there is none.
+        """Keep nothing for a session any more; False if there is none.
 
         Raises:
             EngineDeadError: the engine process has ended.

@@ -1,4 +1,4 @@
-"""Start a server as a child process on a free loopback port, for as long as somebody needs it."""
+"""Start a server as a child process on a free loopback port, for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def launched_server(
 
     Args:
         make_command: The command line, given the options that say how to listen and when to stop.
-        log: File for all the server says.
+        log: File for the server's output.
         startup_timeout_s: How long loading may take.
 
     The socket is bound here and inherited (`--fd`), so no other program can take the port in between. The child's
@@ -111,4 +111,4 @@ def _last_words(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if lines and lines[-1].startswith("abatch: "):
         return lines[-1].removeprefix("abatch: ")
-    return f"{lines[-1].strip() if lines else 'it said nothing'} (all of it: {log})"
+    return f"{lines[-1].strip() if lines else 'it said nothing'} (full output: {log})"

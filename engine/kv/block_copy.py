@@ -19,8 +19,8 @@ class BlockCopy:
         direction: `offload` from the device to the host, `restore` back.
         device_ids: Blocks on the device, one for each of `host_ids`.
         hashes: What they contain.
-        owner: Whom it is for.
-        number: The owner's `num_parks` or `epoch` when it was ordered; once that has changed, the copy is for nobody.
+        owner: The session or request it is for.
+        number: The owner's `num_parks` or `epoch` when it was ordered; once that has changed, the copy is for no one.
         ordered_s: When it was ordered.
         is_leaving: The owner lets go of the blocks on the device when it is done.
     """

@@ -1,4 +1,4 @@
-"""KV pages: who holds which, and which still carry a prefix worth keeping."""
+"""KV blocks: which are held, and which still carry a prefix worth keeping."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class BlockManager:
 
     @property
     def num_free(self) -> int:
-        """Blocks nobody holds (cached or not)."""
+        """Blocks that are not held (cached or not)."""
         return len(self._free)
 
     @property

@@ -10,7 +10,7 @@ from .host_tier import HostTier
 
 
 class BlockMover:
-    """Orders copies; somebody else makes them. The blocks on both sides are held until a copy is done."""
+    """Orders copies; the device makes them. The blocks on both sides are held until a copy is done."""
 
     def __init__(self, blocks: BlockManager, host: HostTier) -> None:
         self.num_out = 0

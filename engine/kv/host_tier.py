@@ -8,7 +8,7 @@ from .block_manager import BlockManager
 
 
 class HostTier:
-    """Blocks by content, as on the device: held while somebody counts on them, then cached until they are reused."""
+    """Blocks by content, as on the device: held while a session or copy needs them, then cached until reused."""
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.num_blocks = num_blocks
@@ -16,7 +16,7 @@ class HostTier:
 
     @property
     def num_held(self) -> int:
-        """Blocks somebody counts on."""
+        """Blocks that a session or copy needs."""
         return self._blocks.num_held if self._blocks else 0
 
     def match(self, hashes: Sequence[bytes]) -> list[int]:
@@ -39,14 +39,14 @@ class HostTier:
         return matched + self._blocks.allocate(num_new), len(matched)
 
     def hold(self, block_ids: Sequence[int]) -> None:
-        """Count on blocks once more."""
+        """Add a reference to blocks."""
         if self._blocks is not None and block_ids:
             self._blocks.acquire(block_ids)
 
     def hold_found(self, held: list[int], hashes: Sequence[bytes]) -> list[int]:
         """Instead of the blocks held, those that the same content is found by.
 
-        Of two copies of the same blocks made at the same time only one can be found: that is the one to hold.
+        Of two copies of the same blocks made at the same time, only one can be found: hold that one.
         """
         found = self.match(hashes[: len(held)])
         self.hold(found)
@@ -54,7 +54,7 @@ class HostTier:
         return found
 
     def release(self, block_ids: Sequence[int]) -> None:
-        """Count on them once less."""
+        """Drop a reference to blocks."""
         if self._blocks is not None and block_ids:
             self._blocks.release(block_ids)
 

@@ -42,7 +42,7 @@ class Engine:
     """Requests in, tokens out, one step at a time.
 
     Every request that `submit` accepted ends with exactly one output that carries a finish reason. The engine has
-    no thread and no queue of its own: whoever owns it calls `step` while `has_work`.
+    no thread and no queue of its own: its owner calls `step` while `has_work`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Engine:
             raise RequestError(f"the request id {request.request_id!r} is in use")
         request.arrival_s = self._clock()
         if not self.scheduler.has_work:
-            self._account.somebody_waits(request.arrival_s)
+            self._account.request_waits(request.arrival_s)
         self.scheduler.submit(request)
         self._requests[request.request_id] = request
         self._has_planned = True  # there is something to plan again, whatever is on its way
@@ -122,7 +122,7 @@ class Engine:
     def step(self) -> list[TokenOutput]:
         """Plan, launch, wait, commit. What is waited for is the step just launched, or the one before it.
 
-        Synchronous (`window`, `continuous`): the device stands still while the host commits, plans and launches.
+        Synchronous (`window`, `continuous`): the device is idle while the host commits, plans and launches.
 
             host    | plan T | launch T |    wait T    | commit T | plan T+1 | launch T+1 |   wait T+1   | ...
             device                      |##### T ######|              idle                |#### T+1 #####| ...
@@ -169,7 +169,7 @@ class Engine:
     def _until_planning_s(self, flight: Flight) -> float:
         """Until shortly before the step in flight is expected to end, but no longer than until the next look at it.
 
-        Looking bounds what a wrong forecast can cost. Up to the length of a step without prefill nobody needs to look.
+        Looking bounds what a wrong forecast can cost. There is no need to look before a step without prefill would end.
         """
         now_s, forecast, batch = self._clock(), self._forecast, flight.batch
         lead_s = forecast.lead_s(len(batch.chunks), has_prefill=self.scheduler.has_prefill_left)

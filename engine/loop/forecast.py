@@ -13,7 +13,7 @@ _TRUSTED_AFTER = 5
 """Steps of a kind before its forecast is used. Of these the shortest counts: first steps load, compile, fault in."""
 
 _LARGEST_GROWTH = 2.0
-"""A step counts as at most so many times what was expected: one stall must not make the loop sleep through others."""
+"""A step counts as at most this many times what was expected: one stall must not make the loop sleep through others."""
 
 _Key = tuple[bool, int]
 """Whether the step is launched in one piece, and the bits in a number."""
@@ -90,7 +90,7 @@ class StepForecast:
         return max(0.0, (1 - _CAUTION) * self._expected_s(batch, is_recorded) - kind.error_s)
 
     def least_s(self, batch: Batch) -> float:
-        """What the decodes of a step take: as steps of so many do that only decode, or of the nearest number known.
+        """What the decodes of a step take, going by steps of as many that only decode, or of the nearest number known.
 
         0 while too little is known.
         """
@@ -131,7 +131,7 @@ class StepForecast:
             device_s: What it took on the device.
             launch_s: What the host took to plan and launch it.
             may_have_waited: Launching may have waited for the device, whose driver takes some thousand launches ahead
-                of it. Such a time counts as at most what is known: what the host itself needs is not more.
+                of it. Such a time counts as at most what was learnt: the host itself needs no more.
         """
         num_prefill = batch.num_prefill_tokens
         self._is_recorded[num_prefill > 0] = is_recorded

@@ -1,4 +1,4 @@
-"""An engine's state at a moment: the same numbers, whoever asks."""
+"""An engine's state at a moment: the same numbers for every host."""
 
 from __future__ import annotations
 

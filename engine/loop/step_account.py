@@ -1,4 +1,4 @@
-"""What steps cost: the host's time, the device's, and the time it was idle while requests waited."""
+"""What steps cost: the host's time, the device's time, and how long it was idle while requests waited."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EngineTotals:
     """Running totals over the engine's life.
 
     Attributes:
-        host_s: Time in which the loop did anything but wait: for the device, or for requests.
+        host_s: Time in which the loop did not wait for the device or for requests.
         device_busy_s: Time in which the device worked on a step.
         device_idle_s: Time in which it did not, though a request that had been accepted was waiting for tokens.
     """
@@ -78,7 +78,7 @@ class StepAccount:
         self._idle_since_s = 0.0
         """Since when the device is idle, unless it works, with a request waiting for it."""
 
-    def somebody_waits(self, since_s: float) -> None:
+    def request_waits(self, since_s: float) -> None:
         """A request has come, and there was none before it."""
         self._idle_since_s = max(self._idle_since_s, since_s)
 

@@ -1,4 +1,4 @@
-"""What each step did and when: the engine's own account, for joining with what clients saw."""
+"""What each step did and when: the engine's own record, to be joined with what clients saw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..session import ParkEvent
 
 
 class StepRecord(msgspec.Struct, omit_defaults=True):
-    """One step. Times are seconds of the engine's clock; on one machine clients have the same one.
+    """One step. Times are seconds of the engine's clock; clients on the same machine share it.
 
     Attributes:
         planned_s: When planning began. Which requests take part is decided right then.
@@ -23,11 +23,11 @@ class StepRecord(msgspec.Struct, omit_defaults=True):
         committed_s: When they were part of their requests.
         num_seqs: Requests that took part.
         num_waiting: Requests left waiting when it was planned.
-        num_preempted: Requests that planning it threw out.
+        num_preempted: Requests that were preempted to plan it.
         num_blocks_held: KV blocks held once it was planned.
         num_blocks_pinned: Those of them pinned for parked sessions.
         parking: What was decided about parked sessions since the step before.
-        gap_s: How long the device had stood still since the step before, by its own clock.
+        gap_s: How long the device had been idle since the step before, by its own clock.
     """
 
     step: int

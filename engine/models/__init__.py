@@ -1,1 +1,1 @@
-"""What may be loaded: sources, checks, tokenizers and the tiny model that is built in."""
+"""Loading models and tokenizers: where they come from, whether the engine can run them, and the built-in ones."""

@@ -1,4 +1,4 @@
-"""From what the user calls a model to a torch module that attends through our pages."""
+"""From a model's name to a torch module that attends through our pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .tiny import tiny_model
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready to run, and what the engine must know of it.
+    """A model ready to run, and what the engine must know about it.
 
     `max_position` is the most tokens its position encoding knows; None if unlimited. `softcap` is the bound on the
     attention scores; None without soft-capping. `host_looks` names the modules that look at values on the host.
@@ -127,7 +127,7 @@ def _reading(model: str, read: Callable[[], Any]) -> Any:
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, KeyError) and error.args == (ATTENTION_NAME,):
             raise UnsupportedModelError(
-                f"{model}: its attention is written by hand, not through the attention interface of transformers"
+                f"{model}: its attention does not go through the attention interface of transformers"
             ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         detail = lines[0] if lines else type(error).__name__
@@ -146,7 +146,7 @@ def device_named(name: str) -> torch.device:
         # With its index: "cuda" alone is refused where a device is to be made the current one.
         device = torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise ConfigurationError(f"--device {name} is not available here: {str(error).splitlines()[0]}") from error
     return device
 
 
@@ -169,7 +169,7 @@ def _refuse_unsupported(config: PreTrainedConfig, *, is_gguf: bool) -> None:
     if hasattr(config, "text_config"):
         raise UnsupportedModelError(f"{kind} is a multimodal model; only text decoders are supported")
     if getattr(config, "quantization_config", None) is not None and not is_gguf:
-        raise UnsupportedModelError("quantised weights are not supported (a .gguf file is, by dequantising it)")
+        raise UnsupportedModelError("quantised weights are not supported, except in a .gguf file, which is dequantised")
     if any("mamba" in name or "ssm" in name for name in config.to_dict()):
         # Caught here because with untrained weights the state is too faint for the comparison in `verify`.
         raise UnsupportedModelError(f"{kind} keeps recurrent state besides its attention")
@@ -238,9 +238,9 @@ def _probe(module: PreTrainedModel, device: torch.device) -> tuple[KVShape, floa
     if len(shapes) > 1 or any(key_size != value_size for _, key_size, value_size in shapes):
         raise UnsupportedModelError(f"{kind}: its layers keep keys and values of different shapes")
     if _has_window(module.config) and not probe.saw_window:
-        raise UnsupportedModelError(f"{kind} has a sliding window that it keeps from the attention interface")
+        raise UnsupportedModelError(f"{kind} has a sliding window that it does not pass to the attention interface")
     if getattr(module.config, "attn_logit_softcapping", None) is not None and probe.softcap is None:
-        raise UnsupportedModelError(f"{kind} has logit soft-capping that it keeps from the attention interface")
+        raise UnsupportedModelError(f"{kind} has logit soft-capping that it does not pass to the attention interface")
     num_kv_heads, head_size, _ = shapes.pop()
     return KVShape(num_layers, num_kv_heads, head_size, probe.group_size), probe.softcap
 

@@ -1,4 +1,4 @@
-"""What a model's name means: a hub id, a folder, or a .gguf file. No torch, so that mistakes are found at once."""
+"""What a model's name means: a hub id, a folder, or a .gguf file. Without torch, so that a mistake shows at once."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def pretrained_arguments(model: str) -> tuple[str, dict[str, str]]:
     path = Path(model).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ConfigurationError(f"there is no file {path}")
+            raise ConfigurationError(f"the file {path} does not exist")
         if any(importlib.util.find_spec(package) is None for package in ("gguf", "accelerate")):
-            raise ConfigurationError("reading .gguf files needs: pip install 'abatch[gguf]'")
+            raise ConfigurationError("reading a .gguf file needs an extra: pip install 'abatch[gguf]'")
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ConfigurationError(f"the folder {path} has no config.json, so it is not a model")
+            raise ConfigurationError(f"the folder {path} has no config.json, so it is not a model folder")
         return str(path), {}
     if model in SHAPES:
         raise ConfigurationError(
-            f"{model} is a shape, and has no weights: --load-format dummy makes random ones; for real ones name a "
+            f"{model} is a shape without weights; give --load-format dummy for random weights, or name a "
             "Hugging Face id, a folder or a .gguf file"
         )
     if path.exists() or model.startswith(("/", "./", "../", "~")):

@@ -59,14 +59,16 @@ class ChatTokenizer:
         """
         if self.hf.chat_template is None:
             raise RequestError(
-                "this model has no chat template; use /v1/completions", status=422, code="no_chat_template"
+                "this model has no chat template; send the prompt to /v1/completions",
+                status=422,
+                code="no_chat_template",
             )
         try:
             prompt = self.hf.apply_chat_template(
                 messages, tools=[*tools] if tools else None, add_generation_prompt=True, tokenize=False
             )
         except (jinja2.TemplateError, TypeError, KeyError) as error:
-            raise RequestError(f"the model's chat template refuses the messages: {error}", param="messages") from error
+            raise RequestError(f"the model's chat template rejected the messages: {error}", param="messages") from error
         return self._encode(str(prompt), add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
@@ -77,8 +79,8 @@ class ChatTokenizer:
 class NoiseTokenizer(ChatTokenizer):
     """For random weights without a tokenizer: reads bytes, and has a letter for every token there may be.
 
-    Tokens beyond the bytes would have no text: a stream would be silent for most of its tokens, and whoever measures it
-    would see none of them. None ends an answer either, as the model knows no such token.
+    Tokens beyond the bytes would have no text: a stream would be silent for most of its tokens, and a client would
+    not see them. No token ends an answer either, as the model has no such token.
     """
 
     def __init__(self) -> None:

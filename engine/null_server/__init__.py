@@ -1,1 +1,1 @@
-"""A server that computes nothing and does exactly what it is told: what a load generator is tested against."""
+"""A server that computes nothing and behaves exactly as told, for testing load generators."""

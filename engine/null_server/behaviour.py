@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """What the server does. Pure: the same request at the same time is always answered alike.
+    """What the server does. Pure: the same request at the same time always gets the same answer.
 
     Attributes:
         ttft_s: From a request's arrival to its first chunk.
@@ -50,12 +50,12 @@ class Behaviour:
         itl_s: Between chunks.
         jitter: Each interval is multiplied by a random factor of this coefficient of variation (log-normal, mean 1).
         tokens_per_chunk: Tokens in a chunk.
-        burst: So many chunks are held back and sent together, when the last of them is due: a proxy that buffers.
+        burst: This many chunks are held back and sent together, when the last of them is due: a proxy that buffers.
         header_delay_s: From a request's arrival to the response's headers, where the first chunk is not due before.
-        freeze_at_s: From then on time stands still for `freeze_for_s`: nothing is written, and all that was under way
-            goes on afterwards where it was. Counted from the first request.
-        stall_every: Every so many requests, one stands still for `stall_for_s` in the middle of its answer, where that
-            has several chunks.
+        freeze_at_s: From then on the server freezes for `freeze_for_s`: nothing is written, and everything under way
+            resumes afterwards where it was. Counted from the first request.
+        stall_every: One in this many requests pauses for `stall_for_s` in the middle of its answer, if that has several
+            chunks.
         error_rate: Share of requests that are answered with status 500.
         reset_rate: Share of requests whose connection is cut in the middle.
         seed: Of jitter and faults.
@@ -99,10 +99,10 @@ class Behaviour:
             if optional is not None and not 0 < optional < math.inf:
                 raise ConfigurationError(f"{flag} must be above 0")
         if not (0 <= self.error_rate <= 1 and 0 <= self.reset_rate <= 1 and self.error_rate + self.reset_rate <= 1):
-            raise ConfigurationError("--error-rate and --reset-rate are shares, together at most 1")
+            raise ConfigurationError("--error-rate and --reset-rate must be 0 to 1, and at most 1 together")
 
     def answer(self, number: int, arrived_s: float, prompt_tokens: int, max_tokens: int) -> Answer:
-        """The answer to request `number` (from 0), that arrived so many seconds after the first."""
+        """The answer to request `number` (from 0), which arrived `arrived_s` after the first."""
         random = Random(f"{self.seed}/{number}")
         draw = random.random()
         fault = Fault.ERROR if draw < self.error_rate else None

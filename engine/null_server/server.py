@@ -45,7 +45,7 @@ _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 
 @dataclass(slots=True)
 class _Writing:
-    """An answer as far as it has been written."""
+    """The part of an answer that has been written."""
 
     request_id: str
     arrived_s: float
@@ -162,7 +162,7 @@ async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writi
     if (cut_chunk := _cut_chunk(answer)) is not None:
         await _until(answer.chunk_s[cut_chunk])
         _cut(request, writing)
-        return web.Response()  # which reaches nobody
+        return web.Response()  # which reaches no one
     await _until(answer.chunk_s[-1])
     writing.chunk_s = [time.monotonic()]
     writing.output_tokens = usage.completion_tokens

@@ -1,4 +1,4 @@
-"""What a null server truly did: the log that a measurement is held against."""
+"""What a null server really did: the log that a measurement is checked against."""
 
 from __future__ import annotations
 

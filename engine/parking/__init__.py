@@ -1,1 +1,1 @@
-"""What happens to a session's KV while its agent is busy elsewhere."""
+"""Sessions between two turns: keeping, moving or dropping their KV while a tool runs or a person thinks."""

@@ -10,7 +10,7 @@ from .costs import ParkCost
 
 
 class ParkAccount:
-    """Counts, and remembers decisions until somebody takes them."""
+    """Counts, and remembers decisions until they are taken."""
 
     def __init__(self, block_size: int) -> None:
         self.totals = ParkingTotals()
@@ -30,7 +30,7 @@ class ParkAccount:
         self._events.append(event)
 
     def returned(self, session: EngineSession, request: Request, num_restored: int) -> None:
-        """A session is back, and found its context, or did not, as far as the new request still has it."""
+        """A session is back: count whether it found as much of its context as the new request shares."""
         size, totals = self._block_size, self.totals
         common = _common_length(session.hashes, request.block_hashes)
         num_lost = max(0, min(common * size, request.num_prompt - 1) - request.num_cached_tokens)
@@ -48,7 +48,7 @@ class ParkAccount:
 
 
 def _common_length(ours: Iterable[bytes], theirs: Iterable[bytes]) -> int:
-    """Of the common beginning."""
+    """Length of the common beginning."""
     number = 0
     for one, other in zip(ours, theirs, strict=False):
         if one != other:

@@ -15,8 +15,8 @@ class ParkingConfig:
 
     Attributes:
         host_num_blocks: KV blocks of the host tier.
-        session_timeout_s: After so long without a request a session is forgotten.
-        block_bytes: Of one KV block, for counting what copies move.
+        session_timeout_s: A session without a request for this long is forgotten.
+        block_bytes: Size of a KV block, for counting what copies move.
     """
 
     policy: ParkPolicy = "auto"

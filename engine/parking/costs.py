@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 _GAIN = 0.1
 _FIRST_GUESS_PREFILL_S, _FIRST_GUESS_COPY_S = 1e-3, 1e-4
-"""A token, a block: used until the first is measured."""
+"""Per token and per block: used until the first is measured."""
 
 
 class ParkCost(NamedTuple):
@@ -35,27 +35,27 @@ class ParkCosts:
     _has_copy: bool = False
 
     def learn_prefill(self, num_tokens: int, seconds: float) -> None:
-        """A step of mostly prefill took so long."""
+        """Take in how long a step of mostly prefill took."""
         value = seconds / num_tokens
         self.prefill_token_s += (value - self.prefill_token_s) * (_GAIN if self._has_prefill else 1.0)
         self._has_prefill = True
 
     def learn_copy(self, num_blocks: int, seconds: float) -> None:
-        """A copy between device and host took so long."""
+        """Take in how long a copy between device and host took."""
         value = seconds / num_blocks
         self.copy_block_s += (value - self.copy_block_s) * (_GAIN if self._has_copy else 1.0)
         self._has_copy = True
 
     def prefill_s(self, num_tokens: int) -> float:
-        """To compute so many tokens."""
+        """Seconds to compute `num_tokens` tokens."""
         return num_tokens * self.prefill_token_s
 
     def copy_s(self, num_blocks: int) -> float:
-        """To copy so many blocks."""
+        """Seconds to copy `num_blocks` blocks."""
         return num_blocks * self.copy_block_s
 
     def of(self, *, num_blocks: int, num_tokens: int, remaining_s: float, num_running_blocks: int) -> ParkCost:
-        """The three costs of a parked context."""
+        """What keeping, offloading and dropping a parked context cost."""
         return ParkCost(
             keep=remaining_s * num_blocks,
             offload=self.copy_s(num_blocks) * num_blocks,

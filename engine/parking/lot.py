@@ -23,10 +23,10 @@ class ParkingLot:
 
     A parked session holds its KV by references of its own to the blocks: on the device (a pin), in the host tier, or
     not at all. Giving a pin up destroys nothing by itself: its blocks become free ones, least recently used first, and
-    are found again by their hashes if nobody needed them meanwhile.
+    are found again by their hashes if no one needed them meanwhile.
 
-    Policies: `keep` pins until somebody needs the memory; `offload` copies out at once and lets go when that is done;
-    `drop` lets go at once; `auto` pins while there is room for everybody, and under pressure gives up first what wastes
+    Policies: `keep` pins until a request needs the memory; `offload` copies out at once and lets go when that is done;
+    `drop` lets go at once; `auto` pins while there is room for all, and under pressure gives up first what wastes
     most by staying (`ParkCosts`), by copy where the host tier has room and that is cheaper than computing again.
     """
 
@@ -133,7 +133,7 @@ class ParkingLot:
         if session is None:
             return False
         self._placement.let_go(session, now_s)
-        session.num_parks += 1  # copies still on their way are for nobody
+        session.num_parks += 1  # copies still on their way are for no one
         session.hashes = []  # a timer may hold it for a while yet
         return True
 
@@ -143,7 +143,7 @@ class ParkingLot:
         """Do what is due, and make room ahead of need: `num_wanted` blocks should be free."""
         timeout_s = self.config.session_timeout_s
         while (oldest := self._sessions.oldest) and oldest.parked_s + timeout_s <= now_s:  # as next_event_s has it
-            self._outlook.pauses.observe(oldest.tool, oldest.elapsed_s(now_s))  # at least so long
+            self._outlook.pauses.observe(oldest.tool, oldest.elapsed_s(now_s))  # it paused for at least this long
             self._forget(oldest, now_s)
         self._placement.tick(now_s, num_wanted, num_running_blocks)
 
@@ -157,9 +157,9 @@ class ParkingLot:
     def make_room(
         self, now_s: float, num_running_blocks: int, *, own: EngineSession | None = None, matched: Sequence[int] = ()
     ) -> bool:
-        """Somebody lacks blocks: True if some were given up. False also while copies under way will free some.
+        """A request lacks blocks: True if some were given up. False also while copies under way will free some.
 
-        Of the pins of `own`, the session of the one in need, only those go that it has not `matched`, after all others.
+        Of the pins of `own`, the request's session, only those it has not `matched` go, after all others.
         """
         return self._placement.make_room(now_s, num_running_blocks, own=own, matched=matched)
 
@@ -174,11 +174,11 @@ class ParkingLot:
         return self._account.take_events()
 
     def learn_prefill(self, num_tokens: int, seconds: float) -> None:
-        """A step of mostly prefill took so long."""
+        """Take in how long a step of mostly prefill took."""
         self._outlook.costs.learn_prefill(num_tokens, seconds)
 
     def learn_copy(self, num_blocks: int, seconds: float) -> None:
-        """A copy between device and host took so long."""
+        """Take in how long a copy between device and host took."""
         self._outlook.costs.learn_copy(num_blocks, seconds)
 
     def restorable(self, hashes: Sequence[bytes], first: int) -> list[int]:

@@ -18,7 +18,7 @@ _PREFETCH_HORIZON_S = 2.0
 """A session is fetched back only if it is expected within this: further ahead an estimate says little."""
 
 _AMPLE = 0.3
-"""Share of the device's blocks that nobody holds."""
+"""Share of the device's blocks that are free."""
 
 
 class ParkOutlook:
@@ -59,7 +59,7 @@ class ParkOutlook:
     def pays_to_copy_ahead(self, session: EngineSession, now_s: float, share_free: float) -> bool:
         """Whether a pinned session should have its copy in the host tier before it must leave, to leave at once then.
 
-        `share_free`: of the device's blocks, how many nobody holds. While they are ample, nobody will have to leave.
+        `share_free`: the share of the device's blocks that are free. While they are ample, no session has to leave.
         """
         copy_s = self.costs.copy_s(len(session.block_ids))
         return share_free <= _AMPLE and self.remaining_s(session, now_s) > copy_s

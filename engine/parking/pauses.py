@@ -9,7 +9,7 @@ _MAX_PAUSES = 256
 """Remembered of each tool; older ones are forgotten, so that a tool that has changed is believed again."""
 
 _MAX_TOOLS = 1024
-"""Names come from outside; further ones share what is known of all tools."""
+"""Names come from clients; further ones share what was learnt about all tools."""
 
 _ENOUGH = 5
 """Pauses longer than the present one from which a mean is taken."""
@@ -49,7 +49,7 @@ class PauseEstimator:
         self._by_tool: dict[str, _Pauses] = {}
 
     def observe(self, tool: str | None, pause_s: float) -> None:
-        """A pause has ended. `tool` is None for a pause of unknown cause, as a person's."""
+        """A pause has ended. `tool` is None for a pause of unknown cause, such as a person's."""
         self._all.add(pause_s)
         name = tool or ""
         if name not in self._by_tool and len(self._by_tool) < _MAX_TOOLS:

@@ -87,7 +87,7 @@ class Placement:
         session.wakes_s, session.state, session.is_copying = None, ParkState.DROPPED, False
 
     def tick(self, now_s: float, num_wanted: int, num_running_blocks: int) -> None:
-        """Move whose time has come, and make room ahead of need: `num_wanted` blocks should be free."""
+        """Move sessions whose time has come, and make room ahead of need: `num_wanted` blocks should be free."""
         for session in self._alarms.due(now_s):
             self._wake_up(session, now_s, num_wanted)
         if self._policy == "auto" and self._pins and self._lacks(num_wanted):
@@ -103,9 +103,9 @@ class Placement:
     def make_room(
         self, now_s: float, num_running_blocks: int, *, own: EngineSession | None = None, matched: Sequence[int] = ()
     ) -> bool:
-        """Somebody lacks blocks: True if some were given up. False also while copies under way will free some.
+        """A request lacks blocks: True if some were given up. False also while copies under way will free some.
 
-        Of the pins of `own`, the session of the one in need, only those go that it has not `matched`, after all others.
+        Of the pins of `own`, the request's session, only those it has not `matched` go, after all others.
         """
         if self._host.num_leaving:
             return False
@@ -187,9 +187,9 @@ class Placement:
             self._host.copy_out(session, now_s, is_leaving=False)
 
     def _make_room_in_host(self, newcomer: EngineSession, now_s: float) -> bool:
-        """Give up somebody's place in the host tier, for one that has to leave the device.
+        """Give up a session's place in the host tier, for one that has to leave the device.
 
-        Copies made ahead of need go first. Then `auto` gives up whom it expects last, if that is after the newcomer.
+        Copies made ahead of need go first. Then `auto` gives up the one expected back last, if later than the newcomer.
         """
         spare = [session for session in self._pins if session.host_ids and not session.is_copying]
         if spare:
@@ -218,7 +218,7 @@ class Placement:
                 session.wakes_s = None  # nothing says any more when it will be back
 
     def _prefetch(self, session: EngineSession, now_s: float, num_wanted: int) -> None:
-        """Bring a session back ahead of its return, if that is no burden for anybody."""
+        """Bring a session back ahead of its return, if memory is ample."""
         matched = self._blocks.match(session.hashes)
         host_ids = self._host.match(session.hashes)[len(matched) :]
         reserve = num_wanted + int(_COMFORT * self._blocks.num_blocks)
@@ -233,7 +233,7 @@ class Placement:
             self.note(session, "prefetch", now_s)
             hashes = session.hashes[len(matched) : len(session.block_ids)]
             self._host.copy_back(session, host_ids, device_ids, hashes, now_s)
-        self._host.leave(session)  # its copy there stays findable, until somebody needs the place
+        self._host.leave(session)  # its copy there stays findable, until the place is needed
         self._alarms.set(session, now_s + self._outlook.keep_s(session, now_s))
 
     def _pin(self, session: EngineSession, block_ids: list[int], now_s: float) -> None:

@@ -1,1 +1,1 @@
-"""Which sequences take part in a step: admission, order, prefill budget, preemption."""
+"""Which requests take part in a step: admission, order, prefill budget, preemption."""

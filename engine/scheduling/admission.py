@@ -25,7 +25,7 @@ class Admission(Protocol):
 
 
 class ContinuousAdmission:
-    """Whoever fits joins, at every step."""
+    """Every request that fits joins, at every step."""
 
     def __init__(self, max_num_seqs: int) -> None:
         self._max_num_seqs = max_num_seqs
@@ -44,7 +44,7 @@ class ContinuousAdmission:
 
 
 class WindowAdmission:
-    """Static batching: collect `size` requests or wait `timeout_s`, then let nobody in until all have ended.
+    """Static batching: collect `size` requests or wait `timeout_s`, then admit no one until all have ended.
 
     Finished sequences leave at once and cost no padding, which real static batching servers do pay: what this
     mode shows of the price of waiting is its lower bound.
@@ -73,7 +73,7 @@ class WindowAdmission:
 
 
 def _oldest_s(waiting: WaitingQueue) -> float:
-    """Arrival of who has waited longest, wherever in the queue that is."""
+    """Arrival of the request that has waited longest, wherever in the queue it is."""
     return min(request.arrival_s for request in waiting)
 
 

@@ -33,7 +33,7 @@ class Fences:
         return iter(self._fences)
 
     def give_back(self, last_step: int, slot: int, block_ids: list[int]) -> None:
-        """A request is gone that was last part of that step."""
+        """A request is gone; `last_step` was the last step it was part of."""
         fence = _Fence(last_step, slot, block_ids)
         if last_step > self._last_committed:
             self._fences.append(fence)
@@ -41,7 +41,7 @@ class Fences:
             self._lift(fence)
 
     def committed(self, step: int) -> None:
-        """That step, and all before it, are over."""
+        """That step and all before it are over."""
         self._last_committed = step
         while self._fences and self._fences[0].step <= step:
             self._lift(self._fences.popleft())

@@ -25,8 +25,8 @@ class SchedulerConfig:
         max_model_len: Most tokens (prompt and output) a request may have.
         window_size: `window` only: a batch starts when this many requests wait ...
         window_timeout_s: ... or when the oldest has waited this long.
-        policy: Who of those that wait joins next (see `queue_policy`).
-        slice_tokens: Output tokens after which a session's request lets others join who find no place.
+        policy: Which waiting request joins next (see `queue_policy`).
+        slice_tokens: Output tokens after which a session's request makes way for requests that wait.
     """
 
     batching: Batching = "async"
@@ -53,7 +53,7 @@ class SchedulerConfig:
         if self.max_num_batched_tokens < self.max_num_seqs:
             raise ConfigurationError(
                 f"--max-num-batched-tokens ({self.max_num_batched_tokens}) must be at least --max-num-seqs "
-                f"({self.max_num_seqs}), or running sequences could not each decode one token a step"
+                f"({self.max_num_seqs}), so that every running sequence can decode one token per step"
             )
 
     @property

@@ -56,7 +56,7 @@ class PrefixHolder:
         return len(host_ids)
 
     def register(self, request: Request, num_computed: int) -> None:
-        """So many tokens of the request are computed: others may use the full blocks among them."""
+        """`num_computed` tokens of the request are computed: others may use the full blocks among them."""
         blocks = self._blocks
         num_full = num_computed // blocks.block_size
         if num_full > request.num_registered_blocks:

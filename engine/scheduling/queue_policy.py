@@ -14,7 +14,7 @@ class QueuePolicy(Protocol):
     """An order of waiting requests. Each counts as having arrived at its `rank`; the lowest joins first.
 
     A rank is given once, when the request begins to wait, and is never further than `bound_s` from its arrival: a
-    request can only be overtaken by those that arrive within twice that time behind it, so nobody starves.
+    request can only be overtaken by those that arrive within twice that time behind it, so no request starves.
 
     Attributes:
         bound_s: Largest distance between rank and arrival, in seconds.
@@ -53,7 +53,7 @@ class ResumeFirst:
 class LeastAttained:
     """Sessions that have had much count as having arrived later: least attained service (Autellix, 2025), bounded.
 
-    What it favours is short programs: a chat's first turn before the fiftieth of an agent.
+    It favours short programs: a chat's first turn goes before the fiftieth of an agent.
     """
 
     bound_s = 5.0

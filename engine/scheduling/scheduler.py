@@ -26,7 +26,7 @@ _SPARE = 0.05
 class Scheduler:
     """Plans steps and commits their results.
 
-    Requests join in order of arrival, or as `config.policy` says. A step serves them so:
+    Requests join in order of arrival, or as `config.policy` says. A step serves them like this:
 
     * running requests decode first, one token each; prefill chunks share what is left of the token budget
       (`add_prefills`);
@@ -35,9 +35,9 @@ class Scheduler:
     * when a decode needs a block and none is free, the request that joined last is preempted: its blocks go back,
       its tokens stay, and it waits at the head of the queue to be recomputed (mostly from the prefix cache).
 
-    Sessions between two turns are in the parking lot. They give up their blocks to whoever lacks any, before a running
-    request would; one whose blocks are in the host tier joins when they have been copied back. A session's request that
-    generates for long makes way, now and then, for those who wait for a place.
+    Sessions between two turns are in the parking lot. They give up their blocks to a request that lacks some, before a
+    running request would; one whose blocks are in the host tier joins when they have been copied back. A session's
+    request that generates for long makes way, now and then, for those that wait for a place.
 
     The oldest running request can therefore always take what it needs, so something always advances; and because a
     request that could not fit alone is refused on arrival, the head of the queue joins at the latest when the
@@ -69,7 +69,7 @@ class Scheduler:
         self.fences = Fences(blocks, config.num_slots)
         self._num_planned = 0
         self._now_s = 0.0
-        self._somebody_is_left = False
+        self._requests_are_left = False
         """The last plan left requests waiting."""
         self._has_prefill_left = False
         """The last plan left some of a prompt for the next."""
@@ -104,7 +104,7 @@ class Scheduler:
         self.waiting.add(request)
 
     def cancel(self, request: Request) -> None:
-        """End a request that nobody waits for any more. Nothing happens if it has ended already."""
+        """End a request that no client waits for any more. Nothing happens if it has ended already."""
         if request.state is RequestState.FINISHED:
             return
         if request.state is RequestState.WAITING:
@@ -123,7 +123,7 @@ class Scheduler:
         prefills, num_ending = self._add_decodes(batch)
         if self.waiting and batch.num_preempted == 0:
             prefills += self._admit(num_ending)
-        self._somebody_is_left = bool(self.waiting)
+        self._requests_are_left = bool(self.waiting)
         if prefills:
             add_prefills(batch, prefills, self.config.max_num_batched_tokens)
         self._has_prefill_left = any(request.num_uncomputed > 1 for request in prefills)
@@ -235,16 +235,16 @@ class Scheduler:
         return True
 
     def _tick(self) -> None:
-        """What is due now, before anything is planned."""
+        """Do what is due now, before anything is planned."""
         num_wanted = len(self.running) + int(_SPARE * self.blocks.num_blocks)
         if self.waiting:
             num_wanted += self.blocks.blocks_for(len(self.waiting[0].token_ids))
         self.parking.tick(self._now_s, num_wanted, self._prefixes.num_running_blocks)
-        if self.waiting and self._somebody_is_left and self.config.batching != "window":
+        if self.waiting and self._requests_are_left and self.config.batching != "window":
             self._rotate()
 
     def _rotate(self) -> None:
-        """Let a session's request make way that has generated for long since it joined."""
+        """Have a session's request that has generated for long since it joined make way."""
         longest = longest_turn(self.running, self.config.slice_tokens)
         if longest is not None:
             self.num_yields += 1

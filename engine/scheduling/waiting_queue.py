@@ -12,7 +12,7 @@ _FIRST = float("-inf")
 
 
 class WaitingQueue:
-    """Sorted by rank (see `QueuePolicy`); of equal ranks the one that came first. Preempted requests go before all."""
+    """Sorted by rank (see `QueuePolicy`), then by arrival. Preempted requests go before all others."""
 
     def __init__(self, policy: QueuePolicy) -> None:
         self._policy = policy
@@ -43,7 +43,7 @@ class WaitingQueue:
         self._requests.insert(0, request)
 
     def add_last(self, request: Request) -> None:
-        """A request has had its turn for now: it lets all go first that wait already."""
+        """A request has had its turn for now: all that wait already go first."""
         request.rank = max(request.arrival_s, *(other.rank for other in self._requests), _FIRST)
         self._requests.append(request)
 
@@ -52,7 +52,7 @@ class WaitingQueue:
         return self._requests.pop(0)
 
     def remove(self, request: Request) -> None:
-        """Take one that no longer waits.
+        """Take out one that no longer waits.
 
         Raises:
             ValueError: it does not wait.

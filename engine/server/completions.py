@@ -59,7 +59,7 @@ def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | 
         )
         specs += choice_specs(len(specs), prompt_ids, sampling, body.stop, body.n or 1, session)
     if session is not None and len(specs) > 1:
-        raise RequestError("a session is one conversation: give one prompt", param="prompt")
+        raise RequestError("a session is one conversation, so give one prompt", param="prompt")
     return specs
 
 

@@ -104,22 +104,22 @@ class _EngineCollector(Collector):
             "engine_alive": ("1 while the engine process lives.", int(self._is_alive())),
             "requests_running": ("Requests in the running batch.", stats.num_running),
             "requests_waiting": ("Requests waiting to join.", stats.num_waiting),
-            "kv_blocks": ("KV blocks there are.", self._ready.num_blocks),
+            "kv_blocks": ("KV blocks in total.", self._ready.num_blocks),
             "kv_blocks_held": ("KV blocks held by requests and for parked sessions.", stats.num_blocks_held),
             "sessions_parked": ("Sessions between two requests.", stats.num_parked),
             "kv_blocks_pinned": ("KV blocks held for parked sessions.", stats.num_blocks_pinned),
             "host_kv_blocks": ("KV blocks of the host tier.", self._ready.num_host_blocks),
-            "host_kv_blocks_held": ("Those held for parked sessions.", stats.num_host_blocks_held),
-            "kv_blocks_cached": ("KV blocks findable by prefix.", stats.num_blocks_cached),
+            "host_kv_blocks_held": ("Host KV blocks held for parked sessions.", stats.num_host_blocks_held),
+            "kv_blocks_cached": ("KV blocks that can be found by prefix.", stats.num_blocks_cached),
         }
         counters: dict[str, tuple[str, float]] = {
             "steps": ("Steps the engine ran.", totals.num_steps),
-            "host_seconds": ("Time the step loop did not wait: planning, launching, committing.", totals.host_s),
+            "host_seconds": ("Time the step loop spent planning, launching and committing.", totals.host_s),
             "device_busy_seconds": ("Time the device worked on a step.", totals.device_busy_s),
-            "device_idle_seconds": ("Time it stood still although a request was waiting.", totals.device_idle_s),
+            "device_idle_seconds": ("Time it was idle although a request was waiting.", totals.device_idle_s),
             "prefill_tokens": ("Tokens computed for prompts and after preemption.", totals.num_prefill_tokens),
             "decode_tokens": ("Tokens computed one at a time.", totals.num_decode_tokens),
-            "preemptions": ("Requests preempted for want of KV blocks.", totals.num_preemptions),
+            "preemptions": ("Requests preempted because KV blocks ran out.", totals.num_preemptions),
             "prefix_cache_hit_tokens": ("Tokens the prefix cache saved computing.", stats.num_cached_tokens),
         }
         parking = totals.parking
@@ -128,14 +128,14 @@ class _EngineCollector(Collector):
             "resumed_kept": ("Returns that found their context on the device.", parking.num_kept),
             "resumed_restored": ("Returns whose context came back from the host tier.", parking.num_restored),
             "resumed_recomputed": ("Returns whose context was computed again.", parking.num_recomputed),
-            "pins_broken": ("Pins that gave way to somebody's need of memory.", parking.num_broken),
+            "pins_broken": ("Pins given up because a request needed the memory.", parking.num_broken),
             "sessions_prefetched": ("Sessions brought back before they returned.", parking.num_prefetched),
             "sessions_expired": ("Sessions that did not come back in time.", parking.num_expired),
             "parked_block_seconds": ("KV blocks times seconds held for parked sessions.", parking.parked_block_s),
             "recomputed_tokens": ("Tokens of parked contexts computed again.", parking.recomputed_tokens),
             "offloaded_bytes": ("Copied to the host tier.", parking.offloaded_bytes),
             "restored_bytes": ("Copied back from it.", parking.restored_bytes),
-            "restore_wait_seconds": ("Time in which returned turns waited for that.", parking.restore_wait_s),
+            "restore_wait_seconds": ("Time that returning turns waited for it.", parking.restore_wait_s),
         }
         about = {"device": self._ready.device, "dtype": self._ready.dtype, "batching": self._ready.batching}
         yield InfoMetricFamily("abatch_engine", "What the engine runs on, and how.", value=about)

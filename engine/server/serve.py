@@ -54,7 +54,7 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
     Raises:
         ConfigurationError: the model or the address cannot be used.
         EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
-            /health had been red, until somebody stopped the server.
+            /health had been red, until the server was stopped.
     """
     listener = config.listening.bind()  # before the model is loaded: a port in use is found out at once
     stop = config.listening.stop_event()

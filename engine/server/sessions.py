@@ -18,7 +18,7 @@ def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None
     """The session that a request names in its body or header; None if it names none.
 
     Raises:
-        RequestError: it names two, or says of a session what only makes sense with one.
+        RequestError: it names two, or gives a session's options without naming one.
     """
     header = request.headers.get(SESSION_HEADER)
     if header is not None and not (1 <= len(header) <= _LONGEST_ID and header.isprintable()):
@@ -29,10 +29,10 @@ def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None
     if session_id is None:
         for name in ("next_tool", "expected_pause_s", "end_session"):
             if getattr(body, name) is not None:
-                raise RequestError(f"{name} is about a session: give session_id too", param=name)
+                raise RequestError(f"{name} belongs to a session; give session_id too", param=name)
         return None
     if (body.n or 1) > 1:
-        raise RequestError("a session is one conversation: n must be 1", param="n")
+        raise RequestError("a session is one conversation, so n must be 1", param="n")
     return SessionUse(
         session_id=session_id,
         next_tool=body.next_tool,

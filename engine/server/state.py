@@ -1,4 +1,4 @@
-"""What every handler of one server shares."""
+"""What the handlers of a server share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ServerState:
         self.is_draining = False
 
     def check_request(self, body: SamplingFields) -> None:
-        """Refuse what no look at the prompt is needed for.
+        """Refuse what can be refused without looking at the prompt.
 
         Raises:
             DrainingError: the server is shutting down (503).
@@ -41,10 +41,10 @@ class ServerState:
         self.check_model(body.model)
 
     async def tokenize(self, num_characters: Sequence[int], encode: Callable[[], _T]) -> _T:
-        """Call `encode` for prompts of these lengths: where it takes long, in a thread, so that no stream stands still.
+        """Call `encode` for prompts of these lengths; a long one in a thread, so that no stream stalls.
 
         Raises:
-            ContextLengthError: so much text cannot fit the context, which is known without tokenizing it.
+            ContextLengthError: this much text cannot fit the context, which shows without tokenizing it.
         """
         ready = self.generator.engine.ready
         least = self.generator.tokenizer.least_tokens(max(num_characters, default=0))

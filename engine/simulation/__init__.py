@@ -1,1 +1,1 @@
-"""Devices that exist only as a formula: model shapes, device profiles and the time a step takes."""
+"""Devices simulated by a formula: model shapes, device profiles and the time that a step takes."""

@@ -1,4 +1,4 @@
-"""What simulated devices are made of: published figures, and how much of them software gets."""
+"""Simulated devices: published figures, and the share of them that software reaches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from ..errors import ConfigurationError
 
 _SIMULATED = "simulated"
-"""A device whose name begins so costs time and computes nothing."""
+"""A device whose name begins like this takes time and computes nothing."""
 
 _LONGEST_STEP_S = 3600.0
 
 
 def is_simulated(device: str) -> bool:
-    """Whether a device's name is that of a simulated one, however it goes on."""
+    """Whether a device's name is that of a simulated one."""
     return device.lower().startswith(_SIMULATED)
 
 
@@ -27,11 +27,11 @@ class HostOverhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sequence_s: float = 0.0
 
     def of(self, num_seqs: int) -> float:
-        """Seconds for a step of so many sequences."""
+        """Seconds for a step of `num_seqs` sequences."""
         return self.step_s + num_seqs * self.sequence_s
 
     def __str__(self) -> str:
-        return f"{self.step_s * 1e3:g} ms + {self.sequence_s * 1e6:g} us a sequence"
+        return f"{self.step_s * 1e3:g} ms + {self.sequence_s * 1e6:g} us per sequence"
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,8 +129,8 @@ def load_device(device: str) -> DeviceProfile:
             raise ConfigurationError(f"--device {device}: {error}") from error
     if not name.endswith(".json"):
         raise ConfigurationError(
-            f"there is no simulated device {name!r}; choose {', '.join(DEVICES)}, a step time as in simulated:5ms, "
-            "or a JSON file as in simulated:./my.json"
+            f"unknown simulated device {name!r}; choose {', '.join(DEVICES)}, a step time such as simulated:5ms, "
+            "or a JSON file such as simulated:./my.json"
         )
     try:
         return msgspec.json.decode(Path(name).expanduser().read_bytes(), type=DeviceProfile)
@@ -141,7 +141,7 @@ def load_device(device: str) -> DeviceProfile:
 
 
 def parse_host_overhead(text: str) -> HostOverhead:
-    """`"2ms"`, or `"0.4ms+8us"`: so much a step, and so much more for each of its sequences.
+    """`"2ms"`, or `"0.4ms+8us"`: time per step, and time per sequence in it.
 
     Raises:
         ConfigurationError: the text is neither.
@@ -149,7 +149,9 @@ def parse_host_overhead(text: str) -> HostOverhead:
     time = r"(\d+(?:\.\d+)?)\s*(us|ms|s)"
     match = re.fullmatch(rf"\s*{time}\s*(?:\+\s*{time}\s*)?", text)
     if match is None:
-        raise ConfigurationError(f"--host-overhead must be as 2ms, or 0.4ms+8us (a step, a sequence), not {text!r}")
+        raise ConfigurationError(
+            f"--host-overhead must look like 2ms, or 0.4ms+8us (per step, per sequence), not {text!r}"
+        )
     unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
     step_s = float(match[1]) * unit[match[2]]
     return HostOverhead(step_s, float(match[3]) * unit[match[4]] if match[3] else 0.0)

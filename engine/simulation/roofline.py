@@ -8,13 +8,13 @@ from .model_shape import ModelShape
 
 
 class Roofline:
-    """Duration of a step: what it moves over the bandwidth, or what it multiplies over the operations a second.
+    """Duration of a step: what it moves over the bandwidth, or what it multiplies over the operations per second.
 
     The larger of the two (Williams et al., "Roofline", 2009), each at the share that real kernels reach, plus what
     every step costs. Moved are the weights once, whatever the number of tokens, and the KV of each sequence:
 
         bytes = dtype * (dense weights + experts touched + output head if anything is sampled)
-                + KV bytes a token * (tokens of all contexts + tokens written)
+                + KV bytes per token * (tokens of all contexts + tokens written)
         operations = 2 * weights a token goes through * tokens + 2 * output head * samples
                      + 4 * layers * query heads * head size * (query, key) pairs
 
@@ -74,7 +74,7 @@ class Roofline:
         return max(moved / self._bytes_per_s, flops / self._flops_per_s) + self._device.launch_s
 
     def _windowed(self, batch: Batch) -> tuple[float, float]:
-        """Context tokens and pairs where some layers look back only so far, averaged over the layers."""
+        """Context tokens and pairs where some layers look back over a window, averaged over the layers."""
         shape = self._shape
         share, window = shape.num_sliding_layers / shape.num_layers, shape.sliding_window
         context = pairs = 0.0

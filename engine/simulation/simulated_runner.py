@@ -1,4 +1,4 @@
-"""A device that costs time and computes nothing."""
+"""A device that takes time and computes nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SimulatedRunner:
     is_synchronous = False
 
     def __init__(self, roofline: Roofline, clock: Clock, host: HostOverhead, *, block_copy_s: float = 0.0) -> None:
-        """`block_copy_s`: seconds to copy a KV block between device and host, alike in both directions at once."""
+        """`block_copy_s`: seconds to copy a KV block between device and host, in either direction; both run at once."""
         self._block_copy_s = block_copy_s
         self._copies_end_s: dict[CopyDirection, float] = {"offload": 0.0, "restore": 0.0}
         self._roofline = roofline

@@ -30,7 +30,7 @@ def test_an_hour_in_virtual_time_says_what_it_is_and_is_the_same_each_time(tmp_p
     summary = json.loads((runs[0] / "summary.json").read_text())
     assert summary["simulated"] is True
     assert "simulated h100" in summary["target"]
-    assert "host 0.4 ms + 8 us a sequence" in summary["target"]
+    assert "host overhead 0.4 ms + 8 us per sequence, per step" in summary["target"]
     assert summary["measured_s"] == 3595.0
     assert summary["engine"]["num_steps"] > 100_000
     config = json.loads((runs[0] / "config.json").read_text())

@@ -49,7 +49,7 @@ def test_the_dtype_is_the_model_s_where_the_device_computes_in_it() -> None:
 
 def test_without_weights_a_shape_is_refused() -> None:
     assert not is_built_in("llama-3.1-8b", "auto")
-    with pytest.raises(ConfigurationError, match=r"llama-3\.1-8b is a shape, and has no weights: --load-format dummy"):
+    with pytest.raises(ConfigurationError, match=r"llama-3\.1-8b is a shape without weights; give --load-format dummy"):
         pretrained_arguments("llama-3.1-8b")
 
 

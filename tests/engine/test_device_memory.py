@@ -70,7 +70,7 @@ def test_graphs_after_the_largest_cost_what_the_second_did(first: int, second: i
 
 def test_running_out_of_memory_is_one_line_that_says_what_to_lower() -> None:
     with (
-        pytest.raises(ConfigurationError, match=r"out of device memory for 9 KV blocks \(.*\): lower --kv-memory"),
+        pytest.raises(ConfigurationError, match=r"out of device memory for 9 KV blocks \(.*\); lower --kv-memory"),
         out_of_memory_says("9 KV blocks", "lower --kv-memory"),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")

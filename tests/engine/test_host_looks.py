@@ -76,9 +76,9 @@ def test_a_model_that_looks_is_refused_by_name_where_steps_are_recorded(
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 0)
     options: dict[str, Any] = {"model": str(tmp_path), "num_blocks": 20, "max_num_seqs": 2, "max_num_batched_tokens": 8}
-    with pytest.raises(ConfigurationError, match=r"in LlamaMLP \(nonzero\), so .*: give --no-cuda-graphs$"):
+    with pytest.raises(ConfigurationError, match=r"in LlamaMLP \(nonzero\), so .*; give --no-cuda-graphs$"):
         build_torch_engine(EngineConfig(**options))
     progress: list[str] = []
     build_torch_engine(EngineConfig(**options, cuda_graphs=False), on_progress=progress.append)
     assert progress[0].startswith("warning: ")
-    assert "waits for the device in each step, in LlamaMLP (nonzero)" in progress[0]
+    assert "waits for the device in every step, in LlamaMLP (nonzero)" in progress[0]

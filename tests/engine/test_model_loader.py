@@ -98,7 +98,7 @@ def test_a_gguf_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("/no/such/place", "not a model folder"), ("nothing.gguf", "no file"), ("someone/nothing", "cannot load")],
+    [("/no/such/place", "not a model folder"), ("nothing.gguf", "does not exist"), ("someone/nothing", "cannot load")],
 )
 def test_models_that_are_not_there(name: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):

@@ -291,7 +291,7 @@ def test_a_placeholder_that_nobody_filled_in_is_an_error(tmp_path: Path) -> None
             graphs._drawn.fill_(-1)
 
         graphs._steps[shape] = leaking
-    with pytest.raises(RuntimeError, match="nobody filled in"):
+    with pytest.raises(RuntimeError, match="never filled in"):
         outputs(engine, [SamplingParams(max_tokens=6, temperature=0.0)])
 
 
@@ -301,7 +301,7 @@ def test_a_model_that_cannot_be_recorded_says_what_to_give(tmp_path: Path) -> No
 
     make_model("llama", tmp_path)
     config = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=16, max_model_len=24)
-    with pytest.raises(ConfigurationError, match=r"\(operation .* capturing\): give --no-cuda-graphs$"):
+    with pytest.raises(ConfigurationError, match=r"\(operation .* capturing\); give --no-cuda-graphs$"):
         make_engine(load(tmp_path), config, num_blocks=9, block_size=4, attention="triton", record=record)
 
 

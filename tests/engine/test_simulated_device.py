@@ -178,9 +178,9 @@ def test_host_overheads() -> None:
     assert parse_host_overhead("2ms") == HostOverhead(0.002, 0.0)
     assert parse_host_overhead(" 0.4ms + 8us ").of(100) == pytest.approx(0.0012)
     for text in ("2", "ms", "2ms+", "2ms+1"):
-        with pytest.raises(ConfigurationError, match="must be as 2ms"):
+        with pytest.raises(ConfigurationError, match="must look like 2ms"):
             parse_host_overhead(text)
-    with pytest.raises(ConfigurationError, match="--host-overhead is for simulated devices"):
+    with pytest.raises(ConfigurationError, match="--host-overhead does not apply to a real device"):
         EngineConfig(host_overhead="2ms")
 
 
@@ -196,20 +196,20 @@ def test_memory_is_what_the_weights_leave() -> None:
     assert ready.simulated
     assert "simulated" in ready.device
     assert build(kv_memory_bytes=2**30).num_blocks == 2**30 // (131072 * 16)
-    with pytest.raises(ConfigurationError, match=r"141.1 GB of weights, and a simulated h100 has 72 GB"):
+    with pytest.raises(ConfigurationError, match=r"141.1 GB of weights; a simulated h100 has 72 GB"):
         build(model="llama-3.1-70b")
     assert build(model="llama-3.1-70b", device="simulated:b200").num_blocks > 0
 
 
 def test_what_does_not_fit_is_refused_whatever_size_is_asked_for() -> None:
     for sizes in ({"kv_memory_bytes": 20 * 2**30}, {"num_blocks": 10}):
-        with pytest.raises(ConfigurationError, match="take a larger device"):
+        with pytest.raises(ConfigurationError, match="choose a larger device"):
             build(model="llama-3.1-70b", **sizes)
-    with pytest.raises(ConfigurationError, match="too many"):
+    with pytest.raises(ConfigurationError, match="do not fit"):
         build(num_blocks=10**9)
-    with pytest.raises(ConfigurationError, match="--kv-memory holds no KV block"):
+    with pytest.raises(ConfigurationError, match="--kv-memory is smaller than one KV block"):
         build(kv_memory_bytes=1024)
-    with pytest.raises(ConfigurationError, match="over the 131072 positions"):
+    with pytest.raises(ConfigurationError, match="limit of 131072 positions"):
         build(max_model_len=200_000)
     assert build(dtype="float16").dtype == "float16"
 

@@ -37,16 +37,14 @@ def test_with_a_compiler_nothing_is_wanting() -> None:
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert compiler_problem(compile_as_triton_does) == (
-        "there is no C compiler: install gcc, or name one in the environment as CC"
-    )
+    assert compiler_problem(compile_as_triton_does) == ("there is no C compiler; install gcc, or set CC")
 
 
 def test_a_compiler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "/nowhere/cc")
     problem = compiler_problem(compile_as_triton_does)
     assert problem is not None
-    assert problem.endswith("(No such file or directory: /nowhere/cc): install gcc, or correct CC")
+    assert problem.endswith("(No such file or directory: /nowhere/cc); install gcc, or correct CC")
 
 
 def test_a_compiler_that_fails_for_want_of_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +53,11 @@ def test_a_compiler_that_fails_for_want_of_headers(tmp_path: Path, monkeypatch: 
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     assert compiler_problem(compile_as_triton_does) == (
-        f"the C compiler {compiler} failed with 3; what it said is above"
+        f"the C compiler {compiler} failed with exit code 3; its output is above"
     )
     monkeypatch.setattr("sysconfig.get_paths", lambda **_: {"include": "/nowhere"})
     assert compiler_problem(compile_as_triton_does) == (
-        "Python's header files are missing (/nowhere/Python.h): install them (python3-dev, on Debian)"
+        "Python's header files are missing (/nowhere/Python.h); install them (python3-dev on Debian)"
     )
 
 
@@ -86,7 +84,7 @@ def test_the_engine_does_not_start_without_it(name: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("abatch.engine.attention.choose.triton_problem", lambda _: None)
     monkeypatch.setattr("abatch.engine.attention.kernel_calls.store_nothing", launch)
-    with pytest.raises(ConfigurationError, match=r"no C compiler: install gcc, .*; or give --attention sdpa"):
+    with pytest.raises(ConfigurationError, match=r"no C compiler; install gcc, .*; or give --attention sdpa"):
         choose_attention(name, OnDevice(), num_slots=1, max_num_pages=1)  # type: ignore[arg-type]
 
 

@@ -316,5 +316,5 @@ def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
 
 
 def test_kv_that_does_not_fit_is_one_line() -> None:
-    with pytest.raises(ConfigurationError, match=r"out of device memory for .* KV blocks .*: lower --kv-memory"):
+    with pytest.raises(ConfigurationError, match=r"out of device memory for .* KV blocks .*; lower --kv-memory"):
         build_torch_engine(EngineConfig(model="tiny", device="cuda", block_size=4096, num_blocks=1 << 18))
