@@ -26,7 +26,15 @@ def test_kernels_are_clean(tool: str) -> None:
     """Out of bounds by little is seen only where PyTorch does not round allocations up and keep them."""
     command = [
         *("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--launch-timeout", "120"),
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(_TESTS / "engine/test_kernels.py")),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(_TESTS / "engine/attention/test_kernels.py"),
+        ),
         *("-k", "page16-bfloat16 or window7-softcap or many_splits"),
     ]
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}

@@ -53,8 +53,8 @@ def chosen(name: str, *, is_dry: bool) -> list[str]:
     if name == "memory":
         return [f"{_MEMORY_FILE}::{test}" for test in MEMORY_TESTS]
     if is_dry:
-        return ["tests/engine/test_draw_kernel.py", "-k", "own_seed"]
-    kernels = sorted(path.relative_to(ROOT) for path in (ROOT / "tests/engine").glob("test_*kernel*.py"))
+        return ["tests/engine/device/test_draw_kernel.py", "-k", "own_seed"]
+    kernels = sorted(path.relative_to(ROOT) for path in (ROOT / "tests/engine").rglob("test_*kernel*.py"))
     files = ["tests/gpu", *(str(path) for path in kernels if path.name != "test_compiled_kernels.py")]
     left_out = [f"--ignore={_SANITIZER_FILE}", *(f"--deselect={_MEMORY_FILE}::{test}" for test in MEMORY_TESTS)]
     return ["-n", str(_NUM_PROCESSES), *files, *left_out]

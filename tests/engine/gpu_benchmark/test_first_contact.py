@@ -185,8 +185,10 @@ def test_tests_of_the_device_leave_out_what_wants_its_memory_or_takes_too_long()
         assert f"def {test}(" in source
         assert f"--deselect=tests/gpu/test_engine_on_cuda.py::{test}" in arguments
     assert "--ignore=tests/gpu/test_sanitizer.py" in arguments
-    assert {"tests/gpu", "tests/engine/test_kernels.py", "tests/engine/test_draw_kernel.py"} <= set(arguments)
-    assert "tests/engine/test_compiled_kernels.py" not in arguments
+    assert {"tests/gpu", "tests/engine/attention/test_kernels.py", "tests/engine/device/test_draw_kernel.py"} <= set(
+        arguments
+    )
+    assert "tests/engine/attention/test_compiled_kernels.py" not in arguments
     assert chosen("memory", is_dry=False) == [f"tests/gpu/test_engine_on_cuda.py::{test}" for test in MEMORY_TESTS]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-_SCRIPT = Path(__file__).parents[1] / "support/compile_kernels.py"
+_SCRIPT = Path(__file__).parents[2] / "support/compile_kernels.py"
 _SHARED_BYTES = {80: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024, 120: 99 * 1024}
 """What a program may have. GPUs of 8.6 and 8.9 run the same as those of 8.0, which have 163 KiB."""
 
