@@ -50,7 +50,7 @@ class SamplingFields(Struct, kw_only=True):
     expected_pause_s: Annotated[float, Meta(ge=0.0, le=86400.0)] | None = None
     """With session_id: how long it will wait."""
     end_session: bool | None = None
-    """With session_id: nothing comes behind this request."""
+    """With session_id: no request follows this one."""
     stop_token_ids: Annotated[list[_TokenId], Meta(max_length=256)] | None = None
 
 

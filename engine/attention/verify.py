@@ -1,4 +1,4 @@
-"""Whether a model computes the same through our pages as by itself."""
+"""Checks that a model computes the same through our pages as on its own."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _MOST_ERROR = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> None:
     """Run a sequence in three chunks, packed beside another one, and compare with the model's own attention.
 
-    Finds what no configuration tells: layers that keep state of their own besides attention, or attend in both
-    directions. Windows longer than the sequence it cannot find.
+    Finds what a configuration does not show: layers that keep state besides attention, or attend in both directions.
+    It cannot find windows longer than the sequence.
 
     Raises:
         UnsupportedModelError: the logits differ by more than rounding.
@@ -57,6 +57,6 @@ def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> Non
     error = (difference.norm() / expected.float().norm()).item()
     if not error <= _MOST_ERROR[module.dtype]:  # also when it is not a number
         raise UnsupportedModelError(
-            f"{module.config.model_type} does not compute the same through paged attention as by itself (relative "
+            f"{module.config.model_type} does not compute the same through paged attention as on its own (relative "
             f"error of the logits {error:.2g}): it keeps state besides attention, or does not attend causally"
         )

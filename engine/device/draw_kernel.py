@@ -1,4 +1,4 @@
-"""Drawing tokens from logits in Triton: what top_k and top_p leave, then one of it.
+"""Drawing tokens from logits in Triton: keep what top_k and top_p allow, then draw one.
 
 Adding Gumbel noise to `logit / temperature` and taking the largest draws from the softmax (Gumbel-max). The noise of a
 token depends on the row's seed and the token's id alone (Philox), so the same seed draws the same token from the same
@@ -22,7 +22,7 @@ _TILE = 4096
 """Logits that a program looks at when it draws."""
 
 _SEARCH_TILE = 8192
-"""Logits that a program looks at in one go when it searches; it looks at all of a row many times."""
+"""Logits that a program looks at in one go when it searches; it looks at the whole row many times."""
 
 
 @triton.jit
@@ -33,7 +33,7 @@ def _flip(bits):
 
 @triton.jit
 def _tile_keys(row, start, vocab_size, TILE: tl.constexpr):
-    """Keys of one tile of a row, and which of them are tokens. What is no number is as unlikely as can be."""
+    """Keys of one tile of a row, and which of them are tokens. A NaN is as unlikely as can be."""
     tokens = start + tl.arange(0, TILE)
     is_token = tokens < vocab_size
     values = tl.load(row + tokens, mask=is_token, other=float("-inf")).to(tl.float32)

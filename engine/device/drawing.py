@@ -1,4 +1,4 @@
-"""How rows of logits draw their tokens, and where these go: what `draw_kernel` is told, without Triton."""
+"""How rows of logits draw their tokens, and where these go: the inputs of `draw_kernel`, without Triton."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DrawRows:
 
 
 def drawing_columns(sampling: Sequence[ScheduledChunk]) -> dict[str, list[int] | list[float]]:
-    """What `DrawRows` has of these chunks, but for their seeds."""
+    """The columns of `DrawRows` for these chunks, except their seeds."""
     params = [chunk[0].sampling for chunk in sampling]
     return {
         "temperatures": [0.0 if one.is_greedy else one.temperature for one in params],
@@ -39,7 +39,7 @@ def drawing_columns(sampling: Sequence[ScheduledChunk]) -> dict[str, list[int] |
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Where drawn tokens are left for the step behind, and for the host, in a recorded step.
+    """Where a recorded step leaves its tokens for the next step and for the host.
 
     Attributes:
         slots: `[rows]` int32: of each row's sequence.

@@ -53,7 +53,7 @@ class SampledRows:
 
 
 class Sampler:
-    """Draws one token a row. Rows with a seed draw by that seed alone, whatever else is in the batch.
+    """Draws one token per row. Rows with a seed draw by that seed alone, whatever else is in the batch.
 
     Args:
         device: Where the logits are.
@@ -125,7 +125,7 @@ class Sampler:
         last_tokens: torch.Tensor,
         penalised: Sequence[int],
     ) -> torch.Tensor:
-        """Apply penalties and minimum lengths, to all rows that have any at once. The logits given stay as they are.
+        """Apply penalties and minimum lengths, to all rows that have any at once. The given logits stay as they are.
 
         Penalties as in OpenAI's API: for tokens of the output so far, `presence + count * frequency` off the logit.
         """
@@ -216,12 +216,12 @@ class Sampler:
 
 
 def needs_sampler(chunk: ScheduledChunk) -> bool:
-    """Whether a row wants more than recorded steps know: temperature, seed, top_k and top_p."""
+    """Whether a row wants more than recorded steps can do: temperature, seed, top_k and top_p."""
     return chunk.request.sampling.logprobs is not None or _has_penalties(chunk) or _is_early(chunk)
 
 
 def _own_seed(chunk: ScheduledChunk) -> int:
-    """Of the seed and the position only, so that recomputing a token redraws it."""
+    """Depends on the seed and the position only, so that recomputing a token redraws it."""
     seed = chunk.request.sampling.seed
     assert seed is not None
     return (seed * 1_000_003 + chunk.num_output) % (1 << 63)

@@ -1,4 +1,4 @@
-"""How often each running sequence has written each token: what penalties go by."""
+"""How often each running sequence has written each token, for penalties."""
 
 from __future__ import annotations
 

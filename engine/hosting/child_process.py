@@ -1,4 +1,4 @@
-"""Child processes of ours, and how to talk to them: length-prefixed MessagePack on a socket pair."""
+"""Our child processes, and how to talk to them: length-prefixed MessagePack on a socket pair."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Child:
     writer: asyncio.StreamWriter
 
     def send(self, message: msgspec.Struct) -> None:
-        """Queue a message. One that is gone does not get it."""
+        """Queue a message. A child that is gone does not get it."""
         self.writer.write(frame(message))
 
     async def end(self, grace_s: float) -> int:
-        """Close the socket, which tells it to end, and wait for that; kill it when the time is over. Its exit code."""
+        """Close the socket, which tells it to end; kill it if it does not within `grace_s`. Returns its exit code."""
         self.writer.close()
         try:
             return await asyncio.wait_for(self.process.wait(), grace_s)
@@ -77,5 +77,5 @@ async def start_child(module: str) -> Child:
 
 
 def environment_of_children() -> dict[str, str]:
-    """Ours, without the key for servers (ABATCH_API_KEY): a process that needs it is told."""
+    """Our environment without the servers' key (ABATCH_API_KEY): a process that needs the key gets it otherwise."""
     return {name: value for name, value in os.environ.items() if name != "ABATCH_API_KEY"}

@@ -54,7 +54,7 @@ class EngineClient:
         self._child = child
         self._pending = PendingRequests(ready, max_queue=config.max_queue)
         self._events: dict[str, asyncio.Queue[_Event]] = {}
-        """Of each pending request."""
+        """By the id of the pending request."""
         self._endings: dict[str, deque[asyncio.Future[bool]]] = {}
         self._numbers = itertools.count()
         self._death: str | None = None
@@ -144,7 +144,7 @@ class EngineClient:
                 self._send(Cancel(request_id))
 
     def tell(self, session_id: str, *, tool: str | None = None, expected_pause_s: float | None = None) -> None:
-        """Say what a parked session waits for. It may have gone: then nothing happens."""
+        """Say what a parked session waits for. Nothing happens if the session is gone."""
         self._send(Tell(session_id, tool, expected_pause_s))
 
     async def end_session(self, session_id: str) -> bool:
@@ -215,7 +215,7 @@ class EngineClient:
             self._child.send(message)
 
     async def _watch(self) -> None:
-        """Take in what the engine says until it ends, by the end of its words or of its process."""
+        """Read what the engine sends until its connection closes or its process ends."""
         reading, exited = asyncio.create_task(self._read()), asyncio.create_task(self._child.process.wait())
         try:
             await asyncio.wait({reading, exited}, return_when=asyncio.FIRST_COMPLETED)

@@ -62,7 +62,7 @@ class _Channel:
                 return None
             (length,) = LENGTH.unpack(header)
             body = self._reader.read(length)
-        except ConnectionError:  # it went without reading all we had said
+        except ConnectionError:  # it went without reading all we sent
             return None
         return to_engine_decoder.decode(body) if len(body) == length else None
 
@@ -108,7 +108,7 @@ class _StepLoop:
         self._reported = (0, 0, 0)
 
     def run(self) -> None:
-        """Until the server is gone."""
+        """Run until the server is gone."""
         while True:
             commands = self._take_commands()
             if _ORPHANED in commands:
@@ -123,7 +123,7 @@ class _StepLoop:
                 self._reported = stats.parked
 
     def _take_commands(self) -> list[Command | None]:
-        """All commands there are; waits for one as long as there is nothing else to do."""
+        """All commands that have arrived; waits for one while there is nothing else to do."""
         commands: list[Command | None] = []
         queue = self._channel.commands
         idle_s = self._engine.idle_s()
@@ -136,7 +136,7 @@ class _StepLoop:
             return commands
 
     def _apply(self, command: Command) -> TokenOutput | None:
-        """Do what is asked; the output of a request that this ended."""
+        """Carry out a command. Returns the output of a request that this ended."""
         engine = self._engine
         match command:
             case Cancel(request_id):

@@ -16,7 +16,7 @@ from .child_process import environment_of_children
 
 _STOP_GRACE_S = 10.0
 _REFUSED = 2
-"""Exit code of commands that cannot do what they are asked for."""
+"""Exit code of commands that cannot do what was asked."""
 
 
 class LaunchError(AbatchError):
@@ -94,7 +94,7 @@ async def _until_healthy(url: str, process: asyncio.subprocess.Process, log: Pat
 
 
 def _failure(process: asyncio.subprocess.Process, log: Path, what: str) -> AbatchError:
-    """The server's own error if it refused what it was asked for, else that it failed and what it said last."""
+    """The server's own error if it refused its options, else that it failed and what it said last."""
     if process.returncode == _REFUSED:
         return ConfigurationError(_last_words(log))
     return LaunchError(f"{what}: {_last_words(log)}")

@@ -1,4 +1,4 @@
-"""Where a server listens, and what tells it to stop: the same for every server of ours."""
+"""Where a server listens, and what tells it to stop, for all our servers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Listening:
         return listener
 
     def stop_event(self) -> asyncio.Event:
-        """Set by SIGTERM and SIGINT, and by the end of standard input where that counts."""
+        """Set by SIGTERM and SIGINT, and by the end of standard input with `exit_on_eof`."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +63,7 @@ class Listening:
 
 
 def base_url(listener: socket.socket) -> str:
-    """The URL that a listening socket is reached at."""
+    """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

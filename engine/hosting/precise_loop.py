@@ -1,4 +1,4 @@
-"""An event loop whose timers are not late by up to a millisecond."""
+"""An event loop with timers precise to microseconds instead of milliseconds."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .pending import PendingRequests
 OnOutput = Callable[[TokenOutput, float], None]
 """Called with each output of a request and the time it came out."""
 OnStats = Callable[[EngineStats, float], None]
-"""Called with the engine's state at a time."""
+"""Called with the engine's state and the time it is as of."""
 
 
 class VirtualEngine:
@@ -60,7 +60,7 @@ class VirtualEngine:
         on_output: OnOutput,
         session: SessionUse | None = None,
     ) -> str:
-        """Hand in a request, and its prompt for good, and return its id.
+        """Hand in a request and return its id. The engine owns `prompt_ids` from now on.
 
         `on_output` is called until an output has a finish reason.
 
@@ -86,15 +86,15 @@ class VirtualEngine:
             self._wake_up()
 
     def observe(self, on_stats: OnStats, from_s: float, every_s: float) -> None:
-        """Tell the state at each of these times, once the loop has got there. No timer waits for them.
+        """Report the state at each of these times, once the loop gets there. No timer waits for them.
 
-        A timer would be one more jump of the virtual clock: sums of floats, and with them the run, would be others.
+        A timer would be one more jump of the virtual clock, which would change sums of floats, and with them the run.
         """
         self._on_stats, self._observed_from_s, self._observed_every_s = on_stats, from_s, every_s
         self._num_observed, self._next_observed_s = 0, from_s
 
     def end_observation(self) -> None:
-        """Tell what is left to be told up to now, and no more."""
+        """Report what is due up to now, and nothing after that."""
         self._tell_stats(asyncio.get_running_loop().time())
         self._next_observed_s = math.inf
 
@@ -145,7 +145,7 @@ class VirtualEngine:
             self._wake.set_result(None)
 
     async def _wait_until(self, at_s: float | None) -> None:
-        """Until a command comes, or that time."""
+        """Wait for a command, or until that time."""
         loop = asyncio.get_running_loop()
         self._wake = loop.create_future()
         timer = None if at_s is None else loop.call_at(at_s, self._wake_up)

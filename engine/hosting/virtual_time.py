@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps: hours of waiting in minutes, and every run the same."""
+"""An event loop whose clock jumps: hours of waiting pass in minutes, and every run is the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _POLL_EVERY = 256
-"""Jumps between looks at real file descriptors, of which there are none but the one that signals come through."""
+"""Jumps between looks at real file descriptors; the only one is that of signals."""
 
 _DEADLOCK_S = 1.0
 

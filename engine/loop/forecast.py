@@ -74,9 +74,9 @@ class StepForecast:
 
     def __init__(self) -> None:
         self._decode: defaultdict[_Key, _Kind] = defaultdict(_Kind)
-        """By bits in the number of sequences. Its value: seconds a step."""
+        """By bits in the number of sequences. Its value: seconds per step."""
         self._prefill: defaultdict[_Key, _Kind] = defaultdict(_Kind)
-        """By bits in the number of prefill tokens. Its value: seconds a token, beyond what the step takes anyway."""
+        """By bits in the number of prefill tokens. Its value: seconds per token, beyond what the step takes anyway."""
         self._launch: defaultdict[_Key, _Average] = defaultdict(_Average)
         """By bits in the number of sequences."""
         self._is_recorded = {False: False, True: False}

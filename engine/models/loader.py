@@ -78,10 +78,9 @@ def load_model(config: EngineConfig) -> LoadedModel:
 def compile_layers(module: PreTrainedModel) -> int:
     """Have every decoder layer go through torch.compile when it first runs. Returns how many there are.
 
-    It fuses the pointwise work between the products.
-    Layers are compiled, not the model: they are alike, so one compilation serves all of them, in seconds. The number of
-    tokens is left open, so a step of any size runs what has been compiled once. Attention stays as it is: the compiled
-    code ends before it and begins again behind it.
+    Compiling fuses the pointwise work between the matrix products. Layers are compiled, not the model: they are alike,
+    so one compilation serves them all, in seconds. The number of tokens is left open, so a step of any size runs what
+    has been compiled once. Attention stays as it is: compiled code ends before it and begins again after it.
     """
     register(is_opaque=True)
     layers = [layer for layer in module.modules() if isinstance(layer, GradientCheckpointingLayer)]
@@ -109,7 +108,7 @@ def _from_transformers(config: EngineConfig, device: torch.device) -> PreTrained
 
 
 def _with_random_weights(config: EngineConfig, model_config: PreTrainedConfig, device: torch.device) -> PreTrainedModel:
-    """Made where and as they will be used: there is never a second copy, nor one on the host."""
+    """Made on their device and in their dtype: there is never a second copy, nor one on the host."""
     dtype = _dtype(config.dtype, device, model_config.dtype)
     torch.manual_seed(config.seed)
     with torch.device(device):
@@ -184,7 +183,7 @@ def _refuse_unsupported(config: PreTrainedConfig, *, is_gguf: bool) -> None:
 
 @dataclass(slots=True)
 class _Probe:
-    """Stands in for attention once, to see what the model asks of it."""
+    """Stands in for attention once, to see what the model asks for."""
 
     shapes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """By layer: KV heads, size of a key, size of a value."""

@@ -1,4 +1,4 @@
-"""What a null server does with a request, worked out beforehand: when each of its chunks is due."""
+"""What a null server does with a request, worked out beforehand: when each chunk is due."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ reach the client in reads of their own."""
 
 
 class Fault(StrEnum):
-    """How an answer goes wrong."""
+    """How an answer fails."""
 
     ERROR = "error"
     """Status 500, at the time at which the headers would have come."""
     RESET = "reset"
-    """The connection is cut after half of the chunks, when the next is due; of a whole answer nothing is sent."""
+    """The connection is cut after half of the chunks, when the next is due; a whole answer is not sent at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Behaviour:
 
     Attributes:
         ttft_s: From a request's arrival to its first chunk.
-        prefill_tokens_per_s: The first chunk also takes the time for this many prompt tokens a second.
+        prefill_tokens_per_s: The first chunk also takes the time for prompt tokens at this rate.
         itl_s: Between chunks.
         jitter: Each interval is multiplied by a random factor of this coefficient of variation (log-normal, mean 1).
         tokens_per_chunk: Tokens in a chunk.

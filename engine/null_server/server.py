@@ -53,7 +53,7 @@ class _Writing:
     chunk_s: list[float] = field(default_factory=list)
     output_tokens: int = 0
     fault: str | None = "cancelled"
-    """Until it has ended otherwise."""
+    """Until it ends in another way."""
 
     def truth(self) -> Truth:
         times = self.chunk_s
@@ -70,7 +70,7 @@ class _Writing:
 
 
 class NullServer:
-    """Answers chat requests as its behaviour says, streamed or whole. `app` is what is to be served."""
+    """Answers chat requests as its behaviour says, streamed or whole. Serve `app`."""
 
     def __init__(self, behaviour: Behaviour, *, blocks: bool = False, on_truth: OnTruth | None = None) -> None:
         """`blocks`: freeze by blocking the server's own event loop; to its log, what came meanwhile came afterwards."""
@@ -102,7 +102,7 @@ class NullServer:
                 self._on_truth(writing.truth())
 
     def _answer(self, arrived_s: float, prompt_tokens: int, max_tokens: int) -> Answer:
-        """When what is due. Times are of the monotonic clock."""
+        """When each part is due. Times are on the monotonic clock."""
         if self._first_s is None:
             self._first_s = arrived_s
             if self._block is not None and self._block[0] is not None:
@@ -141,7 +141,7 @@ class NullServer:
 
 
 async def _write_chunks(request: web.Request, response: web.StreamResponse, answer: Answer, writing: _Writing) -> None:
-    """Each chunk when it is due, or as soon afterwards as can be."""
+    """Send each chunk when it is due, or as soon as possible after that."""
     cut_chunk = _cut_chunk(answer)
     events: dict[int, bytes] = {}
     for chunk, (at_s, num_tokens) in enumerate(zip(answer.chunk_s, answer.tokens, strict=True)):
@@ -158,7 +158,7 @@ async def _write_chunks(request: web.Request, response: web.StreamResponse, answ
 
 
 async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writing: _Writing) -> web.StreamResponse:
-    """Nothing until the last chunk would have been due, then all at once."""
+    """Send nothing until the last chunk would have been due, then everything at once."""
     if (cut_chunk := _cut_chunk(answer)) is not None:
         await _until(answer.chunk_s[cut_chunk])
         _cut(request, writing)
@@ -186,7 +186,7 @@ def _cut(request: web.Request, writing: _Writing) -> None:
 async def serve_null(
     server: NullServer, listener: socket.socket, stops_on: Listening, on_ready: Callable[[str], None]
 ) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT; what is under way then is cut off, and logged so."""
+    """Serve on a bound socket until SIGTERM or SIGINT; what is under way then is cut off, and logged as such."""
     stop = stops_on.stop_event()
     runner = web.AppRunner(server.app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()

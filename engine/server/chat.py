@@ -193,7 +193,7 @@ class _ChatAnswer:
             yield server_sent_event(self._chunk([], usage.usage()))
 
     def _tell_of_tools(self, names: Sequence[str]) -> None:
-        """Of several tools called at once, all are waited for: together they are a tool of their own."""
+        """Several tools called at once are all waited for: together they count as one tool."""
         if self._session is not None and self._session.next_tool is None:
             self._state.generator.engine.tell(self._session.session_id, tool="+".join(sorted(set(names)))[:256])
 
@@ -222,7 +222,7 @@ _NOTHING = Delta()
 
 
 class _ChoiceStream:
-    """Remembers what one streamed answer has already said: its role, and any tool call half received."""
+    """Remembers what a streamed answer has sent already: its role, and any half-received tool call."""
 
     def __init__(self, index: int, parses_tools: bool) -> None:
         self._index = index

@@ -1,4 +1,4 @@
-"""From a prompt to a stream of text with reasons, counts and log-probabilities: what both endpoints are made of."""
+"""From a prompt to a stream of text with reasons, counts and log-probabilities, for both endpoints."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def sampling_params(
 
 
 def refuse_unsupported(fields: SamplingFields) -> None:
-    """Refuse, with 422, what OpenAI's API has and this engine has not."""
+    """Refuse, with 422, what OpenAI's API has and this engine lacks."""
     if fields.logit_bias:
         raise UnsupportedError("logit_bias is not supported", param="logit_bias")
 
@@ -133,7 +133,7 @@ class TextGenerator:
             reason = output.finish_reason
             if output.token_id is not None:
                 num_tokens += 1
-                if reason is not FinishReason.STOP:  # a stop token is no text
+                if reason is not FinishReason.STOP:  # a stop token has no text
                     text += stops.add(detokenizer.add(output.token_id))
                 if output.logprobs is not None:
                     logprobs.append(self._token_text(output.token_id, output.logprobs))

@@ -29,7 +29,7 @@ _ERROR_STATUSES = {
 
 
 def openapi(version: str) -> dict[str, Any]:
-    """The whole description, as a JSON object."""
+    """The whole API description, as a JSON object."""
     types = (ChatCompletionRequest, CompletionRequest, ChatCompletion, Completion, ModelList, ErrorBody, SessionDeleted)
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     return {

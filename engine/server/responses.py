@@ -16,7 +16,7 @@ from ..protocol import DONE, ErrorBody, ErrorDetail, encode
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _log = logging.getLogger("abatch.server")
 _STALLED_CLIENT_S = 60.0
-"""A client that takes nothing for this long is cut off: it holds a place that others wait for."""
+"""A client that reads nothing for this long is cut off: it holds a place that others wait for."""
 _CONNECTION_LOST = (ConnectionResetError, BrokenPipeError)
 
 
@@ -57,7 +57,7 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[_Body]) 
     try:
         raw = await request.read()
     except web.RequestPayloadError as error:
-        raise RequestError(f"the body cannot be read: {error}", code="invalid_body") from error
+        raise RequestError(f"cannot read the body: {error}", code="invalid_body") from error
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:

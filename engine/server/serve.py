@@ -56,11 +56,11 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
             /health had been red, until the server was stopped.
     """
-    listener = config.listening.bind()  # before the model is loaded: a port in use is found out at once
+    listener = config.listening.bind()  # before the model is loaded: a port in use shows at once
     stop = config.listening.stop_event()
     # In a thread, while the engine's process imports torch and loads the model.
     loading = asyncio.create_task(asyncio.to_thread(_load_tokenizer, engine_config))
-    # Where the engine cannot start either, its reason is the one to tell; this one must count as looked at.
+    # Where the engine cannot start either, its reason is the one to report; mark this one as retrieved.
     loading.add_done_callback(lambda task: task.cancelled() or task.exception())
     engine = await _start_unless(stop, EngineClient.start(engine_config))
     if engine is None:
@@ -93,7 +93,7 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
 def _load_tokenizer(config: EngineConfig) -> ChatTokenizer:
     from ..models.tokenizer import load_tokenizer  # transformers: a second or two, of which nothing else here needs any
 
-    model = "tiny" if config.is_simulated else config.model  # a shape has no tokenizer, and letters are all it says
+    model = "tiny" if config.is_simulated else config.model  # a shape has no tokenizer, and its output is letters
     return load_tokenizer(model, config.tokenizer, load_format=config.load_format)
 
 
