@@ -12,11 +12,16 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import abatch
 import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = ("engine", "workloads", "reports", "cli")
 """From the ground up: a floor imports from itself and from those below."""
+ROOMS = {
+    "cli": ("exit_codes", "measuring", "options", "python_api", "commands", "main", "__main__"),
+}
+"""Of a floor, what lies on it, from the ground up: a room imports from itself and from those before it."""
 
 
 def _folders() -> list[Path]:
@@ -35,9 +40,19 @@ def test_the_root_holds_one_python_file_and_no_other_code() -> None:
     assert [path.name for path in ROOT.glob("*.py")] == ["__init__.py"]
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert folders <= {*FLOORS, "tests", "docs", "build", "dist", "runs", "abatch.egg-info", "__pycache__"}
-    (docstring, version) = ast.parse((ROOT / "__init__.py").read_text()).body
-    assert isinstance(docstring, ast.Expr)
-    assert isinstance(version, ast.Assign), "imports here would load twice under pytest"
+
+
+def test_importing_abatch_loads_nothing_else_of_it() -> None:
+    """Imports at the root would load twice under pytest: there are some for type checkers alone, the same names."""
+    tree = _tree(ROOT / "__init__.py")
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in imports] == ["from typing import TYPE_CHECKING"]
+    (of_checkers,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(of_checkers.test) == "TYPE_CHECKING"
+    typed = [name.name for node in of_checkers.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    assert sorted(typed) == sorted(abatch.__all__)
+    code = "import abatch, sys; assert not [name for name in sys.modules if name.startswith('abatch.')]"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def _modules() -> list[Path]:
@@ -104,6 +119,22 @@ def test_no_folder_has_a_circle(folder: Path) -> None:
         targets = {target[depth] for target in _imports(path) if target[:depth] == folder.relative_to(ROOT).parts}
         graph.setdefault(room, set()).update(targets - {room})
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("floor", ROOMS)
+def test_the_rooms_of_a_floor_import_downward(floor: str) -> None:
+    rooms = ROOMS[floor]
+    for path in (ROOT / floor).rglob("*.py"):
+        room = path.relative_to(ROOT / floor).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        targets = {target[1].removesuffix(".py") for target in _imports(path) if target[0] == floor}
+        assert targets <= {*rooms[: rooms.index(room) + 1]}, f"{path.relative_to(ROOT)} imports upward"
+
+
+def test_measuring_needs_no_command_line() -> None:
+    code = "import sys, abatch.cli.measuring.rounds; assert not {'typer', 'rich'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("folder", _folders(), ids=lambda path: str(path.relative_to(ROOT)))
