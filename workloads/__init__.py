@@ -1,1 +1,1 @@
-"""Demand: what is sent, when, and what came of it."""
+"""Demand: what is sent, when it is sent, and the result of each request."""

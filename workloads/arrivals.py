@@ -30,7 +30,7 @@ def bursty(rate: float, random: Random) -> Iterator[float]:
     scale = BURSTY_DISPERSION - 1
     for second in itertools.count():
         rate_now = random.gammavariate(rate / scale, scale)
-        if rate_now > 0:  # a quiet second's is so small that it rounds to 0
+        if rate_now > 0:  # a quiet second's rate can be so small that it rounds to 0
             gaps = itertools.accumulate(random.expovariate(rate_now) for _ in itertools.count())
             yield from (second + time for time in itertools.takewhile(lambda time: time < 1, gaps))
 

@@ -1,4 +1,4 @@
-"""What prompts say: the text of a session, turn after turn."""
+"""The text of prompts: what a session says, turn by turn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
 from .targets.prompts import PromptSizer
 
 _MAX_PREFIXES = 256
-"""Kept as text; always-on agents have one each, and come and go."""
+"""Shared prefixes kept as text. Always-on agents have one each, and they come and go."""
 
 
 class PromptWriter:
-    """Writes text of a wanted number of tokens. The same seed writes the same."""
+    """Writes text of a wanted number of tokens. The same seed writes the same text."""
 
     def __init__(self, seed: int, sizer: PromptSizer) -> None:
         self._seed = seed
@@ -24,15 +24,15 @@ class PromptWriter:
 
     @property
     def overhead_tokens(self) -> float:
-        """What the server's template adds to a conversation."""
+        """Tokens that the server's chat template adds to a conversation."""
         return self._sizer.overhead_tokens
 
     def random(self, name: str) -> Random:
-        """Randomness for the text of that name."""
+        """The source of randomness for the text with this name."""
         return Random(f"{self._seed}/{name}/text")
 
     def noise(self, random: Random, tokens: float) -> str:
-        """So many tokens of noise."""
+        """Noise of `tokens` tokens."""
         return self._sizer.text(random, tokens)
 
     def prefix(self, prefix: SharedPrefix) -> str:
@@ -47,12 +47,12 @@ class PromptWriter:
         return text
 
     def block(self, scope: str, block_id: int, start: float, end: float) -> str:
-        """The text of a block of a trace that is the prompt's from token `start` to `end`."""
+        """The text of a trace's block, which covers tokens `start` to `end` of the prompt."""
         return self._sizer.text_between(Random(f"{self._seed}/{scope}/{block_id}"), start, end)
 
 
 class Conversation:
-    """A session's messages. Ask, send `messages`, answer; and so on."""
+    """A session's messages. For each turn: `ask`, send `messages`, `answer`."""
 
     def __init__(self, session: Session, writer: PromptWriter) -> None:
         self.messages: Sequence[ChatMessage] = []
@@ -62,7 +62,7 @@ class Conversation:
         self._blocks: list[str] = []
 
     def ask(self, turn: Turn) -> None:
-        """Add what the turn says."""
+        """Add the turn's message, or replace the conversation with its prompt."""
         match turn.prompt:
             case MessagePrompt(messages):
                 self.messages = list(messages)
@@ -75,18 +75,18 @@ class Conversation:
                 self.messages = [*self.messages, _user(text)]
 
     def answer(self, text: str) -> None:
-        """Add what the server said."""
+        """Add the server's answer."""
         self.messages = [*self.messages, ChatMessage(role="assistant", content=text)]
 
     def _opening(self, turn: Turn) -> str:
-        """The first message of a conversation: the shared prefix, and what is new."""
+        """The first message of a conversation: the shared prefix and the new text."""
         prefix, writer = self._session.prefix, self._writer
         overhead = writer.overhead_tokens if prefix is None else 0.0
         text = writer.noise(self._random, turn.new_tokens - overhead) if turn.text is None else turn.text
         return text if prefix is None else f"{writer.prefix(prefix)}\n\n{text}"
 
     def _block_text(self, prompt: BlockPrompt) -> str:
-        """All blocks of a prompt. A last block cut short is the beginning of the whole one."""
+        """The text of all blocks of a prompt. A partial last block is the beginning of the whole one."""
         del self._blocks[prompt.kept :]
         for block_id in prompt.ids:
             start = len(self._blocks) * prompt.block_tokens

@@ -1,4 +1,4 @@
-"""Replays a workload against a target: who sends what when, and what came of it."""
+"""Replays a workload against a target: sends each turn when it is due and records the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
 
 @dataclass(slots=True)
 class RunCounts:
-    """How far a run has got; what a progress display shows."""
+    """How far a run has got, for a progress display."""
 
     live_sessions: int = 0
     in_flight: int = 0
@@ -33,11 +33,11 @@ class RunCounts:
     turns_succeeded: int = 0
     turns_failed: int = 0
     turns_abandoned: int = 0
-    """Turns that never became due, because their session had failed."""
+    """Turns that never became due because their session failed."""
 
     @classmethod
     def total(cls, parts: Iterable[RunCounts]) -> RunCounts:
-        """Of several processes together."""
+        """The sum over several processes."""
         parts = list(parts)
         return cls(**{count.name: sum(getattr(part, count.name) for part in parts) for count in fields(cls)})
 
@@ -47,7 +47,7 @@ class RunOutcome:
     """How a run ended."""
 
     sending_s: float
-    """From the start to the last moment at which turns could be due."""
+    """From the start of the run to the last moment at which a turn could be due."""
     total_s: float
 
 
@@ -80,11 +80,11 @@ class LoadGenerator:
             else iter(range(share.num_sessions(workload, limits.num_sessions)))
         )
         self._sessions: dict[asyncio.Task[bool], None] = {}
-        """Those that are alive. Not a set: the order in which they are cut off is part of a repeatable run."""
+        """The live ones. Not a set, because a repeatable run cuts them off in a fixed order."""
         self._stopping = asyncio.Event()
-        """Nothing more becomes due."""
+        """Set once nothing more becomes due."""
         self._cutting = asyncio.Event()
-        """What is in flight is not waited for either."""
+        """Set once requests in flight are not waited for either."""
         self._sending_s = math.inf
         self._origin_s = 0.0
         self._bug: BaseException | None = None
@@ -97,10 +97,9 @@ class LoadGenerator:
     async def run(self, origin_s: float | None = None) -> RunOutcome:
         """Replay until a limit is reached or `stop` is called, then drain. Every turn that was due ends in a result.
 
-        The run begins at `origin_s` of the loop's clock, by default at once.
+        The run begins at `origin_s` on the event loop's clock, by default now.
 
-        Failures of the target are results. Anything else that goes wrong in a session is a bug: it ends the run and
-        is raised.
+        A failure of the target is a result. Any other error in a session is a bug: it ends the run and is raised.
         """
         now_s = asyncio.get_running_loop().time()
         self._origin_s = now_s if origin_s is None else origin_s
@@ -121,7 +120,7 @@ class LoadGenerator:
         return RunOutcome(self._sending_s, self.elapsed_s)
 
     def stop(self) -> None:
-        """End the run now, also while it drains: nothing more is sent, and what is in flight is cut off."""
+        """End the run now, even while it drains: send nothing more and cut off requests in flight."""
         self._end_sending()
         self._cutting.set()
 
@@ -141,7 +140,7 @@ class LoadGenerator:
             await asyncio.wait(self._sessions)
 
     def _starting(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """What starts the sessions, stream by stream."""
+        """The coroutines that start the sessions, stream by stream."""
         for part in parts(self._workload, self._seed, self._share, self._limits.num_sessions):
             yield self._keep_all_busy(part) if isinstance(part, Slots) else self._start_at(part.timed)
 
@@ -149,11 +148,11 @@ class LoadGenerator:
         await asyncio.gather(*(self._keep_busy(slots.sessions, start_s) for start_s in slots.starts_s))
 
     async def _start_at(self, timed: Iterator[tuple[float, Session]]) -> None:
-        """Sessions at given times, in order."""
+        """Start sessions at given times, in order."""
         for due_s, session in timed:
             if not self._take_session():
                 return
-            # Written before the session is due: it takes milliseconds for long prompts, and would count as latency.
+            # Write the text before the session is due: long prompts take milliseconds, which would count as latency.
             conversation = self._open(session)
             if await self._wait_until_due(due_s):
                 self._spawn(self._play(session, conversation, due_s))
@@ -169,10 +168,10 @@ class LoadGenerator:
         return conversation
 
     async def _keep_busy(self, sessions: Iterator[Session], due_s: float) -> None:
-        """One slot of a closed loop: a session at a time, the next due the moment the last one ended.
+        """One slot of a closed loop: one session at a time, the next due as soon as the last one ended.
 
-        After a failure it waits a little, longer each time: a slot that retries at once would bury a server that is
-        coming back, and the results of the ones that work.
+        After a failure the slot backs off, longer each time: retrying at once would bury a recovering server, and the
+        results of the sessions that work.
         """
         backoff_s = 0.0
         while await self._wait_until_due(due_s) and self._take_session():
@@ -201,9 +200,9 @@ class LoadGenerator:
             self.stop()
 
     async def _play(self, session: Session, conversation: Conversation, start_s: float) -> bool:
-        """A session's turns, one after the other, for as long as they fall into the run; False once one fails.
+        """Play a session's turns in order until the run ends; False if one fails.
 
-        The first has been asked already.
+        The first turn has been asked already.
         """
         self.counts.sessions_started += 1
         self.counts.live_sessions += 1
@@ -231,19 +230,19 @@ class LoadGenerator:
             self.counts.sessions_ended += 1
 
     async def _play_children(self, children: Iterable[Session], start_s: float) -> None:
-        """Sub-agents, side by side. One that fails is an answer too, as a tool's error is."""
+        """Play sub-agents side by side. A failed one still counts as an answer, as a tool's error does."""
         async with asyncio.TaskGroup() as tasks:
             for child in children:
                 tasks.create_task(self._play(child, self._open(child), start_s))
 
     async def _wait_until_due(self, due_s: float) -> bool:
-        """Sleep until then; False if the run stops sending before, or right then."""
+        """Sleep until a turn is due; False if the run stops sending by then."""
         if self._limits.duration_s is not None and due_s >= self._limits.duration_s:
             await self._stopping.wait()
             return False
         delay_s = due_s - self.elapsed_s
         if delay_s <= 0:
-            await asyncio.sleep(0)  # a generator that has fallen behind must still let others run
+            await asyncio.sleep(0)  # a generator that has fallen behind must still let other tasks run
         elif not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
@@ -253,7 +252,7 @@ class LoadGenerator:
     async def _send(
         self, conversation: Conversation, session: Session, index: int, due_s: float, pause_s: float
     ) -> tuple[Result, str]:
-        """One turn, to its result. Cut off at the end of the drain it is a lower bound, even if it was never sent."""
+        """Send one turn and record its result. A turn cut off at the end of the drain is a lower bound, sent or not."""
         turn, rest = session.turns[index], session.turns[index + 1 :]
         call = Call(
             conversation.messages,
@@ -283,7 +282,7 @@ class LoadGenerator:
         return result, "".join(reply.text)
 
     def _drop(self, session: Session, index: int, due_s: float) -> None:
-        """A turn was due and the generator did not get round to it before the end."""
+        """Record a turn that was due but could not be sent before the end."""
         self._on_result(self._result(session, index, due_s, Reply(), session.turns[index].pause_s, is_cut=True))
 
     def _result(
@@ -323,13 +322,13 @@ class LoadGenerator:
 
 
 def _due_s(turn: Turn, previous_due_s: float, previous_end_s: float, now_s: float) -> float:
-    """When a turn is due (see `Turn`), its children having ended now."""
+    """When a turn is due (see `Turn`). Its children have just ended."""
     due_s = max(previous_end_s + turn.pause_s, previous_due_s + turn.gap_s, now_s if turn.children else 0.0)
     return due_s if turn.tick_s is None else math.ceil(due_s / turn.tick_s) * turn.tick_s
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they are gone. What a session died of is kept elsewhere, and raised at the end."""
+    """Cancel tasks and wait for them to end. A session's error is kept elsewhere and raised at the end."""
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

@@ -1,4 +1,4 @@
-"""What came of one turn: the unit that run folders are made of."""
+"""The result of one turn: the unit that run folders are made of."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One request as the client saw it. Times are seconds since the run began, gaps microseconds.
 
     Attributes:
-        due_s: When it should have been sent. All latencies count from here.
-        request_id: The X-Request-ID that was sent along, its own for each; None if it was not sent, or not by HTTP.
-        sent_s: When its bytes were handed to the connection; None if it never was (it was dropped).
-        first_s: When the first chunk with content came.
-        tool: Whose result it brought.
-        is_last: The last turn of its session.
+        due_s: When it should have been sent. All latencies are measured from here.
+        request_id: The X-Request-ID sent with the request, unique to it; None if it was not sent, or not over HTTP.
+        sent_s: When its bytes were handed to the connection; None if it was never sent (dropped).
+        first_s: When the first chunk with content arrived.
+        tool: The tool whose result it carried.
+        is_last: Whether it was the last turn of its session.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
-        error: Class of failure; None for a success. A failed request enters no latency histogram.
-        censored: The run ended first: what is known are lower bounds.
-        warmup: Due before the measured part began.
+        error: Class of failure; None for a success. Failed requests enter no latency histogram.
+        censored: The run ended first, so the latencies are lower bounds.
+        warmup: Whether it was due before the measured part began.
     """
 
     session_id: str
@@ -50,7 +50,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @property
     def is_dropped(self) -> bool:
-        """It was due and never sent."""
+        """It was due but never sent."""
         return self.sent_s is None
 
     @property
@@ -60,28 +60,28 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @property
     def start_delay_us(self) -> int:
-        """How late the generator was: the client's own fault, never the server's."""
+        """How late it was sent: the client's fault, never the server's."""
         return _us((self.sent_s or self.due_s) - self.due_s)
 
     @property
     def ttft_us(self) -> int:
-        """Due to first content; a lower bound if censored before that."""
+        """From due to first content; a lower bound if it was cut off before that."""
         return _us((self.end_s if self.first_s is None else self.first_s) - self.due_s)
 
     @property
     def e2e_us(self) -> int:
-        """Due to end."""
+        """From due to end."""
         return _us(self.end_s - self.due_s)
 
     def all_gaps_us(self) -> list[int]:
-        """Silences within the stream; in a censored one also the silence it was left in, a lower bound."""
+        """Gaps within the stream. A censored one ends with the gap it was cut off in, a lower bound."""
         if self.first_s is None or not self.censored:
             return self.gaps_us
         return [*self.gaps_us, max(0, _us(self.end_s - self.first_s) - sum(self.gaps_us))]
 
     @property
     def tpot_us(self) -> float | None:
-        """(last - first) / (tokens - 1); None where that means nothing, or is not known."""
+        """(last - first) / (tokens - 1); None where that is undefined or unknown."""
         if self.censored or self.output_tokens is None or self.output_tokens < 2 or not self.gaps_us:
             return None
         return sum(self.gaps_us) / (self.output_tokens - 1)

@@ -1,4 +1,4 @@
-"""How long a run is."""
+"""How long a run lasts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class RunLimits:
     """When a run begins to count, stops sending, and ends.
 
     Attributes:
-        duration_s: No turn that is due later is sent. Includes the warm-up. None: until `num_sessions` have ended.
-        num_sessions: Sessions started over all streams. None: no limit.
+        duration_s: Turns due later are not sent. Includes the warm-up. None: until `num_sessions` have ended.
+        num_sessions: Sessions to start, over all streams. None: no limit.
         warmup_s: Turns due before this are sent and recorded but do not count.
         drain_s: How long turns that were due by the end may take before they are cut off as lower bounds.
-        max_in_flight: Requests at once; a turn that waits for its place is late, and counted as such.
+        max_in_flight: Concurrent requests at most. Waiting for a place makes a turn late, and counts as latency.
     """
 
     duration_s: float | None = 60.0
@@ -33,10 +33,10 @@ class RunLimits:
             if value is not None and not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} must be above 0, not {value:g}")
         if not (0 <= self.warmup_s < math.inf and 0 <= self.drain_s < math.inf):
-            raise ConfigurationError("--warmup and --drain must be seconds, not negative")
+            raise ConfigurationError("--warmup and --drain must be finite and not negative")
         if self.duration_s is not None and self.warmup_s >= self.duration_s:
             raise ConfigurationError(
-                f"--warmup {self.warmup_s:g} leaves nothing to measure of --duration {self.duration_s:g}"
+                f"--warmup {self.warmup_s:g} leaves nothing of --duration {self.duration_s:g} to measure"
             )
         if self.max_in_flight is not None and self.max_in_flight < 1:
             raise ConfigurationError(f"--max-in-flight must be at least 1, not {self.max_in_flight}")

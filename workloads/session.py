@@ -1,4 +1,4 @@
-"""What traffic is made of: turns in sessions."""
+"""What traffic is made of: sessions of turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..engine.protocol import ChatMessage
 
 
 class Pause(StrEnum):
-    """What a session waited for before a turn."""
+    """What a session waits for before a turn."""
 
     NONE = "none"
     TOOL = "tool"
@@ -19,15 +19,15 @@ class Pause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlockPrompt:
-    """A whole prompt as traces with hashed blocks describe it: equal ids are equal text, so prefixes are shared alike.
+    """A whole prompt as traces with hashed blocks describe it: equal ids mean equal text, so they share prefixes.
 
-    The first `kept` blocks, all of them whole, are those of the turn before; the ids say the rest. (Written out in
-    full for each turn, the ids of a session would grow with the square of its length.)
+    The first `kept` blocks, all of them whole, are those of the previous turn; `ids` are the rest. (If every turn
+    listed all of its ids, a session would grow with the square of its length.)
 
     Attributes:
-        scope: Where ids mean the same: a file, or a session.
-        block_tokens: Tokens of a block.
-        tokens: Of the whole prompt. Its last block may be cut short.
+        scope: Within what an id means the same text: a file, or a session.
+        block_tokens: Tokens per block.
+        tokens: Of the whole prompt. Its last block may be partial.
     """
 
     scope: str
@@ -48,23 +48,23 @@ class MessagePrompt:
 class Turn:
     """One request of a session.
 
-    It is due once `pause_s` have passed since the previous turn ended, `gap_s` since that one was due, all `children`
-    have ended, and the clock is at a multiple of `tick_s`.
+    It is due once `pause_s` have passed since the previous turn ended and `gap_s` since that one was due, all
+    `children` have ended, and the clock is at a multiple of `tick_s`.
 
     Attributes:
-        new_tokens: Tokens this turn adds to the conversation: a question, a tool's result.
-        output_tokens: Tokens the server is to generate.
+        new_tokens: Tokens that this turn adds to the conversation, such as a question or a tool's result.
+        output_tokens: Tokens for the server to generate.
         pause: What the session waited for.
         pause_s: How long that took.
-        pause_was_capped: It would have taken longer, but for the cap on pauses.
-        gap_s: For traces that know only when requests were sent.
-        tick_s: Agents that wake together do so at multiples of this, counted from the beginning of the run.
-        tool: Whose result it brings; of several called at once, the slowest.
-        num_tools: Tools called at once.
-        children: Sub-agents the session waits for. They start when the previous turn ends.
-        compacts: The conversation so far is replaced: the prompt is the shared prefix and this turn's new tokens.
-        text: What it says, where that is known. Otherwise noise of `new_tokens` tokens.
-        prompt: The whole prompt, instead of the conversation so far and what is new.
+        pause_was_capped: Whether the cap on pauses shortened it.
+        gap_s: For traces that record only when requests were sent.
+        tick_s: Agents that wake together do so at multiples of this, counted from the start of the run.
+        tool: The tool whose result it carries; of several called at once, the slowest.
+        num_tools: Number of tools called at once.
+        children: Sub-agents that the session waits for. They start when the previous turn ends.
+        compacts: Replace the conversation: the prompt is the shared prefix and this turn's new tokens.
+        text: The turn's text, where known. Otherwise noise of `new_tokens` tokens.
+        prompt: The whole prompt, instead of the conversation so far and the new tokens.
     """
 
     new_tokens: int
@@ -85,7 +85,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """Text that many sessions begin with (a system prompt, tool definitions). The same name means the same text."""
+    """Text that many sessions begin with, such as a system prompt. The same name means the same text."""
 
     name: str
     tokens: int
@@ -93,9 +93,9 @@ class SharedPrefix:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A conversation. Turns follow each other, each with the whole conversation so far as its prompt.
+    """A conversation: turns in order, each with the whole conversation so far as its prompt.
 
-    `start_s` is when it begins, in seconds since its trace did; None where only a workload's pace says so.
+    `start_s` is when it begins, in seconds since its trace began; None where the workload's pace decides that.
     """
 
     session_id: str

@@ -1,4 +1,4 @@
-"""What one of several processes sends of a workload: all of them together send what one would."""
+"""One process's share of a workload: several processes together send what one would."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from .session import Session
 from .workload import ClosedLoop, OpenLoop, Replay, Stream, Workload
 
 _CLOSED_LOOP_RAMP_S = 1.0
-"""Closed-loop sessions start spread over this time: all at once would measure a burst no user makes."""
+"""Closed-loop sessions start spread over this time: starting all at once would measure an unrealistic burst."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One of `of` processes; `index` counts from 0. What can be numbered is dealt out in turn."""
+    """One of `of` processes; `index` counts from 0. Numbered items are dealt out in turn."""
 
     index: int = 0
     of: int = 1
 
     def owns(self, number: int) -> bool:
-        """Whether what has this number is its own."""
+        """Whether the item with this number is its own."""
         return number % self.of == self.index
 
     def part(self, total: int) -> int:
-        """How many of a total are its own."""
+        """How many of a total number of items are its own."""
         return len(range(self.index, total, self.of))
 
     def num_sessions(self, workload: Workload, total: int) -> int:
-        """How many of a total of sessions it starts.
+        """How many of a total number of sessions it starts.
 
-        Sessions that wait for others go by the slots they wait for: a process without one would start none.
+        Closed-loop sessions are dealt by slot: a process without a slot starts none.
         """
         live = [stream.pacing.concurrency for stream in workload.streams if isinstance(stream.pacing, ClosedLoop)]
         if len(live) < len(workload.streams):
@@ -42,19 +42,19 @@ class Share:
 
 
 WHOLE = Share()
-"""There is one process."""
+"""The share of a single process: everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """Sessions that wait for no other, with their starts, in order."""
+    """Open-loop sessions with their start times, in order."""
 
     timed: Iterator[tuple[float, Session]]
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """The live sessions of a closed loop: when each slot is filled first, and the sessions to fill them, in turn."""
+    """The slots of a closed loop: when each is first filled, and the sessions that fill them in turn."""
 
     starts_s: list[float]
     sessions: Iterator[Session]
@@ -64,8 +64,8 @@ def parts(workload: Workload, seed: int, share: Share, num_sessions: int | None 
     """What a process sends of each stream.
 
     Arrivals are numbered over all open loops, in order of time, so that the first `num_sessions` of them are the same
-    for any number of processes. Slots are numbered over all closed loops, so that of a few none is lost; the sessions
-    of a stream are dealt to its slots: whoever has more of them is through with its own sooner.
+    for any number of processes. Slots are numbered over all closed loops, so that none is lost where a stream has
+    fewer slots than there are processes. The sessions of a stream are dealt to its slots.
     """
     open_loops = [stream for stream in workload.streams if isinstance(stream.pacing, OpenLoop)]
     num_slots = 0
@@ -84,14 +84,14 @@ def parts(workload: Workload, seed: int, share: Share, num_sessions: int | None 
 
 
 def _dealt(slots: Sequence[int], concurrency: int) -> Iterator[int]:
-    """Numbers of the sessions that are dealt to these slots of a stream."""
+    """Numbers of the sessions dealt to these slots of a stream."""
     return (turn * concurrency + slot for turn in count() for slot in slots) if slots else iter(())
 
 
 def _starts(
     streams: Sequence[Stream], place: int, seed: int, share: Share, num_sessions: int | None
 ) -> Iterator[tuple[float, int]]:
-    """When a process's own arrivals in the stream in that place start, and their numbers in that stream."""
+    """Start times of a process's own arrivals in the stream at `place`, and their numbers within it."""
     by_stream = [zip(stream.arrivals(seed), repeat(other)) for other, stream in enumerate(streams)]
     numbers = count()
     for arrival, (start_s, other) in enumerate(islice(heapq.merge(*by_stream), num_sessions)):

@@ -1,4 +1,4 @@
-"""Named traffic: streams of sessions, and the pace they start at."""
+"""Named traffic: streams of sessions and the pace at which they start."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .session import Session
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """A fixed number of live sessions; one that ends is replaced. Pauses count as alive."""
+    """A fixed number of live sessions; one that ends is replaced. A session in a pause is live."""
 
     concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLoop:
-    """Sessions arrive at a rate (per second), whatever the server does with them. `arrival` names a process."""
+    """Sessions arrive at a rate (per second), however the server keeps up. `arrival` names the arrival process."""
 
     rate: float
     arrival: str = "poisson"
@@ -33,7 +33,7 @@ class OpenLoop:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Sessions start when their trace says, at a multiple of its speed."""
+    """Sessions start at the times in their trace, at a multiple of its speed."""
 
     speed: float = 1.0
 
@@ -46,9 +46,9 @@ Pacing = ClosedLoop | OpenLoop | Replay
 SessionFactory = Callable[[Random, str], Session]
 """Draws a session with the given id."""
 Supply = Callable[[int, Iterable[int]], Iterator[Session]]
-"""The sessions of some numbers (from 0, ascending) under a seed. A preset has no end of them, a trace has.
+"""The sessions with the given numbers (from 0, ascending) under a seed. Presets are endless; traces are not.
 
-Those in between are not drawn: of several processes that send a workload, each draws its own.
+Sessions in between are not drawn: each of several processes that send a workload draws only its own.
 """
 _Item = TypeVar("_Item")
 
@@ -62,7 +62,7 @@ def check_pace(concurrency: int | None, request_rate: float | None) -> None:
 
 
 def drawn(name: str, make_session: SessionFactory) -> Supply:
-    """Sessions without end, each a function of seed, name and number only: every run and every shard agrees on it."""
+    """Endless sessions, each a function of seed, name and number alone, so that all runs and processes agree on it."""
 
     def supply(seed: int, numbers: Iterable[int]) -> Iterator[Session]:
         return (make_session(Random(f"{seed}/{name}/{number}"), f"{name}-{number}") for number in numbers)
@@ -71,7 +71,7 @@ def drawn(name: str, make_session: SessionFactory) -> Supply:
 
 
 def picked(items: Iterable[_Item], numbers: Iterable[int]) -> Iterator[_Item]:
-    """The items in these places (ascending), for as long as there are any."""
+    """The items at these positions (ascending), until they run out."""
     rest, place = iter(items), 0
     for number in numbers:
         for item in islice(rest, number - place, number - place + 1):
@@ -84,9 +84,9 @@ def picked(items: Iterable[_Item], numbers: Iterable[int]) -> Iterator[_Item]:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A supply of sessions and the pace they start at.
+    """A supply of sessions and the pace at which they start.
 
-    `share` is its part of the live sessions (closed loop) or of the arrivals (open loop), in a workload that is a mix.
+    In a mix, `share` is its fraction of the live sessions (closed loop) or of the arrivals (open loop).
     """
 
     name: str
@@ -95,11 +95,11 @@ class Stream:
     share: float | None = None
 
     def sessions(self, seed: int, numbers: Iterable[int] | None = None) -> Iterator[Session]:
-        """Its sessions in order, or those of some numbers (see `Supply`)."""
+        """Its sessions in order, or those with the given numbers (see `Supply`)."""
         return self.supply(seed, count() if numbers is None else numbers)
 
     def arrivals(self, seed: int) -> Iterator[float]:
-        """When the sessions of an open loop start, in seconds since the run began; without end."""
+        """Start times of an open loop's sessions, in seconds since the run began; endless."""
         assert isinstance(self.pacing, OpenLoop)
         return arrival_times(self.pacing.arrival, self.pacing.rate, Random(f"{seed}/{self.name}/arrivals"))
 
@@ -109,7 +109,7 @@ class Workload:
     """Named traffic.
 
     Attributes:
-        verdict_class: The traffic class the verdict is about; `all` if it is about everything.
+        verdict_class: The traffic class that the verdict is about; `all` for all of them.
         description: One line for people.
     """
 
@@ -123,8 +123,8 @@ class Workload:
     ) -> Workload:
         """The same traffic at another pace.
 
-        A mix changes all of its streams, each by its share. Otherwise `concurrency` is for the closed-loop streams and
-        `request_rate` for the open-loop ones, and a workload of one stream changes its kind when the other is given.
+        In a mix, every stream changes by its share. Otherwise `concurrency` applies to the closed-loop streams and
+        `request_rate` to the open-loop ones. A workload of one stream switches between the two kinds as needed.
 
         Raises:
             ConfigurationError: a value is out of range, or the workload has no such stream.
@@ -146,7 +146,7 @@ class Workload:
                 for stream in workload.streams
             )
             if streams == workload.streams and not any(isinstance(s.pacing, OpenLoop) for s in streams):
-                raise ConfigurationError("--arrival is for open-loop traffic: give --request-rate too")
+                raise ConfigurationError("--arrival applies to open-loop traffic; add --request-rate")
             workload = replace(workload, streams=streams)
         return workload
 
@@ -170,10 +170,10 @@ class Workload:
 
 
 def mix(pacing: ClosedLoop | OpenLoop, parts: Sequence[tuple[float, str, Supply]]) -> tuple[Stream, ...]:
-    """Streams that share a pace: (share, name, supply) of each.
+    """Streams that share a pace. `parts`: the share, name and supply of each.
 
-    The shares are of the sessions that are alive, not of those that start: long sessions would otherwise crowd out
-    the short ones, and the mix would drift while it is measured. A part too small for one live session is left out.
+    In a closed loop the shares are fractions of live sessions, not of starts: long sessions would otherwise crowd out
+    short ones, and the mix would drift during the run. A part too small for one live session is left out.
     """
     shares = [share for share, _, _ in parts]
     if isinstance(pacing, OpenLoop):
@@ -188,7 +188,7 @@ def mix(pacing: ClosedLoop | OpenLoop, parts: Sequence[tuple[float, str, Supply]
 
 
 def _apportion(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers that add up to `total`, by the largest remainders."""
+    """Whole numbers that add up to `total`, by the largest-remainder method."""
     exact = [total * share / sum(shares) for share in shares]
     counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(exact)), key=lambda index: counts[index] - exact[index])

@@ -78,7 +78,7 @@ from support.cli import abatch
         (["serve", "--session-timeout", "0"], "--session-timeout"),
         (["bench", "--sub-agents", "1.5"], "--sub-agents"),
         (["bench", "--workload", "agent-tools,agent-tools"], "twice"),
-        (["bench", "--workload", "mixed,chat-short"], "mix already"),
+        (["bench", "--workload", "mixed,chat-short"], "already a mix"),
         (["bench", "--workload", "chat-short", "--trace", "t.jsonl"], "--trace"),
         (["bench", "--trace", "no-such.jsonl"], "no-such.jsonl"),
         (["bench", "--trace-speed", "2"], "--trace"),

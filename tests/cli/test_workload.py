@@ -98,7 +98,7 @@ def test_mistakes_are_one_line(azure: Path, tmp_path: Path) -> None:
     assert "abatch workload list" in refused("show")
     assert "abatch workload list" in refused("export", "-o", output)
     assert "not both" in refused("show", "mixed", "--trace", azure)
-    assert "choose one of chat-short" in refused("show", "nope")
+    assert "choose from chat-short" in refused("show", "nope")
     assert "cannot read the trace" in refused("show", "--trace", tmp_path / "none")
     assert "side by side" in refused("export", "hol-probe", "-o", output)
     assert "--output" in refused("export", "mixed", "-o", azure)

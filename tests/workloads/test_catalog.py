@@ -117,10 +117,10 @@ def test_each_pace_of_workloads_side_by_side_is_for_all_streams_of_its_kind() ->
     ("name", "mentions"),
     [
         ("chat-short,chat-short", "twice"),
-        ("chat-short,mixed", "mix already"),
-        ("mixed,always-on", "mix already"),
-        ("chat-short,", "no workload ''"),
-        ("chat-short,nope", "no workload 'nope'"),
+        ("chat-short,mixed", "already a mix"),
+        ("mixed,always-on", "already a mix"),
+        ("chat-short,", "unknown workload ''"),
+        ("chat-short,nope", "unknown workload 'nope'"),
         ("nope", "hol-probe"),
     ],
 )

@@ -64,7 +64,7 @@ async def test_without_usage_only_the_template_is_a_guess(folder: Path) -> None:
 
 
 def test_what_is_no_tokenizer_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"there is no tokenizer\.json"):
+    with pytest.raises(ConfigurationError, match=r"this folder has no tokenizer\.json"):
         load_text_tokenizer(str(tmp_path))
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ConfigurationError, match="--tokenizer"):

@@ -195,7 +195,7 @@ async def test_without_usage_lengths_are_guesses_and_that_is_said() -> None:
     async with connected(Behaviour(sends_usage=False)) as target:
         sizer = await target.calibrate()
     assert not sizer.is_measured
-    assert any("guesses" in warning for warning in target.warnings)
+    assert any("estimates" in warning for warning in target.warnings)
 
 
 async def test_a_server_that_refuses_everything_is_not_measured() -> None:

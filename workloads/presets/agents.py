@@ -1,4 +1,4 @@
-"""The kinds of sessions presets are made of: chats, agents that call tools, single questions."""
+"""The sessions that presets are made of: chats, agents that call tools, single questions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _OFFICE_PREFIX, _OFFICE_TASK = Constant(8000), Constant(800)
 
 
 def chat(scales: Scales) -> SessionFactory:
-    """Short questions, short answers, a person who thinks in between (Azure 2023 conversation trace, WildChat)."""
+    """Short questions and answers, with think time in between (Azure 2023 conversation trace, WildChat)."""
     return _chat(scales, LogNormal(400, 1.0, cap=4000), LogNormal(130, 0.8, cap=1000))
 
 
 def code_chat(scales: Scales) -> SessionFactory:
     """Chats with the lengths of code completion: longer questions, very short answers (Azure 2023 code trace).
 
-    The table sets no limit to a question. 32k, past the 99.8th percentile, is against the rare one no model can take.
+    The trace has no longest question. The cap of 32k, past the 99.8th percentile, spares models with short contexts.
     """
     return _chat(scales, LogNormal(1470, 1.0, cap=32000), LogNormal(13, 1.2, cap=1000))
 
@@ -46,8 +46,8 @@ def _chat(scales: Scales, question: Distribution, answer: Distribution) -> Sessi
 
 
 def tool_agent(scales: Scales) -> SessionFactory:
-    """A customer-service agent: about eleven calls; half of those after the first bring a tool's result, the others a
-    customer's message (tau-bench, BFCL). That messages are as long as results, and their wait, are guesses.
+    """A customer-service agent: about eleven calls. After the first, half bring a tool's result and half a customer's
+    message (tau-bench, BFCL). The length of messages (as for results) and their wait are assumptions.
     """
     output, new, think_s = LogNormal(55, 0.6), LogNormal(165, 0.8), LogNormal(2.0, 0.6)
 
@@ -68,7 +68,7 @@ def tool_agent(scales: Scales) -> SessionFactory:
 def office_agent(scales: Scales) -> SessionFactory:
     """An agent at office work: one task, about 33 calls of a few tokens each, then a long answer (trie office_work).
 
-    The trace says that prompts begin at 8.8k tokens, not what of that all sessions share: 8,000 of it is a guess.
+    In the trace, prompts begin at 8.8k tokens; that all sessions share 8,000 of them is an assumption.
     """
     result, output, answer = LogNormal(250, 2.0, cap=7000), LogNormal(20, 1.2, cap=1000), LogNormal(1500, 0.3)
 

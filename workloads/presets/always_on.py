@@ -1,4 +1,4 @@
-"""Always-on agents: woken by a heartbeat, they mostly go back to sleep."""
+"""Always-on agents: they wake on a heartbeat, and mostly go back to sleep."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .tools import ToolKind, Tools
 
 HEARTBEAT_S = 1800.0
 NUM_WAKES = 24
-"""Wakes of one agent, half a day's. Then the next agent takes its place."""
+"""Wakes per agent, half a day's worth. Then the next agent takes its place."""
 IDLE_SHARE = 0.8
-"""Wakes that end in a short reply: a guess."""
+"""The share of wakes that end in a short reply: an assumption."""
 
 _JITTER = 0.5
-"""A wait between wakes is uniform within this share of the period, either way: a guess."""
+"""Waits between wakes are uniform within this share of the period, either way: an assumption."""
 _MESSAGE_TOKENS = 30
 _STANDING_CONTEXT = LogNormal(10_000, 0.5, cap=100_000, shift=-_MESSAGE_TOKENS)
-"""With the message that wakes the agent, LN(10k, 0.5)."""
+"""Together with the message that wakes the agent, LN(10k, 0.5)."""
 _SHORT_REPLY = Uniform(1, 10)
 _STEPS = Uniform(5, 40)
 _APPEND = LogNormal(260, 1.4, cap=32000)
@@ -35,15 +35,15 @@ _TOOLS = Tools(
         ToolKind(0.15, LogNormal(2.5, 1.2), ((0.5, "bash"), (0.5, "web"))),
     )
 )
-"""Latencies from the logs; names a guess, see `ToolKind`."""
+"""Latencies are from the logs; names are assumptions, see `ToolKind`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Heartbeat:
-    """How an agent is woken.
+    """How an agent wakes.
 
-    The period is capped so that the longest jittered wait is the cap: waits that were capped one by one would all be
-    the same, and agents that are to wake at different times would wake together.
+    The cap applies to the period, so that the longest jittered wait is the cap: if waits were capped one by one they
+    would all be equal, and agents that should wake at different times would wake together.
     """
 
     period_s: float
@@ -56,7 +56,7 @@ class _Heartbeat:
         return cls(min(wanted_s, most_s), wanted_s > most_s, scales.synchronised)
 
     def turn(self, num_new: int, num_output: int, random: Random, *, is_first: bool) -> Turn:
-        """A wake. The first of an agent comes after any part of a period, so that agents are out of step."""
+        """A wake. An agent's first comes after a random part of the period, so that agents are out of step."""
         pause_s, tick_s = 0.0, None
         if not self.is_synchronised:
             pause_s = self.period_s * (random.random() if is_first else random.uniform(1 - _JITTER, 1 + _JITTER))
@@ -74,11 +74,11 @@ class _Heartbeat:
 
 
 def always_on(scales: Scales) -> SessionFactory:
-    """An agent with a standing context of its own, woken again and again (lengths and waits: OpenClaw logs).
+    """An agent with its own standing context that wakes again and again (lengths and waits: OpenClaw logs).
 
-    Each wake is a fresh conversation behind the standing context, which a server may still have from the last one.
-    That 80% of the wakes end in a reply of at most 10 tokens is a guess; the others work for 5 to 40 steps.
-    The heartbeat is 30 minutes from the end of one wake to the beginning of the next, jittered; synchronised agents
+    Each wake is a fresh conversation after the standing context, which the server may still have cached.
+    By assumption, 80% of wakes end in a reply of at most 10 tokens; the others work for 5 to 40 steps.
+    The heartbeat is 30 minutes from the end of one wake to the start of the next, jittered; synchronised agents
     (`Scales.synchronised`) wake together instead, at multiples of the period.
     """
     heartbeat = _Heartbeat.of(scales)

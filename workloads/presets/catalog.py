@@ -16,38 +16,38 @@ DEFAULT_WORKLOAD = "mixed"
 
 
 def _chat_short(scales: Scales) -> Workload:
-    """Short chats of a few turns, arriving at random."""
+    """Short chats of a few turns, with Poisson arrivals."""
     return _single("chat-short", chat(scales), OpenLoop(2.0))
 
 
 def _chat_bursty(scales: Scales) -> Workload:
-    """Chats about code, long questions and short answers, arriving in bursts."""
+    """Code chats with long questions and short answers, arriving in bursts."""
     return _single("chat-bursty", code_chat(scales), OpenLoop(2.0, "bursty"))
 
 
 def _agent_coding(scales: Scales) -> Workload:
-    """Coding agents: long contexts, tools of any latency, a median of 45 requests each."""
+    """Coding agents: long contexts, fast and slow tools, a median of 45 requests each."""
     return _single("agent-coding", coding_agent(scales), ClosedLoop(8))
 
 
 def _agent_office(scales: Scales) -> Workload:
-    """Office agents: about 33 requests of a few tokens, then a long answer."""
+    """Office agents: about 33 requests with short outputs, then one long answer."""
     return _single("agent-office", office_agent(scales), ClosedLoop(8))
 
 
 def _agent_tools(scales: Scales) -> Workload:
-    """Agents that call quick tools, about eleven requests each."""
+    """Agents that call fast tools, about eleven requests each."""
     return _single("agent-tools", tool_agent(scales), ClosedLoop(8))
 
 
 def _always_on(scales: Scales) -> Workload:
-    """Agents woken every 30 minutes (a guess: 80% of the wakes end in a few tokens)."""
+    """Agents that wake every 30 minutes; 80% of wakes (an assumption) end after a few tokens."""
     return _single("always-on", always_on(scales), ClosedLoop(16))
 
 
 def _hol_probe(scales: Scales) -> Workload:
-    """16 steady decoders and an 8k-token prefill every 2 s: does the long one hold up the short ones?"""
-    # The overrides of lengths are for the decoders: a probe without its long prefill would probe nothing.
+    """16 steady decoders and an 8k-token prefill every 2 s: do long prompts block short ones?"""
+    # The overrides of lengths apply to the decoders only: without its long prefill the probe would probe nothing.
     fixed = replace(scales, input_tokens=None, output_tokens=None, turns=None)
     decoders = single_turn("decode", scales, input_tokens=64, output_tokens=512)
     prefills = single_turn("prefill", fixed, input_tokens=8000, output_tokens=16)
@@ -59,7 +59,7 @@ def _hol_probe(scales: Scales) -> Workload:
 
 
 def _mixed(scales: Scales) -> Workload:
-    """Half short chats, the rest coding and always-on agents; pauses at a twentieth, agents' context at a tenth."""
+    """50% short chats, 35% coding agents, 15% always-on agents; pauses scaled to 5%, agents' contexts to 10%."""
     quick = replace(scales, time=scales.time * 0.05)
     small = replace(quick, context=scales.context * 0.1)
     parts = [
@@ -87,27 +87,27 @@ WORKLOADS: dict[str, Callable[[Scales], Workload]] = {
 
 
 def make_workload(name: str, scales: Scales) -> Workload:
-    """The named workload under the given scales, or several side by side: `agent-tools,chat-short`.
+    """The named workload under the given scales, or several combined, such as `agent-tools,chat-short`.
 
     Raises:
-        ConfigurationError: there is no such workload, or they cannot run side by side.
+        ConfigurationError: there is no such workload, or they cannot be combined.
     """
     names = [part.strip() for part in name.split(",")]
     for part in names:
         if part not in WORKLOADS:
-            raise ConfigurationError(f"there is no workload {part!r}; choose one of {', '.join(WORKLOADS)}")
+            raise ConfigurationError(f"unknown workload {part!r}; choose from {', '.join(WORKLOADS)}")
         if names.count(part) > 1:
-            raise ConfigurationError(f"the workload {part!r} is given twice; to have more of it, change its pace")
+            raise ConfigurationError(f"workload {part!r} is given twice; raise its rate or concurrency instead")
     workloads = [replace(WORKLOADS[part](scales), description=describe(part)) for part in names]
     return workloads[0] if len(workloads) == 1 else _side_by_side(workloads)
 
 
 def _side_by_side(workloads: list[Workload]) -> Workload:
-    """All streams of some workloads, each at its own pace. The verdict is on chats, where there are any."""
+    """All streams of several workloads, each at its own pace. The verdict is about chats, if there are any."""
     for workload in workloads:
-        # Its weights are of one pace, and it has always-on agents of its own.
+        # Its shares are fractions of a single pace, and it has always-on agents of its own.
         if all(stream.share is not None for stream in workload.streams):
-            raise ConfigurationError(f"{workload.name!r} is a mix already: it does not run beside other workloads")
+            raise ConfigurationError(f"{workload.name!r} is already a mix and cannot be combined with other workloads")
     streams = tuple(stream for workload in workloads for stream in workload.streams)
     has_chats = any(next(stream.sessions(0)).traffic_class == "chat" for stream in streams)
     return Workload(

@@ -1,4 +1,4 @@
-"""Coding agents: a long shared prefix, bursts of tool calls, a person in between, and sub-agents."""
+"""Coding agents: a long shared prefix, bursts of tool calls, human requests in between, and sub-agents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUB_AGENT = "sub-agent"
 TOOLS_AT_ONCE = Mixture(
     ((873, Constant(1)), (80, Constant(2)), (28, Constant(3)), (14, Constant(4)), (3, Constant(5)), (2, Constant(6)))
 )
-"""Parallel calls of a step. The traces have mean 1.2, p90 2 and p99 4; so do these weights, chosen to."""
+"""Parallel calls per step. The weights are chosen to match the traces: mean 1.2, p90 2, p99 4."""
 
 CODING_TOOLS = Tools(
     (
@@ -32,15 +32,15 @@ CODING_TOOLS = Tools(
     at_once=TOOLS_AT_ONCE,
     cap_s=3600.0,
 )
-"""Coding agents' tools (latencies: TraceLab; names: a guess, see `ToolKind`).
+"""Coding agents' tools (latencies: TraceLab; names: assumptions, see `ToolKind`).
 
-Heavy-tailed: most calls take a fraction of a second, most of the time goes to a few.
+Heavy-tailed: most calls take a fraction of a second, and a few take most of the time.
 """
 
 NUM_REQUESTS = LogNormal(8, 0.7)
-"""Human requests of a session. No trace's table has them: found by simulation, from among lognormal, geometric and
-negative-binomial ones, so that model calls of a session have the traces' percentiles. It gives p50 44, p90 159 and
-p99 331 of them, where the traces have 45, 155 and 330.
+"""Human requests per session. No trace records them. The distribution was fitted by simulation (among lognormal,
+geometric and negative-binomial ones) so that model calls per session match the traces: it gives p50 44, p90 159 and
+p99 331, where the traces have 45, 155 and 330.
 """
 
 _PREFIX = Constant(15000)
@@ -51,16 +51,16 @@ _EXTRA_STEPS = LogNormal(1.5, 1.75, cap=119)
 _HUMAN_WAIT_S = LogNormal(84, 2.1)
 _COMPACTION_SHARE = 0.007
 _SUMMARY = LogNormal(3000, 0.5)
-"""What is left of a compacted conversation: a guess."""
+"""The length of a compacted conversation: an assumption."""
 _SUB_AGENTS_AT_ONCE = Uniform(1, 3)
 
 
 def coding_agent(scales: Scales) -> SessionFactory:
     """A coding agent (Claude Code traces by Weka, TraceLab).
 
-    A person's request takes one call and as many steps again, each bringing tools' results, as the extra steps say.
-    Any turn but the first may find the conversation compacted. A share of the steps brings back sub-agents
-    (`Scales.sub_agents`): one to three of about eleven calls, each with a context of its own, which shares nothing.
+    A human request takes one call plus a number of extra steps, each with tools' results. Any turn but the first may
+    find the conversation compacted. A share of the steps (`Scales.sub_agents`) waits for sub-agents instead: one to
+    three of about eleven calls, each with a context of its own that shares nothing.
     """
 
     def make(random: Random, session_id: str) -> Session:
@@ -74,7 +74,7 @@ def coding_agent(scales: Scales) -> SessionFactory:
 
 
 def _request(draw: SessionDrawer, children: Iterator[Session], *, is_first: bool) -> Iterator[Turn]:
-    """What a person asks for, and the steps that take."""
+    """A human request and the steps that it takes."""
     if is_first:
         yield draw.first_turn(_START, _OUTPUT)
     else:
@@ -82,7 +82,7 @@ def _request(draw: SessionDrawer, children: Iterator[Session], *, is_first: bool
         yield replace(draw.human_turn(new, _OUTPUT, _HUMAN_WAIT_S), compacts=is_compacted)
     for _ in range(math.floor(_EXTRA_STEPS.draw(draw.random))):
         new, is_compacted = _append(draw)
-        # Without sub-agents nothing is drawn about them: the traffic is the same as if there was no such option.
+        # Without sub-agents, draw nothing for them, so that the traffic is the same as without the option.
         if draw.scales.sub_agents and draw.random.random() < draw.scales.sub_agents:
             turn = _delegated(draw, new, children)
         else:
@@ -91,20 +91,20 @@ def _request(draw: SessionDrawer, children: Iterator[Session], *, is_first: bool
 
 
 def _append(draw: SessionDrawer) -> tuple[Distribution, bool]:
-    """What a turn adds, and whether it replaces the conversation."""
+    """What a turn adds to the conversation, and whether it replaces it."""
     is_compacted = draw.random.random() < _COMPACTION_SHARE
     return _SUMMARY if is_compacted else _APPEND, is_compacted
 
 
 def _delegated(draw: SessionDrawer, new: Distribution, children: Iterator[Session]) -> Turn:
-    """A turn that brings back what sub-agents found. How long they take is up to the server."""
+    """A turn that carries the results of sub-agents. How long they take depends on the server."""
     num_new, num_output = draw.input(new), draw.output(_OUTPUT)
     ours = tuple(islice(children, round(_SUB_AGENTS_AT_ONCE.draw(draw.random))))
     return Turn(num_new, num_output, pause=Pause.TOOL, tool=SUB_AGENT, num_tools=len(ours), children=ours)
 
 
 def _sub_agents(draw: SessionDrawer, parent_id: str) -> Iterator[Session]:
-    """A parent's sub-agents, one after the other."""
+    """A parent's sub-agents, one after another."""
     for number in count():
         num_turns = draw.turns(ABOUT_11_CALLS)
         later = (draw.tool_turn(_APPEND, _OUTPUT, CODING_TOOLS) for _ in range(num_turns - 1))

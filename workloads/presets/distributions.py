@@ -1,4 +1,4 @@
-"""Seeded distributions that lengths and pauses are drawn from."""
+"""Seeded distributions of lengths and pauses."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class LogNormal:
-    """Lognormal by its median and the standard deviation of its logarithm, plus `shift`.
+    """Lognormal, by its median and the standard deviation of its logarithm, plus `shift`.
 
-    What is above `cap` is moved there.
+    Values above `cap` become `cap`.
     """
 
     median: float
@@ -44,7 +44,7 @@ class LogNormal:
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """Normal; what is below `least` or above `most` is moved there."""
+    """Normal, clamped to `least` and `most`."""
 
     mean: float
     deviation: float
@@ -57,7 +57,7 @@ class Normal:
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """One of the whole numbers from `least` to `most`."""
+    """A whole number from `least` to `most`, each equally likely."""
 
     least: int
     most: int
@@ -68,7 +68,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True)
 class Geometric:
-    """1, 2, 3, ... with the given mean; what is above `cap` is moved there, which lowers the mean."""
+    """1, 2, 3, ... with the given mean. Values above `cap` become `cap`, which lowers the mean."""
 
     mean: float
     cap: float = math.inf

@@ -1,4 +1,4 @@
-"""How a workload is fitted to a small machine."""
+"""How a workload is scaled to fit a machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Scales:
     """Factors and overrides.
 
     Attributes:
-        context: Factor on prompts (prefixes, questions, tool results).
+        context: Factor on prompt lengths (prefixes, questions, tool results).
         time: Factor on pauses.
-        pause_cap_s: No pause is longer.
-        input_tokens: Instead of each turn's own new tokens.
-        output_tokens: Instead of each turn's own output.
-        turns: Instead of each session's own number of turns.
-        tool_pause_s: Instead of what the tools of a step take; neither scaled nor capped.
-        sub_agents: Share of coding agents' tool steps that are sub-agents instead.
-        synchronised: Always-on agents wake together, at multiples of their period, not each at times of its own.
+        pause_cap_s: The longest pause.
+        input_tokens: Replaces each turn's own number of new tokens.
+        output_tokens: Replaces each turn's own output length.
+        turns: Replaces each session's own number of turns.
+        tool_pause_s: Replaces the latency of a step's tools; neither scaled nor capped.
+        sub_agents: The share of coding agents' tool steps that run sub-agents instead.
+        synchronised: Always-on agents wake together, at multiples of their period.
     """
 
     context: float = 1.0
@@ -39,6 +39,6 @@ class Scales:
             if not 0 < value <= 1000:
                 raise ConfigurationError(f"{name} must be above 0, not {value:g}")
         if not self.pause_cap_s >= 0:
-            raise ConfigurationError(f"--pause-cap must not be negative, not {self.pause_cap_s:g}")
+            raise ConfigurationError(f"--pause-cap must be 0 or more, not {self.pause_cap_s:g}")
         if not 0 <= self.sub_agents <= 1:
-            raise ConfigurationError(f"--sub-agents is a share, from 0 to 1, not {self.sub_agents:g}")
+            raise ConfigurationError(f"--sub-agents must be a share from 0 to 1, not {self.sub_agents:g}")

@@ -26,7 +26,7 @@ class SessionDrawer:
         return max(1, round(distribution.draw(self.random) * self.scales.context))
 
     def output(self, distribution: Distribution) -> int:
-        """Tokens the server is to generate."""
+        """Tokens for the server to generate."""
         return draw_count(self.scales.output_tokens or distribution, self.random)
 
     def turns(self, distribution: Distribution) -> int:
@@ -34,16 +34,16 @@ class SessionDrawer:
         return draw_count(self.scales.turns or distribution, self.random)
 
     def rounds(self, distribution: Distribution) -> tuple[Iterable[int], int | None]:
-        """For sessions made of rounds of several turns: the rounds to make, and the turns to stop after (None: never).
+        """For sessions made of rounds of several turns: the rounds, and how many turns to stop after (None: never).
 
-        Where the number of turns is overridden, there are as many rounds as it takes.
+        If the number of turns is overridden, there are as many rounds as it takes.
         """
         if self.scales.turns is not None:
             return count(), draw_count(self.scales.turns, self.random)
         return range(draw_count(distribution, self.random)), None
 
     def prefix(self, name: str, tokens: Distribution) -> SharedPrefix:
-        """A shared prefix. Overrides of lengths are for turns, not for this."""
+        """A shared prefix. Overrides of lengths apply to turns, not to prefixes."""
         return SharedPrefix(name, max(1, round(tokens.draw(self.random) * self.scales.context)))
 
     def first_turn(self, new: Distribution, output: Distribution) -> Turn:
@@ -51,13 +51,13 @@ class SessionDrawer:
         return Turn(self.input(new), self.output(output))
 
     def human_turn(self, new: Distribution, output: Distribution, think: Distribution) -> Turn:
-        """A turn that brings a person's next message."""
+        """A turn that carries the user's next message."""
         num_new, num_output = self.input(new), self.output(output)
         pause_s, is_capped = self._pause(think.draw(self.random))
         return Turn(num_new, num_output, pause=Pause.HUMAN, pause_s=pause_s, pause_was_capped=is_capped)
 
     def tool_turn(self, new: Distribution, output: Distribution, tools: Tools) -> Turn:
-        """A turn that brings the results of a step's tools, once the slowest of them is through."""
+        """A turn that carries the results of a step's tools, once the slowest one has finished."""
         num_new, num_output = self.input(new), self.output(output)
         slowest, num_tools = tools.step(self.random)
         if self.scales.tool_pause_s is not None:
@@ -75,6 +75,6 @@ class SessionDrawer:
         )
 
     def _pause(self, wait_s: float) -> tuple[float, bool]:
-        """A pause as scaled and capped, and whether it was capped."""
+        """A pause after scaling and capping, and whether it was capped."""
         wait_s *= self.scales.time
         return min(wait_s, self.scales.pause_cap_s), wait_s > self.scales.pause_cap_s

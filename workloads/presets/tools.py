@@ -1,4 +1,4 @@
-"""The tools agents call: what they are named, how long they take, how many run at once."""
+"""The tools that agents call: their names, latencies and parallelism."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ONE = Constant(1)
 
 @dataclass(frozen=True, slots=True)
 class ToolKind:
-    """Tools that take alike.
+    """Tools with the same distribution of latency.
 
-    A kind goes by several names (weight and name of each) and kinds share names, as real tools do: `bash` lists a
-    folder or runs a test-suite. A server that learns latencies by name learns something, but not which kind it was.
+    A kind has several names (weight and name of each), and kinds share names, as real tools do: `bash` may list a
+    folder or run a test suite. A server that learns latencies by name learns something, but not the kind.
     """
 
     weight: float
@@ -36,7 +36,7 @@ class ToolCall:
 class Tools:
     """An agent's tools: one kind or another for each call, by weight.
 
-    `at_once` is how many calls a step makes, `cap_s` how long a call takes at most.
+    `at_once` is the number of calls per step, `cap_s` the longest latency of a call.
     """
 
     kinds: tuple[ToolKind, ...]
@@ -50,6 +50,6 @@ class Tools:
         return ToolCall(name, min(kind.latency_s.draw(random), self.cap_s))
 
     def step(self, random: Random) -> tuple[ToolCall, int]:
-        """The slowest of the calls a step makes, for which it waits, and how many there are."""
+        """The slowest of a step's calls, which the step waits for, and the number of calls."""
         num_calls = draw_count(self.at_once, random)
         return max((self.call(random) for _ in range(num_calls)), key=lambda call: call.latency_s), num_calls

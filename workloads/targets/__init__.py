@@ -1,1 +1,1 @@
-"""What a run sends to: an HTTP server, or the engine in this process."""
+"""Where a run sends its requests: an HTTP server, or the engine in this process."""

@@ -1,4 +1,4 @@
-"""The stream of events that answers a chat request: what the clock looks at, and when it came."""
+"""Reads the event stream that answers a chat request, and times its chunks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _END_OF_BODY_S = 1.0
 
 
 class BadStreamError(Exception):
-    """What a server sends is no stream of events."""
+    """What the server sends is not an event stream."""
 
 
 class _Delta(msgspec.Struct):
-    """What may count as content. Of tool calls only that they are there: servers send them in pieces of all shapes."""
+    """What may count as content. Only the presence of tool calls matters: servers send them in pieces of all shapes."""
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -31,7 +31,7 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    """The part of a chunk that the clock looks at. Everything else is skipped unparsed."""
+    """The part of a chunk that matters for timing. Everything else is skipped unparsed."""
 
     delta: _Delta | None = None
     finish_reason: str | None = None
@@ -60,8 +60,8 @@ async def read_chat_stream(content: aiohttp.StreamReader, reply: Reply) -> None:
     """Read an answer to the end of its stream, so that the connection can be used again.
 
     Raises:
-        BadStreamError: an event is longer than any answer.
-        msgspec.DecodeError, UnicodeDecodeError, RecursionError: an event is not what it should be.
+        BadStreamError: an event is too long.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: an event is malformed.
         aiohttp.ClientError, OSError, TimeoutError: the connection failed, or took too long.
     """
     loop = asyncio.get_running_loop()
@@ -76,12 +76,12 @@ async def read_chat_stream(content: aiohttp.StreamReader, reply: Reply) -> None:
                 for payload in _take_events(buffer):
                     if payload == _DONE:
                         is_done = True
-                        # Only the end of the body can follow; a server that never sends it must not hold us.
+                        # Only the end of the body can follow; do not wait forever for a server that never sends it.
                         patience.reschedule(now_s + _END_OF_BODY_S)
                     elif not is_done:
                         has_content = _read_event(payload, reply, now_s) or has_content
                 if has_content:
-                    # Several events in one read came together: one arrival of several tokens.
+                    # Events in one read arrived together: one arrival of several tokens.
                     reply.saw_content(now_s)
     except TimeoutError:
         if not is_done:
@@ -91,15 +91,15 @@ async def read_chat_stream(content: aiohttp.StreamReader, reply: Reply) -> None:
     if reply.finish_reason is None:
         rest = bytes(buffer[:200]).decode(errors="replace").strip()
         if reply.first_s is None and rest:
-            reply.fail("bad_response", f"not a stream of events: {error_message(bytes(buffer)) or rest}")
+            reply.fail("bad_response", f"not an event stream: {error_message(bytes(buffer)) or rest}")
         else:
-            reply.fail("disconnected", "the stream ended before the answer did")
+            reply.fail("disconnected", "the stream ended before the answer was complete")
     elif reply.first_s is None:
         reply.fail("empty", "the server answered without any content")
 
 
 def _read_event(payload: bytes, reply: Reply, now_s: float) -> bool:
-    """Take in one event; whether it had content."""
+    """Take in one event; True if it had content."""
     event = _event_decoder.decode(payload)
     if event.error is not None:
         reply.fail("server_error", error_message(payload))
@@ -124,7 +124,7 @@ def _read_event(payload: bytes, reply: Reply, now_s: float) -> bool:
 def _take_events(buffer: bytearray) -> Iterator[bytes]:
     """Remove the complete lines from `buffer` and yield the payload of each `data:` line among them.
 
-    Every server writes an event's JSON on one line, so an event is not assembled from several.
+    Every server writes an event's JSON on one line, so events are not assembled from several lines.
     """
     end = buffer.rfind(b"\n")
     if end < 0:
@@ -139,7 +139,7 @@ def _take_events(buffer: bytearray) -> Iterator[bytes]:
 
 
 def error_message(body: bytes) -> str:
-    """The message in an error body, of OpenAI's shape or any other."""
+    """The message in an error body, in OpenAI's format or any other."""
     try:
         return msgspec.json.decode(body, type=ErrorBody).error.message
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -19,16 +19,16 @@ from .prompts import PromptSizer
 from .target import Call, Reply
 
 _FIRST_WORD_ID = 1000
-"""Ids of the words of prompts begin here, above those that a simulated model says."""
+"""Ids of the words in prompts begin here, above the ids that a simulated model generates."""
 
 
 class EngineTarget:
-    """See `Target`. Every word is a token; text costs nothing."""
+    """See `Target`. Every word is one token."""
 
     def __init__(
         self, engine: VirtualEngine, model: str, *, timeout_s: float = 600.0, tells_sessions: bool = True
     ) -> None:
-        """`tells_sessions`: say of each call which session it is of, and what that will wait for."""
+        """`tells_sessions`: pass the session of each call and the tool it will wait for to the engine."""
         self._tells_sessions = tells_sessions
         self.model = model
         self._timeout_s = timeout_s
@@ -38,7 +38,7 @@ class EngineTarget:
         self._id_of: defaultdict[str, int] = defaultdict(ids.__next__)
         self._word_of: dict[int, str] = {}
         self._num_prompt_tokens = 0
-        """Of all prompts that were accepted."""
+        """Over all accepted prompts."""
 
     async def send(self, call: Call, reply: Reply) -> None:
         """See `Target.send`."""
@@ -57,7 +57,7 @@ class EngineTarget:
                 reply.cached_tokens = output.num_cached_tokens
                 reply.finish_reason = output.finish_reason
                 reply.finished_s = now_s
-                if not ended.done():  # as it is when the call is cut off at this very moment
+                if not ended.done():  # it is done when the call is cut off at this very moment
                     ended.set_result(None)
 
         sampling = SamplingParams(max_tokens=call.max_tokens, temperature=0.0)
@@ -82,7 +82,7 @@ class EngineTarget:
         return None
 
     async def calibrate(self) -> PromptSizer:
-        """There is nothing to find out: a word is a token, and no template adds any."""
+        """Nothing to measure: a word is a token, and there is no chat template."""
         return PromptSizer(is_measured=True)
 
     async def engine_totals(self) -> EngineTotals:
@@ -90,7 +90,7 @@ class EngineTarget:
         return self._engine.totals
 
     async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
-        """See `BenchTarget.watch_server`. The engine tells its state as virtual time passes."""
+        """See `BenchTarget.watch_server`. The engine reports its state as virtual time passes."""
 
         def note(stats: EngineStats, now_s: float) -> None:
             sample = ServerSample(
@@ -125,7 +125,7 @@ class EngineTarget:
         return [id_of[word] for message in call.messages for word in str(message.content).split()]
 
     def _text(self, token_ids: list[int]) -> str:
-        """What was said, in words that become the same tokens when the next turn repeats them."""
+        """The output as words that become the same tokens when the next turn repeats them."""
         for token_id in set(token_ids) - self._word_of.keys():
             word = self._word_of[token_id] = f"t{token_id}"
             self._id_of[word] = token_id

@@ -1,4 +1,4 @@
-"""What our own engine says of itself over the measured part of a run."""
+"""The totals of an abatch engine over the measured part of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .target import BenchTarget
 
 
 class EngineWatch:
-    """Reads a target's running totals when the measured part begins and when it ends."""
+    """Reads a target's running totals at the start and at the end of the measured part."""
 
     def __init__(self, target: BenchTarget, limits: RunLimits) -> None:
         self._target = target
@@ -22,7 +22,7 @@ class EngineWatch:
         self._last: EngineTotals | None = None
 
     async def run(self, origin_s: float) -> None:
-        """Read both, at the times that the limits say. `origin_s`: when the run begins, by the loop's clock."""
+        """Read both, at the times given by the limits. `origin_s`: when the run begins, on the loop's clock."""
         await self._until(origin_s + self._limits.warmup_s)
         self._first = await self._target.engine_totals()
         if self._first is not None and self._limits.duration_s is not None:
@@ -30,7 +30,7 @@ class EngineWatch:
             self._last = await self._target.engine_totals()
 
     async def totals(self) -> EngineTotals | None:
-        """What happened in between; up to now if the end has not come. None where the target has no engine of ours."""
+        """The difference between the two, or up to now before the end; None if the target is not an abatch engine."""
         first, last = self._first, self._last
         if first is not None and last is None:
             last = await self._target.engine_totals()
@@ -46,7 +46,7 @@ _Totals = TypeVar("_Totals", EngineTotals, ParkingTotals)
 
 
 def _difference(last: _Totals, first: _Totals) -> _Totals:
-    """Field by field; totals within totals alike."""
+    """The difference field by field, nested totals included."""
     values: dict[str, Any] = {}
     for total in fields(last):
         ours, theirs = getattr(last, total.name), getattr(first, total.name)

@@ -1,4 +1,4 @@
-"""Noise of exactly so many tokens, where the client has the server's tokenizer."""
+"""Noise of an exact number of tokens, where the client has the server's tokenizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=2)
 def load_text_tokenizer(name: str) -> Tokenizer:
-    """The tokenizer of a folder, a tokenizer.json, or a Hugging Face id; without torch.
+    """The tokenizer in a folder, in a tokenizer.json, or with a Hugging Face id; needs no torch.
 
     Raises:
         ConfigurationError: there is none, or `tokenizers` is not installed.
@@ -29,7 +29,7 @@ def load_text_tokenizer(name: str) -> Tokenizer:
         if file.exists():
             return Tokenizer.from_file(str(file))
         if path.is_dir():
-            raise ConfigurationError(f"--tokenizer {name}: there is no tokenizer.json in this folder")
+            raise ConfigurationError(f"--tokenizer {name}: this folder has no tokenizer.json")
         return Tokenizer.from_pretrained(name)
     except ConfigurationError:
         raise
@@ -39,14 +39,14 @@ def load_text_tokenizer(name: str) -> Tokenizer:
 
 
 def num_tokens(tokenizer: Tokenizer, text: str) -> int:
-    """How many tokens a text is, by itself."""
+    """The number of tokens of a text by itself."""
     return len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def exact_text(tokenizer: Tokenizer, text: str, tokens: int) -> str | None:
-    """The beginning of a text that is so many tokens; None if the whole has fewer.
+    """The first `tokens` tokens of a text; None if it has fewer.
 
-    It ends where a token does, so that by itself it is made of the same tokens.
+    The result ends at a token boundary, so that by itself it has the same tokens.
     """
     ends = [end for _, end in tokenizer.encode(text, add_special_tokens=False).offsets]
     return text[: ends[tokens - 1]] if len(ends) >= tokens else None

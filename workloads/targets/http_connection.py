@@ -1,4 +1,4 @@
-"""How a server is reached."""
+"""The settings of a connection to a server."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .http_target import HttpTarget
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """All it takes to reach a server, again or from another process. Some of it is secret.
+    """Everything needed to connect to a server again or from another process. Some of it is secret.
 
     Attributes:
-        timeout_s: What a request may take.
-        tells_sessions: Say to an engine of ours which requests are of one session.
+        timeout_s: The longest that a request may take.
+        tells_sessions: Tell an abatch engine which requests belong to one session.
     """
 
     url: str
@@ -23,7 +23,7 @@ class Connection:
     tells_sessions: bool = True
 
     async def open(self, model: str | None) -> HttpTarget:
-        """See `HttpTarget.connect`. Where the model is known already, the server is not asked."""
+        """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
         return await HttpTarget.connect(
             self.url,
             model=model,

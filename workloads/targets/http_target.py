@@ -24,13 +24,13 @@ from .server_url import hide_credentials, normalise_url
 from .target import Call, Reply
 
 REQUEST_ID_HEADER = "X-Request-ID"
-"""Servers and proxies write it into their logs, which a run can then be joined with."""
+"""Servers and proxies write it to their logs, so that a run can be joined with them."""
 _KEEPALIVE_S = 4.0
-"""Common servers close idle connections after five seconds; a request must not meet one that is just closing."""
+"""Common servers close idle connections after five seconds; a request must not use one that is just closing."""
 
 
 class TargetError(AbatchError):
-    """The server under test cannot be measured at all: unreachable, or it refuses the simplest request."""
+    """The server under test cannot be measured: it is unreachable, or it rejects the simplest request."""
 
 
 class HttpTarget:
@@ -47,12 +47,12 @@ class HttpTarget:
         self.model = model
         self.takes_ignore_eos = True
         self.tokenizer: str | None = None
-        """The server's, where the client has it: prompts are of exact lengths then."""
+        """The server's tokenizer by name, if the client has it: prompts then have exact lengths."""
         self.tells_sessions = tells_sessions
         self.run_id = uuid.uuid4().hex[:8]  # sessions of an earlier run may be parked on the server
         self._request_numbers = itertools.count()
         self.engine: EngineMetrics | None = None
-        """What the engine behind it said of itself last, if it is one of ours."""
+        """The last metrics of the engine, if it is an abatch one."""
         self.warnings: list[str] = []
 
     @classmethod
@@ -66,22 +66,24 @@ class HttpTarget:
         timeout_s: float,
         tells_sessions: bool = True,
     ) -> HttpTarget:
-        """Reach the server and find out its model's name.
+        """Connect to the server and find out its model's name.
 
-        `tells_sessions`: say to an engine of ours which requests are of one session.
+        `tells_sessions`: tell an abatch engine which requests belong to one session.
 
         Raises:
-            ConfigurationError: the URL is none.
-            TargetError: no server there, or it does not say which model to ask for.
+            ConfigurationError: the URL is invalid.
+            TargetError: there is no server, or it lists no model.
         """
         base_url = normalise_url(url)
-        # No compression: a proxy that compresses holds back events until it has enough of them.
+        # No compression: a compressing proxy holds back events until it has enough of them.
         all_headers = {"Accept-Encoding": "identity", **headers}
         if api_key:
             all_headers["Authorization"] = f"Bearer {api_key}"
         if URL(base_url).user and any(name.lower() == "authorization" for name in all_headers):
-            raise ConfigurationError("credentials are both in --url and in a header or --api-key: give them once")
-        # No limit on connections: a pool that is too small would queue requests inside the client.
+            raise ConfigurationError(
+                "credentials are given twice, in --url and in a header or --api-key; give them once"
+            )
+        # No limit on connections: too small a pool would queue requests inside the client.
         http = aiohttp.ClientSession(
             headers=all_headers,
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=_KEEPALIVE_S),
@@ -115,7 +117,7 @@ class HttpTarget:
                 else:
                     reply.fail(f"http_{response.status}", error_message(await response.read()))
         except aiohttp.ConnectionTimeoutError as error:
-            reply.fail("connect", str(error) or "no connection in time")
+            reply.fail("connect", str(error) or "the connection timed out")
         except TimeoutError:
             reply.fail("timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)")
         except aiohttp.ClientConnectorError as error:
@@ -126,10 +128,10 @@ class HttpTarget:
             reply.fail("bad_response", str(error) or type(error).__name__)
 
     async def calibrate(self) -> PromptSizer:
-        """Find out how the server counts tokens, and whether it lets a client fix the output's length.
+        """Find out how the server counts tokens, and whether it lets the client fix the output length.
 
         Raises:
-            TargetError: it refuses even a plain one-token request.
+            TargetError: it rejects even a plain one-token request.
         """
 
         async def ask(text: str) -> Reply:
@@ -143,25 +145,25 @@ class HttpTarget:
                 self.takes_ignore_eos = False
                 second = await ask(text)
                 if second.error in (None, "empty"):
-                    self.warnings.append("the server refuses ignore_eos: outputs may be shorter than asked for")
+                    self.warnings.append("the server rejects ignore_eos, so outputs may be shorter than requested")
                     reply = second
                 else:
                     self.takes_ignore_eos = True
             if reply.error not in (None, "empty"):  # one token may well have no text
                 raise TargetError(
-                    f"{self.shown_url} fails a probe of one output token: {reply.error}: {reply.error_message}; "
+                    f"{self.shown_url} rejected a one-token test request: {reply.error}: {reply.error_message}; "
                     "is it an OpenAI-compatible chat server?"
                 )
             return reply.prompt_tokens
 
         sizer = await PromptSizer.measure(count, self.tokenizer)
         if not sizer.is_measured:
-            guess = (
-                "what its template adds is not known"
+            effect = (
+                "the size of its chat template is unknown"
                 if self.tokenizer
-                else "prompt lengths are guesses, one token a word"
+                else "prompt lengths are estimates, at one token per word"
             )
-            self.warnings.append(f"the server reports no token counts: {guess}")
+            self.warnings.append(f"the server reports no token counts, so {effect}")
         return sizer
 
     async def engine_totals(self) -> EngineTotals | None:
@@ -184,10 +186,10 @@ class HttpTarget:
             "stream_options": {"include_usage": True},
         }
         if call.ignore_eos and self.takes_ignore_eos:
-            # min_tokens too: an end-of-sequence token sampled and ignored has no text, so it would hide a gap.
+            # min_tokens too: an ignored end-of-sequence token has no text, so it would hide a gap.
             body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
         if self.tells_sessions and self.engine is not None:
-            # Fields of our own engine: another server might refuse what it does not know.
+            # Fields of the abatch engine: other servers might reject fields they do not know.
             name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace
             body |= {"session_id": f"{self.run_id}/{name}", "end_session": call.ends_session}
             if call.next_tool is not None:
@@ -203,15 +205,15 @@ class HttpTarget:
                 body = await response.read()
                 if response.status != 200:
                     raise TargetError(
-                        f"{url} answers {response.status}: {error_message(body)}; is it an OpenAI-compatible server, "
-                        "and is --api-key right? (--model NAME skips this question)"
+                        f"{url} returned {response.status}: {error_message(body)}; is it an OpenAI-compatible server, "
+                        "and is --api-key right? (--model NAME skips this request)"
                     )
                 models = msgspec.json.decode(body, type=ModelList)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             detail = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
             raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TargetError(f"{url} is not an OpenAI-compatible list of models: {error}") from error
+            raise TargetError(f"{url} returned no OpenAI-compatible list of models: {error}") from error
         if not models.data:
             raise TargetError(f"{url} lists no model; name one with --model")
         return models.data[0].id

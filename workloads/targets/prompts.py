@@ -1,4 +1,4 @@
-"""Prompts of a wanted number of tokens, for servers whose tokenizer the client does not have."""
+"""Prompts of a wanted number of tokens, also for servers whose tokenizer the client lacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 
 from .exact_text import exact_text, load_text_tokenizer, num_tokens
 
-# Short common words: most tokenizers of language models have each as one token, with its space.
+# Short common words: with its space, each is one token in most language models' tokenizers.
 _WORDS = """
 the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one
 you were all her she there would their we him been has when who will no more if out so up said what its about than
@@ -30,13 +30,13 @@ def words(random: Random, count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PromptSizer:
-    """How many words make how many tokens on a certain server.
+    """Converts between words and tokens for one server.
 
     Attributes:
         tokens_per_word: Slope, measured.
-        overhead_tokens: What the chat template adds to a first message (it may add a system prompt).
+        overhead_tokens: Tokens that the chat template adds to a first message, perhaps a system prompt.
         is_measured: False if the server reports no usage and these are guesses.
-        tokenizer: The server's own, by name: then texts are exact by themselves, and only what joins them is not.
+        tokenizer: The server's own, by name. Texts then have exact lengths; only the joints between them do not.
     """
 
     tokens_per_word: float = 1.0
@@ -45,19 +45,19 @@ class PromptSizer:
     tokenizer: str | None = None
 
     def text(self, random: Random, tokens: float) -> str:
-        """Noise of about `tokens` tokens as the server will count them, the chat template not included."""
+        """Noise of about `tokens` tokens as the server counts them, without the chat template."""
         if self.tokenizer is not None:
             return self._exact(random, round(tokens), self.tokenizer)
         return words(random, round(tokens / self.tokens_per_word))
 
     def text_between(self, random: Random, start: float, end: float) -> str:
-        """Noise for tokens `start` to `end` of a longer text: what rounding cuts off one part is in the next."""
+        """Noise for tokens `start` to `end` of a longer text: what rounding cuts from one part goes to the next."""
         if self.tokenizer is not None:
             return self._exact(random, round(end) - round(start), self.tokenizer)
         return words(random, round(end / self.tokens_per_word) - round(start / self.tokens_per_word))
 
     def _exact(self, random: Random, tokens: int, name: str) -> str:
-        """As many tokens as that by the tokenizer of that name; one at least. More begin like fewer."""
+        """Text of exactly `tokens` tokens (at least one). A longer text begins with the shorter one."""
         tokenizer, tokens = load_text_tokenizer(name), max(tokens, 1)
         state = random.getstate()
         spare = 1.1
@@ -72,7 +72,7 @@ class PromptSizer:
     async def measure(
         cls, count_tokens: Callable[[str], Awaitable[int | None]], tokenizer: str | None = None
     ) -> PromptSizer:
-        """Fit slope and overhead from two messages. With a tokenizer, it says the slope, and the messages the overhead.
+        """Fit slope and overhead to two messages. With a tokenizer, only the overhead comes from the messages.
 
         Args:
             count_tokens: Sends a message and returns the server's own count.

@@ -1,4 +1,4 @@
-"""Where a server is: URLs as people write them."""
+"""Server URLs as people write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...engine.errors import ConfigurationError
 
 
 def normalise_url(url: str) -> str:
-    """`http://host:port`, without the `/v1` that some write and some do not.
+    """`http://host:port`, without the `/v1` that some people add.
 
     Raises:
         ConfigurationError: it is no HTTP URL.
@@ -21,7 +21,7 @@ def normalise_url(url: str) -> str:
 
 
 def normalise_metrics_url(url: str) -> str:
-    """Where metrics are: `/metrics`, unless the URL has a path.
+    """The URL of the metrics: `/metrics`, unless the URL has a path.
 
     Raises:
         ConfigurationError: it is no HTTP URL.
@@ -39,16 +39,16 @@ def _check(url: str, option: str) -> None:
     except ValueError as error:
         raise ConfigurationError(f"{option} {hide_credentials(url)!r}: {error}") from error
     if not host:
-        raise ConfigurationError(f"{option} {hide_credentials(url)!r} names no host")
+        raise ConfigurationError(f"{option} {hide_credentials(url)!r} has no host")
 
 
 def hide_credentials(url: str) -> str:
-    """The URL without user, password and query: fit for people and for files."""
+    """The URL without user, password and query, safe to show and to save."""
     return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]
 
 
 def is_this_machine(url: str) -> bool:
-    """Whether a URL is of a loopback address."""
+    """Whether the URL has a loopback address."""
     host = URL(url).host or ""
     try:
         return ipaddress.ip_address(host).is_loopback

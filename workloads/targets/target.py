@@ -1,4 +1,4 @@
-"""What the load generator sends to, whatever that is."""
+"""The interface between the load generator and what it sends to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Call:
     """One request.
 
     Attributes:
-        session_id: Requests with the same id are of one conversation.
-        next_tool: What the answer would be a call of, if it were more than noise.
-        ends_session: No further request of the conversation will come.
-        ignore_eos: The output is to have exactly `max_tokens` tokens.
+        session_id: Requests with the same id belong to one conversation.
+        next_tool: The tool that the answer would call, if it were more than noise.
+        ends_session: The conversation has no further requests.
+        ignore_eos: Generate exactly `max_tokens` tokens.
     """
 
     messages: Sequence[ChatMessage]
@@ -33,18 +33,18 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """What is known of a call so far. A target fills it in while it happens, so an interrupted call keeps its part.
+    """The state of a call so far. A target fills it in as things happen, so an interrupted call keeps what it has.
 
-    Times are of the event loop's clock.
+    Times are on the event loop's clock.
     """
 
     request_id: str | None = None
-    """What the server was told to call it, where it was told: what its log is joined by."""
+    """The id sent with the request, if any, which also appears in the server's log."""
     sent_s: float | None = None
     first_s: float | None = None
     last_s: float | None = None
     finished_s: float | None = None
-    """When the server said why it stopped. What comes behind that (usage) is no latency."""
+    """When the server gave its finish reason. What follows (usage) is not part of the latency."""
     gaps_us: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     prompt_tokens: int | None = None
@@ -55,7 +55,7 @@ class Reply:
     error_message: str | None = None
 
     def saw_content(self, now_s: float) -> None:
-        """A chunk with content came."""
+        """Note the arrival of a chunk with content."""
         if self.first_s is None or self.last_s is None:
             self.first_s = now_s
         else:
@@ -63,23 +63,23 @@ class Reply:
         self.last_s = now_s
 
     def fail(self, error: str, message: str) -> None:
-        """The call failed. `error` is its class, for counting; `message` is for people."""
+        """Mark the call as failed. `error` is the class of failure, for counting; `message` is for people."""
         self.error = error
         self.error_message = message[:500]
 
 
 class Target(Protocol):
-    """What turns are sent to."""
+    """Where turns are sent."""
 
     async def send(self, call: Call, reply: Reply) -> None:
-        """Do the call and fill in the reply. Failures go into the reply: nothing is raised but cancellation."""
+        """Make the call and fill in the reply. Failures go into the reply; only cancellation is raised."""
 
 
 class BenchTarget(Target, Protocol):
-    """A target that a whole run can be made of.
+    """A target with everything that a whole run needs.
 
     Attributes:
-        warnings: What should be said of it beside the numbers.
+        warnings: Caveats to report along with the numbers.
     """
 
     model: str
@@ -89,10 +89,10 @@ class BenchTarget(Target, Protocol):
         """Find out how the target counts tokens."""
 
     async def engine_totals(self) -> EngineTotals | None:
-        """Running totals of our own engine behind it, as of now; None if it is another."""
+        """Running totals of the abatch engine behind it, as of now; None if it is another server."""
 
     async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
-        """Have it note what the server says of itself, from `origin_s` of the loop's clock on, until cancelled.
+        """Record the server's own metrics from `origin_s` on the loop's clock until cancelled.
 
-        Returns early where the server says nothing.
+        Returns early if the server has none.
         """

@@ -1,4 +1,4 @@
-"""Fits recorded sessions to a machine: scales and overrides."""
+"""Fits recorded sessions to a machine with scales and overrides."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..session import BlockPrompt, Pause, Session, SharedPrefix, Turn
 
 
 def fit(session: Session, scales: Scales, random: Random) -> Session:
-    """The session under these scales, its sub-agents too.
+    """The session under these scales, including its sub-agents.
 
-    Recorded text stays as it is, whatever the scale: `text` and messages are not cut, and their token counts
-    stay with them. A latency given for tools is neither scaled nor capped.
+    Recorded text is never cut, whatever the scale: `text` and messages keep their token counts. An override of tool
+    latency is neither scaled nor capped.
     """
     turns = session.turns if scales.turns is None else session.turns[: draw_count(scales.turns, random)]
     prefix = session.prefix

@@ -72,7 +72,7 @@ class Trace:
 
     @property
     def num_skipped(self) -> int:
-        """Bad rows left out so far, by the reading begun last."""
+        """Bad rows left out so far by the latest reading."""
         return self._reading.num_skipped
 
     @property
@@ -82,7 +82,7 @@ class Trace:
 
     @property
     def has_timestamps(self) -> bool:
-        """Sessions carry a start. Where the format leaves it open, the first session tells.
+        """Whether sessions have start times. If the format leaves that open, the first session decides.
 
         Raises:
             TraceError: there is a bad row before it, and bad rows are not to be skipped.
@@ -97,7 +97,7 @@ class Trace:
         """All sessions, from the beginning.
 
         Raises:
-            TraceError: while they are taken: a row is bad, and bad rows are not to be skipped.
+            TraceError: during iteration: a row is bad, and bad rows are not to be skipped.
         """
         self._reading = Reading(self.path, skip_bad_rows=self._skip_bad_rows)
         return FORMATS[self.format].sessions(self._reading)
@@ -131,7 +131,7 @@ def _beginning(path: Path) -> bytes:
 def _recognised(path: Path, beginning: bytes) -> str:
     for magic, name in _COMPRESSED.items():
         if beginning.startswith(magic):
-            raise ConfigurationError(f"the trace {path} is compressed ({name}); unpack it first")
+            raise ConfigurationError(f"the trace {path} is compressed ({name}); decompress it first")
     sample = Sample.of(beginning)
     for name, trace_format in FORMATS.items():
         if trace_format.matches(sample):

@@ -13,7 +13,7 @@ from .fit import fit
 from .trace import Trace
 
 _CONCURRENCY = 8
-"""Live sessions of a trace that does not say when they start."""
+"""Live sessions for a trace without start times."""
 
 
 def trace_workload(
@@ -25,16 +25,18 @@ def trace_workload(
     arrival: str | None = None,
     speed: float | None = None,
 ) -> Workload:
-    """Sessions of a trace, at the times it says or at a pace of their own.
+    """The sessions of a trace, at its own start times or at another pace.
 
     Raises:
-        ConfigurationError: two paces are asked for, or times of a trace that has none.
+        ConfigurationError: two paces are given, or --trace-speed for a trace without start times.
         TraceError: the trace's first row is bad.
     """
     if concurrency is not None and request_rate is not None:
         raise ConfigurationError("give --concurrency or --request-rate, not both: a trace has one pace")
     if speed is not None and (concurrency is not None or request_rate is not None):
-        raise ConfigurationError("--trace-speed is for the times of the trace, which the pace given ignores")
+        raise ConfigurationError(
+            "--trace-speed has no effect with --concurrency or --request-rate: they replace the trace's start times"
+        )
     if arrival is not None and request_rate is None:
         raise ConfigurationError("--arrival needs --request-rate")
     check_pace(concurrency, request_rate)
@@ -44,7 +46,7 @@ def trace_workload(
     elif concurrency is None and trace.has_timestamps:
         pacing = Replay(speed or 1.0)
     elif speed is not None:
-        raise ConfigurationError(f"--trace-speed: {trace.path} ({trace.format}) does not say when sessions start")
+        raise ConfigurationError(f"--trace-speed needs start times, and {trace.path} ({trace.format}) has none")
     else:
         pacing = ClosedLoop(concurrency or _CONCURRENCY)
 

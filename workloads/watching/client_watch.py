@@ -1,4 +1,4 @@
-"""How far the load generator itself can be trusted: what its own process was held up by while it measured."""
+"""How far the load generator itself can be trusted: what delayed its own process during the run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ...engine.integers import rounded_to_digits
 
 _BEAT_S = 0.01
 _LAPSE_S = 0.005
-"""A beat that is later than this is kept with its time, to be held against what looks like a stall of the server."""
+"""A beat later than this is kept with its time, to compare with apparent stalls of the server."""
 _MOST_LAPSES = 1000
 _DIGITS = 3
 """Of a beat in microseconds: this bounds how many different values there are."""
 
 
 class Lapse(msgspec.Struct, frozen=True, order=True, array_like=True):
-    """The client's event loop stood still: nothing was read or sent. Times are seconds since the run began."""
+    """The client's event loop was blocked: nothing was read or sent. Times are seconds since the run began."""
 
     length_s: float
     start_s: float
@@ -35,11 +35,11 @@ class ClientAudit(msgspec.Struct, kw_only=True):
     """What the client's process did over the measured part.
 
     Attributes:
-        beats_us: How much later than due the event loop woke, every 10 ms: how often each value was seen. Those that
-            became due while it stood still count too.
+        beats_us: How late the event loop woke, every 10 ms: the count of each value. Beats that became due while the
+            loop was blocked count too.
         lapses: The longest beats above 5 ms, longest first.
         gc_pauses: Garbage collections, `gc_total_s` and `gc_longest_s` their time.
-        cpu_s: Processor time, of `elapsed_s`.
+        cpu_s: Processor time used during `elapsed_s`.
     """
 
     beats_us: dict[int, int] = {}
@@ -52,7 +52,7 @@ class ClientAudit(msgspec.Struct, kw_only=True):
 
 
 def merge_audits(audits: list[ClientAudit]) -> ClientAudit:
-    """Of several processes side by side: a beat is a beat, and the busiest processor is what counts."""
+    """Merge the audits of several processes: beats add up, and the busiest process gives the processor time."""
     beats: Counter[int] = Counter()
     for audit in audits:
         beats.update(audit.beats_us)
@@ -94,7 +94,7 @@ class ClientWatch:
                     await asyncio.sleep(max(0.0, due_s - loop.time()))
                     due_s = self._beat(due_s, until_s, origin_s)
             finally:
-                self._beat(due_s, until_s, origin_s)  # a run may end while the loop stands still
+                self._beat(due_s, until_s, origin_s)  # a run may end while the loop is blocked
                 self._ended = time.monotonic(), time.process_time()
 
     def audit(self) -> ClientAudit:
@@ -114,7 +114,7 @@ class ClientWatch:
         )
 
     def _beat(self, due_s: float, until_s: float, origin_s: float) -> float:
-        """Count the beats that have become due by now, the first at `due_s`; when the next one is."""
+        """Count the beats that are due by now, from `due_s` on. Returns when the next one is due."""
         now_s = asyncio.get_running_loop().time()
         if due_s < until_s and now_s - due_s > _LAPSE_S:
             lapse = Lapse(round(now_s - due_s, 6), round(due_s - origin_s, 6))
@@ -122,7 +122,7 @@ class ClientWatch:
                 heapq.heappush(self._lapses, lapse)
             else:
                 heapq.heappushpop(self._lapses, lapse)
-        # A lapse of a second is a hundred late beats: whoever was due within it waited, not only the first.
+        # A lapse of a second is a hundred late beats: every request due within it waited, not only the first.
         while due_s <= now_s and due_s < until_s:
             self._beats[rounded_to_digits(max(0, round((now_s - due_s) * 1e6)), _DIGITS)] += 1
             due_s += _BEAT_S

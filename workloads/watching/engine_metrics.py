@@ -1,4 +1,4 @@
-"""The engine's own totals, read off the `/metrics` of an `abatch serve`."""
+"""The engine's own totals, read from the `/metrics` of an `abatch serve`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _METRIC = re.compile(rb"^abatch_(\w+) ([0-9.e+-]+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class EngineMetrics:
-    """What an engine of ours says of itself."""
+    """The metrics of an abatch engine."""
 
     totals: EngineTotals
     is_simulated: bool
@@ -26,7 +26,7 @@ class EngineMetrics:
 
 
 async def read_engine_metrics(http: aiohttp.ClientSession, base_url: str) -> EngineMetrics | None:
-    """Ask a server for its metrics. None if it has none, or they are not ours."""
+    """Ask a server for its metrics. None if it has none, or they are not an abatch engine's."""
     try:
         async with http.get(f"{base_url}/metrics", timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as response:
             body = await read_limited(response.content, _MAX_BYTES) if response.status == 200 else None
@@ -36,7 +36,7 @@ async def read_engine_metrics(http: aiohttp.ClientSession, base_url: str) -> Eng
 
 
 def parse_engine_metrics(body: bytes) -> EngineMetrics | None:
-    """The engine's part of a page in Prometheus' text format. None if it lacks any of it."""
+    """The engine's metrics on a page in Prometheus' text format. None if any are missing."""
     values = {name.decode(): float(value) for name, value in _METRIC.findall(body)}
     try:
         totals = EngineTotals(

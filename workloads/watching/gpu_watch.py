@@ -1,4 +1,4 @@
-"""What the GPUs of this machine draw and do, by NVML where there is one."""
+"""Power, utilisation and memory of this machine's GPUs, from NVML if it is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """All GPUs together; None is what they do not tell. `busy`: the mean share of the time in which one worked."""
+    """All GPUs together; None where they do not report it. `busy`: the mean share of the time that they were busy."""
 
     power_w: float | None
     busy: float | None
@@ -26,11 +26,11 @@ class GpuReading:
 class GpuWatch:
     """Reads the GPUs again and again, on a thread of its own: a call of NVML may block, and a dead GPU blocks forever.
 
-    The thread is a daemon, so that it holds up nothing, not even the end of the process.
+    The thread is a daemon, so that it cannot delay anything, not even the end of the process.
     """
 
     def __init__(self, every_s: float, nvml: Any = None) -> None:
-        """`nvml`: the module, in tests; otherwise it is looked for when the watch is entered."""
+        """`nvml`: the module, for tests; by default it is imported when the watch is entered."""
         self._every_s = every_s
         self._nvml = nvml
         self._latest: GpuReading | None = None
@@ -38,7 +38,7 @@ class GpuWatch:
         self._thread = threading.Thread(target=self._run, name="gpu-watch", daemon=True)
 
     def __enter__(self) -> GpuWatch:
-        """Begin. Without a library nothing happens."""
+        """Start reading. Without the library, nothing happens."""
         if self._nvml is None:
             self._nvml = _library()
         if self._nvml is not None:
@@ -46,16 +46,16 @@ class GpuWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._ended.set()
 
     @property
     def is_reading(self) -> bool:
-        """False where there is no GPU, no library, or none that works."""
+        """False without a GPU or a working library."""
         return self._thread.is_alive()
 
     def take(self) -> GpuReading | None:
-        """What was read since the last call: a reading counts once, so that one from before a hang does not go on."""
+        """The reading since the last call, if any. Each is returned once, so that a hang does not repeat an old one."""
         latest, self._latest = self._latest, None
         return latest
 
@@ -63,7 +63,7 @@ class GpuWatch:
         nvml = self._nvml
         try:
             nvml.nvmlInit()
-        except Exception:  # whatever a library and a driver that do not fit each other come up with
+        except Exception:  # a library and a driver that do not match may raise anything
             return
         try:
             gpus = _visible(nvml)
@@ -79,12 +79,12 @@ class GpuWatch:
 def _library() -> Any:
     try:
         return importlib.import_module(_NVML)
-    except Exception:  # not there, or broken: both are no GPU
+    except Exception:  # missing or broken: either way, no GPU
         return None
 
 
 def _visible(nvml: Any) -> list[Any]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, all of them where it says nothing that NVML understands."""
+    """The GPUs in CUDA_VISIBLE_DEVICES; all of them if NVML does not understand its value."""
     names = [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
     if names and all(name.isdecimal() for name in names):
         found = [_tried(nvml.nvmlDeviceGetHandleByIndex, int(name)) for name in names]
@@ -109,7 +109,7 @@ def _read(nvml: Any, gpus: list[Any]) -> GpuReading | None:
 
 
 def _of_all(call: Callable[[Any], Any], gpus: list[Any]) -> list[Any] | None:
-    """What a call says of each GPU; None unless all say something: a sum over some of them would look like less."""
+    """A call's value for each GPU; None unless all have one, because a sum over some of them would be too low."""
     values = [_tried(call, gpu) for gpu in gpus]
     return None if any(value is None for value in values) else values
 
@@ -117,5 +117,5 @@ def _of_all(call: Callable[[Any], Any], gpus: list[Any]) -> list[Any] | None:
 def _tried(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
-    except Exception:  # NVMLError has a subclass for each thing that a GPU does not support
+    except Exception:  # NVMLError has a subclass for every feature that a GPU lacks
         return None

@@ -19,9 +19,9 @@ _KEEPALIVE_S = 4.0
 
 
 class MetricsPage:
-    """A page of metrics, read on a connection of its own: the traffic's pool has the same connections with and without.
+    """A page of metrics, read on its own connection, so that the traffic's connection pool is not affected.
 
-    Redirects are followed on the same server only, and the traffic's credentials go to its host only.
+    Follows redirects only on the same server, and sends the traffic's credentials only to its host.
     """
 
     def __init__(self, url: str | None, base_url: str, headers: Mapping[str, str]) -> None:
@@ -58,13 +58,13 @@ class MetricsPage:
         await self._http.close()
 
     async def read(self) -> ServerSample | None:
-        """What the page says now. None: it answered, and said nothing that is known."""
+        """Scrape the page. None: it answered with no known metrics."""
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 body = await self._body(self._url)
         except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
             return ServerSample(unanswered=True)
-        except (aiohttp.ClientError, ValueError):  # it speaks no HTTP, or redirects to what is no URL
+        except (aiohttp.ClientError, ValueError):  # it does not speak HTTP, or redirects to an invalid URL
             return None
         return None if body is None else parse_server_metrics(body)
 

@@ -1,4 +1,4 @@
-"""What a server says of itself while it is measured: the few known series of a Prometheus page."""
+"""The server's own metrics during a run: the few known series of a Prometheus page."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 
 
 class ServerSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One look at a server; what it does not say is None.
+    """One scrape of a server; None for what it does not report.
 
     Attributes:
         at_s: When it was asked, in seconds since the run began.
-        took_s: How long it took to answer; where it did not, how long it was waited for.
-        unanswered: It did not answer in time, or hung up.
-        kind: Which server that is: "vLLM", "SGLang", "TGI", "llama.cpp", "abatch".
+        took_s: How long it took to answer, or how long the client waited for an answer.
+        unanswered: Whether it failed to answer in time, or hung up.
+        kind: Which server it is: "vLLM", "SGLang", "TGI", "llama.cpp", "abatch".
         running: Requests in the batch. `waiting`: those in its queue.
-        kv_used: Share of the KV memory that is taken.
-        preemptions: Running total of requests thrown out for want of KV memory.
+        kv_used: Share of the KV memory in use.
+        preemptions: Running total of requests preempted for lack of KV memory.
         prefix_hit_tokens: Running total of prompt tokens found in a cache, of `prefix_query_tokens`.
         gpu_power_w: Of all GPUs together, as is `gpu_memory_bytes`. `gpu_busy`: mean share of the time.
     """
@@ -39,12 +39,12 @@ class ServerSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def answered_s(self) -> float:
-        """When the answer came."""
+        """When the answer arrived."""
         return self.at_s + self.took_s
 
 
 _Names = Mapping[str, tuple[str, ...]]
-"""Names of series by what they say; of several, the first that is there counts: the others are its older names."""
+"""Names of series by field. The first one present counts; the others are its older names."""
 
 KINDS: Mapping[str, _Names] = {
     # vllm/v1/metrics/loggers.py; the gpu_ names are of releases before 0.9.
@@ -66,7 +66,7 @@ KINDS: Mapping[str, _Names] = {
         "prefix_hit_tokens": ("sglang:cached_tokens_total",),
         "prefix_query_tokens": ("sglang:prompt_tokens_total",),
     },
-    # huggingface.co/docs/text-generation-inference/reference/metrics: it says nothing of its memory.
+    # huggingface.co/docs/text-generation-inference/reference/metrics: nothing about KV memory.
     "TGI": {"running": ("tgi_batch_current_size",), "waiting": ("tgi_queue_size",)},
     # llama.cpp/tools/server, with --metrics; kv_cache_usage_ratio is of older builds.
     "llama.cpp": {
@@ -90,11 +90,11 @@ KINDS: Mapping[str, _Names] = {
 _SHARES = ("kv_used",)
 """Averaged over their label sets (engines, ranks). All others are counts and are summed."""
 _MOST = 2.0**53
-"""A count above this is none, and would not fit what is written."""
+"""A larger value is not a count, and would not fit the log."""
 
 _ALL_NAMES = [name for names in KINDS.values() for of_one in names.values() for name in of_one]
-# A page of vLLM has thousands of lines and is read between the arrivals of chunks, so only the known names are looked
-# for: 0.5 ms for 300 KB, where prometheus-client's parser (the server's dependency, not the client's) takes 50 ms.
+# A page of vLLM has thousands of lines and is read between the arrivals of chunks, so the search is only for known
+# names: 0.5 ms for 300 KB, where prometheus-client's parser (the server's dependency, not the client's) takes 50 ms.
 # A literal newline, not ^, lets the search skip from line to line: a quarter of the time. Nothing backtracks (++, *+).
 _SERIES = re.compile(
     rb"\n("
@@ -104,7 +104,7 @@ _SERIES = re.compile(
 
 
 def parse_server_metrics(page: bytes) -> ServerSample | None:
-    """What a page in Prometheus' text format says of a known server; None if it says nothing known."""
+    """The metrics on a page in Prometheus' text format; None if it has none of a known server."""
     found: dict[str, list[float]] = {}
     for name, text in _SERIES.findall(b"\n" + page):
         try:

@@ -1,4 +1,4 @@
-"""Looks at a server at a steady beat while it is measured, beside the traffic and without holding it up."""
+"""Scrapes a server's metrics at a steady interval during a run, without delaying the traffic."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .gpu_watch import GpuWatch
 from .server_metrics import ServerSample
 
 _PATIENCE = 3
-"""Looks at a server that has never answered, before it is left alone."""
+"""Scrapes of a server that never answered before the watch gives up."""
 
 Read = Callable[[], Awaitable[ServerSample | None]]
-"""One look. None: it answered, and said nothing that is known."""
+"""One scrape. None: it answered with no known metrics."""
 
 
 class ServerWatch:
-    """Notes what a server says of itself, and what the GPUs do meanwhile."""
+    """Records a server's own metrics, and those of the GPUs."""
 
     def __init__(
         self,
@@ -32,15 +32,15 @@ class ServerWatch:
         """Prepare to watch.
 
         Args:
-            on_sample: Is handed each sample as it comes.
-            interval_s: From one look to the next.
-            url: Where the metrics are, if not at the target's own /metrics.
-            gpu: The GPUs that the server runs on, where they are this machine's. Entered and left by whoever made it.
+            on_sample: Called with each sample.
+            interval_s: Time between scrapes.
+            url: The URL of the metrics, if not the target's own /metrics.
+            gpu: The GPUs that the server runs on, if they are this machine's. The caller enters and leaves it.
         """
         self.interval_s = interval_s
         self.url = url
         self.has_seen = False
-        """The server has said something."""
+        """Whether the server has reported any metrics."""
         self._on_sample = on_sample
         self._gpu = gpu
 
@@ -50,9 +50,9 @@ class ServerWatch:
         self._on_sample(sample)
 
     async def poll(self, read: Read, origin_s: float) -> None:
-        """Look at the server at each interval since `origin_s`, until cancelled or there is nothing to be seen.
+        """Scrape the server at each interval since `origin_s`, until cancelled or there is nothing to record.
 
-        A look that takes longer than an interval takes the place of the next one.
+        A scrape that takes longer than an interval replaces the next one.
         """
         clock = asyncio.get_running_loop().time
         number, num_silent, asks = 0, 0, True

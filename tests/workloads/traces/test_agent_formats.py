@@ -146,7 +146,7 @@ def test_weka_sub_agents_at_the_end_are_not_lost(sessions: Sessions) -> None:
     hoisted = _agent(9.0, "a", _agent(9.0, "b", _call(9.0, 10, [8])))
     (session,) = sessions(_weka(_call(0.0, 10, [1]), hoisted, _call(15.0, 10, [1])))
     assert [child.session_id for child in session.turns[1].children] == ["one/a/b"]
-    with pytest.raises(TraceError, match=r"sample.txt:1: requests: expected a request of the agent itself"):
+    with pytest.raises(TraceError, match=r"sample.txt:1: requests: expected at least one request by the agent itself"):
         sessions(_weka(_agent(9.0, "a", _call(9.0, 10, [8]))))
 
 

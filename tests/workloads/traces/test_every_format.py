@@ -242,7 +242,7 @@ def test_files_that_cannot_be_traces(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is empty"):
         open_trace(tmp_path / "empty")
     (tmp_path / "trace.gz").write_bytes(b"\x1f\x8b\x08")
-    with pytest.raises(ConfigurationError, match=r"compressed \(gzip\); unpack it first"):
+    with pytest.raises(ConfigurationError, match=r"compressed \(gzip\); decompress it first"):
         open_trace(tmp_path / "trace.gz")
 
 

@@ -127,5 +127,5 @@ def test_what_cannot_be(row: dict[str, Any], complaint: str, open_text: Callable
 
 
 def test_a_name_is_taken_once(open_text: Callable[..., Trace]) -> None:
-    with pytest.raises(TraceError, match=r"sample.txt:2: session_id: 'a' is taken by a session before it"):
+    with pytest.raises(TraceError, match=r"sample.txt:2: session_id: 'a' is already the name of an earlier session"):
         list(open_text(_row(), _row()).sessions())

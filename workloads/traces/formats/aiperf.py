@@ -106,7 +106,7 @@ def _matches(sample: Sample) -> bool:
 
 
 FORMAT = TraceFormat(
-    "AIPerf: JSONL with one of input_length, text_input, messages or payload, and perhaps session_id, delay, timestamp",
+    "AIPerf: JSONL with one of input_length, text_input, messages, payload; optionally session_id, delay, timestamp",
     _matches,
     _sessions,
     has_timestamps=None,

@@ -61,7 +61,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
 
 
 FORMAT = TraceFormat(
-    "BurstGPT: CSV with Timestamp, Request tokens, Response tokens, and perhaps Session ID, Elapsed time",
+    "BurstGPT: CSV with Timestamp, Request tokens, Response tokens, and optionally Session ID, Elapsed time",
     has_columns("timestamp", "request tokens", "response tokens"),
     _sessions,
     has_timestamps=True,

@@ -136,7 +136,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
     def parse(row: Row) -> Session:
         session = _read(decoder.decode(row.data))
         if hash(session.session_id) in seen:
-            raise BadRow("session_id", f"{session.session_id!r} is taken by a session before it")
+            raise BadRow("session_id", f"{session.session_id!r} is already the name of an earlier session")
         seen.add(hash(session.session_id))
         return session
 
@@ -144,7 +144,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
 
 
 FORMAT = TraceFormat(
-    "abatch's own: JSONL, a session a line, as written by `abatch workload export`",
+    "abatch's own: JSONL with one session per line, as written by `abatch workload export`",
     has_keys("session_id", "traffic_class", "turns"),
     _sessions,
     has_timestamps=None,

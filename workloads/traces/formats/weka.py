@@ -153,7 +153,7 @@ def _sessions(reading: Reading) -> Iterator[Session]:
         scope = session_id if trace.hash_id_scope == "local" else TRACE_SCOPE
         session = _AgentBuilder(session_id, "agent", scope, trace.block_size).session(trace.requests)
         if session is None:
-            raise BadRow("requests", "expected a request of the agent itself")
+            raise BadRow("requests", "expected at least one request by the agent itself")
         return session
 
     return reading.parsed(reading.values(), parse)

@@ -80,7 +80,7 @@ class CsvTable:
         except ValueError:
             value = math.nan
         if not 0 <= value <= LONGEST_TIME_S:
-            raise BadRow(column, f"expected seconds, not negative, got {text.strip()!r}")
+            raise BadRow(column, f"expected seconds from 0 to {LONGEST_TIME_S:g}, got {text.strip()!r}")
         return value
 
     def seconds_or_none(self, cells: list[str], column: str) -> float | None:

@@ -91,7 +91,7 @@ class JsonSplitter:
     def _close(self, start: int) -> Iterator[bytes]:
         self._depth -= 1
         if self._depth < 0:
-            raise ValueError("a bracket that closes nothing")
+            raise ValueError("an unmatched closing bracket")
         if self._depth == 0 and self._is_list:
             # `[]` has no element; `[1,]` lacks one.
             if self._num_values or self._buffer[self._start : start].strip():
