@@ -19,9 +19,15 @@ ROOT = Path(__file__).parent.parent
 FLOORS = ("engine", "workloads", "reports", "cli")
 """From the ground up: a floor imports from itself and from those below."""
 ROOMS = {
-    "cli": ("exit_codes", "measuring", "options", "python_api", "commands", "main", "__main__"),
+    "engine": "clock protocol errors session integers request kv runner parking simulation scheduling config loop "
+    "attention messages models device assembly hosting server null_server",
+    "workloads": "run_limits arrivals session watching result workload targets share presets conversation traces "
+    "load_generator",
+    "reports": "formatting atomic_file statistics recording traffic summary attribution run comparison calibration "
+    "gates renderings",
+    "cli": "exit_codes measuring options python_api commands main __main__",
 }
-"""Of a floor, what lies on it, from the ground up: a room imports from itself and from those before it."""
+"""The files and folders of each floor, from the ground up: each imports from itself and from those before it."""
 
 
 def _folders() -> list[Path]:
@@ -123,7 +129,7 @@ def test_no_folder_has_a_circle(folder: Path) -> None:
 
 @pytest.mark.parametrize("floor", ROOMS)
 def test_the_rooms_of_a_floor_import_downward(floor: str) -> None:
-    rooms = ROOMS[floor]
+    rooms = ROOMS[floor].split()
     for path in (ROOT / floor).rglob("*.py"):
         room = path.relative_to(ROOT / floor).parts[0].removesuffix(".py")
         if room == "__init__":
