@@ -106,7 +106,7 @@ class OwnServer:
             async with _connected(connection) as target:
                 label = f"abatch serve, {config.batching} batching"
                 if config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:
-                    label += " (on a CPU as continuous)"
+                    label += " (runs as continuous on CPU)"
                 if config.is_simulated:
                     label += f", {config.device}"
                 yield Opened(target, label, config.is_simulated, connection)

@@ -38,7 +38,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     assert summary["is_complete"] is True
     assert summary["succeeded"] == 32
     assert summary["seed"] == 5
-    assert summary["target"] == "abatch serve, async batching (on a CPU as continuous)"
+    assert summary["target"] == "abatch serve, async batching (runs as continuous on CPU)"
     assert summary["workload"] == "agent-tools"
     assert summary["metrics"]["resume_ttft"]["agent"]["count"] > 0
     assert 0.95 <= summary["tokens_per_chunk"] <= 4  # on a busy machine tokens come several at once
