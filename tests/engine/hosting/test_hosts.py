@@ -96,26 +96,6 @@ def test_after_the_same_turn_both_report_the_same_state(park: ParkPolicy) -> Non
     assert theirs.parking.parked_block_s > 0
 
 
-def test_reading_the_state_changes_nothing() -> None:
-    """Whoever watches an engine must not find another run because of it."""
-
-    async def main(*, is_watched: bool) -> float:
-        async with stepping(build_virtual_engine(config())) as virtual:
-            loop = asyncio.get_running_loop()
-            if is_watched:
-                virtual.observe(lambda _, __: None, loop.time(), 0.007)
-            for _ in range(3):
-                await turn(virtual)
-                await asyncio.sleep(0.123)
-            return virtual.totals.parking.parked_block_s
-
-    sums = []
-    for is_watched in (False, True):
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            sums.append(runner.run(main(is_watched=is_watched)))
-    assert sums[0] == sums[1] > 0
-
-
 async def test_both_refuse_alike() -> None:
     client, virtual = await EngineClient.start(config()), build_virtual_engine(config())
     longest = client.ready.max_model_len

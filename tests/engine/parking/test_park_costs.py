@@ -164,6 +164,20 @@ def test_a_restore_is_made_only_where_it_is_quicker_than_prefill(copy_block_s: f
 # Pins.
 
 
+def test_reading_block_seconds_does_not_change_their_sum() -> None:
+    """Sums of floats depend on where they are cut: a run must be the same whether or not its engine is watched."""
+    sums = []
+    for is_watched in (False, True):
+        blocks = BlockManager(10, 1)
+        pins = Pins(blocks)
+        pins.pin(EngineSession("s"), blocks.allocate(3), 0.0)
+        if is_watched:
+            for tenth in range(1, 10):
+                pins.block_s(tenth / 10)
+        sums.append(pins.block_s(1.0))
+    assert sums == [3.0, 3.0]
+
+
 def test_block_seconds_count_each_pinned_block_once() -> None:
     blocks = BlockManager(10, 1)
     pins = Pins(blocks)
