@@ -1,8 +1,11 @@
-"""Compile every kernel, as the engine calls it, for a GPU that is not there: `compile_kernels.py 90 [VARIANT ...]`.
+"""Compile every kernel, as the engine calls it, for GPUs that are not there: `compile_kernels.py 90 80:llama-3.1-8b`.
+
+Each argument is a compute capability, all variants of which are compiled, or `capability:variant`; `90:versions` counts
+how often each kernel is compiled for batches of every size. One process does it all: what variants have in common is
+compiled once. It is a process of its own, because Triton decides when a kernel is defined whether to interpret it.
 
 The engine's own calls are made, with tensors on the CPU; instead of launching a kernel, Triton compiles what would have
-been launched, down to machine code. Prints one JSON object a kernel. A process of its own, because Triton decides when
-a kernel is defined whether to interpret it.
+been launched, down to machine code. Prints one JSON object a kernel, or of counts.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ class _Driver:
         self._target = GPUTarget("cuda", architecture, 32)
 
     def get_current_device(self) -> int:
-        return 0
+        """Triton keeps what it has compiled by the number of the device, not by its kind."""
+        return int(self._target.arch)
 
     def get_current_stream(self, _: int) -> int:
         return 0
@@ -111,7 +115,7 @@ def call_all(variant: Variant, shared_bytes: int) -> None:
     draw(logits, DrawRows(torch.zeros(2, dtype=torch.long), floats, ints, floats))
 
 
-def facts(name: str, kernel: Any) -> dict[str, Any]:
+def facts(architecture: int, name: str, kernel: Any) -> dict[str, Any]:
     """What the machine code needs of a multiprocessor. `spilled_bytes` a thread, of local memory."""
     tools = Path(triton.__file__).parent / "backends/nvidia/bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -121,6 +125,7 @@ def facts(name: str, kernel: Any) -> dict[str, Any]:
         usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     numbers = {key: int(value) for key, value in re.findall(r"(\w+):(\d+)", usage.splitlines()[-1])}
     return {
+        "architecture": architecture,
         "variant": name,
         "kernel": kernel.metadata.name,
         "registers": numbers["REG"],
@@ -151,19 +156,23 @@ def count_versions(architecture: int) -> dict[str, int]:
     return dict(Counter(versions.values()))
 
 
+def compile_variant(architecture: int, variant: Variant) -> None:
+    """Compile what this variant calls, and print what became of it."""
+    with compiled_instead_of_launched(architecture) as compiled:
+        call_all(variant, SHARED_BYTES[architecture])
+    for kernel in {id(kernel): kernel for kernel in compiled}.values():
+        print(json.dumps(facts(architecture, variant[0], kernel)), flush=True)
+
+
 def main() -> None:
-    architecture = int(sys.argv[1])
-    names = sys.argv[2:]
-    if names == ["versions"]:
-        print(json.dumps(count_versions(architecture)))
-        return
-    for variant in VARIANTS:
-        if names and variant[0] not in names:
+    for argument in sys.argv[1:]:
+        architecture, _, name = argument.partition(":")
+        if name == "versions":
+            print(json.dumps({"versions": count_versions(int(architecture))}), flush=True)
             continue
-        with compiled_instead_of_launched(architecture) as compiled:
-            call_all(variant, SHARED_BYTES[architecture])
-        for kernel in {id(kernel): kernel for kernel in compiled}.values():
-            print(json.dumps(facts(variant[0], kernel)), flush=True)
+        for variant in VARIANTS:
+            if name in ("", variant[0]):
+                compile_variant(int(architecture), variant)
 
 
 if __name__ == "__main__":

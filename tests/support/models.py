@@ -83,12 +83,13 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedConfig]] = {
 }
 
 
-def make_model(name: str, folder: Path) -> PreTrainedModel:
-    """A random model of an architecture, saved to `folder`, as transformers itself runs it."""
+def make_model(name: str, folder: Path, **changes: Any) -> PreTrainedModel:
+    """A random model of an architecture, saved to `folder`, as transformers itself runs it, its config changed so."""
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
     config = ARCHITECTURES[name]()
+    config.update(changes)
     # Of the implementations of transformers that run on CPU, the eager one is sure to cap the scores.
     implementation = "eager" if getattr(config, "attn_logit_softcapping", None) is not None else None
     model: PreTrainedModel = AutoModelForCausalLM.from_config(

@@ -19,30 +19,40 @@ _TILE_BYTES = 64 * 128 * 2
 """Keys, or values, of one tile of the Llama variant."""
 
 
-def _compile(tmp_path: Path, *arguments: str) -> list[dict[str, Any]]:
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(_SCRIPT.parents[1])}
+_ARCHITECTURES = {80: [":llama-3.1-8b"], 90: ["", ":versions"], 100: [":llama-3.1-8b"], 120: [":llama-3.1-8b"]}
+"""What is compiled for each: every variant for one of them, the usual one for the others."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("compiled_kernels")]
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """All kernels, for all architectures."""
+    folder = tmp_path_factory.mktemp("triton")
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(folder), "PYTHONPATH": str(_SCRIPT.parents[1])}
     environment.pop("TRITON_INTERPRET", None)  # Triton puts it back whenever its settings are looked at as a whole
+    arguments = [f"{architecture}{part}" for architecture, parts in _ARCHITECTURES.items() for part in parts]
     command = [sys.executable, str(_SCRIPT), *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_kernel_is_compiled_once_for_each_number_of_splits_and_no_more(tmp_path: Path) -> None:
-    """Or a server would stop to compile whenever a batch has a size that it has not had before."""
-    (versions,) = _compile(tmp_path, "90", "versions")
+@pytest.mark.timeout(600)
+def test_a_kernel_is_compiled_once_for_each_number_of_splits_and_no_more(compiled: list[dict[str, Any]]) -> None:
+    """Or a server would stop to compile whenever a batch has a size that it has not had before.
+
+    The kernels are compiled for this and for the tests below: half a minute.
+    """
+    (versions,) = (found["versions"] for found in compiled if "versions" in found)
     # 16, 8, 4, 2 and 1 splits.
     assert versions == {"store_kernel": 1, "decode_kernel": 5, "reduce_kernel": 4, "prefill_kernel": 1}
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("architecture", "variants"), [(80, ["llama-3.1-8b"]), (90, []), (100, ["llama-3.1-8b"]), (120, ["llama-3.1-8b"])]
-)
-def test_machine_code_fits_the_device_and_nothing_spills(
-    architecture: int, variants: list[str], tmp_path: Path
-) -> None:
-    kernels = _compile(tmp_path, str(architecture), *variants)
+@pytest.mark.parametrize("architecture", _ARCHITECTURES)
+def test_machine_code_fits_the_device_and_nothing_spills(architecture: int, compiled: list[dict[str, Any]]) -> None:
+    kernels = [found for found in compiled if found.get("architecture") == architecture]
     attention = {"store_kernel", "decode_kernel", "reduce_kernel", "prefill_kernel"}
     others = {"_begin_kernel", "_threshold_kernel", "_draw_kernel", "_pick_kernel"}
     assert {kernel["kernel"] for kernel in kernels} == attention | others

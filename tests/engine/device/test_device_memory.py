@@ -156,7 +156,7 @@ def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (next(free), 2000))
     monkeypatch.setattr("abatch.engine.assembly.trial.GraphRecorder", lambda: _called_again)
-    make_model("llama", tmp_path)
+    make_model("llama", tmp_path, num_hidden_layers=1)
     config = EngineConfig(model=str(tmp_path), attention="triton", block_size=4)
     limits = SchedulerConfig(max_num_seqs=3, max_num_batched_tokens=18, max_model_len=64)
     assert try_out(config, limits, load(tmp_path)) == TrialResult(step_bytes=700, graph_bytes=50 + 5 * 3)
@@ -168,13 +168,20 @@ def _called_again(step: Step) -> Step:
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it is built on a GPU, where only the recording and the memory are made up."""
+    """As it is built on a GPU, where only the recording and the memory are made up: 32 interpreted steps."""
     monkeypatch.setattr("abatch.engine.assembly.torch_build.GraphRecorder", lambda: _called_again)
-    make_model("llama", tmp_path)
+    make_model("llama", tmp_path, num_hidden_layers=1)
     config = EngineConfig(
-        model=str(tmp_path), attention="triton", block_size=4, num_blocks=20, max_num_seqs=2, max_num_batched_tokens=8
+        model=str(tmp_path),
+        attention="triton",
+        block_size=4,
+        num_blocks=8,
+        max_model_len=16,
+        max_num_seqs=2,
+        max_num_batched_tokens=8,
     )
     progress: list[str] = []
     launched: list[int] = [0, 0]

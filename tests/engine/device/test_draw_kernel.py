@@ -14,6 +14,8 @@ from abatch.engine.device.sampler import restrict
 from abatch.engine.request import SamplingParams
 
 _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+COUNTS = pytest.mark.parametrize("count", [200, pytest.param(600, marks=pytest.mark.nightly)])
+"""Draws of which shares are counted. Each takes the interpreter up to 50 ms."""
 
 
 def draw_rows(
@@ -49,10 +51,10 @@ def test_temperature_0_takes_the_first_of_the_most_likely(dtype: torch.dtype, vo
     assert drawn(logits, [0.0] * 4, [0] * 4) == expected
 
 
+@COUNTS
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_draws_follow_the_softmax(temperature: float) -> None:
+def test_draws_follow_the_softmax(temperature: float, count: int) -> None:
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0])
-    count = 600
     tokens = drawn(logits.expand(count, -1).contiguous(), [temperature] * count, [1_000_003 * i for i in range(count)])
     expected = (logits / temperature).softmax(dim=0).tolist()
     for token, probability in enumerate(expected):
@@ -146,9 +148,9 @@ def test_rows_that_keep_everything_have_no_bound() -> None:
         assert _threshold(torch.full((50,), nothing), 1.0, 3, 0.5) == float("-inf")
 
 
-def test_restricted_rows_draw_what_is_left_as_often_as_it_is_likely() -> None:
+@COUNTS
+def test_restricted_rows_draw_what_is_left_as_often_as_it_is_likely(count: int) -> None:
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0])
-    count = 600
     rows = logits.expand(count, -1).contiguous()
     tokens = drawn(rows, [1.0] * count, [999_983 * i for i in range(count)], [3] * count, [0.8] * count)
     # Of three, the first two have 83%: the third stays out.

@@ -33,29 +33,30 @@ def mixed_prompts(random: Random, count: int, vocab_size: int, longest: int) -> 
     return prompts
 
 
-@pytest.mark.parametrize("batching", BATCHING_MODES)
 @pytest.mark.parametrize("seed", range(3))
-def test_random_batches_on_every_architecture(
-    models: tuple[PreTrainedModel, LoadedModel], batching: Batching, seed: int
-) -> None:
+def test_random_batches_on_every_architecture(models: tuple[PreTrainedModel, LoadedModel], seed: int) -> None:
+    """In every batching mode."""
     reference, loaded = models
     random = Random(seed)
     prompts = mixed_prompts(random, 10, VOCAB_SIZE, 48)
     limits = [random.randint(1, 16) for _ in prompts]
+    expected = generate_one_by_one(reference, prompts, limits)
     block_size = (1, 4, 16)[seed]
-    config = SchedulerConfig(
-        batching=batching,
-        max_num_seqs=random.randint(2, 8),
-        max_num_batched_tokens=random.randint(8, 40),
-        max_model_len=64,
-        window_size=4,
-        window_timeout_s=0.01,
-    )
     # Hardly more than the longest request: preemption is certain.
     num_blocks = ceil_div(64, block_size) + 8 // block_size + 1
-    engine = make_engine(loaded, config, num_blocks=num_blocks, block_size=block_size)
-    assert engine.generate(prompts, limits) == generate_one_by_one(reference, prompts, limits)
-    assert engine.scheduler.blocks.num_free == num_blocks
+    max_num_seqs, max_num_batched_tokens = random.randint(2, 8), random.randint(8, 40)
+    for batching in BATCHING_MODES:
+        config = SchedulerConfig(
+            batching=batching,
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens,
+            max_model_len=64,
+            window_size=4,
+            window_timeout_s=0.01,
+        )
+        engine = make_engine(loaded, config, num_blocks=num_blocks, block_size=block_size)
+        assert engine.generate(prompts, limits) == expected, batching
+        assert engine.scheduler.blocks.num_free == num_blocks
 
 
 def test_the_random_batches_do_preempt_and_do_hit_the_prefix_cache(tmp_path: Path) -> None:

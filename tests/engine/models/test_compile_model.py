@@ -22,9 +22,11 @@ def compiler() -> Iterator[None]:
     register()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.usefixtures("compiler")
 def test_layers_share_one_compilation_whatever_the_size_of_a_step(tmp_path: Path) -> None:
+    """The compiler itself takes ten seconds for the few graphs that there are."""
     reference = make_model("llama", tmp_path)
     model = load(tmp_path)
     assert compile_layers(model.module) == 3
