@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     """It did not run: the target cannot be reached, no request succeeded."""
     USAGE = 2
-    """What was asked for cannot be; nothing ran."""
+    """It cannot be done as asked; nothing ran."""
     RULE_FAILED = 3
     RULE_INCONCLUSIVE = 4
     """A rule could not be judged. Never a pass."""

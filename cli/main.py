@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -30,13 +31,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(context_settings=TAKES_WORDS)(serve)
-app.command(context_settings=TAKES_WORDS)(bench)
-app.command()(compare)
-app.command()(gate)
-app.command()(report)
-app.command()(calibrate)
-app.command()(null_server)
+
+
+def _add(command: Callable[..., None], **settings: bool) -> None:
+    """A command whose help is its docstring, without the line breaks within paragraphs: Typer would keep them."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(help=text, context_settings=settings)(command)
+
+
+_add(serve, **TAKES_WORDS)
+_add(bench, **TAKES_WORDS)
+_add(compare)
+_add(gate)
+_add(report)
+_add(calibrate)
+_add(null_server)
 app.add_typer(workload, name="workload")
 
 

@@ -60,6 +60,8 @@ def bench(
     A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
     refuse_positional(context)
+    if sweep.sweep:
+        refuse(Situation.SWEEP, [*given(traffic, rules, rendering), *["--timeline"] * (timeline is not None)])
     if timeline is not None:
         check_writable(timeline, output)
         target = replace(target, step_log=target.step_log or target.url is None)
@@ -69,7 +71,6 @@ def bench(
     plan = replace(plan, options={**plan.options, **judging.saved()})
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     if sweep.sweep:
-        refuse(Situation.SWEEP, [*given(traffic, rules, rendering), *["--timeline"] * (timeline is not None)])
         raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console()))
     try:
         measured = run(plan, progress)

@@ -82,7 +82,7 @@ def calibrate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """What the client itself adds on this machine, and up to which rate it can be trusted.
+    """Measure what the client itself adds on this machine, and up to which rate it can be trusted.
 
     Sends 50 input and 20 output tokens per request, at a constant rate, to abatch null-server (ttft 50 ms, itl 10 ms),
     and compares every result with that server's own log.

@@ -24,10 +24,10 @@ def null_server(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     fd: Annotated[int | None, typer.Option(hidden=True, help="Listening socket inherited from the parent.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
-    drain_timeout: Annotated[float, typer.Option(hidden=True, help="As every server of ours has it.")] = 0.0,
+    drain_timeout: Annotated[float, typer.Option(hidden=True, help="Accepted, as by every server of ours.")] = 0.0,
     ttft: Annotated[float, typer.Option(help="Milliseconds to the first chunk.")] = 50.0,
     itl: Annotated[float, typer.Option(help="Milliseconds between chunks.")] = 10.0,
-    jitter: Annotated[float, typer.Option(help="Coefficient of variation of both; 0: always the same.")] = 0.0,
+    jitter: Annotated[float, typer.Option(help="Coefficient of variation of both; 0 is none.")] = 0.0,
     prefill_rate: Annotated[
         float | None, typer.Option(help="Prompt tokens per second, on top of --ttft. A word is a token.")
     ] = None,
@@ -36,36 +36,36 @@ def null_server(
     header_delay: Annotated[float, typer.Option(help="Milliseconds before the response's headers.")] = 0.0,
     freeze_at: Annotated[
         float | None,
-        typer.Option(help="Stand still this many seconds after the first request ...", rich_help_panel=_FAULTS),
+        typer.Option(help="Freeze this many seconds after the first request ...", rich_help_panel=_FAULTS),
     ] = None,
-    freeze_for: Annotated[float, typer.Option(help="... for so many seconds.", rich_help_panel=_FAULTS)] = 2.0,
+    freeze_for: Annotated[float, typer.Option(help="... for this many seconds.", rich_help_panel=_FAULTS)] = 2.0,
     block: Annotated[
         bool,
         typer.Option(
             "--block",
-            help="Freeze by blocking the server's own loop: its log will not see what waited.",
+            help="Freeze by blocking the server's own event loop: its log does not see what waited.",
             rich_help_panel=_FAULTS,
         ),
     ] = False,
     stall_every: Annotated[
         int | None,
-        typer.Option(help="Every so many requests, one stands still in its middle ...", rich_help_panel=_FAULTS),
+        typer.Option(metavar="N", help="Stall one of every N requests half way ...", rich_help_panel=_FAULTS),
     ] = None,
-    stall_for: Annotated[float, typer.Option(help="... for so many seconds.", rich_help_panel=_FAULTS)] = 1.0,
+    stall_for: Annotated[float, typer.Option(help="... for this many seconds.", rich_help_panel=_FAULTS)] = 1.0,
     error_rate: Annotated[float, typer.Option(help="Share of requests answered 500.", rich_help_panel=_FAULTS)] = 0.0,
     reset_rate: Annotated[
         float, typer.Option(help="Share of requests whose connection is cut half way.", rich_help_panel=_FAULTS)
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of jitter and faults.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of jitter and faults.")] = 0,
     log: Annotated[
-        Path | None, typer.Option(help="Write what was truly done to this new file, a request a line.")
+        Path | None, typer.Option(help="Write what the server really did to this new file, one request per line.")
     ] = None,
 ) -> None:
-    """Serve an API that computes nothing and behaves exactly as told: to test a load generator against.
+    """Serve an API that computes nothing and behaves exactly as told, to test load generators against.
 
-    Chat completions only. Times are kept to about a millisecond; --log has what they really were.
+    Chat completions only. Times are accurate to about a millisecond; --log has the real ones.
     """
-    from ...engine.null_server.server import NullServer, serve_null  # aiohttp's server, which no other command needs
+    from ...engine.null_server.server import NullServer, serve_null  # aiohttp's server: only this command needs it
 
     behaviour = Behaviour(
         ttft_s=ttft / 1e3,

@@ -40,7 +40,7 @@ def serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
-    fd: Annotated[int | None, typer.Option(help="Listening socket inherited from the parent, instead.")] = None,
+    fd: Annotated[int | None, typer.Option(help="Use this listening socket, inherited from the parent.")] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="ABATCH_API_KEY", help="Key that clients must send.", show_envvar=True)
     ] = None,
@@ -49,7 +49,7 @@ def serve(
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
     step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,
-    seed: Annotated[int, typer.Option(help="Of random weights and of sampling without a seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random weights, and of requests that bring none.")] = 0,
     *,
     engine: EngineOptions,
 ) -> None:
@@ -97,7 +97,7 @@ def serve(
 
 
 def _how(ready: Ready) -> str:
-    """How the device computes, where it does."""
+    """How the device computes; nothing on a simulated one."""
     attention = f", {ready.attention} attention" if ready.attention else ""
     graphs = f", {ready.num_graphs} CUDA graphs" if ready.num_graphs else ""
     return attention + graphs

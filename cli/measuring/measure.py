@@ -158,7 +158,7 @@ async def _replay(
 
 @asynccontextmanager
 async def _watching_server(plan: Plan, opened: Opened, writer: RunWriter) -> AsyncIterator[None]:
-    """Note what the server says of itself until the context is left. Whatever becomes of that, the run goes on."""
+    """Record what the server says about itself until the context is left. If that fails, the run goes on."""
     if plan.server_metrics_s is None:
         yield
         return
@@ -175,14 +175,14 @@ async def _watching_server(plan: Plan, opened: Opened, writer: RunWriter) -> Asy
             watching.cancel()
             (outcome,) = await asyncio.gather(watching, return_exceptions=True)
             if isinstance(outcome, Exception):
-                warnings.append(f"the server's metrics were kept in part only: {type(outcome).__name__}: {outcome}")
+                warnings.append(f"server metrics are incomplete: {type(outcome).__name__}: {outcome}")
             elif plan.metrics_url is not None and not watch.has_seen:
-                warnings.append(f"--metrics-url {hide_credentials(plan.metrics_url)} shows no metrics that are known")
+                warnings.append(f"--metrics-url {hide_credentials(plan.metrics_url)} has no known metrics")
 
 
 @contextmanager
 def _abandoned_on_error(writer: RunWriter) -> Iterator[None]:
-    """Leave no run behind where none began."""
+    """Leave no run folder behind if the run never began."""
     try:
         yield
     except BaseException:

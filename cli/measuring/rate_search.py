@@ -19,7 +19,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The highest rate that held, None if none did; `failed_rate` is the lowest above it that did not."""
+    """The highest rate that held, None if none did. `failed_rate` is the lowest above it that did not hold."""
 
     rate: float | None
     failed_rate: float | None
@@ -44,7 +44,7 @@ def highest_rate(
         first_rate: To begin with.
         max_rate: No higher one is tried.
         precision: The search is over when the lowest rate that failed is within this factor of the highest that held.
-        may_fail: Of the first rates so many may fail, as long as a higher one holds.
+        may_fail: How many of the first rates may fail, as long as a higher one holds.
         has_time: Asked before each measurement.
     """
     held: float | None = None

@@ -1,6 +1,6 @@
 """Measuring several targets in turns: each round gives all of them the same traffic, in turns of A B, B A.
 
-A machine that grows slower by and by does so for all of them; a target that fails leaves the others' runs intact.
+A machine that gets slower over time does so for all of them. A target that fails leaves the others' runs intact.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Rounds:
     Attributes:
         runs: By target and round, the folders of runs that are whole.
         failed: Targets that could not be measured, and why; they get no further round.
-        is_interrupted: Somebody has had enough.
+        is_interrupted: The user stopped it.
     """
 
     runs: dict[str, dict[int, Path]]
@@ -35,7 +35,10 @@ class Rounds:
     is_interrupted: bool = False
 
     def measurements(self) -> dict[str, Measurement]:
-        """By target, the rounds that all targets have which did not fail; with fewer than two, what there is of all."""
+        """By target: the rounds that are common to all targets which did not fail.
+
+        With fewer than two of those, the rounds that are common to all targets.
+        """
         standing = [name for name in self.runs if name not in self.failed]
         if len(standing) < 2:
             standing = [name for name, runs in self.runs.items() if runs]
@@ -65,7 +68,7 @@ def measure_in_turns(
 
     Raises:
         AbatchError: nothing at all could be measured.
-        ConfigurationError: what was asked for cannot be, as the first run shows.
+        ConfigurationError: the first run shows that it cannot be done as asked.
     """
     rounds = Rounds({name: {} for name in plans})
     began_s, num_done = time.monotonic(), 0

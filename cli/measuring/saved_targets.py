@@ -22,7 +22,7 @@ def saved_targets(folders: Sequence[Path]) -> SavedTargets:
     """Saved runs by name. A folder that `abatch compare` wrote stands for all targets in it, rounds and all.
 
     Raises:
-        ConfigurationError: one of them is no run, or there are fewer than two.
+        ConfigurationError: one of them is not a run, or there are fewer than two.
     """
     found: list[tuple[Path, list[Path]]] = []
     failed: dict[str, str] = {}
@@ -36,7 +36,7 @@ def saved_targets(folders: Sequence[Path]) -> SavedTargets:
             found += within
             failed |= why
     if len(found) < 2:
-        raise ConfigurationError("compare needs two runs at least, or a folder that abatch compare wrote")
+        raise ConfigurationError("compare needs at least two runs, or a folder that abatch compare wrote")
     names = unique_names([folder.resolve().name for folder, _ in found])
     readers = {name: [RunReader(path) for path in rounds] for name, (_, rounds) in zip(names, found, strict=True)}
     return SavedTargets(*_common(readers), failed)
@@ -58,7 +58,7 @@ class SavedTargets:
 
 
 def _common(readers: Mapping[str, list[RunReader]]) -> tuple[dict[str, Measurement], list[str]]:
-    """Of targets with rounds, those rounds that all of them have and have finished."""
+    """The rounds that all targets have finished, where they have rounds."""
     if any(len(runs) == 1 and not runs[0].folder.name.startswith(ROUND) for runs in readers.values()):
         return {name: Measurement(runs) for name, runs in readers.items()}, []
     whole = {
@@ -66,7 +66,7 @@ def _common(readers: Mapping[str, list[RunReader]]) -> tuple[dict[str, Measureme
     }
     common = [key for key in next(iter(whole.values())) if all(key in runs for runs in whole.values())]
     if not common:
-        raise ConfigurationError("there is no round that all targets have finished")
+        raise ConfigurationError("no round was finished by all targets")
     every = dict.fromkeys(reader.folder.name for runs in readers.values() for reader in runs)
     left_out = [key for key in every if key not in common]
     notes = [f"{', '.join(left_out)} left out: not all targets have finished it"] if left_out else []
@@ -85,7 +85,7 @@ def _within(folder: Path) -> tuple[list[tuple[Path, list[Path]]], dict[str, str]
     try:
         saved = msgspec.json.decode((folder / COMPARISON).read_bytes(), type=Comparison)
     except (OSError, *UNREADABLE):
-        # The one that was measured first comes first: the others are held against it.
+        # The one that was measured first comes first: the others are compared with it.
         return sorted(within, key=lambda item: _started(item[1][0])), {}
     order = [saved.first, *(target.name for target in saved.targets)]
     known = [(target, rounds) for name in order for target, rounds in within if target.name == name]

@@ -1,4 +1,4 @@
-"""Who sends a run's traffic: this process, or several others."""
+"""What sends a run's traffic: this process, or several others."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ class Sender(Protocol):
         """End the run now."""
 
     def audit(self) -> ClientAudit | None:
-        """What held up whoever sent; None in virtual time."""
+        """What held up the sender; None in virtual time."""

@@ -38,7 +38,7 @@ class Opened:
 
 @asynccontextmanager
 async def _connected(connection: Connection, model: str | None = None) -> AsyncIterator[HttpTarget]:
-    """A server, with what its engine says of itself if that is one of ours, until the context is left."""
+    """A server, with its engine's metrics if it is one of ours, until the context is left."""
     target = await connection.open(model)
     try:
         await target.engine_totals()
@@ -137,7 +137,9 @@ class SimulatedEngine:
                     stepping = tasks.create_task(virtual.run())
                     yield Opened(target, label, is_simulated=True)
                     stepping.cancel()
-            except* AbatchError as group:  # a user's mistake found late, as a bad row of a trace, is said as it is
+            except* (
+                AbatchError
+            ) as group:  # a user's mistake found late, such as a bad row of a trace, is raised as it is
                 raise group.exceptions[0] from None
 
 
@@ -148,7 +150,7 @@ class NullServer:
     ttft_ms: float
     itl_ms: float
     log: Path
-    """What it truly did, whole when the target has been left."""
+    """What it really did; complete once the target has been left."""
     timeout_s: float = 60.0
     is_virtual: ClassVar[bool] = False
 

@@ -13,11 +13,11 @@ from ...workloads.watching.engine_metrics import EngineMetrics
 
 
 class SendShare(msgspec.Struct, tag=True, kw_only=True):
-    """First message to a worker: what to send where. Only here are secrets told.
+    """First message to a worker: what to send where. The only one that holds secrets.
 
     Attributes:
         traffic: A `TrafficRecipe`, pickled: the worker makes the traffic itself.
-        model: With the next three, what the run found out of the server.
+        model: With the next three, what the run found out about the server.
         run_id: Of no other worker.
         results: The file of its results.
         goodput: The objectives, as text.
@@ -73,7 +73,7 @@ class Ended(msgspec.Struct, tag=True, kw_only=True):
 
 
 class CannotSend(msgspec.Struct, tag=True):
-    """Last message: what was asked for cannot be, and why; one line for the user."""
+    """Last message: why it cannot do what was asked; one line for the user."""
 
     message: str
 

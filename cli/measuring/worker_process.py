@@ -103,7 +103,7 @@ class _ShareOfTraffic:
     async def _obey(self, generator: LoadGenerator) -> None:
         while await receive(self._reader, to_worker_decoder) == Stop():
             generator.stop()
-        os._exit(1)  # whoever started us is gone, and what has ended is on disk
+        os._exit(1)  # the run is gone, and what has ended is on disk
 
     async def _count(self, generator: LoadGenerator) -> None:
         while True:
@@ -123,8 +123,8 @@ async def _work(connection: socket.socket) -> None:
 
 
 def main() -> None:
-    """Work for whoever holds the other end of the socket whose file descriptor is the first argument."""
-    # Service managers send SIGTERM to every process there is. Whoever started us ends us: with a message, or by
+    """Work for the process at the other end of the socket whose file descriptor is the first argument."""
+    # Service managers send SIGTERM to all processes of a service. Only the run ends us: with a message, or by
     # closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -25,7 +25,7 @@ from .worker_messages import CannotSend, CanSend, Counted, Ended, FromWorker, Go
 MOST_WORKERS = 64
 _EXIT_GRACE_S = 5.0
 _STOP_GRACE_S = 30.0
-"""For a worker to say what it has, once it was told to stop. Later it is killed, and its file says it."""
+"""For a worker to report, once it was told to stop. Then it is killed, and its results are read from its file."""
 
 
 class WorkerError(AbatchError):
@@ -106,7 +106,7 @@ class Workers:
         asyncio.get_running_loop().call_later(_STOP_GRACE_S, self._kill)
 
     def audit(self) -> ClientAudit | None:
-        """What they say of themselves."""
+        """What held them up, all together."""
         audits = [worker.ended.audit for worker in self._workers if worker.ended is not None]
         return merge_audits(audits) if audits else None
 
@@ -147,7 +147,7 @@ async def started_workers(
         count: How many.
         traffic: What they send between them.
         connection: Where to.
-        target: The same server, and what was found out of it.
+        target: The same server, and what was found out about it.
         sizer: How it counts tokens.
         writer: The run's. In its folder each worker has a file (see `shard`).
 

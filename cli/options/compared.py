@@ -38,7 +38,7 @@ def live_targets(
     modes = batching_modes(batching or ",".join(BATCHING_MODES)) if batching is not None or not urls else []
     if urls and modes and is_simulated(engine.device):
         raise ConfigurationError("a simulated device and a server do not compare: leave out --device or --url")
-    # Where both are measured, an option of one kind is no mistake: it applies to some of the targets.
+    # Where both are measured, an option of one kind is not a mistake: it applies to some of the targets.
     of_servers = EngineOptions(tokenizer=None) if modes else engine
     of_engine = replace(target, header=None, api_key=None) if urls else target
     if urls and modes:

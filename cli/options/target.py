@@ -127,12 +127,13 @@ class TargetOptions:
         refuse(Situation.OWN_ENGINE, given(self))
         if not is_simulated(engine.device):
             refuse(Situation.REAL_DEVICE, given(engine, self))
+        elif not self.real_time:
+            refuse(Situation.VIRTUAL_TIME, given(engine))
         config = engine.config(self.model or default_model(engine.device), seed)
         if config.is_simulated:
             load_shape(config.model)
             load_device(config.device)
             if not self.real_time:
-                refuse(Situation.VIRTUAL_TIME, given(engine))
                 return SimulatedEngine(
                     config=config,
                     timeout_s=self.timeout_s,

@@ -12,6 +12,7 @@ from abatch.cli.main import app
 from abatch.cli.options.engine import EngineOptions
 from abatch.cli.options.groups import options_of
 from support.cli import abatch
+from typer.testing import CliRunner
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,20 @@ def test_help(arguments: list[str]) -> None:
     assert result.returncode == 0
     assert "Usage:" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", ["serve", "bench", "compare"])
+def test_a_switch_that_turns_something_off_shows_no_default(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "100", "TERM": "dumb"}).output
+    assert "--no-cuda-graphs" in shown
+    assert "--no-prefix-cache" in shown
+    assert "default: True" not in shown
+    assert "default: False" not in shown
+
+
+@pytest.mark.parametrize("flag", ["--synchronised", "--synchronized"])
+def test_both_spellings_are_taken(flag: str) -> None:
+    assert CliRunner().invoke(app, ["workload", "show", "always-on", flag]).exit_code == 0
 
 
 def test_version() -> None:

@@ -30,7 +30,7 @@ def test_a_server_without_metrics_has_none(tmp_path: Path) -> None:
     assert not (run / "server.jsonl").exists()
     assert _summary(run)["server"] is None
     assert "server:" not in plain.stdout
-    assert "--metrics-url http://127.0.0.1:9/m shows no metrics that are known" in " ".join(told.stdout.split())
+    assert "--metrics-url http://127.0.0.1:9/m has no known metrics" in " ".join(told.stdout.split())
     for path in (tmp_path / "told").iterdir():
         assert "passw0rd" not in path.read_text()
     options = json.loads((tmp_path / "told" / "config.json").read_text())["options"]
