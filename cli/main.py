@@ -68,7 +68,7 @@ def _root(
 def main() -> None:
     """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback."""
     try:
-        app()  # usage errors are Typer's own: exit 2
+        app(prog_name="abatch")  # usage errors are Typer's own: exit 2
     except AbatchError as error:
         line = Text("abatch: ", style="bold") + Text(str(error), style="red")
         Console(stderr=True, soft_wrap=True).print(line)

@@ -46,12 +46,31 @@ def pytest_runtest_setup() -> None:
         os.environ.pop("TRITON_INTERPRET", None)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What only the nightly run has the time for is skipped in the others."""
-    if os.environ.get("ABATCH_TEST_PROFILE") != "nightly":
-        for item in items:
-            if item.get_closest_marker("nightly"):
-                item.add_marker(pytest.mark.skip(reason="make nightly runs it"))
+    """What only the nightly run has the time for is skipped in the others. What a module makes once for its tests, each
+    worker would make: one worker runs the tests that share it.
+    """
+    for item in items:
+        if item.get_closest_marker("nightly") and os.environ.get("ABATCH_TEST_PROFILE") != "nightly":
+            item.add_marker(pytest.mark.skip(reason="make nightly runs it"))
+        if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
+            continue
+        definitions = item._fixtureinfo.name2fixturedefs
+        shared = sorted(name for name, found in definitions.items() if found[-1].scope == "module")
+        if shared:
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            group = [item.nodeid.partition("::")[0], *(str(parameters[name]) for name in shared if name in parameters)]
+            item.add_marker(pytest.mark.xdist_group(" ".join(group)))
+        elif "tiny_server" in definitions:
+            item.add_marker(pytest.mark.xdist_group("tiny_server"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without a word, a pytest-xdist that does not fit pytest would take no notice of groups."""
+    if session.config.getoption("loadgroup", default=False):
+        grouped = [item for item in session.items if item.get_closest_marker("xdist_group")]
+        assert all("@" in item.nodeid for item in grouped), "pytest-xdist groups no tests under this pytest"
 
 
 @pytest.fixture(scope="session", autouse=True)

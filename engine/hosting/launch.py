@@ -87,7 +87,7 @@ async def _until_healthy(url: str, process: asyncio.subprocess.Process, log: Pat
         status = healthy.result()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 1.0)  # dying servers drop connections first
+            await asyncio.wait_for(process.wait(), _STOP_GRACE_S)  # dying servers drop connections first
         raise _failure(process, log, "the server did not become healthy") from error
     if status != 200:
         raise LaunchError(f"the server answers {status} to /health: {_last_words(log)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,16 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
             /health had been red, until the server was stopped.
     """
-    listener = config.listening.bind()  # before the model is loaded: a port in use shows at once
+    with config.listening.bind() as listener:  # before the model is loaded: a port in use shows at once
+        await _serve(listener, engine_config, config, on_ready)
+
+
+async def _serve(
+    listener: socket.socket,
+    engine_config: EngineConfig,
+    config: ServerConfig,
+    on_ready: Callable[[str, Ready], None],
+) -> None:
     stop = config.listening.stop_event()
     # In a thread, while the engine's process imports torch and loads the model.
     loading = asyncio.create_task(asyncio.to_thread(_load_tokenizer, engine_config))

@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     variables = {"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": "", **variables}
-    return abatch("report", *arguments, cwd=cwd, timeout_s=120.0, **variables)
+    return abatch("report", *arguments, cwd=cwd, **variables)
 
 
 def test_a_single_run_is_shown_as_it_was(runs: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.cli import abatch
 
-_BENCH = ("bench", "--device", "simulated:h100", "--workload", "chat-short", "--turns", "1", "--duration", "30")
+_BENCH = ("bench", "--device", "simulated:h100", "--workload", "chat-short", "--turns", "1", "--duration", "10")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from abatch import __version__
 from abatch.cli.main import app
 from abatch.cli.options.engine import EngineOptions
 from abatch.cli.options.groups import options_of
-from support.cli import abatch
+from support.cli import abatch, abatch_process
 from typer.testing import CliRunner
 
 
@@ -205,6 +205,23 @@ def test_both_spellings_are_taken(flag: str) -> None:
 def test_version() -> None:
     result = abatch("--version")
     assert (result.returncode, result.stdout.strip()) == (0, f"abatch {__version__}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["bench", "--help"], 0),
+        (["--version"], 0),
+        (["bench", "--url", "http://127.0.0.1:9"], 1),
+        (["bench", "--workload", "nope"], 2),
+        (["bench", "--no-such-option"], 2),
+    ],
+)
+def test_a_process_shows_what_a_command_in_this_process_shows(arguments: list[str], exit_code: int) -> None:
+    """Nearly all tests of commands run them in this process: that must make no difference."""
+    process, here = abatch_process(*arguments), abatch(*arguments)
+    assert process.returncode == exit_code
+    assert (process.returncode, process.stdout, process.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 def test_engine_options_survive_the_way_from_bench_to_serve() -> None:

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from support.cli import abatch, command
+from support.cli import abatch, abatch_process, command
 from support.servers import running_server
+from support.waiting import PATIENCE_S, wait_until
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     run = tmp_path / "run"
     # Neither a key for some other server nor what lies about in the user's folder gets in the way.
     (tmp_path / "queue.py").write_text("raise RuntimeError('not the module you wanted')")
-    result = abatch(
+    result = abatch_process(
         *("bench", "--num-sessions", "8", "--turns", "4", "--workload", "agent-tools", "--time-scale", "0.1"),
         *("--seed", "5", "--output", run, "--require", "errors == 0", "--max-num-seqs", "16"),
         cwd=tmp_path,
@@ -41,7 +41,7 @@ def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:
     assert summary["target"] == "abatch serve, async batching (runs as continuous on CPU)"
     assert summary["workload"] == "agent-tools"
     assert summary["metrics"]["resume_ttft"]["agent"]["count"] > 0
-    assert 0.95 <= summary["tokens_per_chunk"] <= 4  # on a busy machine tokens come several at once
+    assert summary["tokens_per_chunk"] >= 0.95  # on a busy machine tokens come several at once
     config = json.loads((run / "config.json").read_text())
     assert config["provenance"]["torch"]
     assert config["options"]["max_num_seqs"] == 16
@@ -129,12 +129,13 @@ def _start_bench(run: Path, *arguments: str, least_bytes: int = 5000) -> subproc
     process = subprocess.Popen(
         command("bench", "--output", run, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
     results = run / "results.jsonl"
-    while not (results.exists() and results.stat().st_size > least_bytes):
+
+    def are_there() -> bool:
         assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return results.exists() and results.stat().st_size > least_bytes
+
+    wait_until(are_there, "no results")
     return process
 
 
@@ -145,7 +146,7 @@ def test_ctrl_c_saves_what_there_is_and_is_exit_130(tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = _start_bench(run, *_A_MINUTE)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert stdout.startswith("INTERRUPTED")
     assert "Traceback" not in stderr
@@ -161,16 +162,14 @@ def test_kill_9_leaves_a_run_that_can_be_reported_and_no_server(tmp_path: Path) 
     url = re.search(r"http://127.0.0.1:(\d+)", (run / "server.log").read_text())
     assert url is not None
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
     assert not (run / "summary.json").exists()
     report = abatch("report", run)
     assert report.returncode == 0, report.stderr
     assert report.stdout.startswith("INTERRUPTED")
     assert "ttft" in report.stdout
-    deadline = time.monotonic() + 20
-    while _listens(int(url[1])):
-        assert time.monotonic() < deadline, "the server outlived the bench"
-        time.sleep(0.1)
+    port = int(url[1])
+    wait_until(lambda: not _listens(port), "the server outlived the bench")
 
 
 def _listens(port: int) -> bool:
@@ -188,7 +187,7 @@ def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_pa
             least_bytes=1000,
         )
         os.kill(server.engine_pid(), signal.SIGKILL)
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
     summary = summary_of(run)
     assert summary["is_complete"] is True

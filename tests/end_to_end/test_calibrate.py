@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from abatch.reports.calibration.file import save_calibration
 from support.calibrations import make_calibration
 from support.cli import abatch, command
 from support.servers import null_server
+from support.waiting import PATIENCE_S, wait_until
+
+pytestmark = pytest.mark.xdist_group("wall_clock")
 
 
 def _json(*arguments: str, cache: Path) -> tuple[int, dict[str, Any]]:
@@ -33,7 +35,7 @@ def test_at_one_rate_each_request_is_held_against_the_servers_log(tmp_path: Path
         added = point[name]
         assert 0 <= added["p50_ms"] <= added["p99_ms"] <= added["p999_ms"], name
     assert point["itl"]["p50_ms"] <= point["itl"]["p99_ms"]
-    assert 239 <= point["server_e2e_p99_ms"] <= 1000, "50 ms and 19 gaps of 10, or a busy machine"
+    assert 239 <= point["server_e2e_p99_ms"] <= 5000, "50 ms and 19 gaps of 10, or a busy machine"
     assert point["client_e2e_p99_ms"] >= point["server_e2e_p99_ms"]
     assert point["client"]["lag_p99_ms"] > 0
     assert point["cpu_ms_per_request"] > 0
@@ -126,13 +128,14 @@ def test_bench_says_what_is_known_of_its_client(tmp_path: Path, cache: Path) -> 
 def test_ctrl_c_keeps_nothing_and_is_exit_130(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(command("calibrate"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not any(tmp_path.glob("abatch-calibrate-*/run/results.jsonl")):
+
+    def has_begun() -> bool:
         assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return any(tmp_path.glob("abatch-calibrate-*/run/results.jsonl"))
+
+    wait_until(has_begun, "no results")
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert b"Traceback" not in stderr
     assert list(tmp_path.iterdir()) == [], "no cache, and nothing left behind"

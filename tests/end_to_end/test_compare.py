@@ -96,10 +96,11 @@ def test_its_reports_say_the_same(modes: tuple[str, Path]) -> None:
     assert (folder.parent / "report.xml").read_text().count("<failure") == 2
 
 
+@pytest.mark.xdist_group("wall_clock")
 def test_two_servers_of_which_one_is_slower_through_http(tmp_path: Path) -> None:
     with (
         null_server("--ttft", "20", "--itl", "5", log=tmp_path / "a.log") as fast,
-        null_server("--ttft", "30", "--itl", "5", log=tmp_path / "b.log") as slow,
+        null_server("--ttft", "80", "--itl", "5", log=tmp_path / "b.log") as slow,
     ):
         result = abatch(
             *("compare", "--url", f"old={fast.url}", "--url", f"new={slow.url}", *_SHORT, "-r", "60", "-d", "4"),

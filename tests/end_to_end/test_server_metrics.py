@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from abatch.reports.run.folder import RunReader
 from support.cli import abatch
 from support.servers import null_server, running_server
@@ -38,6 +39,7 @@ def test_a_server_without_metrics_has_none(tmp_path: Path) -> None:
     assert options["server_metrics_interval"] == 0.2
 
 
+@pytest.mark.xdist_group("wall_clock")
 def test_our_own_server_is_watched_by_one_process_and_by_the_parent_of_several(tmp_path: Path) -> None:
     with running_server("--device", "simulated:20ms", "--max-num-seqs", "4", log=tmp_path / "log") as server:
         for workers in ("1", "2"):
@@ -49,8 +51,9 @@ def test_our_own_server_is_watched_by_one_process_and_by_the_parent_of_several(t
             assert result.returncode == 0, result.stderr
             assert "server: abatch: running " in result.stdout
             samples = list(RunReader(run).server_samples())
-            assert 7 <= len(samples) <= 20, "to the end of the drain"
-            assert [sample.at_s for sample in samples] == sorted(sample.at_s for sample in samples)
+            times_s = [sample.at_s for sample in samples]
+            assert times_s == sorted(times_s)
+            assert 7 <= len(samples) <= times_s[-1] / 0.5 + 2, "to the end of the drain, however long that is"
             found = _summary(run)["server"]
             assert found["kind"] == "abatch"
             assert found["running_max"] == 4

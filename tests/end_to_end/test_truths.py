@@ -26,6 +26,8 @@ from support.behaving_target import BehavingTarget
 from support.cli import abatch
 from support.servers import null_server
 
+pytestmark = pytest.mark.xdist_group("wall_clock")
+
 _NOT_OK = ("FLAGGED", "borderline")
 """One freeze in a run of seconds is one event. Whether that is enough for a verdict is not what is tested here."""
 

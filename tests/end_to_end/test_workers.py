@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from abatch.reports.run.folder import RunReader
 from abatch.reports.statistics.percentile import value_at
 from support.cli import abatch, command
 from support.servers import RunningServer, null_server
+from support.waiting import PATIENCE_S, wait_until
 
 _CHATS = ("--workload", "chat-short", "--isl", "5", "--osl", "3", "--warmup", "0")
 
@@ -98,11 +98,12 @@ def _started(server: RunningServer, folder: Path, **variables: str) -> subproces
         text=True,
     )
     shards = [folder / f"results.{worker}.jsonl" for worker in (1, 2)]
-    deadline = time.monotonic() + 30
-    while not all(shard.exists() and shard.stat().st_size > 1000 for shard in shards):
+
+    def have_sent() -> bool:
         assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return all(shard.exists() and shard.stat().st_size > 1000 for shard in shards)
+
+    wait_until(have_sent, "workers send nothing")
     return process
 
 
@@ -119,10 +120,7 @@ def _command_line(pid: int) -> str:
 
 
 def _wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 15
-    while any("worker_process" in _command_line(pid) for pid in pids):
-        assert time.monotonic() < deadline, "workers outlived their run"
-        time.sleep(0.05)
+    wait_until(lambda: not any("worker_process" in _command_line(pid) for pid in pids), "workers outlived their run")
 
 
 def test_a_worker_that_dies_ends_the_run_and_the_rest_is_kept(server: RunningServer, tmp_path: Path) -> None:
@@ -130,7 +128,7 @@ def test_a_worker_that_dies_ends_the_run_and_the_rest_is_kept(server: RunningSer
     process = _started(server, folder)
     first, second = _workers(process)
     os.kill(first, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=45)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "ended unexpectedly (SIGKILL)" in stderr.splitlines()[-1]
     assert "Traceback" not in stderr
@@ -147,7 +145,7 @@ def test_without_their_run_workers_end(server: RunningServer, tmp_path: Path) ->
     workers = _workers(process)
     assert len(workers) == 2
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
     _wait_until_gone(workers)
     assert abatch("report", folder).stdout.startswith("INTERRUPTED")
 
@@ -157,7 +155,7 @@ def test_ctrl_c_saves_what_all_of_them_have(server: RunningServer, tmp_path: Pat
     process = _started(server, folder)
     workers = _workers(process)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=45)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert stdout.startswith("INTERRUPTED")
     _wait_until_gone(workers)
@@ -174,7 +172,7 @@ def test_the_key_is_told_to_nobody_else(server: RunningServer, tmp_path: Path) -
     seen = [_command_line(pid) for pid in [process.pid, *workers]]
     seen += [Path(f"/proc/{pid}/environ").read_text() for pid in workers]
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=45)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     seen += [stdout, stderr, *(path.read_text() for path in folder.iterdir())]
     assert all("sk-very-secret" not in text for text in seen)
 

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from support.cli import command
-
-_STARTUP_S = 90.0
+from support.waiting import PATIENCE_S, wait_until
 
 
 @dataclass(slots=True)
@@ -36,18 +34,15 @@ class RunningServer:
 
     def metric(self, name: str) -> float:
         """One value of /metrics."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as response:
             text = response.read().decode()
         match = re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
         assert match is not None, f"no {name} in {text}"
         return float(match[1])
 
-    def wait_for_metric(self, name: str, value: float, *, timeout_s: float = 10.0) -> None:
+    def wait_for_metric(self, name: str, value: float) -> None:
         """Until a value of /metrics is what it should be."""
-        deadline = time.monotonic() + timeout_s
-        while (seen := self.metric(name)) != value:
-            assert time.monotonic() < deadline, f"{name} is {seen}, not {value}"
-            time.sleep(0.02)
+        wait_until(lambda: self.metric(name) == value, lambda: f"{name} is {self.metric(name)}, not {value}")
 
 
 @contextmanager
@@ -75,7 +70,7 @@ def _running(subcommand: str, *arguments: str, log: Path) -> Iterator[RunningSer
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(15)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -83,13 +78,16 @@ def _running(subcommand: str, *arguments: str, log: Path) -> Iterator[RunningSer
 
 
 def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + _STARTUP_S
-    while time.monotonic() < deadline:
-        if match := re.search(r" at (http://\S+) ", log.read_text()):
-            return match[1]
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    raise AssertionError(f"no server after {_STARTUP_S} s: {log.read_text()}")
+    def url() -> re.Match[str] | None:
+        has_ended = process.poll() is not None
+        found = re.search(r" at (http://\S+) ", log.read_text())
+        assert found or not has_ended, log.read_text()
+        return found
+
+    wait_until(url, lambda: f"no server: {log.read_text()}")
+    found = url()
+    assert found is not None
+    return found[1]
 
 
 def post(url: str, body: Any, headers: dict[str, str] | None = None) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -106,7 +104,7 @@ def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str,
 
 def _answer(request: urllib.request.Request) -> tuple[int, dict[str, Any], dict[str, str]]:
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
             return response.status, json.loads(response.read()), dict(response.headers)
     except urllib.error.HTTPError as error:
         with error:
