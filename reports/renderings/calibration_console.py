@@ -18,8 +18,8 @@ _NAMES = {"start": "start (sent - due)", "ttft": "ttft", "itl": "itl (each gap)"
 def search_heading() -> str:
     """The heading of a search's lines."""
     return (
-        "p99 in ms: what the client adds (start: sent - due); e2e by the server's log, and\n"
-        "how far off the client's is; lag of the client's loop; CPU time per request.\n\n"
+        "p99 in ms: what the client adds (start: sent - due); e2e by the server's log,\n"
+        "and how far off the client's is; lag of the client's loop; CPU time per request.\n\n"
         f"{'requests/s':>10} {''.join(f'{name:>7}' for name in _COLUMNS)}"
     )
 

@@ -162,8 +162,8 @@ def test_one_rate_that_is_not_trusted_is_exit_4(on: Any) -> None:
     assert result.exit_code == 4
     text = " ".join(result.stdout.split())
     assert text.startswith("NOT TRUSTED at 200 requests/s: start delay p99 is 30.00 ms, not under 2 ms")
-    assert "by its own log the null server took 300.0 ms at p99 for 240 ms: in part it was that" in text
-    assert "7 requests had chunks that reached the client together" in text
+    assert "the null server was slow: 300.0 ms at p99 by its own log, 240 ms expected" in text
+    assert "7 requests received some chunks together" in text
     result = on(_Machine(up_to=150), "-r", "200", "--json")
     assert (result.exit_code, json.loads(result.stdout)["is_trusted"]) == (4, False)
 

@@ -54,9 +54,9 @@ def test_a_person_is_told_the_same(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith(("TRUSTED at 20", "NOT TRUSTED at 20"))
     assert lines[0].startswith("TRUSTED") == (result.returncode == 0)
-    for word in ("start (sent - due)", "itl (each gap)", "p99.9", "by the server's log", "lag p99", "of it a request"):
+    for word in ("start (sent - due)", "itl (each gap)", "p99.9", "by the server's log", "lag p99", "ms per request)"):
         assert word in result.stdout
-    assert "20 requests of 50 input and 20 output tokens, 20 in the server's log too" in result.stdout
+    assert "20 requests of 50 input and 20 output tokens, 20 also in the server's log" in result.stdout
 
 
 def test_the_search_keeps_the_highest_rate_that_held(tmp_path: Path) -> None:
