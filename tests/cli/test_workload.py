@@ -100,7 +100,7 @@ def test_mistakes_are_one_line(azure: Path, tmp_path: Path) -> None:
     assert "not both" in refused("show", "mixed", "--trace", azure)
     assert "choose from chat-short" in refused("show", "nope")
     assert "cannot read the trace" in refused("show", "--trace", tmp_path / "none")
-    assert "side by side" in refused("export", "hol-probe", "-o", output)
+    assert "mixes closed and open loops" in refused("export", "hol-probe", "-o", output)
     assert "--output" in refused("export", "mixed", "-o", azure)
     assert azure.read_text() == AZURE
     assert "there is no folder" in refused("export", "mixed", "-o", tmp_path / "none" / "out")
