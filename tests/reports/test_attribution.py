@@ -18,6 +18,8 @@ from abatch.workloads.watching.client_watch import Lapse
 from support.injections import injections, null_run, summarised
 from support.results import make_result
 
+pytestmark = pytest.mark.xdist_group("attribution")  # what is made once for them all is made in one worker
+
 _TARGET = 0.9
 
 

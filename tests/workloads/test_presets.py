@@ -15,6 +15,8 @@ from abatch.workloads.presets.catalog import make_workload
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Pause, Session, Turn
 
+pytestmark = pytest.mark.xdist_group("presets")  # what is made once for them all is made in one worker
+
 _SIGMAS = 4.5
 """One sample in 150,000 is further off by chance; the seed is fixed besides."""
 _NUM_SESSIONS = {"agent-coding": 2500, "always-on": 1200, "agent-office": 3000, "agent-tools": 5000}

@@ -10,6 +10,7 @@ import gc
 import weakref
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -42,12 +43,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma2"])
+_LAYERS: dict[str, dict[str, Any]] = {
+    "llama": {"num_hidden_layers": 1},
+    "gemma2": {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]},
+}
+"""As few as there are kinds: each takes the interpreter a quarter of a second per step."""
+
+
+@pytest.fixture(scope="module", params=_LAYERS)
 def models(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PreTrainedModel, LoadedModel]:
     folder = tmp_path_factory.mktemp(request.param)
-    return make_model(request.param, folder), load(folder)
+    return make_model(request.param, folder, **_LAYERS[request.param]), load(folder)
 
 
 def recording_engine(model: LoadedModel, batching: Batching = "async", *, num_blocks: int = 40) -> TestEngine:

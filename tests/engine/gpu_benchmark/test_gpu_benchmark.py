@@ -20,6 +20,8 @@ from benchmarks.gpu.tables import MOST_CHARACTERS, table
 
 SCRIPT = Path(benchmark.__file__)
 FIRST_CONTACT = SCRIPT.parents[2] / "gpu/first_contact.py"
+pytestmark = pytest.mark.xdist_group("gpu_benchmark")  # what is made once for them all is made in one worker
+
 FILES = ["details.tar.gz", "figures.json", "table.txt"]
 
 
@@ -63,17 +65,22 @@ def second_call(tmp_path_factory: pytest.TempPathFactory) -> Left:
     return left_by(folder, SCRIPT, "--output", folder, "--call", "2")
 
 
+@pytest.mark.slow
 def test_the_first_call_runs_as_far_as_it_does_without_a_gpu(first_call: Left) -> None:
+    """Each of its jobs is a process that imports torch and transformers."""
     ok = dict.fromkeys(["smoke", "tests", "tests/memory", "steps"], "ok")
     assert first_call.statuses == ok | {"kernels": "skipped"}
     assert first_call.printed.rstrip().endswith("kernels: skipped: needs CUDA, or Triton's interpreter")
 
 
+@pytest.mark.slow
 def test_the_second_call_runs_without_a_gpu(second_call: Left) -> None:
+    """Each of its jobs is a process that imports torch and transformers, and so is each server it starts."""
     assert second_call.statuses == dict.fromkeys(["ours", "peers/C", "http"], "ok")
     assert set(second_call.tree["parts"]) == {"machine", "peers", "idle", "http"}
 
 
+@pytest.mark.slow
 def test_three_files_are_left_and_the_table_is_printed_last(first_call: Left, second_call: Left) -> None:
     for left in (first_call, second_call):
         assert sorted(path.name for path in left.folder.iterdir()) == FILES
@@ -84,6 +91,7 @@ def test_three_files_are_left_and_the_table_is_printed_last(first_call: Left, se
         assert {"ours.log", "ours.json", "compare.log", "http/async/round-1/summary.json"} <= set(archive.getnames())
 
 
+@pytest.mark.slow
 def test_steps_compute_what_transformers_does(first_call: Left) -> None:
     steps = [found for found in first_call.tree["parts"]["smoke"].values() if isinstance(found, dict)]
     assert len(steps) == 2
@@ -93,6 +101,7 @@ def test_steps_compute_what_transformers_does(first_call: Left) -> None:
         assert found["recorded"] == {"skipped": "such a step is not recorded here"}
 
 
+@pytest.mark.slow
 def test_each_step_has_a_profile(first_call: Left) -> None:
     steps = first_call.tree["parts"]["profile"]
     assert len(steps) == 3
@@ -106,12 +115,14 @@ def test_each_step_has_a_profile(first_call: Left) -> None:
         assert found["num_kernels"] > sum(kernel["count"] for kernel in kernels)
 
 
+@pytest.mark.slow
 def test_outcomes_of_tests_are_counted(first_call: Left) -> None:
     found = first_call.tree["parts"]["tests"]
     assert found["device"] == {"num_found": 1, "outcomes": {"passed": 1, "failed": 0, "skipped": 0}}
     assert found["memory"] == {"num_found": 3, "outcomes": {"passed": 0, "failed": 0, "skipped": 3}}
 
 
+@pytest.mark.slow
 def test_the_machine_s_figures(first_call: Left) -> None:
     figures = first_call.tree["parts"]["machine"]
     assert figures["versions"]["torch"]
@@ -121,6 +132,7 @@ def test_the_machine_s_figures(first_call: Left) -> None:
         assert rate["n"] >= 20
 
 
+@pytest.mark.slow
 def test_peers_compute_the_same_tokens_under_the_same_loads(second_call: Left) -> None:
     """Greedy, in float32: through transformers' pages with its attention exchanged, and through ours."""
     contenders = second_call.tree["parts"]["peers"]
@@ -135,6 +147,7 @@ def test_peers_compute_the_same_tokens_under_the_same_loads(second_call: Left) -
         assert f"D / C, {load}: " in second_call.printed
 
 
+@pytest.mark.slow
 def test_every_mode_is_idle_for_a_part_of_the_time(second_call: Left) -> None:
     modes = second_call.tree["parts"]["idle"]
     assert set(modes) == {"window", "continuous", "async"}
