@@ -71,9 +71,9 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             sender = _ThisProcess(plan, target, sizer, writer.add)
         else:
             sender = await stack.enter_async_context(_workers(plan, opened, sizer, writer))
+        stack.enter_context(observer.watching(LiveRun(sender, writer, limits, source.is_virtual)))
         config.origin_s = asyncio.get_running_loop().time() + _HEAD_START_S
         writer.save_config()
-        stack.enter_context(observer.watching(LiveRun(sender, writer, limits, source.is_virtual)))
         watch = EngineWatch(target, limits)
         with _stopping_on_signals(sender) as interrupted:
             outcome = await _replay(sender, watch, _watching_server(plan, opened, writer), writer)

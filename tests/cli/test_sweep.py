@@ -84,7 +84,7 @@ def test_percentiles_are_columns_and_kept(tmp_path: Path) -> None:
     done = abatch(*_BENCH, "--percentiles", "25,p95,99", "-r", "5", "-o", run)
     assert done.returncode == 0, done.stderr
     (heading,) = [line for line in done.stdout.splitlines() if line.startswith("ms ")]
-    assert heading.split() == ["ms", "n", "p25", "p95", "p99", "max", "p99/p50"]
+    assert heading.split() == ["ms", "n", "p25", "p95", "p99", "max", "p99/p50", "verdict"]
     ttft = json.loads((run / "summary.json").read_text())["metrics"]["ttft"]["all"]
     assert ttft["percentiles_ms"]["99"] == ttft["p99_ms"]
     assert list(ttft["percentiles_ms"]) == ["25", "95", "99"]
