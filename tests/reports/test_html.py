@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from importlib import resources
 from random import Random
-from typing import Any
 
 import pytest
-from abatch.engine.loop.step_log import StepRecord
-from abatch.engine.session import ParkEvent
 from abatch.reports.gates.judge import Judgement, Outcome
-from abatch.reports.recording.recorder import Recorder, new_histogram
-from abatch.reports.renderings.html import assets
+from abatch.reports.recording.recorder import new_histogram
 from abatch.reports.renderings.html.curves import curve, grid
 from abatch.reports.renderings.html.markup import element, embedded_json, inline
-from abatch.reports.renderings.html.over_time import OverTimeCollector
-from abatch.reports.renderings.html.page import DATA_ID, SCRIPT, render_html
+from abatch.reports.renderings.html.page import render_html
 from abatch.reports.renderings.html.section import Section
-from abatch.reports.renderings.html.session_lines import MOST_SESSIONS, SessionCollector
-from abatch.reports.renderings.html.time_bins import PresenceBins, ValueBins
 from abatch.reports.renderings.shown_run import ShownRun
-from abatch.reports.run.config import RunConfig
 from abatch.reports.statistics.percentile import value_at
-from abatch.reports.summary.summary import Summary, fill_summary
-from abatch.workloads.result import Result
-from abatch.workloads.session import Pause
 from support.fixed_run import FREEZE_AT_S, FREEZE_FOR_S, write_fixed_run
+from support.html_pages import data_of, made_run
 from support.results import make_result
 from support.shown import shown_run
 
@@ -46,32 +33,6 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> ShownRun:
 @pytest.fixture(scope="module")
 def page(fixed: ShownRun) -> str:
     return render_html([fixed])
-
-
-def made_run(results: list[Result], name: str = "made", **labels: Any) -> ShownRun:
-    """A run of these results that never was on disk."""
-    recorder = Recorder()
-    for result in results:
-        recorder.add(result)
-    histograms = {f"{metric}.{of}": histogram for metric, of, histogram in recorder.histograms()}
-    config = RunConfig(**{key: value for key, value in labels.items() if key in RunConfig.__struct_fields__})
-    summary = fill_summary(Summary(**labels), recorder, 10.0)
-    return ShownRun(
-        name=name,
-        config=config,
-        summary=summary,
-        histograms=histograms,
-        results=lambda: results,
-        steps=lambda: (),
-        server_samples=lambda: (),
-    )
-
-
-def data_of(html: str) -> Any:
-    """What the page's script would draw."""
-    found = re.search(rf'<script type="application/json" id="{DATA_ID}">(.*?)</script>', html, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
 
 
 class Structure(HTMLParser):
@@ -268,170 +229,6 @@ def test_a_freeze_is_where_it_was(page: str) -> None:
     assert sum(over["failed"]) > 0
 
 
-def test_bins_are_bounded_and_lose_nothing() -> None:
-    collector, random, results = OverTimeCollector(), Random(0), []
-    for number in range(3000):
-        due_s = random.uniform(0, 1) ** 3 * 5000
-        gaps_ms = tuple(random.uniform(1, 30_000) for _ in range(number % 4))
-        results.append(
-            make_result(random.uniform(1, 9000), gaps_ms=gaps_ms, due_s=due_s, traffic_class="ab"[number % 2])
-        )
-        collector.add(results[-1])
-    found = collector.over_time(made_run(results), ["all", "a"])
-    num_bins = len(found.in_flight)
-    assert 40 <= num_bins <= 320
-    ttft, itl = found.latency["ttft"], found.latency["itl"]
-    assert sum(ttft["all"].n) == 3000
-    assert sum(ttft["a"].n) == 1500
-    assert sum(itl["all"].n) == sum(len(result.gaps_us) for result in results)
-    in_flight_s = sum(found.in_flight) * found.bin_s
-    assert in_flight_s == pytest.approx(sum(result.end_s - result.due_s for result in results), rel=1e-3)
-    expected = [0] * num_bins
-    longest = [0] * num_bins
-    for result in results:
-        at_s = result.first_s or 0.0
-        for gap_us in result.gaps_us:
-            place = int(at_s / found.bin_s)
-            expected[place] += 1
-            longest[place] = max(longest[place], gap_us)
-            at_s += gap_us / 1e6
-    assert sum(abs(a - b) for a, b in zip(itl["all"].n, expected, strict=True)) <= 4, "but for rounding at the edges"
-    same = sum((a or 0) == b for a, b in zip(itl["all"].max, longest, strict=True))
-    assert same >= num_bins - 4
-
-
-def test_quantiles_of_bins_are_true_to_half_a_percent() -> None:
-    random, bins = Random(1), ValueBins()
-    values = [round(random.lognormvariate(10, 1)) for _ in range(1001)]
-    bins.add(1, values[:500])
-    bins.add(0, values[500:])
-    bins.coarsen()
-    ordered = sorted(values)
-    assert bins.quantile_us(0.5, 2) == [pytest.approx(ordered[500], rel=0.006), None]
-    assert bins.quantile_us(0.99, 2) == [pytest.approx(ordered[990], rel=0.006), None]
-    assert bins.largest_us(2) == [ordered[-1], None]
-    assert bins.counts(2) == [1001, 0]
-
-
-def test_presence_is_a_mean_over_each_bin() -> None:
-    bins = PresenceBins()
-    bins.begin(0, 0.5)
-    bins.end(2, 2.25)
-    assert bins.means(4, 1.0) == [0.5, 1.0, 0.25, 0.0]
-    bins.coarsen()
-    assert bins.means(2, 2.0) == [0.75, 0.12]
-
-
-def turns(number: int, traffic_class: str, count: int = 3) -> Iterator[Result]:
-    for turn in range(count):
-        yield make_result(
-            due_s=number + turn, session_id=f"{traffic_class}-{number}", traffic_class=traffic_class, turn_index=turn,
-            pause=Pause.TOOL if turn else Pause.NONE,
-        )  # fmt: skip
-
-
-def test_sessions_are_a_fair_sample_with_all_of_their_turns() -> None:
-    def sample(order: int) -> list[tuple[str, int]]:
-        collector = SessionCollector()
-        results = [result for number in range(500) for result in turns(number, "chat")]
-        results += [result for number in range(7) for result in turns(number, "agent")]
-        for result in sorted(results, key=lambda result: order * result.end_s):
-            collector.add(result)
-        found = collector.session_lines((), 0.0)
-        assert found.num_sessions == {"agent": 7, "chat": 500}
-        return [(line.name, len(line.turns)) for line in found.lines]
-
-    found = sample(1)
-    assert len(found) == MOST_SESSIONS
-    assert sum(name.startswith("agent") for name, _ in found) == 7
-    assert {count for _, count in found} == {3}
-    assert found == sample(1)
-    chats = [int(name.removeprefix("chat-")) for name, _ in found[7:]]
-    assert chats == sorted(chats)
-    assert 150 < sum(chats) / len(chats) < 350, "from all of the run"
-
-
-def test_long_sessions_are_cut_and_say_so() -> None:
-    collector = SessionCollector()
-    for result in turns(0, "agent", 500):
-        collector.add(result)
-    (line,) = collector.session_lines((), 0.0).lines
-    assert len(line.turns) + line.left_out == 500
-    assert line.left_out == 100
-
-
-def test_parking_is_joined_by_either_name() -> None:
-    collector = SessionCollector()
-    for result in [*turns(0, "agent"), *turns(1, "agent")]:
-        collector.add(result)
-    over_http = "run/" + hashlib.blake2b(b"agent-1", digest_size=16).hexdigest()
-    events = [
-        ParkEvent("agent-0", "keep", 5, "search", 1.5),
-        ParkEvent(over_http, "drop", 2),
-        ParkEvent("no", "keep", 1),
-    ]
-    step = StepRecord(0, 101.5, 101.5, 101.5, 102, 102, 102, 1, 0, 1, 0, 0, 1, parking=events)
-    first, second = collector.session_lines([step], 100.0).lines
-    assert [(mark.at_s, mark.action, mark.num_blocks, mark.remaining_s) for mark in first.parking] == [
-        (1.5, "keep", 5, 1.5)
-    ]
-    assert [mark.action for mark in second.parking] == ["drop"]
-
-
-@pytest.mark.parametrize(
-    ("name", "checksum"),
-    [
-        ("uPlot.iife.min.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
-        ("uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
-        ("uPlot.LICENSE", "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd"),
-    ],
-)
-def test_the_library_is_as_it_was_published(name: str, checksum: str) -> None:
-    assert hashlib.sha256(resources.files(assets).joinpath(name).read_bytes()).hexdigest() == checksum
-
-
 def test_the_licence_is_in_the_page(page: str) -> None:
     assert "The MIT License (MIT)" in page
     assert "Copyright (c) 2022 Leon Sorokin" in page
-
-
-def test_dark_colours_are_the_same_by_preference_and_by_button() -> None:
-    style = resources.files(assets).joinpath("report.css").read_text()
-    blocks = re.findall(r"color-scheme: dark;(.*?)\}", style, re.DOTALL)
-    assert len(blocks) == 2
-    assert blocks[0].split() == blocks[1].split()
-    light = set(re.findall(r"(--[\w-]+):", style[: style.index("@media")]))
-    assert light == set(re.findall(r"(--[\w-]+):", blocks[0]))
-
-
-SCRIPT_FOLDER = resources.files(assets).joinpath("script")
-
-
-def test_the_script_names_only_colours_that_there_are() -> None:
-    style = resources.files(assets).joinpath("report.css").read_text()
-    script = "".join(SCRIPT_FOLDER.joinpath(f"{name}.js").read_text() for name in SCRIPT)
-    found = re.findall(r'colour\("([\w-]+)"\)', script)
-    assert len(found) > 5
-    for name in found:
-        assert f"--{name}:" in style, name
-
-
-def test_the_script_is_one_strict_closure_of_all_its_files(page: str) -> None:
-    assert sorted(SCRIPT) == sorted(path.name[:-3] for path in SCRIPT_FOLDER.iterdir() if path.name.endswith(".js"))
-    script = page[page.rindex("<script>\n") :]
-    assert script.startswith('<script>\n"use strict";\n(() => {\n')
-    assert script.partition("</script>")[0].endswith("})();\n")
-
-
-def test_each_file_of_the_script_uses_itself_and_those_before_it() -> None:
-    """They share one scope, in which functions are there before they are declared: nothing else would tell."""
-    later: set[str] = set()
-    for name in reversed(SCRIPT):
-        text = SCRIPT_FOLDER.joinpath(f"{name}.js").read_text()
-        own = re.findall(r"^(?:const|let|function) (\w+)", text, re.MULTILINE)
-        assert own
-        assert not later.intersection(own), "two things of one name"
-        code = re.sub(r"//.*|\"[^\"]*\"", "", text)
-        used = {word for word in later if re.search(rf"(?<![\w.$]){word}\b(?!:)", code)}
-        assert not used, f"{name}.js uses {used} of later files"
-        later.update(own)

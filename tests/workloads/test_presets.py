@@ -7,13 +7,26 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 
 import pytest
 from abatch.reports.statistics.percentile import nearest_rank
 from abatch.workloads.presets.catalog import make_workload
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import Pause, Session, Turn
+from support.distributions import (
+    Below,
+    clamped_normal,
+    geometric,
+    just_below,
+    lognormal,
+    mixture,
+    percentile,
+    slowest_of,
+    uniform,
+    up_from_1,
+    whole,
+)
 
 pytestmark = pytest.mark.xdist_group("presets")  # what is made once for them all is made in one worker
 
@@ -21,77 +34,6 @@ _SIGMAS = 4.5
 """One sample in 150,000 is further off by chance; the seed is fixed besides."""
 _NUM_SESSIONS = {"agent-coding": 2500, "always-on": 1200, "agent-office": 3000, "agent-tools": 5000}
 """Those of chats are quickly drawn: there are 12,000."""
-
-Below = Callable[[float], float]
-"""The share of a distribution at or below a value."""
-
-
-def lognormal(median: float, sigma: float, cap: float = math.inf, shift: float = 0.0) -> Below:
-    def below(value: float) -> float:
-        if value >= cap:
-            return 1.0
-        return NormalDist(0, sigma).cdf(math.log((value - shift) / median)) if value > shift else 0.0
-
-    return below
-
-
-def clamped_normal(mean: float, deviation: float, least: float, most: float) -> Below:
-    def below(value: float) -> float:
-        return float(value >= most) if not least <= value < most else NormalDist(mean, deviation).cdf(value)
-
-    return below
-
-
-def uniform(least: float, most: float) -> Below:
-    return lambda value: min(max((value - least) / (most - least), 0.0), 1.0)
-
-
-def geometric(mean: float, cap: int = 10_000) -> Below:
-    """Cut off at `cap`; the mean is that after the cut."""
-
-    def at_least(start: float, number: int) -> float:
-        return math.pow(1 - 1 / start, number - 1)
-
-    # The mean is the sum of the chances to get as far as 1, 2, ... up to the cap.
-    start = _solve(lambda start: math.fsum(at_least(start, number) for number in range(1, min(cap, 999) + 1)), mean)
-    return lambda value: 1.0 if value >= cap else 1 - at_least(start, math.floor(value) + 1)
-
-
-def mixture(*parts: tuple[float, Below], cap: float = math.inf) -> Below:
-    total = sum(weight for weight, _ in parts)
-    return lambda value: 1.0 if value >= cap else sum(weight * below(value) for weight, below in parts) / total
-
-
-def whole(below: Below) -> Below:
-    """The same, rounded to whole numbers."""
-    return lambda value: below(math.floor(value) + 0.5)
-
-
-def up_from_1(below: Below) -> Below:
-    """One more than the same rounded down."""
-    return lambda value: below(math.floor(value))
-
-
-def slowest_of(number: int, below: Below) -> Below:
-    return lambda value: below(value) ** number
-
-
-def percentile(below: Below, share: float) -> float:
-    """The least value that this share is at or below."""
-    exact = _solve(below, share)
-    return float(round(exact)) if abs(exact - round(exact)) < 1e-5 else exact
-
-
-def just_below(value: float, *, is_whole: bool) -> float:
-    return value - 1 if is_whole else value * (1 - 1e-9)
-
-
-def _solve(rising: Callable[[float], float], wanted: float) -> float:
-    low, high = 1e-9, 1e7
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rising(middle) >= wanted else (middle, high)
-    return high
 
 
 @cache
@@ -253,7 +195,7 @@ def check_share(count: int, total: int, expected: float, about: str) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_percentiles_are_those_of_the_table(row: Row) -> None:
-    """So many of the draws lie at or below the percentile, and below it, as they should (caps are a step there)."""
+    """As many of the draws lie at or below the percentile, and below it, as they should (caps are a step there)."""
     values = row.values()
     assert len(values) >= 1000
     is_whole = all(isinstance(value, int) for value in values)
@@ -291,8 +233,8 @@ def test_parallel_tool_calls() -> None:
     """A mean of 1.2 a step, p90 2, p99 4."""
     numbers = [turn.num_tools for turn in turns("agent-coding", is_tool)]
     assert abs(fmean(numbers) - 1.2) < _SIGMAS * stdev(numbers) / math.sqrt(len(numbers))
-    for percentile, expected in ((90, 2), (99, 4)):
-        assert nearest_rank(sorted(numbers), percentile) == expected
+    for rank, expected in ((90, 2), (99, 4)):
+        assert nearest_rank(sorted(numbers), rank) == expected
 
 
 def test_mean_numbers_of_turns() -> None:
