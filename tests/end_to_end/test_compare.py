@@ -106,10 +106,14 @@ def test_two_servers_of_which_one_is_slower_through_http(tmp_path: Path) -> None
             *("compare", "--url", f"old={fast.url}", "--url", f"new={slow.url}", *_SHORT, "-r", "60", "-d", "4"),
             *("--rounds", "2", "-o", tmp_path / "runs", "--require", "ttft.p50 <= baseline + 10%"),
         )
-    assert result.returncode == 3, result.stdout + result.stderr
     verdict = result.stdout.split("VERDICT: ")[1].split("\nsaved in")[0]
-    assert verdict.startswith("new is worse than old: ttft ")
-    assert "ttft p50 +" in verdict, "p99 too, and first if it is further off"
+    if "NOT TRUSTED" in result.stdout:  # this machine was too busy to send on time, and that is what it must say
+        assert result.returncode == 4, result.stdout + result.stderr
+        assert verdict.startswith("Cannot compare new and old")
+    else:
+        assert result.returncode == 3, result.stdout + result.stderr
+        assert verdict.startswith("new is worse than old: ttft ")
+        assert "ttft p50 x" in verdict or "ttft p50 +" in verdict, "p99 too, and first if it is further off"
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["comparison.json", "new", "old"]
     assert "round 2 of 2, old" in result.stderr, "A B, then B A"
     assert "left)" in result.stderr
