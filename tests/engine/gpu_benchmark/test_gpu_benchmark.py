@@ -214,7 +214,7 @@ def test_the_repository_need_not_be_installed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with benchmark.environment(is_dry=True) as environment:
         link = environment["PYTHONPATH"].split(os.pathsep)[0]
-        assert Path(link, "abatch", "engine", "build.py").is_file()
+        assert Path(link, "abatch", "engine", "assembly", "build.py").is_file()
         assert environment["OMP_NUM_THREADS"] == "1"
     assert not Path(link).exists()
 

@@ -49,13 +49,13 @@ def test_an_element_that_is_lacking_is_one() -> None:
 @pytest.mark.parametrize("text", [b"[1,2", b'["a', b"[1] 2", b"[1][2]", b"[1]]", b"[1],"])
 @pytest.mark.parametrize("piece", [1, 100])
 def test_what_is_no_list_is_refused(text: bytes, piece: int) -> None:
-    with pytest.raises(ValueError, match=r"value|closes nothing"):
+    with pytest.raises(ValueError, match=r"value|an unmatched closing bracket"):
         split(text, piece, is_list=True)
 
 
 @pytest.mark.parametrize("text", [b'{"a": 1', b"{} x", b"{},{}", b"{}}"])
 def test_what_are_no_objects_is_refused(text: bytes) -> None:
-    with pytest.raises(ValueError, match=r"value|closes nothing"):
+    with pytest.raises(ValueError, match=r"value|an unmatched closing bracket"):
         split(text, 100, is_list=False)
 
 
@@ -65,5 +65,5 @@ def test_elements_are_given_as_soon_as_they_end() -> None:
     assert splitter.num_pending_bytes < 8
     broken = splitter.feed(b'": 2}, 3] ]')
     assert [next(broken), next(broken)] == [b'{"b": 2}', b"3"]
-    with pytest.raises(ValueError, match="closes nothing"):
+    with pytest.raises(ValueError, match="an unmatched closing bracket"):
         next(broken)
