@@ -15,6 +15,8 @@ from ..errors import AbatchError, ConfigurationError
 from .child_process import environment_of_children
 
 _STOP_GRACE_S = 10.0
+_DYING_S = 60.0
+"""In which a server that has dropped its connection must have ended: on a busy machine, torch takes its time to."""
 _REFUSED = 2
 """Exit code of commands that cannot do what was asked."""
 
@@ -87,7 +89,7 @@ async def _until_healthy(url: str, process: asyncio.subprocess.Process, log: Pat
         status = healthy.result()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), _STOP_GRACE_S)  # dying servers drop connections first
+            await asyncio.wait_for(process.wait(), _DYING_S)  # dying servers drop connections first
         raise _failure(process, log, "the server did not become healthy") from error
     if status != 200:
         raise LaunchError(f"the server answers {status} to /health: {_last_words(log)}")

@@ -117,10 +117,10 @@ def test_bench_says_what_is_known_of_its_client(tmp_path: Path, cache: Path) -> 
     fact = "client floor: adds at most 0.4 ms to ttft at p99, trusted up to 30 requests/s (calibrated 2026-01-02)"
     assert fact in below
     assert "calibrated for" not in below
-    doubt = "NOT TRUSTED: the run offered 60 requests/s, more than the 30 this client was calibrated for"
+    doubt = "NOT TRUSTED: the run offered 60 requests/s, but this client was calibrated for at most 30: raise --workers"
     assert doubt in above
     assert no_floor is None
-    assert "client floor unknown: run abatch calibrate" in unknown
+    assert "client floor: unknown; run abatch calibrate" in unknown
     assert "calibrated for" not in unknown
     assert doubt in " ".join(abatch("report", tmp_path / "above").stdout.split()), "it is of the run, not of today"
 

@@ -296,10 +296,10 @@ def _recorded(name: str, config: RunConfig, results: Any) -> ShownRun:
     )
 
 
-def many_results() -> Iterator[Result]:
-    """100,000 requests of 21 tokens in ten minutes: a thousand sessions of a hundred turns, of four classes."""
+def many_results(count: int) -> Iterator[Result]:
+    """Requests of 21 tokens at 200 a second: a thousand sessions, of four classes."""
     random = Random(0)
-    for number in range(100_000):
+    for number in range(count):
         session, turn = number % 1000, number // 1000
         yield make_result(
             random.lognormvariate(4, 1),
@@ -312,11 +312,15 @@ def many_results() -> Iterator[Result]:
         )
 
 
-async def test_a_hundred_thousand_requests_open_in_under_three_seconds(page: Page, tmp_path: Path) -> None:
-    html = render_html([_recorded("many", RunConfig(workload="mixed", target="http://x"), many_results)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [25_000, pytest.param(100_000, marks=pytest.mark.nightly)])
+async def test_many_requests_open_in_under_three_seconds(page: Page, tmp_path: Path, count: int) -> None:
+    """Slow: each request is drawn and counted twice before the page has its data."""
+    config = RunConfig(workload="mixed", target="http://x")
+    html = render_html([_recorded("many", config, lambda: many_results(count))])
     assert len(html.encode()) < 5_000_000
     await page.open(saved(tmp_path, html))
-    assert await page.evaluate("abatchReport.data.runs[0].curves.itl.all.count") == 2_000_000
+    assert await page.evaluate("abatchReport.data.runs[0].curves.itl.all.count") == 20 * count
     assert await page.evaluate("abatchReport.data.runs[0].sessions.lines.reduce((n, line) => n + line.turns.length, 0)")
     ready_ms = await page.evaluate("abatchReport.readyMs")
     assert ready_ms < 3000

@@ -85,7 +85,8 @@ async def test_where_a_loop_is_running_as_in_a_notebook(run: Run, tmp_path: Path
 def test_a_server_at_a_url(tmp_path: Path) -> None:
     with null_server("--ttft", "20", "--itl", "2", log=tmp_path / "log") as server:
         target = TargetOptions(header=["X-Test: yes"])
-        run = bench(url=server.url, target=target, num_sessions=5, workload="chat-short", folder=tmp_path / "run")
+        traffic = TrafficOptions(workload="chat-short", turns=1, request_rate=10.0, num_sessions=5)
+        run = bench(url=server.url, target=target, traffic=traffic, folder=tmp_path / "run")
     assert run.summary.succeeded > 0
     assert run.summary.metrics["ttft"]["all"].p50_ms >= 19
     assert run.config.options["url"] == server.url

@@ -82,7 +82,8 @@ def outcome(folder: Path, number: int, duration_s: float) -> Outcome:
     return Outcome([one.name for one in same.differences if one.is_real], found.verdict is Verdict.WORSE)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
 def test_the_same_server_is_called_different_in_5_of_100_at_most_and_a_tenth_is_found_in_90(tmp_path: Path) -> None:
     """At the size that small pilots recommend. All sixteen numbers of a comparison are held to the 5% together."""
     # Spawned: a fork would take over whatever threads the tests before have left.
