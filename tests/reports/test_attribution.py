@@ -36,6 +36,12 @@ def confusion(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[Cause, 
     return counts
 
 
+@pytest.fixture(scope="module")
+def frozen() -> list[Result]:
+    """Results against a server that freezes after 15 s, for 2 s."""
+    return null_run(Behaviour(freeze_at_s=15.0, freeze_for_s=2.0))
+
+
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.UNKNOWN])
 def test_each_cause_is_found_and_no_other_is_taken_for_it(
     cause: Cause, confusion: Counter[tuple[Cause, Cause]]
@@ -55,23 +61,21 @@ def _attribute(results: list[Result], lapses: list[Lapse] | None = None) -> Attr
     return attribute(lambda: results, summarised(results, lapses))
 
 
-def test_a_freeze_is_one_event_with_its_time_length_and_whom_it_hit() -> None:
-    results = null_run(Behaviour(freeze_at_s=15.0, freeze_for_s=2.0))
-    found = _attribute(results)
+def test_a_freeze_is_one_event_with_its_time_length_and_whom_it_hit(frozen: list[Result]) -> None:
+    found = _attribute(frozen)
     (stall,) = found.stalls
     assert (stall.start_s, stall.length_s) == pytest.approx((15.0, 2.0), abs=0.02)
-    during = [result for result in results if 15.0 <= result.due_s < 16.0]
+    during = [result for result in frozen if 15.0 <= result.due_s < 16.0]
     assert len(during) <= stall.waiting <= len(during) + 2
-    streaming = [result for result in results if result.first_s and result.first_s < 15.0 < result.end_s]
+    streaming = [result for result in frozen if result.first_s and result.first_s < 15.0 < result.end_s]
     assert stall.streams == len(streaming)
     assert stall.cause is Cause.STALL
     assert found.causes["ttft"].likely == [Cause.STALL]
     assert found.advice == [f"{Cause.STALL}: {ADVICE[Cause.STALL]}"]
 
 
-def test_the_same_moment_is_the_clients_where_the_client_stood_still() -> None:
-    results = null_run(Behaviour(freeze_at_s=15.0, freeze_for_s=2.0))
-    found = _attribute(results, [Lapse(2.0, 15.0)])
+def test_the_same_moment_is_the_clients_where_the_client_stood_still(frozen: list[Result]) -> None:
+    found = _attribute(frozen, [Lapse(2.0, 15.0)])
     assert [stall.cause for stall in found.stalls] == [Cause.CLIENT]
     assert found.causes["ttft"].likely == [Cause.CLIENT]
 
@@ -173,13 +177,12 @@ def test_with_a_step_log_the_step_says_what_a_gap_was(middle: list[StepRecord], 
     assert [share.cause for share in causes.causes] == [cause]
 
 
-def test_where_size_makes_the_whole_tail_nothing_else_is_blamed() -> None:
+def test_where_size_makes_the_whole_tail_nothing_else_is_blamed(frozen: list[Result]) -> None:
     """A cause may fit the slow ones. If each took what one of its size should take, it is not why."""
-    results = null_run(Behaviour(freeze_at_s=15.0, freeze_for_s=2.0))
-    summary = summarised(results)
+    summary = summarised(frozen)
     ttft = summary.metrics["ttft"]["all"]
     likely = {}
     for ratio in (2.9, 3.1):
         ttft.normalised_ratio = ratio
-        likely[ratio] = attribute(lambda: results, summary).causes["ttft"].likely
+        likely[ratio] = attribute(lambda: frozen, summary).causes["ttft"].likely
     assert likely == {2.9: [Cause.SIZE], 3.1: [Cause.STALL]}

@@ -12,14 +12,14 @@ from support.attention import History, Shape, relative_error
 MOST_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 
 SHAPES = [
-    Shape(4, 4, 64, 16),
+    Shape(3, 3, 64, 16),
     Shape(8, 2, 64, 16, torch.bfloat16),
     Shape(8, 1, 128, 32, torch.float16),
     Shape(6, 2, 80, 16),
-    Shape(3, 1, 96, 64, torch.bfloat16, sliding_window=20),
+    Shape(3, 1, 96, 128, torch.bfloat16, sliding_window=20),
     Shape(8, 2, 256, 16, torch.float16, softcap=2.0),
-    Shape(4, 2, 128, 256, torch.bfloat16, sliding_window=7, softcap=3.0),
-    Shape(7, 1, 64, 128),
+    Shape(2, 1, 128, 256, torch.bfloat16, sliding_window=7, softcap=3.0),
+    Shape(7, 1, 64, 64),
     Shape(2, 2, 24, 4, sliding_window=1),
 ]
 
@@ -55,8 +55,8 @@ def test_random_steps_of_prompts_and_decodes(shape: Shape, device: str) -> None:
     backend = backend_of(history)
     page = shape.block_size
     for num_splits, counts in (
-        (1, {0: page, 1: 1, 2: random.randint(2, 40)}),
-        (4, {2: 1, 0: 1, 3: random.randint(30, 90)}),
+        (1, {0: page, 1: 1, 2: random.randint(2, 20)}),
+        (4, {2: 1, 0: 1, 3: random.randint(30, 70)}),
         (1, {1: page - 1 or 1, 3: 2, 2: 1}),
         (4, {3: 1, 2: 1, 1: 1, 0: 1}),
         (1, {3: 1, 2: 1, 1: 1, 0: 1}),
@@ -66,9 +66,12 @@ def test_random_steps_of_prompts_and_decodes(shape: Shape, device: str) -> None:
         assert relative_error(output, expected) < MOST_ERROR[shape.dtype], (num_splits, counts)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3)), *range(3, 10)])
 def test_random_shapes(seed: int, device: str) -> None:
-    """Any heads, groups, head and page sizes, types, windows and caps together."""
+    """Any heads, groups, head and page sizes, types, windows and caps together.
+
+    The first three happen to be so large that the interpreter takes up to 15 s for each.
+    """
     random = Random(1000 + seed)
     num_kv_heads, group = random.choice([1, 2, 3]), random.choice([1, 2, 3, 4, 7])
     shape = Shape(
@@ -91,7 +94,7 @@ def test_random_shapes(seed: int, device: str) -> None:
 
 
 def test_a_long_context_in_many_splits_most_of_them_of_one_tile(device: str) -> None:
-    history = History(Shape(4, 2, 64, 16, torch.bfloat16), [0, 0], 80, seed=3, device=device)
+    history = History(Shape(2, 1, 64, 16, torch.bfloat16), [0, 0], 80, seed=3, device=device)
     backend = backend_of(history, 32)
     history.step(backend, {0: 900, 1: 3})
     output, expected = history.step(backend, {0: 1, 1: 1})

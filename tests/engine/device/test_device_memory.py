@@ -135,6 +135,7 @@ def test_the_report_says_where_memory_went() -> None:
     )
 
 
+@pytest.mark.usefixtures("few_chunks")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_the_trial_measures_the_largest_step_and_the_two_largest_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,6 +170,7 @@ def _called_again(step: Step) -> Step:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_chunks")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
 def test_an_engine_is_warmed_up_before_it_records_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is built on a GPU, where only the recording and the memory are made up: 32 interpreted steps."""

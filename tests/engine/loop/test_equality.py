@@ -84,9 +84,26 @@ def _smollm2_reference(folder: Path) -> tuple[list[list[int]], list[int], list[l
     return prompts, limits, generate_one_by_one(_smollm2(folder)[0], prompts, limits)
 
 
-@pytest.mark.parametrize("batching", BATCHING_MODES)
-@pytest.mark.parametrize(("block_size", "num_blocks", "budget"), [(16, 64, 256), (4, 31, 24)])
-def test_real_weights(smollm2: Path, batching: Batching, block_size: int, num_blocks: int, budget: int) -> None:
+_SIZES = {"room": (16, 64, 256), "no-room": (4, 31, 24)}
+"""Tokens of a block, blocks, and tokens of a step: with room for all requests, and where some are preempted."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sizes", "batching"),
+    [
+        *(("no-room", batching) for batching in BATCHING_MODES),
+        ("room", "async"),
+        *(
+            pytest.param("room", batching, marks=pytest.mark.nightly)
+            for batching in BATCHING_MODES
+            if batching != "async"
+        ),
+    ],
+)
+def test_real_weights(smollm2: Path, sizes: str, batching: Batching) -> None:
+    """A CPU takes a tenth of a second for each step of a real model."""
+    block_size, num_blocks, budget = _SIZES[sizes]
     prompts, limits, expected = _smollm2_reference(smollm2)
     config = SchedulerConfig(
         batching=batching, max_num_seqs=8, max_num_batched_tokens=budget, max_model_len=120, window_size=3

@@ -80,8 +80,9 @@ def test_dummy_weights_need_no_more_than_a_config(tmp_path: Path) -> None:
         load_model(EngineConfig(model=str(tmp_path), device="cpu"))
 
 
-def test_a_gguf_file(tmp_path: Path) -> None:
-    """The real one, of which everything else here is made."""
+@pytest.mark.slow
+def test_a_gguf_file() -> None:
+    """The real one, of which everything else here is made: transformers takes half a minute to read it."""
     from abatch.engine.models.tokenizer import load_tokenizer
     from support.smollm2 import smollm2_folder, smollm2_gguf
 
