@@ -34,7 +34,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 bench: $(VENV)/installed
 	$(BIN)/abatch bench $(ARGS)
 
-# What needs one processor runs beside its like; the tests take both.
+# What needs one processor runs beside its like.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
 
 test: $(VENV)/installed
@@ -53,17 +53,22 @@ types: $(VENV)/installed
 	MYPYPATH=$(VENV)/types $(BIN)/mypy -p abatch.cli -p abatch.engine -p abatch.reports -p abatch.workloads
 	MYPYPATH=$(VENV)/types:tests $(BIN)/mypy --explicit-package-bases tests
 
-# ARGS are pytest's own; the last -n counts: make pytest ARGS='-n 0 -x tests/cli'
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Three workers on two processors, as many tests wait for a clock. ARGS are pytest's own; the last -n counts:
+# make pytest ARGS='-n 0 -x tests/cli'
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 
 pytest: $(VENV)/installed
 	$(PYTEST) $(ARGS)
 
+# What decides and counts, without models, servers and what draws many examples.
+QUICK := tests/test_house.py tests/test_docs.py tests/reports tests/workloads tests/engine/scheduling tests/engine/kv \
+	tests/engine/parking tests/engine/hosting
+
 quick-tests: $(VENV)/installed
-	$(PYTEST) --quiet -m 'not slow' --ignore tests/end_to_end $(ARGS)
+	$(PYTEST) --quiet -m 'not slow and not hypothesis' $(QUICK) $(ARGS)
 
 nightly: $(VENV)/installed
-	ABATCH_TEST_PROFILE=nightly $(PYTEST) -m 'hypothesis or nightly' --timeout 3600 $(ARGS)
+	ABATCH_TEST_PROFILE=nightly $(PYTEST) -m 'hypothesis or nightly or slow' --timeout 3600 $(ARGS)
 
 # What users install, installed where nothing else is: the client alone, without torch.
 wheel: $(VENV)/installed

@@ -139,7 +139,9 @@ def _start_bench(run: Path, *arguments: str, least_bytes: int = 5000) -> subproc
     return process
 
 
-_A_MINUTE = ("--duration", "60", "--osl", "20", "--time-scale", "0.05", "--warmup", "0")
+_SIMULATED = ("--device", "simulated:2ms")
+"""Processes and signals are the same, and it starts in half the time."""
+_A_MINUTE = (*_SIMULATED, "--real-time", "--duration", "60", "--osl", "20", "--time-scale", "0.05", "--warmup", "0")
 
 
 def test_ctrl_c_saves_what_there_is_and_is_exit_130(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def _listens(port: int) -> bool:
 
 def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with running_server("--model", "tiny", log=tmp_path / "log") as server:
+    with running_server(*_SIMULATED, log=tmp_path / "log") as server:
         process = _start_bench(
             run,
             *("--url", server.url, "--workload", "chat-short", "--request-rate", "20"),

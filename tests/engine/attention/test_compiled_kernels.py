@@ -19,8 +19,15 @@ _TILE_BYTES = 64 * 128 * 2
 """Keys, or values, of one tile of the Llama variant."""
 
 
-_ARCHITECTURES = {80: [":llama-3.1-8b"], 90: ["", ":versions"], 100: [":llama-3.1-8b"], 120: [":llama-3.1-8b"]}
-"""What is compiled for each: every variant for one of them, the usual one for the others."""
+_USUAL = [":llama-3.1-8b"]
+_ARCHITECTURES = (
+    {80: _USUAL, 90: ["", ":versions"], 100: _USUAL, 120: _USUAL}
+    if os.environ.get("ABATCH_TEST_PROFILE") == "nightly"
+    else {90: [*_USUAL, ":versions"], 120: _USUAL}
+)
+"""What is compiled for each: every variant for one of them, the usual one for the others; by day, for one with much
+shared memory and one with little.
+"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("compiled_kernels")]
 
@@ -64,7 +71,7 @@ def test_machine_code_fits_the_device_and_nothing_spills(architecture: int, comp
         for kernel in kernels
         if kernel["kernel"] in ("decode_kernel", "prefill_kernel") and kernel["variant"] != "float32"
     ]
-    assert len(products) >= 3
+    assert len(products) >= 2
     # The next tiles are on their way while one is multiplied: there are buffers for them.
     for kernel in (one for one in products if one["variant"] == "llama-3.1-8b"):
         num_buffers = 3 if kernel["kernel"] == "prefill_kernel" and _SHARED_BYTES[architecture] > 200_000 else 2

@@ -73,7 +73,7 @@ def test_the_first_call_runs_as_far_as_it_does_without_a_gpu(first_call: Left) -
     assert first_call.printed.rstrip().endswith("kernels: skipped: needs CUDA, or Triton's interpreter")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_second_call_runs_without_a_gpu(second_call: Left) -> None:
     """Each of its jobs is a process that imports torch and transformers, and so is each server it starts."""
     assert second_call.statuses == dict.fromkeys(["ours", "peers/C", "http"], "ok")
@@ -81,12 +81,17 @@ def test_the_second_call_runs_without_a_gpu(second_call: Left) -> None:
 
 
 @pytest.mark.slow
-def test_three_files_are_left_and_the_table_is_printed_last(first_call: Left, second_call: Left) -> None:
-    for left in (first_call, second_call):
-        assert sorted(path.name for path in left.folder.iterdir()) == FILES
-        text = (left.folder / "table.txt").read_text()
-        assert left.printed.endswith("\n\n" + text)
-        assert len(text) < MOST_CHARACTERS
+@pytest.mark.parametrize("call", ["first_call", pytest.param("second_call", marks=pytest.mark.nightly)])
+def test_three_files_are_left_and_the_table_is_printed_last(call: str, request: pytest.FixtureRequest) -> None:
+    left = request.getfixturevalue(call)
+    assert sorted(path.name for path in left.folder.iterdir()) == FILES
+    text = (left.folder / "table.txt").read_text()
+    assert left.printed.endswith("\n\n" + text)
+    assert len(text) < MOST_CHARACTERS
+
+
+@pytest.mark.nightly
+def test_the_details_have_what_each_job_left(second_call: Left) -> None:
     with tarfile.open(second_call.folder / "details.tar.gz") as archive:
         assert {"ours.log", "ours.json", "compare.log", "http/async/round-1/summary.json"} <= set(archive.getnames())
 
@@ -132,7 +137,7 @@ def test_the_machine_s_figures(first_call: Left) -> None:
         assert rate["n"] >= 20
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_peers_compute_the_same_tokens_under_the_same_loads(second_call: Left) -> None:
     """Greedy, in float32: through transformers' pages with its attention exchanged, and through ours."""
     contenders = second_call.tree["parts"]["peers"]
@@ -147,7 +152,7 @@ def test_peers_compute_the_same_tokens_under_the_same_loads(second_call: Left) -
         assert f"D / C, {load}: " in second_call.printed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_mode_is_idle_for_a_part_of_the_time(second_call: Left) -> None:
     modes = second_call.tree["parts"]["idle"]
     assert set(modes) == {"window", "continuous", "async"}

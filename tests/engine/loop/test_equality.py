@@ -92,13 +92,12 @@ _SIZES = {"room": (16, 64, 256), "no-room": (4, 31, 24)}
 @pytest.mark.parametrize(
     ("sizes", "batching"),
     [
-        *(("no-room", batching) for batching in BATCHING_MODES),
+        ("no-room", "async"),
+        ("no-room", "continuous"),
+        pytest.param("no-room", "window", marks=pytest.mark.nightly),
         ("room", "async"),
-        *(
-            pytest.param("room", batching, marks=pytest.mark.nightly)
-            for batching in BATCHING_MODES
-            if batching != "async"
-        ),
+        pytest.param("room", "continuous", marks=pytest.mark.nightly),
+        pytest.param("room", "window", marks=pytest.mark.nightly),
     ],
 )
 def test_real_weights(smollm2: Path, sizes: str, batching: Batching) -> None:

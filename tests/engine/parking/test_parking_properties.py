@@ -18,6 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from support.checking_runner import CheckingRunner
+from support.examples import examples
 from support.scheduler_machine import SchedulerMachine
 
 _Turn = tuple[str, list[int], int, str | None, float | None]
@@ -202,7 +203,7 @@ def test_sessions(batching: Batching, park: ParkPolicy) -> None:
     events = [*_EXPECTED[park], "num_parked", "ended"]
     for attempt in range(3):  # what is rare is not seen by every draw, and the draw depends on what else is imported
         machine = type(f"Machine{attempt}", (SessionMachine,), {"batching": batching, "park": park, "seen": seen})
-        run_state_machine_as_test(machine, settings=settings(stateful_step_count=40))
+        run_state_machine_as_test(machine, settings=settings(examples(0.5), stateful_step_count=40))
         if all(seen[event] > 0 for event in events):
             return
     raise AssertionError(f"never seen: {[event for event in events if not seen[event]]} ({seen})")
