@@ -61,8 +61,8 @@ pytest: $(VENV)/installed
 	$(PYTEST) $(ARGS)
 
 # What decides and counts, without models, servers and what draws many examples.
-QUICK := tests/test_house.py tests/test_docs.py tests/reports tests/workloads tests/engine/scheduling tests/engine/kv \
-	tests/engine/parking tests/engine/hosting
+QUICK := tests/test_house.py $(addprefix tests/engine/,hosting kv parking scheduling) $(addprefix tests/reports/test_, \
+	findings.py gates.py percentile.py recorder.py summary.py) tests/workloads/test_load_generator.py
 
 quick-tests: $(VENV)/installed
 	$(PYTEST) --quiet -m 'not slow and not hypothesis' $(QUICK) $(ARGS)
