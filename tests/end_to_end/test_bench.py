@@ -75,14 +75,18 @@ def test_a_server_given_by_url_and_secrets_that_stay_out_of_the_folder(tmp_path:
 
 def test_exit_codes_of_rules(tiny_server: str, tmp_path: Path) -> None:
     def bench(*arguments: str) -> int:
-        return abatch(
+        result = abatch(
             *("bench", "--url", tiny_server.replace("//", "//user:passw0rd@"), "--workload", "chat-short"),
             *("--turns", "1", "--osl", "2", "--isl", "5"),
             *("--request-rate", "100", "--num-sessions", "350", *arguments),
             cwd=tmp_path,
-        ).returncode
+        )
+        is_trusted.append("NOT TRUSTED" not in result.stdout)
+        return result.returncode
 
-    assert bench("--require", "ttft.p99 < 60s", "--output", "a") == 0
+    is_trusted: list[bool] = []
+    passed = bench("--require", "ttft.p99 < 60s", "--output", "a")
+    assert passed == (0 if is_trusted[0] else 4), "a machine too busy to send on time must say so"
     assert bench("--require", "ttft.p50 < 1us", "--require", "resume_ttft.p99 < 1s", "--output", "b") == 3
     assert bench("--require", "resume_ttft.p99 < 1s", "--output", "c") == 4
     for path in (tmp_path / "a").iterdir():
