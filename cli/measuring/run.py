@@ -21,6 +21,7 @@ class Run:
 
     Attributes:
         folder: The run folder.
+        reader: The same, opened.
     """
 
     def __init__(self, folder: Path, summary: Summary | None = None) -> None:
@@ -30,7 +31,7 @@ class Run:
             ConfigurationError: it is not a run folder, or it is damaged.
         """
         self.folder = folder
-        self._reader = RunReader(folder)
+        self.reader = RunReader(folder)
         self._summary = summary
 
     def __repr__(self) -> str:
@@ -39,7 +40,7 @@ class Run:
     @cached_property
     def measurement(self) -> Measurement:
         """The run as rules, comparisons and renderings read it."""
-        return Measurement([self._reader], self._summary)
+        return Measurement([self.reader], self._summary)
 
     @property
     def summary(self) -> Summary:
@@ -52,12 +53,7 @@ class Run:
     @property
     def config(self) -> RunConfig:
         """What config.json holds: what was asked for, of which software, on which machine."""
-        return self._reader.config
-
-    @property
-    def reader(self) -> RunReader:
-        """The run folder, opened."""
-        return self._reader
+        return self.reader.config
 
     def results(self) -> Iterator[Result]:
         """The results of single requests in the order in which they ended. Times are in seconds since the run began.
@@ -65,7 +61,7 @@ class Run:
         Raises:
             ConfigurationError: a line of results.jsonl is damaged.
         """
-        return self._reader.results()
+        return self.reader.results()
 
     def judge(self, *rules: str, baseline: Run | None = None) -> list[Judgement]:
         """Judge rules such as `ttft.p99/p50 <= 3` on the run: pass, fail or inconclusive, with the reason.

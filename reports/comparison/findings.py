@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from ..recording.recorder import JUDGED
 from ..summary.doubts import doubts_with
 from ..summary.finding import SIMULATED, Finding, Label, Tone
@@ -28,9 +30,7 @@ def comparison_findings(comparison: Comparison, summaries: Mapping[str, Summary]
         if not summary.succeeded:
             found.append(no_verdict(f"no request of {name} ended; its figures are lower bounds: run longer"))
         for doubt in doubts_with(summary, JUDGED, comparison.traffic_class):
-            numbers, metric = doubt.numbers, doubt.metric
-            words = f"{name}: {doubt.words}"
-            found.append(Finding(label=doubt.label, tone=doubt.tone, words=words, metric=metric, numbers=numbers))
+            found.append(msgspec.structs.replace(doubt, words=f"{name}: {doubt.words}"))
     found += [Finding(label=Label.VERDICT, tone=Tone.WHY, words=target.verdict) for target in comparison.targets]
     return found
 

@@ -7,7 +7,7 @@ import msgspec
 from ...workloads.watching.client_watch import ClientAudit, Lapse
 from ..recording.recorder import new_histogram
 from ..statistics.percentile import value_at
-from .finding import Finding, Label, Tone
+from .finding import Finding, not_trusted
 
 _MOST_LAPSES = 100
 MAX_CPU_SHARE = 0.9
@@ -90,10 +90,10 @@ def client_doubts(client: ClientSummary) -> list[Finding]:
     found = []
     if client.cpu_share > MAX_CPU_SHARE:
         words = f"the client used {client.cpu_share:.0%} of one core: raise --workers, or run it on another machine"
-        found.append(_doubt(words, cpu_share=client.cpu_share))
+        found.append(not_trusted(words, cpu_share=client.cpu_share))
     if client.gc_share > MAX_GC_SHARE:
         words = f"the client spent {client.gc_share:.1%} of the time in garbage collection: raise --workers"
-        found.append(_doubt(words, gc_share=client.gc_share))
+        found.append(not_trusted(words, gc_share=client.gc_share))
     return found
 
 
@@ -101,14 +101,13 @@ def lag_doubt(client: ClientSummary, metric: str, traffic_class: str, p99_ms: fl
     """Why a metric with this p99 should not be believed, because the client's own lag is much of it; None if it may."""
     if client.lag_p99_ms <= max(_LAG_THAT_COUNTS_MS, MAX_LAG_SHARE * p99_ms):
         return None
-    return Finding(
-        label=Label.NOT_TRUSTED,
-        tone=Tone.CAUTION,
-        words=f"{metric}: the client lagged by {client.lag_p99_ms:.1f} ms at p99, too much to trust a p99 of "
+    return not_trusted(
+        f"{metric}: the client lagged by {client.lag_p99_ms:.1f} ms at p99, too much to trust a p99 of "
         f"{p99_ms:.1f} ms: give it a core of its own, or raise --workers",
         metric=metric,
         traffic_class=traffic_class,
-        numbers={"lag_p99_ms": client.lag_p99_ms, "p99_ms": p99_ms},
+        lag_p99_ms=client.lag_p99_ms,
+        p99_ms=p99_ms,
     )
 
 
@@ -120,8 +119,4 @@ def floor_doubts(floor: ClientFloor | None, offered_rate: float) -> list[Finding
         f"the run offered {offered_rate:.0f} requests/s, but this client was calibrated for at most "
         f"{floor.max_trusted_rate:.0f}: raise --workers"
     )
-    return [_doubt(words, offered_rate=offered_rate, max_trusted_rate=floor.max_trusted_rate)]
-
-
-def _doubt(words: str, **numbers: float) -> Finding:
-    return Finding(label=Label.NOT_TRUSTED, tone=Tone.CAUTION, words=words, numbers=numbers)
+    return [not_trusted(words, offered_rate=offered_rate, max_trusted_rate=floor.max_trusted_rate)]

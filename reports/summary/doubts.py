@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .client import client_doubts, floor_doubts, lag_doubt
-from .finding import Finding, Label, Tone
+from .finding import Finding, not_trusted
 from .summary import Summary, share_failed
 
 MAX_ERROR_SHARE = 0.05
@@ -17,7 +17,7 @@ def doubts(summary: Summary) -> list[Finding]:
     found = client_problems(summary)
     if (failed := share_failed(summary)) > MAX_ERROR_SHARE:
         words = f"{failed:.1%} of the requests failed, and failures are often the slow ones"
-        found.insert(0, _doubt(words, {"share_failed": failed}))
+        found.insert(0, not_trusted(words, share_failed=failed))
     return found
 
 
@@ -26,13 +26,13 @@ def client_problems(summary: Summary) -> list[Finding]:
     found = []
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
         words = f"{late:.1%} of the requests were sent late: the client or --max-in-flight was the bottleneck"
-        found.append(_doubt(words, {"share_late": late}))
+        found.append(not_trusted(words, share_late=late))
     if (dropped := summary.dropped_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
         words = (
             f"{summary.dropped_arrivals} arrivals ({dropped:.1%}) were due and never sent: the client or "
             "--max-in-flight was the bottleneck; they count as lower bounds"
         )
-        found.append(_doubt(words, {"share_dropped": dropped}))
+        found.append(not_trusted(words, share_dropped=dropped))
     if summary.client is not None:
         found += client_doubts(summary.client)
         found += floor_doubts(summary.client.floor, summary.offered_rate)
@@ -54,7 +54,3 @@ def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) ->
             doubt = doubt_of_metric(summary, metric, traffic_class)
             found += [doubt] if doubt is not None else []
     return found
-
-
-def _doubt(words: str, numbers: dict[str, float]) -> Finding:
-    return Finding(label=Label.NOT_TRUSTED, tone=Tone.CAUTION, words=words, numbers=numbers)

@@ -65,5 +65,19 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     numbers: dict[str, float] = {}
 
 
+def not_trusted(
+    words: str, *, metric: str | None = None, traffic_class: str | None = None, **numbers: float
+) -> Finding:
+    """Why numbers should not be believed: all of a run, or those of one metric of a class."""
+    return Finding(
+        label=Label.NOT_TRUSTED,
+        tone=Tone.CAUTION,
+        words=words,
+        metric=metric,
+        traffic_class=traffic_class,
+        numbers=numbers,
+    )
+
+
 SIMULATED = Finding(label=Label.SIMULATED, tone=Tone.NOTICE, words="no real device ran; these are a model's numbers")
 """Stands first wherever numbers of a simulated device are shown."""
