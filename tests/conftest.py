@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.run_profile import IS_NIGHTLY
 from support.smollm2 import smollm2_folder
 
 # Nothing here may reach for a hub: what a test needs it makes, or fetches by itself.
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     worker would make: one worker runs the tests that share it.
     """
     for item in items:
-        if item.get_closest_marker("nightly") and os.environ.get("ABATCH_TEST_PROFILE") != "nightly":
+        if item.get_closest_marker("nightly") and not IS_NIGHTLY:
             item.add_marker(pytest.mark.skip(reason="make nightly runs it"))
         if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group"):
             continue

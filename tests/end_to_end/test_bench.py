@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from support.cli import abatch, abatch_process, command
-from support.servers import running_server
+from support.servers import PROCESSES_ONLY, running_server
 from support.waiting import PATIENCE_S, wait_until
 
 
@@ -74,21 +74,21 @@ def test_a_server_given_by_url_and_secrets_that_stay_out_of_the_folder(tmp_path:
 
 
 def test_exit_codes_of_rules(tiny_server: str, tmp_path: Path) -> None:
-    def bench(*arguments: str) -> int:
-        result = abatch(
+    def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return abatch(
             *("bench", "--url", tiny_server.replace("//", "//user:passw0rd@"), "--workload", "chat-short"),
             *("--turns", "1", "--osl", "2", "--isl", "5"),
             *("--request-rate", "100", "--num-sessions", "350", *arguments),
             cwd=tmp_path,
         )
-        is_trusted.append("NOT TRUSTED" not in result.stdout)
-        return result.returncode
 
-    is_trusted: list[bool] = []
     passed = bench("--require", "ttft.p99 < 60s", "--output", "a")
-    assert passed == 0 or (passed == 4 and not is_trusted[0]), "a machine too busy to send on time must say so"
-    assert bench("--require", "ttft.p50 < 1us", "--require", "resume_ttft.p99 < 1s", "--output", "b") == 3
-    assert bench("--require", "resume_ttft.p99 < 1s", "--output", "c") == 4
+    is_too_busy = "NOT TRUSTED" in passed.stdout
+    assert passed.returncode == 0 or (passed.returncode == 4 and is_too_busy), (
+        "too busy to send on time: it must say so"
+    )
+    assert bench("--require", "ttft.p50 < 1us", "--require", "resume_ttft.p99 < 1s", "--output", "b").returncode == 3
+    assert bench("--require", "resume_ttft.p99 < 1s", "--output", "c").returncode == 4
     for path in (tmp_path / "a").iterdir():
         assert "passw0rd" not in path.read_text()
 
@@ -143,9 +143,7 @@ def _start_bench(run: Path, *arguments: str, least_bytes: int = 5000) -> subproc
     return process
 
 
-_SIMULATED = ("--device", "simulated:2ms")
-"""Processes and signals are the same, and it starts in half the time."""
-_A_MINUTE = (*_SIMULATED, "--real-time", "--duration", "60", "--osl", "20", "--time-scale", "0.05", "--warmup", "0")
+_A_MINUTE = (*PROCESSES_ONLY, "--real-time", "--duration", "60", "--osl", "20", "--time-scale", "0.05", "--warmup", "0")
 
 
 def test_ctrl_c_saves_what_there_is_and_is_exit_130(tmp_path: Path) -> None:
@@ -185,7 +183,7 @@ def _listens(port: int) -> bool:
 
 def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with running_server(*_SIMULATED, log=tmp_path / "log") as server:
+    with running_server(*PROCESSES_ONLY, log=tmp_path / "log") as server:
         process = _start_bench(
             run,
             *("--url", server.url, "--workload", "chat-short", "--request-rate", "20"),

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.servers import RunningServer, get, post, running_server
+from support.servers import PROCESSES_ONLY, RunningServer, get, post, running_server
 from support.waiting import PATIENCE_S, wait_until
 
-_SIMULATED = ("--device", "simulated:1ms")
-"""Processes and signals are the same, and it starts in half the time."""
 _LONG = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4000, "ignore_eos": True, "min_tokens": 4000}
 
 
@@ -43,7 +41,7 @@ class LongRequests:
 
 
 def test_killing_the_engine_ends_every_request_with_an_error(tmp_path: Path) -> None:
-    with running_server(*_SIMULATED, log=tmp_path / "log") as server:
+    with running_server(*PROCESSES_ONLY, log=tmp_path / "log") as server:
         whole = LongRequests(server, 3, _LONG)
         streamed = urllib.request.urlopen(
             urllib.request.Request(
@@ -74,7 +72,7 @@ def test_killing_the_engine_ends_every_request_with_an_error(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("to_group", [False, True], ids=["server alone", "whole process group"])
 def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(tmp_path: Path, to_group: bool) -> None:
-    with running_server(*_SIMULATED, log=tmp_path / "log") as server:
+    with running_server(*PROCESSES_ONLY, log=tmp_path / "log") as server:
         accepted = LongRequests(server, 2, {**_LONG, "max_tokens": 2000, "min_tokens": 2000})
         if to_group:  # as service managers do
             os.kill(server.engine_pid(), signal.SIGTERM)
@@ -92,7 +90,7 @@ def test_sigterm_finishes_what_was_accepted_and_refuses_the_rest(tmp_path: Path,
 
 
 def test_draining_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    with running_server(*_SIMULATED, "--drain-timeout", "0.2", log=tmp_path / "log") as server:
+    with running_server(*PROCESSES_ONLY, "--drain-timeout", "0.2", log=tmp_path / "log") as server:
         stuck = LongRequests(server, 1, {**_LONG, "max_tokens": 30_000, "min_tokens": 30_000})
         engine_pid = server.engine_pid()
         server.process.send_signal(signal.SIGTERM)
@@ -105,7 +103,7 @@ def test_draining_ends_when_its_time_is_over(tmp_path: Path) -> None:
 
 
 def test_killing_the_server_takes_the_engine_with_it(tmp_path: Path) -> None:
-    with running_server(*_SIMULATED, log=tmp_path / "log") as server:
+    with running_server(*PROCESSES_ONLY, log=tmp_path / "log") as server:
         engine_pid = server.engine_pid()
         server.process.kill()
         server.process.wait(PATIENCE_S)
@@ -123,7 +121,7 @@ def test_an_inherited_socket_and_the_end_of_standard_input(tmp_path: Path) -> No
             "-m",
             "abatch.cli",
             "serve",
-            *_SIMULATED,
+            *PROCESSES_ONLY,
             "--fd",
             str(listener.fileno()),
             "--exit-on-eof",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import HealthCheck, settings
+
+from support.run_profile import PROFILE
 
 
 def choose_profile() -> None:
@@ -15,7 +15,7 @@ def choose_profile() -> None:
     settings.register_profile(
         "nightly", max_examples=2000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
     )
-    settings.load_profile(os.environ.get("ABATCH_TEST_PROFILE", "ci"))
+    settings.load_profile(PROFILE)
 
 
 def examples(share: float) -> settings:

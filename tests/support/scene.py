@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
 from abatch.engine.kv.block_manager import BlockManager
 from abatch.engine.loop.engine import Engine
 from abatch.engine.loop.step_log import StepRecord
@@ -15,6 +16,7 @@ from abatch.engine.session import ParkEvent, ParkingTotals, ParkState, SessionUs
 
 from support.checking_runner import CheckingRunner
 
+every_policy = pytest.mark.parametrize("policy", ["keep", "offload", "drop", "auto"])
 A, B, C = range(100, 105), range(200, 205), range(300, 305)
 """Contexts of five blocks."""
 

@@ -7,9 +7,7 @@ from abatch.engine.errors import SessionBusyError
 from abatch.engine.parking import lot as parking_module
 from abatch.engine.parking.config import ParkPolicy
 from abatch.engine.session import ParkState
-from support.scene import A, B, C, Scene
-
-every_policy = pytest.mark.parametrize("policy", ["keep", "offload", "drop", "auto"])
+from support.scene import A, B, C, Scene, every_policy
 
 
 def test_a_session_that_does_not_come_back_is_forgotten() -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from abatch.engine.parking.config import ParkPolicy
 from abatch.engine.session import ParkState
-from support.scene import A, B, Scene
-
-every_policy = pytest.mark.parametrize("policy", ["keep", "offload", "drop", "auto"])
+from support.scene import A, B, Scene, every_policy
 
 
 @pytest.mark.parametrize("policy", ["keep", "auto"])
