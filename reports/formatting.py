@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from .statistics.interval import CONFIDENCE, Interval
+
+CI = f"{CONFIDENCE:.0%} CI"
+
 
 def significant(value: float) -> str:
     """A number with about four significant digits."""
@@ -18,6 +24,24 @@ def milliseconds(value: float) -> str:
 def one_line(text: str) -> str:
     """Text on one line: runs of white space become one space, and invisible characters a replacement mark."""
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
+def interval_in_words(interval: Interval, shown: Callable[[float], str] = significant, unit: str = "") -> str:
+    """`95% CI 2.7 to 37.5 ms`, and `95% CI at least 2.7 ms` where there is no upper end.
+
+    Args:
+        interval: The interval.
+        shown: How one end is written.
+        unit: Stands once, behind the last end.
+    """
+    if interval.is_open:
+        return f"{CI} at least {shown(interval.low)}{unit}"
+    return f"{CI} {shown(interval.low)} to {shown(interval.high)}{unit}"
+
+
+def factor(value: float) -> str:
+    """`12.2x`."""
+    return f"{value:.1f}x"
 
 
 def counted(number: int, noun: str) -> str:

@@ -24,7 +24,7 @@ ROOMS = {
     "attention messages models device assembly hosting server null_server",
     "workloads": "run_limits arrivals session watching result workload targets share presets conversation traces "
     "load_generator",
-    "reports": "formatting atomic_file statistics recording traffic summary attribution run comparison calibration "
+    "reports": "statistics formatting atomic_file recording traffic summary attribution run comparison calibration "
     "gates renderings",
     "cli": "exit_codes measuring options python_api commands main __main__",
 }

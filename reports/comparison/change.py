@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..statistics.bootstrap import Distribution, Interval, OfResample, Resample
+from ..statistics.bootstrap import Distribution, OfResample, Resample
+from ..statistics.interval import Interval
 from ..statistics.log_buckets import BUCKET_WIDTH
 from ..statistics.students_t import chi_square_quantile, two_sided_quantile
 from ..statistics.time_blocks import TimeBlocks, side_by_side

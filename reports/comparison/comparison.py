@@ -9,7 +9,7 @@ import msgspec
 
 from ..recording.recorder import JUDGED
 from ..run.measurement import Measurement
-from ..statistics.bootstrap import CONFIDENCE
+from ..statistics.interval import CONFIDENCE
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.summary import share_failed
 from .change import changes, rate_change

@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from ..comparison.change import Change, changes, rate_change
 from ..comparison.comparable import is_paired, why_incomparable
-from ..formatting import significant
+from ..formatting import CI, interval_in_words, significant
 from ..run.measurement import Measurement
-from ..statistics.bootstrap import CONFIDENCE, Interval, OfResample, intervals
+from ..statistics.bootstrap import OfResample, intervals
+from ..statistics.interval import CONFIDENCE, Interval
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
 from ..summary.doubts import client_problems, doubt_of_metric, doubts
 from ..summary.finding import Tone
@@ -120,8 +121,7 @@ def _latency(rule: Rule, run: Measurement) -> tuple[Outcome, str]:
     interval = _interval(rule, run, measured)
     reason = f"measured {shown}"
     if interval is not None:
-        unit = "" if rule.divisor else " ms"
-        reason += f"; {_CI} {significant(interval.low)} to {significant(interval.high)}{unit}"
+        reason += f"; {interval_in_words(interval, unit='' if rule.divisor else ' ms')}"
     unknown = share_unknown(run.summary)
     if _may_be_larger(rule, run.summary) and outcome is not _if_larger(rule):
         raise _UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
@@ -180,7 +180,7 @@ def _against(
     if change is None or base_value == 0:
         raise _UndecidedError(f"{shown}; too little data to compare: run both longer")
     interval = change.interval(CONFIDENCE)
-    span = f"{_CI} {_percent(interval.low)} to {_percent(interval.high)}"
+    span = interval_in_words(interval, _percent)
     restless = " (parts of the run differ by more than chance)" if change.is_restless else ""
     reason = f"{shown}; changed by {_percent(change.ratio)}{restless}, {span}"
     bound = rule.bound.factor + rule.bound.plus / base_value
@@ -234,7 +234,7 @@ def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
 def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[Outcome, str]:
     """Inconclusive if more requests, or the ones that never ended, might change the outcome."""
     interval, bound, unknown = share_interval(value, summary.requests), rule.bound.value(), share_unknown(summary)
-    reason += f"; {_CI} {interval.low:.3%} to {interval.high:.3%}"
+    reason += f"; {interval_in_words(interval, '{:.3%}'.format)}"
     outcomes = {_outcome(rule, end, bound) for end in (interval.low, value, interval.high)}
     if outcomes == {_outcome(rule, value, bound)}:
         if {_outcome(rule, min(interval.high + unknown, 1.0), bound)} != outcomes:
@@ -266,7 +266,7 @@ def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measur
     # What never ended may have failed, or met its objectives.
     low, high = interval.low - share_unknown(baseline.summary), interval.high + share_unknown(run.summary)
     bound = (rule.bound.factor - 1) * base + rule.bound.plus
-    points = f"{_CI} of the difference {low * 100:+.2f} to {high * 100:+.2f} points"
+    points = f"{CI} of the difference {low * 100:+.2f} to {high * 100:+.2f} points"
     reason = f"measured {value:.3%}, baseline {base:.3%}; {points}"
     ends = {_outcome(rule, low, bound), _outcome(rule, high, bound)}
     if len(ends) > 1:
@@ -274,7 +274,6 @@ def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measur
     return ends.pop(), reason
 
 
-_CI = f"{CONFIDENCE:.0%} CI"
 _MADE_WORSE_BY_THE_CLIENT = ("goodput", "achieved_rate", "output_tokens_per_s")
 
 

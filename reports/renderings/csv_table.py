@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from ..formatting import one_line
+from ..statistics.interval import Interval
 from ..summary.metric import MetricSummary
 from ..summary.summary import Summary, share_failed
 from .shown_run import ShownRun
@@ -23,7 +24,7 @@ _OF_METRIC: dict[str, Callable[[MetricSummary], _Cell]] = {
     "max_ms": lambda metric: metric.max_ms,
     "tail_ratio": lambda metric: metric.tail_ratio,
     "tail_ratio_low": lambda metric: None if metric.tail_ratio_interval is None else metric.tail_ratio_interval.low,
-    "tail_ratio_high": lambda metric: None if metric.tail_ratio_interval is None else metric.tail_ratio_interval.high,
+    "tail_ratio_high": lambda metric: _high(metric.tail_ratio_interval),
     "normalised_ratio": lambda metric: metric.normalised_ratio,
     "verdict": lambda metric: metric.verdict.value,
 }
@@ -69,6 +70,11 @@ def _rows(run: ShownRun) -> list[list[_Cell]]:
     ]
     # A run without a result has a row too: otherwise no one would notice that it is missing.
     return rows or [[run.name, None, None, *(None for _ in _OF_METRIC), *of_run]]
+
+
+def _high(interval: Interval | None) -> float | None:
+    """Empty where there is none, as in JSON: infinity is no number to every reader of tables."""
+    return None if interval is None or interval.is_open else interval.high
 
 
 def _cell(value: _Cell) -> str:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import mul
 from random import Random
 
-import msgspec
-
+from .interval import CONFIDENCE, Interval
 from .log_buckets import BUCKET_WIDTH, bucket_us
 from .percentile import rank_at
 
@@ -22,14 +21,6 @@ _STRETCHES = 16
 """A stretch is a sixteenth of the run: longer than most stalls, and still enough of them to vary."""
 _LEAST_BLOCKS = 8
 """Fewer cannot show how much a run varies."""
-CONFIDENCE = 0.95
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """Where a true value probably lies, at 95% confidence."""
-
-    low: float
-    high: float
 
 
 class Distribution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from .bootstrap import CONFIDENCE, Interval
+from .interval import CONFIDENCE, Interval
 
 _DEVIATIONS = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..formatting import counted, milliseconds
+from ..formatting import counted, factor, interval_in_words, milliseconds
 from ..recording.recorder import ALL, JUDGED
 from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
 from .doubts import doubts_with
@@ -123,8 +123,10 @@ def _tail(metric: str, value: MetricSummary, traffic_class: str, of_class: str) 
     words = f"{metric} p99 is {value.tail_ratio:.1f}x its median{of_class} "
     words += f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms"
     if (interval := value.tail_ratio_interval) is not None:
-        words += f"; 95% CI {interval.low:.1f}x to {interval.high:.1f}x"
-        numbers |= {"tail_ratio_low": interval.low, "tail_ratio_high": interval.high}
+        words += f"; {interval_in_words(interval, factor)}"
+        numbers["tail_ratio_low"] = interval.low
+        if not interval.is_open:
+            numbers["tail_ratio_high"] = interval.high
     words += ")"
     if value.normalised_ratio is not None:
         words += f"; {value.normalised_ratio:.1f}x after normalising for request size"

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from ..statistics.bootstrap import Interval, intervals, p50_ms, p99_ms, tail_ratio
+from ..statistics.bootstrap import intervals, p50_ms, p99_ms, tail_ratio
+from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
 from .state import MIN_SAMPLES, State, tail_state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from ..statistics.bootstrap import Interval
+from ..statistics.interval import Interval
 from .finding import Tone
 
 FLAG_RATIO = 3.0

@@ -13,7 +13,7 @@ from abatch.engine.errors import ConfigurationError
 from abatch.reports.gates.judge import Outcome
 from abatch.reports.gates.parser import parse_rule
 from abatch.reports.recording.recorder import METRICS, Recorder
-from abatch.reports.statistics.bootstrap import Interval
+from abatch.reports.statistics.interval import Interval
 from abatch.reports.summary.summary import Summary, fill_summary
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ...formatting import factor, interval_in_words
 from ...recording.recorder import JUDGED
 from ...summary.metric import MetricSummary
 from ...summary.state import FLAG_RATIO, State
@@ -57,9 +58,9 @@ def _measured(run: ShownRun, metric: str) -> MetricSummary | None:
 class _Axis:
     def __init__(self, values: Sequence[MetricSummary]) -> None:
         ends = [value.tail_ratio for value in values]
-        ends += [value.tail_ratio_interval.high for value in values if value.tail_ratio_interval]
+        ends += [end for value in values if (one := value.tail_ratio_interval) for end in (one.low, one.high)]
         ends += [value.normalised_ratio for value in values if value.normalised_ratio]
-        self._end = max(*ends, FLAG_RATIO * 1.5) * 1.05
+        self._end = max(*filter(math.isfinite, ends), FLAG_RATIO * 1.5) * 1.05
 
     def at(self, ratio: float) -> float:
         """Where a ratio is, in percent of the axis."""
@@ -86,9 +87,11 @@ def _row(axis: _Axis, metric: str, index: int, run: ShownRun, value: MetricSumma
     bar = f"bar run-{index % 8}" + (" few" if has_few else "")
     parts.append(element("span", class_=bar, style=f"width:{axis.at(value.tail_ratio)}%"))
     if (interval := value.tail_ratio_interval) is not None:
-        low, high = axis.at(interval.low), axis.at(interval.high)
-        parts.append(element("span", class_="whisker", style=f"left:{low}%;width:{round(high - low, 2)}%"))
-        said.append(f"95% CI {interval.low:.1f}x to {interval.high:.1f}x")
+        low = axis.at(interval.low)
+        high = 100.0 if interval.is_open else axis.at(interval.high)
+        whisker = "whisker open" if interval.is_open else "whisker"
+        parts.append(element("span", class_=whisker, style=f"left:{low}%;width:{round(high - low, 2)}%"))
+        said.append(interval_in_words(interval, factor))
     if value.normalised_ratio is not None:
         parts.append(element("span", class_="diamond", style=f"left:{axis.at(value.normalised_ratio)}%"))
         said.append(f"{value.normalised_ratio:.1f}x after normalising for request size")
@@ -106,7 +109,7 @@ def _row(axis: _Axis, metric: str, index: int, run: ShownRun, value: MetricSumma
 def _key() -> Html:
     marks = (
         ("limit", f"{FLAG_RATIO:g}x: above it a p99 is flagged"),
-        ("whisker", "95% confidence interval of the ratio"),
+        ("whisker", "95% confidence interval of the ratio; to the edge without an end mark: no upper end"),
         ("diamond", "ratio once each request is divided by what one of its size should take"),
     )
     items = (element("li", element("span", element("span", class_=mark), class_="key"), text) for mark, text in marks)
