@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from ..engine.protocol import ChatMessage
+import msgspec
+
+from ..engine.protocol import ChatMessage, ContentPart
 from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
-from .targets.prompts import PromptSizer
+from .targets.prompts import PromptSizer, words
 
 _MAX_PREFIXES = 256
 """Shared prefixes kept as text. Always-on agents have one each, and they come and go."""
+_MARK_WORDS = 4
+"""Enough that no two runs begin recorded text with the same words: there are 240 to choose from."""
 
 
 class PromptWriter:
-    """Writes text of a wanted number of tokens. The same seed writes the same text."""
+    """Writes text of a wanted number of tokens. The same seed and salt write the same text.
 
-    def __init__(self, seed: int, sizer: PromptSizer) -> None:
-        self._seed = seed
+    Another salt writes other text of the same lengths, with the same prefixes shared: a server whose prefix cache has
+    seen the one has not seen the other.
+    """
+
+    def __init__(self, seed: int, sizer: PromptSizer, salt: str = "") -> None:
+        self._source = f"{seed}/{salt}" if salt else f"{seed}"
         self._sizer = sizer
+        self._mark = words(Random(f"{salt}/mark"), _MARK_WORDS) if salt else ""
         self._prefixes: dict[SharedPrefix, str] = {}
         """Least recently used first."""
 
@@ -29,7 +38,7 @@ class PromptWriter:
 
     def random(self, name: str) -> Random:
         """The source of randomness for the text with this name."""
-        return Random(f"{self._seed}/{name}/text")
+        return Random(f"{self._source}/{name}/text")
 
     def noise(self, random: Random, tokens: float) -> str:
         """Noise of `tokens` tokens."""
@@ -39,16 +48,40 @@ class PromptWriter:
         """The text that all sessions with this prefix begin with."""
         text = self._prefixes.pop(prefix, None)
         if text is None:
-            random = Random(f"{self._seed}/prefix/{prefix.name}")
+            random = Random(f"{self._source}/prefix/{prefix.name}")
             text = self.noise(random, prefix.tokens - self.overhead_tokens)
             if len(self._prefixes) >= _MAX_PREFIXES:
                 del self._prefixes[next(iter(self._prefixes))]
         self._prefixes[prefix] = text
         return text
 
+    def shared_tokens(self, session: Session) -> int | None:
+        """Tokens that the session's first prompt shares with other sessions, at most; None if recorded text decides.
+
+        What a chat template adds is shared by all.
+        """
+        first = session.turns[0]
+        if first.prompt is not None or first.text is not None:
+            return None
+        return round(self.overhead_tokens if session.prefix is None else session.prefix.tokens)
+
     def block(self, scope: str, block_id: int, start: float, end: float) -> str:
         """The text of a trace's block, which covers tokens `start` to `end` of the prompt."""
-        return self._sizer.text_between(Random(f"{self._seed}/{scope}/{block_id}"), start, end)
+        return self._sizer.text_between(Random(f"{self._source}/{scope}/{block_id}"), start, end)
+
+    def marked(self, text: str) -> str:
+        """Recorded text, begun with words of the salt: caches know a prompt by how it begins."""
+        return f"{self._mark}\n\n{text}" if self._mark else text
+
+    def marked_messages(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Recorded messages, the first of them begun with words of the salt."""
+        if not self._mark or not messages:
+            return list(messages)
+        first, *rest = messages
+        if isinstance(first.content, list):
+            mark = ContentPart(type="text", text=self._mark)
+            return [msgspec.structs.replace(first, content=[mark, *first.content]), *rest]
+        return [msgspec.structs.replace(first, content=self.marked(first.content or "")), *rest]
 
 
 class Conversation:
@@ -65,7 +98,7 @@ class Conversation:
         """Add the turn's message, or replace the conversation with its prompt."""
         match turn.prompt:
             case MessagePrompt(messages):
-                self.messages = list(messages)
+                self.messages = self._writer.marked_messages(messages)
             case BlockPrompt():
                 self.messages = [_user(self._block_text(turn.prompt))]
             case None if turn.compacts or not self.messages:
@@ -83,7 +116,9 @@ class Conversation:
         prefix, writer = self._session.prefix, self._writer
         overhead = writer.overhead_tokens if prefix is None else 0.0
         text = writer.noise(self._random, turn.new_tokens - overhead) if turn.text is None else turn.text
-        return text if prefix is None else f"{writer.prefix(prefix)}\n\n{text}"
+        if prefix is not None:
+            return f"{writer.prefix(prefix)}\n\n{text}"
+        return text if turn.text is None else writer.marked(text)
 
     def _block_text(self, prompt: BlockPrompt) -> str:
         """The text of all blocks of a prompt. A partial last block is the beginning of the whole one."""

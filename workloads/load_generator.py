@@ -64,13 +64,14 @@ class LoadGenerator:
         sizer: PromptSizer,
         on_result: Callable[[Result], None],
         share: Share = WHOLE,
+        text_salt: str = "",
     ) -> None:
         self.counts = RunCounts()
         self._workload = workload
         self._target = target
         self._limits = limits
         self._seed = seed
-        self._writer = PromptWriter(seed, sizer)
+        self._writer = PromptWriter(seed, sizer, text_salt)
         self._on_result = on_result
         self._share = share
         self._places = asyncio.Semaphore(share.part(limits.max_in_flight)) if limits.max_in_flight else None
@@ -311,6 +312,7 @@ class LoadGenerator:
             is_last=index == len(session.turns) - 1,
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
+            shared_tokens=self._writer.shared_tokens(session) if index == 0 else None,
             output_tokens=reply.output_tokens,
             max_tokens=turn.output_tokens,
             finish_reason=reply.finish_reason,

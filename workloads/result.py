@@ -21,6 +21,8 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         gaps_us: Between content chunks, in order.
         error: Class of failure; None for a success. Failed requests enter no latency histogram.
         censored: The run ended first, so the latencies are lower bounds.
+        shared_tokens: Of a first turn: the tokens at the beginning of its prompt that other sessions' prompts begin
+            with too; None of other turns, and where recorded text decides that.
         warmup: Whether it was due before the measured part began.
     """
 
@@ -40,6 +42,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     is_last: bool = False
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    shared_tokens: int | None = None
     output_tokens: int | None = None
     max_tokens: int = 0
     finish_reason: str | None = None

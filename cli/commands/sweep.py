@@ -136,7 +136,7 @@ def sweep_rates(
 
     def measure(rate: float, into: Path) -> Summary:
         observer.say(f"{rate:g} sessions/s")
-        traffic = make_traffic(replace(options, request_rate=rate))
+        traffic = make_traffic(replace(options, request_rate=rate)).salted_apart(into.name)
         try:
             return run(replace(plan, traffic=traffic, folder=into), observer).summary
         except KeyboardInterrupt:

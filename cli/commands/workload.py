@@ -38,7 +38,9 @@ _DURATION_S = 60.0
 """Of a preset's arrivals, which have no end either."""
 _COLUMNS = 80
 
-_ELSEWHERE = Without({"workload", "trace", "max_in_flight", "num_sessions", "warmup_s", "drain_s"})
+_ELSEWHERE = Without(
+    {"workload", "trace", "max_in_flight", "num_sessions", "warmup_s", "drain_s", "cache", "text_salt"}
+)
 """Options of a run, not of what it sends; or given here in another way."""
 _SCALES = frozenset({"--context-scale", "--time-scale", "--input-len", "--output-len", "--turns", "--tool-pause"})
 """Options that change sessions of a trace."""

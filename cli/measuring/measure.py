@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
 from ...reports.run.folder import RunWriter, default_folder
+from ...reports.summary.cache import CacheMode
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
 from ...workloads.targets.engine_watch import EngineWatch
@@ -23,6 +25,7 @@ from ...workloads.watching.gpu_watch import GpuWatch
 from ...workloads.watching.server_watch import ServerWatch
 from .observer import SILENT, LiveRun, Observer
 from .plan import Plan
+from .priming import prime
 from .run import Run
 from .sender import Sender
 from .targets import Opened, OwnServer, RemoteServer
@@ -50,6 +53,7 @@ def run(plan: Plan, observer: Observer = SILENT) -> Run:
 
 
 async def _measure(plan: Plan, observer: Observer) -> Run:
+    plan = replace(plan, traffic=plan.traffic.salted(server_is_new=plan.source.is_new))
     limits, source = plan.traffic.limits, plan.source
     async with AsyncExitStack() as stack:
         if isinstance(source, RemoteServer):
@@ -62,6 +66,9 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
                 opened = await stack.enter_async_context(source.open(writer.folder))
             target = opened.target
             sizer = await target.calibrate()
+            if plan.traffic.recipe.cache is CacheMode.WARM:
+                observer.say("priming: the first prompts of the sessions are sent once")
+                writer.config.priming = await prime(plan.traffic, target, sizer)
         config = writer.config
         config.model, config.warnings = target.model, target.warnings
         config.target, config.simulated = opened.label, opened.is_simulated
@@ -109,7 +116,13 @@ class _ThisProcess:
         self._traffic = traffic
         self._watch = None if plan.source.is_virtual else ClientWatch()
         self._generator = LoadGenerator(
-            traffic.workload, target, traffic.limits, seed=traffic.seed, sizer=sizer, on_result=on_result
+            traffic.workload,
+            target,
+            traffic.limits,
+            seed=traffic.seed,
+            sizer=sizer,
+            on_result=on_result,
+            text_salt=traffic.text_salt,
         )
         self.stop = self._generator.stop
 

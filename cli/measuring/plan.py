@@ -52,6 +52,8 @@ class Plan:
             workload=traffic.workload.name,
             verdict_class=traffic.workload.verdict_class,
             seed=traffic.seed,
+            cache=traffic.recipe.cache,
+            text_salt=traffic.text_salt,
             warmup_s=traffic.limits.warmup_s,
             duration_s=traffic.limits.duration_s,
             percentiles=list(self.percentiles),

@@ -82,7 +82,8 @@ def measure_in_turns(
             observer.say(f"round {number} of {num_rounds}, {name}{_time_left(began_s, num_done, num_left)}")
             into = folder / name / f"{ROUND}{number}"
             try:
-                summary = run(replace(plans[name], traffic=traffic, folder=into), observer).summary
+                own = traffic.salted_apart(f"{name}/{ROUND}{number}")
+                summary = run(replace(plans[name], traffic=own, folder=into), observer).summary
             except AbatchError as error:
                 rounds.failed[name] = str(error)
                 is_user_mistake = isinstance(error, ConfigurationError) and num_done == 0

@@ -60,6 +60,7 @@ class RemoteServer:
     tokenizer: str | None = None
     """The server's, for prompts of exact lengths."""
     is_virtual: ClassVar[bool] = False
+    is_new: ClassVar[bool] = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Opened]:
@@ -89,6 +90,7 @@ class OwnServer:
     has_step_log: bool
     tells_sessions: bool = True
     is_virtual: ClassVar[bool] = False
+    is_new: ClassVar[bool] = True
 
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[Opened]:
@@ -121,6 +123,7 @@ class SimulatedEngine:
     has_step_log: bool
     tells_sessions: bool = True
     is_virtual: ClassVar[bool] = True
+    is_new: ClassVar[bool] = True
 
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[Opened]:
@@ -153,6 +156,7 @@ class NullServer:
     """What it really did; complete once the target has been left."""
     timeout_s: float = 60.0
     is_virtual: ClassVar[bool] = False
+    is_new: ClassVar[bool] = True
 
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[Opened]:
@@ -171,5 +175,6 @@ class NullServer:
 Source = RemoteServer | OwnServer | SimulatedEngine | NullServer
 """Where a target comes from.
 
-`is_virtual`: it runs on an event loop of virtual time. `open`: the target, until the context is left.
+`is_virtual`: it runs on an event loop of virtual time. `is_new`: it is started for each run, so that no cache of it has
+seen anything. `open`: the target, until the context is left.
 """

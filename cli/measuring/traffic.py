@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from secrets import token_hex
 
+from ...reports.summary.cache import CacheMode
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, make_workload
 from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
@@ -39,7 +41,9 @@ class TrafficRecipe:
         concurrency: Live sessions, pauses included. None, here and in the next two: the workload's own pace.
         request_rate: Sessions started per second.
         arrival: How they arrive: constant, poisson or bursty.
-        saved: What config.json keeps of it. Runs that share it got the same traffic.
+        cache: What the server may have seen of the texts before.
+        text_salt: Changes the texts and nothing else; None: to be chosen when the run begins (see `Traffic.salted`).
+        saved: What config.json keeps of it. Runs that share it got the same traffic, whatever their texts said.
     """
 
     workload: str = DEFAULT_WORKLOAD
@@ -50,6 +54,8 @@ class TrafficRecipe:
     request_rate: float | None = None
     arrival: str | None = None
     seed: int = 0
+    cache: CacheMode = CacheMode.COLD
+    text_salt: str | None = None
     saved: Mapping[str, object] = field(default_factory=dict)
 
     def make(self) -> Traffic:
@@ -92,3 +98,25 @@ class Traffic:
     def seed(self) -> int:
         """Same seed, same traffic."""
         return self.recipe.seed
+
+    @property
+    def text_salt(self) -> str:
+        """Changes the texts and nothing else."""
+        return self.recipe.text_salt or ""
+
+    def salted(self, *, server_is_new: bool) -> Traffic:
+        """The same with the salt of one run: a fresh one, unless one was asked for or none is needed.
+
+        `server_is_new`: it is started for this run, so it has seen nothing. Its texts depend on the seed only, and the
+        same seed gives the same numbers.
+        """
+        if self.recipe.text_salt is not None:
+            return self
+        is_fresh = self.recipe.cache is not CacheMode.AS_IS and not server_is_new
+        return replace(self, recipe=replace(self.recipe, text_salt=token_hex(8) if is_fresh else ""))
+
+    def salted_apart(self, name: str) -> Traffic:
+        """One of several runs that were asked for with one salt: texts of its own, which depend on both."""
+        if self.recipe.text_salt is None:
+            return self
+        return replace(self, recipe=replace(self.recipe, text_salt=f"{self.recipe.text_salt}/{name}"))

@@ -76,6 +76,7 @@ class _ShareOfTraffic:
                 sizer=start.sizer,
                 on_result=on_result,
                 share=start.share,
+                text_salt=traffic.text_salt,
             )
             watch = ClientWatch()
             limits = traffic.limits

@@ -29,6 +29,7 @@ class Situation(Enum):
     RATE_SEARCH = "without --request-rate", "the search for the highest rate sends for 4 s at each rate"
     SINGLE_RATE = "with --request-rate", "only a search for the highest rate has an end"
     SEVERAL_RUNS = "to several runs", "give one RUN"
+    TEXTS_AS_IS = "with --cache as-is", "its texts depend on --seed alone"
     NO_FREEZE = "without --freeze-at", "say when to freeze"
 
 
@@ -52,6 +53,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.RATE_SEARCH: frozenset({"--duration"}),
     Situation.SINGLE_RATE: frozenset({"--max-rate"}),
     Situation.SEVERAL_RUNS: frozenset({"--timeline"}),
+    Situation.TEXTS_AS_IS: frozenset({"--text-salt"}),
     Situation.NO_FREEZE: frozenset({"--block"}),
 }
 

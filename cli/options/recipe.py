@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...engine.errors import ConfigurationError
+from ...reports.summary.cache import CacheMode
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD
 from ...workloads.presets.distributions import Constant
 from ...workloads.presets.scales import Scales
@@ -34,6 +35,8 @@ def make_traffic(options: TrafficOptions) -> Traffic:
         request_rate=options.request_rate,
         arrival=options.arrival,
         seed=options.seed,
+        cache=_cache_mode(options),
+        text_salt=options.text_salt,
         saved=options.saved(),
     )
     return recipe.make()
@@ -52,6 +55,18 @@ def _limits(options: TrafficOptions) -> RunLimits:
         drain_s=options.drain_s,
         max_in_flight=options.max_in_flight,
     )
+
+
+def _cache_mode(options: TrafficOptions) -> CacheMode:
+    modes = [mode.value for mode in CacheMode]
+    if options.cache not in modes:
+        raise ConfigurationError(f"--cache must be {', '.join(modes[:-1])} or {modes[-1]}, not {options.cache!r}")
+    mode = CacheMode(options.cache)
+    if mode is CacheMode.AS_IS:
+        refuse(Situation.TEXTS_AS_IS, given(options))
+    if options.text_salt is not None and not (options.text_salt.isprintable() and 0 < len(options.text_salt) <= 200):
+        raise ConfigurationError("--text-salt must be 1 to 200 printable characters")
+    return mode
 
 
 def _scales(options: TrafficOptions) -> Scales:

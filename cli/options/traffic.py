@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from typer import Option
 
+from ...reports.summary.cache import CacheMode
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS
 
 DEFAULT_DURATION_S = 60.0
@@ -59,7 +60,17 @@ class TrafficOptions:
         Option("--synchronised", "--synchronized", help="Always-on agents all wake at the same moment."),
     ] = False
     seed: Annotated[int, Option(help="Same seed, same traffic.")] = 0
+    cache: Annotated[
+        str,
+        Option(
+            help="What a prefix cache may know of the texts: cold, nothing (they are new in each run); warm, the first "
+            "prompt of each session (all are sent once before the run); as-is, whatever runs of this seed have left.",
+        ),
+    ] = CacheMode.COLD.value
+    text_salt: Annotated[
+        str | None, Option(help="Write the texts of the run that has this text_salt in its config.json.")
+    ] = None
 
     def saved(self) -> dict[str, object]:
-        """What config.json keeps of it, by the names of the options."""
-        return {name.removesuffix("_s"): value for name, value in asdict(self).items()}
+        """What config.json keeps of it, by the names of the options. Runs that differ in salt got the same traffic."""
+        return {name.removesuffix("_s"): value for name, value in asdict(self).items() if name != "text_salt"}

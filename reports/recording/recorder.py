@@ -14,6 +14,7 @@ from ...workloads.result import Result
 from ...workloads.session import Pause
 from ..statistics.percentile import value_at
 from ..statistics.time_blocks import TimeBlocks, merged
+from .cache_use import CacheUse
 from .goodput import GoodputSummary, Objective, meets
 from .in_flight import InFlight
 from .request_sample import RequestSample
@@ -131,6 +132,7 @@ class Recorder:
         self._measured = measured
         self.sample = RequestSample()
         self.in_flight = InFlight()
+        self.cache_use = CacheUse()
         self._objectives = objectives
         self._timed = frozenset(timed)
         self.finished = TimeBlocks()
@@ -147,6 +149,7 @@ class Recorder:
         totals = self.totals
         self._follow_session(result)
         self.in_flight.add(result)
+        self.cache_use.add(result)
         has_succeeded = result.error is None and not result.censored
         if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
             totals.finished += 1
@@ -316,6 +319,7 @@ class Recorder:
         self.totals.merge(other.totals)
         self.sample.merge(other.sample)
         self.in_flight.merge(other.in_flight)
+        self.cache_use.merge(other.cache_use)
         self.finished.merge(other.finished)
         for key in other._histograms:
             self._pending.setdefault(key, Counter())

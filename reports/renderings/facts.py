@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..formatting import counted, milliseconds
 from ..recording.recorder import ALL
+from ..summary.cache import cache_facts
 from ..summary.client import ClientFloor, ClientSummary
 from ..summary.engine import EngineSummary, ParkingSummary
 from ..summary.expectation import FittedSizes
@@ -42,6 +43,8 @@ def facts(summary: Summary) -> Iterator[Fact | Finding]:
         f"{summary.output_tokens_per_s:.1f} output tokens/s, "
         + (per_chunk if summary.tokens_per_chunk else "tokens per chunk unknown"),
     )
+    if summary.cache is not None:
+        yield Fact("cache", cache_facts(summary.cache))
     yield from _client_facts(summary)
     if summary.expectation is not None:
         yield Fact("size model", size_model(summary.expectation))

@@ -16,6 +16,7 @@ import msgspec
 from ... import __version__
 from ..recording.goodput import parse_objectives
 from ..recording.recorder import JUDGED, Recorder
+from ..summary.cache import CacheSummary, Priming
 from ..summary.summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary
 
 _PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
@@ -35,6 +36,12 @@ class RunConfig(msgspec.Struct, kw_only=True):
     model: str = ""
     simulated: bool = False
     seed: int = 0
+    cache: str = ""
+    """What a prefix cache may have seen of the texts (see `CacheMode`); empty in runs before there was a choice."""
+    text_salt: str = ""
+    """With the seed it decides the texts, and nothing else."""
+    priming: Priming | None = None
+    """What was sent before the run, with --cache warm."""
     origin_s: float = 0.0
     """When the run began, by the clock that the engine's step log is in (if on the same machine)."""
     warmup_s: float = 0.0
@@ -72,6 +79,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
             verdict_class=self.verdict_class,
             percentiles=self.percentiles,
             warnings=list(self.warnings),
+            cache=CacheSummary(mode=self.cache, priming=self.priming) if self.cache else None,
         )
 
 

@@ -298,6 +298,8 @@ def summarise(config: RunConfig, part: RecordedPart) -> Summary:
 def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:
     to_s = part.start_s + summary.measured_s
     summary.server = summarise_server(run.server_samples(), part.start_s, to_s, summary.output_tokens_per_s)
+    if summary.cache is not None and summary.server is not None:
+        summary.cache.server_hit_share = summary.server.prefix_hit_share
     summary.attribution = attribute(
         run.results, summary, run.steps(), run.config.origin_s, samples=run.server_samples()
     )

@@ -113,6 +113,9 @@ class Measurement:
         pooled.warnings = list(dict.fromkeys(warning for summary in saved for warning in summary.warnings))
         pooled.abandoned_turns = sum(summary.abandoned_turns for summary in saved)
         pooled.attribution = saved[0].attribution
+        if pooled.cache is not None:
+            shares = [one.cache.server_hit_share for one in saved if one.cache is not None]
+            pooled.cache.server_hit_share = max((share for share in shares if share is not None), default=None)
         clients = [summary.client for summary in saved if summary.client is not None]
         pooled.client = _worst_client(clients) if len(clients) == len(saved) else None
         pooled.engine = _pooled_engine([summary.engine for summary in saved if summary.engine is not None])

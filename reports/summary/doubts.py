@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
 from .finding import Finding, not_trusted
 from .summary import Summary, share_failed
@@ -14,7 +15,7 @@ MAX_LATE_SHARE = 0.05
 
 def doubts(summary: Summary) -> list[Finding]:
     """Why this run's latencies must not be read as the server's; empty if nothing speaks against it."""
-    found = client_problems(summary)
+    found = [*client_problems(summary), *cache_doubts(summary.cache)]
     if (failed := share_failed(summary)) > MAX_ERROR_SHARE:
         words = f"{failed:.1%} of the requests failed, and failures are often the slow ones"
         found.insert(0, not_trusted(words, share_failed=failed))

@@ -9,6 +9,7 @@ import msgspec
 from ..recording.goodput import GoodputSummary
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
+from .cache import CacheSummary, fill_cache
 from .causes import Attribution
 from .client import ClientSummary
 from .engine import EngineSummary
@@ -42,6 +43,7 @@ class Summary(msgspec.Struct, kw_only=True):
         steady_state: The part of the run in which the number of requests in flight was steady.
         expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
         attribution: Why the tail is there.
+        cache: What a prefix cache may have known of the texts, and whether it did; None in older runs.
         client: What held up the client itself; None in virtual time.
         engine: The engine's own account, if the server is an `abatch serve`.
         server: The server's metrics while it was measured, if it has known ones.
@@ -80,6 +82,7 @@ class Summary(msgspec.Struct, kw_only=True):
     goodput: GoodputSummary | None = None
     steady_state: SteadyState | None = None
     expectation: FittedSizes | None = None
+    cache: CacheSummary | None = None
     client: ClientSummary | None = None
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
@@ -115,6 +118,8 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         if metric not in JUDGED and measured.verdict is not State.TOO_FEW:
             measured.verdict = State.NOT_JUDGED
         summary.metrics.setdefault(metric, {})[traffic_class] = measured
+    if summary.cache is not None:
+        fill_cache(summary.cache, recorder.cache_use)
     summary.goodput = recorder.goodput(measured_s)
     summary.expectation, ratios = normalise(recorder.sample)
     for (metric, traffic_class), ratio in ratios.items():

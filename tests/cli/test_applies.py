@@ -25,6 +25,7 @@ _WHERE = {
     Situation.RATE_SEARCH: ("calibrate",),
     Situation.SINGLE_RATE: ("calibrate", "-r", "5"),
     Situation.SEVERAL_RUNS: ("report", "a", "b"),
+    Situation.TEXTS_AS_IS: ("bench", "--device", "simulated:h100", "--cache", "as-is"),
     Situation.NO_FREEZE: ("null-server",),
 }
 """A command for each situation."""

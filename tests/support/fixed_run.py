@@ -26,6 +26,7 @@ def write_fixed_run(folder: Path, *, seed: int = 0, slower: float = 1.0, num_ses
         target="http://127.0.0.1:8000",
         model="llama",
         seed=seed,
+        cache="cold",
         warmup_s=5.0,
         duration_s=LENGTH_S,
         goodput="ttft:200",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abatch.engine.protocol import ChatMessage
+import pytest
+from abatch.engine.protocol import ChatMessage, ContentPart
 from abatch.workloads.conversation import Conversation, PromptWriter
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
 from abatch.workloads.targets.prompts import PromptSizer
@@ -11,11 +12,16 @@ _PREFIX = SharedPrefix("agent", 20)
 
 
 def conversation(
-    *turns: Turn, name: str = "a", prefix: SharedPrefix | None = None, seed: int = 0, sizer: PromptSizer | None = None
+    *turns: Turn,
+    name: str = "a",
+    prefix: SharedPrefix | None = None,
+    seed: int = 0,
+    sizer: PromptSizer | None = None,
+    salt: str = "",
 ) -> list[list[str]]:
     """The messages each turn sends, the server always saying ok."""
     session = Session(name, "test", turns, prefix)
-    talk = Conversation(session, PromptWriter(seed, sizer or PromptSizer()))
+    talk = Conversation(session, PromptWriter(seed, sizer or PromptSizer(), salt))
     sent = []
     for turn in turns:
         talk.ask(turn)
@@ -83,6 +89,50 @@ def test_equal_blocks_are_equal_text_within_a_scope() -> None:
 def test_all_kinds_of_prompts_are_the_same_again_under_the_same_seed() -> None:
     turns = (Turn(5, 1), Turn(5, 1, prompt=BlockPrompt("t", 8, 20, (1, 2, 3))), Turn(6, 1, compacts=True))
     assert conversation(*turns, prefix=_PREFIX) == conversation(*turns, prefix=_PREFIX)
+
+
+_EVERY_KIND = (
+    Turn(5, 1),
+    Turn(7, 1),
+    Turn(6, 1, compacts=True),
+    Turn(20, 1, prompt=BlockPrompt("t", 8, 20, (1, 2, 3))),
+)
+
+
+@pytest.mark.parametrize("sizer", [PromptSizer(), PromptSizer(tokens_per_word=1.3, overhead_tokens=4.0)])
+@pytest.mark.parametrize("prefix", [None, _PREFIX])
+def test_another_salt_is_other_text_of_the_same_length(prefix: SharedPrefix | None, sizer: PromptSizer) -> None:
+    one, same, other = (conversation(*_EVERY_KIND, prefix=prefix, sizer=sizer, salt=salt) for salt in ("x", "x", "y"))
+    assert one == same != other
+    assert [num_words(messages) for messages in one] == [num_words(messages) for messages in other]
+    for ours, theirs in zip(one, other, strict=True):
+        assert ours[0].split()[:4] != theirs[0].split()[:4], "what a prefix cache sees first"
+
+
+def test_sessions_of_one_salt_share_their_prefix() -> None:
+    (ours,), (theirs,) = (conversation(Turn(5, 1), name=name, prefix=_PREFIX, salt="x") for name in "ab")
+    assert ours[0].split()[:20] == theirs[0].split()[:20]
+    assert ours[0].split()[20:] != theirs[0].split()[20:]
+    blocks = Turn(20, 1, prompt=BlockPrompt("trace", 8, 20, (1, 2, 3)))
+    assert conversation(blocks, name="a", salt="x") == conversation(blocks, name="b", salt="x")
+
+
+def test_recorded_text_begins_with_words_of_the_salt() -> None:
+    first, second = conversation(Turn(1, 1, text="hello there"), Turn(1, 1, text="again"), salt="x")
+    (again,) = conversation(Turn(1, 1, text="hello world"), name="b", salt="x")
+    mark = first[0].removesuffix("\n\nhello there")
+    assert len(mark.split()) == 4
+    assert again == [f"{mark}\n\nhello world"], "what sessions share is still shared"
+    assert second == [first[0], "ok", "again"], "once in a conversation"
+    assert conversation(Turn(1, 1, text="hello there"), salt="y")[0] != first
+
+    system = ChatMessage(role="system", content="be kind")
+    parts = ChatMessage(role="user", content=[ContentPart("text", "hello")])
+    writer = PromptWriter(0, PromptSizer(), "x")
+    assert writer.marked_messages([system, parts]) == [ChatMessage(role="system", content=f"{mark}\n\nbe kind"), parts]
+    (marked,) = writer.marked_messages([parts])
+    assert marked.content == [ContentPart("text", mark), ContentPart("text", "hello")]
+    assert conversation(Turn(1, 1, prompt=MessagePrompt((system, parts))), salt="x")[0][0] == f"{mark}\n\nbe kind"
 
 
 def test_blocks_of_a_fraction_of_a_token_add_up() -> None:
