@@ -10,7 +10,8 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED = 1
-    """It did not run: the target cannot be reached, no request succeeded."""
+    """It did not run: the target cannot be reached, or no request succeeded. Or more than 5% of the requests failed,
+    and no rule says how many may."""
     USAGE = 2
     """It cannot be done as asked; nothing ran."""
     RULE_FAILED = 3

@@ -21,6 +21,17 @@ def milliseconds(value: float) -> str:
     return significant(value)
 
 
+def duration(value_ms: float) -> str:
+    """A time in the unit that a person would choose: `2.07 s`, `51.1 ms`, `14 min`."""
+    if value_ms >= 600_000:
+        return f"{value_ms / 60_000:.0f} min"
+    if value_ms >= 100_000:
+        return f"{value_ms / 1e3:.0f} s"
+    if value_ms >= 1000:
+        return f"{value_ms / 1e3:.3g} s"
+    return f"{value_ms:.3g} ms"
+
+
 def one_line(text: str) -> str:
     """Text on one line: runs of white space become one space, and invisible characters a replacement mark."""
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))

@@ -95,4 +95,4 @@ def _show(measured: Run, judging: Judging, rendering: RenderingOptions, timeline
     shown = [shown_target(measured.folder.name, measurement, judgements)]
     write_renderings(rendering, shown, console)
     tell_github(shown, os.environ, console)
-    return exit_code(summary, judgements)
+    return exit_code(summary, judging.rules, judgements)

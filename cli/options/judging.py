@@ -18,7 +18,8 @@ from ...reports.gates.rule import Rule
 from ...reports.run.config import RunConfig
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
-from ...reports.summary.summary import Summary
+from ...reports.summary.errors import MAX_ERROR_SHARE
+from ...reports.summary.summary import Summary, share_failed
 from ..exit_codes import ExitCode
 
 _AGAINST_BASELINE = ("ttft.p50", "ttft.p99", "itl.p99", "e2e.p99")
@@ -146,8 +147,17 @@ def exit_code_of_rules(judgements: Iterable[Judgement]) -> ExitCode:
     return ExitCode.RULE_INCONCLUSIVE if Outcome.INCONCLUSIVE in outcomes else ExitCode.OK
 
 
-def exit_code(summary: Summary, judgements: Iterable[Judgement]) -> ExitCode:
-    """Of a run and the judgements on it."""
+def exit_code(summary: Summary, rules: Iterable[Rule], judgements: Iterable[Judgement]) -> ExitCode:
+    """Of a run, the rules for it, and the judgements by them.
+
+    A run of which too much failed has failed itself, unless a rule says how much may.
+    """
     if not summary.is_complete:
         return ExitCode.INTERRUPTED
-    return ExitCode.FAILED if summary.succeeded == 0 else exit_code_of_rules(judgements)
+    if summary.succeeded == 0:
+        return ExitCode.FAILED
+    judged = exit_code_of_rules(judgements)
+    has_limit = any(rule.run_value == "errors" for rule in rules)
+    if judged is ExitCode.OK and share_failed(summary) > MAX_ERROR_SHARE and not has_limit:
+        return ExitCode.FAILED
+    return judged

@@ -66,6 +66,8 @@ class Totals:
         finished_tokens: Their output tokens.
         chunks: Of requests with a known number of tokens.
         due: Requests by class. `good`: those of them that met all objectives.
+        error_spans_s: By class of error, when the first and the last of them ended, in seconds since the run began.
+        last_success_s: When the last success ended.
     """
 
     requests: int = 0
@@ -87,12 +89,24 @@ class Totals:
     capped_pauses: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     error_examples: dict[str, str] = field(default_factory=dict)
+    error_spans_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    last_success_s: float = -math.inf
 
     def merge(self, other: Totals) -> None:
         """Add the totals of other requests."""
+        for kind, (first_s, last_s) in other.error_spans_s.items():
+            self.saw_error(kind, first_s)
+            self.saw_error(kind, last_s)
+        self.last_success_s = max(self.last_success_s, other.last_success_s)
+        self.error_examples = {**other.error_examples, **self.error_examples}
         for total in fields(self):
-            mine, theirs = getattr(self, total.name), getattr(other, total.name)
-            setattr(self, total.name, {**theirs, **mine} if total.name == "error_examples" else mine + theirs)
+            if total.name not in ("error_spans_s", "last_success_s", "error_examples"):
+                setattr(self, total.name, getattr(self, total.name) + getattr(other, total.name))
+
+    def saw_error(self, kind: str, at_s: float) -> None:
+        """Note when a request failed."""
+        first_s, last_s = self.error_spans_s.get(kind, (at_s, at_s))
+        self.error_spans_s[kind] = min(first_s, at_s), max(last_s, at_s)
 
 
 @dataclass(slots=True)
@@ -151,6 +165,8 @@ class Recorder:
         self.in_flight.add(result)
         self.cache_use.add(result)
         has_succeeded = result.error is None and not result.censored
+        if has_succeeded:
+            totals.last_success_s = max(totals.last_success_s, result.end_s)
         if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
             totals.finished += 1
             totals.finished_tokens += result.output_tokens or 0
@@ -173,6 +189,7 @@ class Recorder:
         if result.error is not None:
             totals.errors[result.error] += 1
             totals.error_examples.setdefault(result.error, result.error_message or "")
+            totals.saw_error(result.error, result.end_s)
             return
         self._count_tokens(result)
         self._record_latencies(result)

@@ -22,9 +22,15 @@ _SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
 _KINDS = {
     Label.NO_VERDICT: "error",
     Label.INTERRUPTED: "warning",
+    Label.ERRORS: "warning",
+    Label.OVERLOADED: "warning",
+    Label.NOT_STEADY: "warning",
     Label.FLAGGED: "warning",
     Label.NOT_TRUSTED: "warning",
+    Label.EVENLY_SLOW: "warning",
     Label.BORDERLINE: "notice",
+    Label.UNEVEN_WORK: "notice",
+    Label.NOT_ENOUGH_DATA: "notice",
 }
 """By a finding's label; the others make no annotation of their own."""
 _EXPLANATIONS = (Label.CAUSE, Label.STALL, Label.ADVICE)
@@ -71,8 +77,8 @@ def github_annotations(runs: Sequence[ShownRun]) -> list[str]:
         of_summary = findings(run.summary)
         why = _explanation(of_summary)
         for finding in of_summary:
-            if (kind := _KINDS.get(finding.label)) is None:
-                continue
+            if (kind := _KINDS.get(finding.label)) is None or finding.metric is not None:
+                continue  # a metric's tail is in the verdict already
             text = one_line(finding.words)
             if finding.label in (Label.FLAGGED, Label.BORDERLINE):
                 text, why = f"{text}{why}", ""

@@ -22,9 +22,6 @@ from .shown_run import ShownRun
 MOST_CHARACTERS = 65_000
 """GitHub takes 65,536 in a comment; the rest is for what others put around it."""
 _FIRST_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
-_VERDICTS = (Label.NO_VERDICT, Label.NOT_TRUSTED, Label.FLAGGED, Label.BORDERLINE, Label.OK, Label.TOO_FEW)
-"""The first of these that a run has is its heading: numbers that cannot be trusted flag nothing."""
-_RESERVATIONS = (Label.SIMULATED, Label.INTERRUPTED)
 _OUTCOMES = {Outcome.FAIL: "failed", Outcome.INCONCLUSIVE: "inconclusive", Outcome.PASS: "passed"}
 
 
@@ -78,10 +75,9 @@ def markdown_line(item: Labelled) -> str:
 
 def _headline(found: Sequence[Finding], judgements: Iterable[Judgement]) -> str:
     """What it comes to: `FLAGGED (SIMULATED), rules: 1 failed, 2 passed`."""
-    labels = {finding.label for finding in found}
-    text: str = next((label for label in _VERDICTS if label in labels), Label.NO_VERDICT)
-    if reservations := [label for label in _RESERVATIONS if label in labels]:
-        text += f" ({', '.join(reservations)})"
+    text: str = next(finding.label for finding in found if finding.label is not Label.SIMULATED)
+    if found[0].label is Label.SIMULATED:
+        text += f" ({Label.SIMULATED})"
     counts = Counter(judgement.outcome for judgement in judgements)
     if outcomes := [f"{counts[outcome]} {word}" for outcome, word in _OUTCOMES.items() if counts[outcome]]:
         text += f", rules: {', '.join(outcomes)}"

@@ -52,6 +52,21 @@ ADVICE = {
 """One line each: what to do."""
 
 
+BECAUSE = {
+    Cause.CLIENT: "the load generator itself was late",
+    Cause.SIZE: "requests differ in size",
+    Cause.COLD_PREFIX: "the contexts of later turns had to be computed again",
+    Cause.PREFILL: "other requests' prompts were computed in the same steps",
+    Cause.STALL: "the server made no progress at times",
+    Cause.STATIC_BATCH: "requests waited for a whole batch to end",
+    Cause.QUEUEING: "requests waited behind others for a slot",
+    Cause.PREEMPTION: "single streams stalled while the others went on",
+    Cause.COALESCING: "chunks were held back and arrived together",
+    Cause.UNKNOWN: "of something that a client cannot see",
+}
+"""Of each cause, what follows "your p99 is high, because"."""
+
+
 def advice_on(cause: Cause) -> str:
     """A cause and what to do about it."""
     return f"{cause}: {ADVICE[cause]}"

@@ -6,20 +6,20 @@ from collections.abc import Iterable
 
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
+from .errors import MAX_ERROR_SHARE, error_findings
 from .finding import Finding, not_trusted
 from .summary import Summary, share_failed
 
-MAX_ERROR_SHARE = 0.05
 MAX_LATE_SHARE = 0.05
 
 
 def doubts(summary: Summary) -> list[Finding]:
-    """Why this run's latencies must not be read as the server's; empty if nothing speaks against it."""
-    found = [*client_problems(summary), *cache_doubts(summary.cache)]
-    if (failed := share_failed(summary)) > MAX_ERROR_SHARE:
-        words = f"{failed:.1%} of the requests failed, and failures are often the slow ones"
-        found.insert(0, not_trusted(words, share_failed=failed))
-    return found
+    """Why no verdict on this run's latencies can stand, the weightiest first; empty if nothing speaks against one.
+
+    Rules on latencies are inconclusive then; those on rates and errors are judged all the same.
+    """
+    found = error_findings(summary) if share_failed(summary) > MAX_ERROR_SHARE else []
+    return [*found, *client_problems(summary), *cache_doubts(summary.cache)]
 
 
 def client_problems(summary: Summary) -> list[Finding]:

@@ -8,34 +8,56 @@ from ..formatting import counted, factor, interval_in_words, milliseconds
 from ..recording.recorder import ALL, JUDGED
 from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
 from .doubts import doubts_with
+from .errors import error_findings, no_success
 from .finding import SIMULATED, Finding, Label, Tone
 from .metric import MetricSummary
-from .state import FLAG_RATIO, MIN_SAMPLES, State
+from .state import State
 from .summary import Summary
+from .verdict import verdict, waits_of
 
-_BY_WEIGHT = (State.FLAGGED, State.BORDERLINE, State.OK, State.TOO_FEW)
-_WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
-"""By metric, the waits whose causes are looked for."""
+_BY_WEIGHT = (State.FLAGGED, State.BORDERLINE, State.UNEVEN_WORK, State.OK, State.TOO_FEW)
+_LABELS = {
+    State.FLAGGED: Label.FLAGGED,
+    State.BORDERLINE: Label.BORDERLINE,
+    State.UNEVEN_WORK: Label.UNEVEN_WORK,
+}
+"""Of a metric with a tail."""
 _MOST_STALLS = 3
 
 
 def findings(summary: Summary) -> list[Finding]:
-    """In the order of a report: what to know first, the verdict's class, the other classes, causes, what to do."""
-    found = [] if summary.is_complete else [interrupted("this run did not finish; these numbers are of the saved part")]
-    if summary.simulated:
-        found.append(SIMULATED)
+    """In the order of a report: the verdict in a sentence, errors, what speaks against trusting it, tails, causes."""
     measured = {
         metric: summary.metrics[metric][summary.verdict_class]
         for metric in JUDGED
         if summary.verdict_class in summary.metrics.get(metric, {})
     }
-    if summary.succeeded == 0 and not measured:
-        return [*found, no_verdict("no request succeeded")]
     suspects = _suspects(measured)
-    found += [*_of_class(summary, measured, suspects), *_of_other_classes(summary)]
+    found = [SIMULATED] if summary.simulated else []
+    found += _heads(summary, measured)
+    found += [_tail(metric, value, summary.verdict_class) for metric, value in suspects.items()]
+    found += _of_other_classes(summary)
     if summary.attribution is not None:
         found += _causes(summary.attribution, suspects)
     return found
+
+
+def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[Finding]:
+    """The verdict, or what speaks against one; then failures too few to do that, and further reasons for doubt."""
+    errors = error_findings(summary)
+    if summary.succeeded == 0:
+        yield no_verdict(no_success(summary))
+    elif not measured:
+        yield no_verdict(f"no request of class {summary.verdict_class} succeeded")
+    elif not summary.is_complete:
+        yield interrupted("no verdict: this run did not finish, and these numbers are of the saved part")
+    judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
+    problems = doubts_with(summary, judged, summary.verdict_class) if measured else []
+    yield from problems[:1]
+    if measured and summary.succeeded and summary.is_complete and not problems:
+        yield verdict(summary, measured)
+    yield from (error for error in errors if error not in problems)
+    yield from problems[1:]
 
 
 def interrupted(words: str) -> Finding:
@@ -81,60 +103,31 @@ def stall_facts(then: ServerThen) -> str:
 
 def _suspects(measured: Mapping[str, MetricSummary]) -> dict[str, MetricSummary]:
     """The metrics with a tail, those that are flagged before those that may be; the largest ratio first."""
-    by_ratio = sorted(measured.items(), key=lambda item: -item[1].tail_ratio)
-    return {
-        metric: value
-        for state in (State.FLAGGED, State.BORDERLINE)
-        for metric, value in by_ratio
-        if value.verdict is state
-    }
+    by_ratio = sorted(measured.items(), key=lambda item: -item[1].tail[2])
+    return {metric: value for state in _LABELS for metric, value in by_ratio if value.verdict is state}
 
 
-def _of_class(
-    summary: Summary, measured: Mapping[str, MetricSummary], suspects: Mapping[str, MetricSummary]
-) -> Iterator[Finding]:
-    """What the verdict's class comes to, and whether that can be believed."""
-    name = summary.verdict_class
-    of_class = "" if name == ALL else f" in class {name}"
-    for metric, value in suspects.items():
-        yield _tail(metric, value, name, of_class)
-    judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
-    problems = doubts_with(summary, judged, name)
-    yield from problems
-    if not measured:
-        yield no_verdict(f"no request{of_class} succeeded")
-    if judged and not suspects and not problems:
-        words = f"no p99 above {FLAG_RATIO:g}x its median{of_class} ({', '.join(judged)})"
-        yield Finding(label=Label.OK, tone=Tone.GOOD, words=words, traffic_class=name)
-    unjudged = {metric: value.count for metric, value in measured.items() if value.verdict is State.TOO_FEW}
-    if unjudged:
-        counts = ", ".join(f"{metric} ({count})" for metric, count in unjudged.items())
-        yield Finding(
-            label=Label.TOO_FEW,
-            tone=Tone.CAUTION,
-            words=f"fewer than {MIN_SAMPLES} samples{of_class}: {counts}; run longer to judge p99",
-            traffic_class=name,
-            numbers={f"{metric}_samples": count for metric, count in unjudged.items()},
-        )
-
-
-def _tail(metric: str, value: MetricSummary, traffic_class: str, of_class: str) -> Finding:
-    numbers = {"tail_ratio": value.tail_ratio, "p50_ms": value.p50_ms, "p99_ms": value.p99_ms}
-    words = f"{metric} p99 is {value.tail_ratio:.1f}x its median{of_class} "
-    words += f"({milliseconds(value.p50_ms)} -> {milliseconds(value.p99_ms)} ms"
-    if (interval := value.tail_ratio_interval) is not None:
+def _tail(metric: str, value: MetricSummary, traffic_class: str) -> Finding:
+    percentile, at_ms, ratio = value.tail
+    of_class = "" if traffic_class == ALL else f" in class {traffic_class}"
+    numbers = {"tail_ratio": ratio, "p50_ms": value.p50_ms, f"{percentile}_ms": at_ms}
+    words = f"{metric} {percentile} is {factor(ratio)} its median{of_class} "
+    words += f"({milliseconds(value.p50_ms)} -> {milliseconds(at_ms)} ms"
+    if (interval := value.tail_ratio_interval if value.lower is None else value.lower.interval) is not None:
         words += f"; {interval_in_words(interval, factor)}"
         numbers["tail_ratio_low"] = interval.low
         if not interval.is_open:
             numbers["tail_ratio_high"] = interval.high
+    if value.lower is not None:
+        words += f"; {value.count:,} samples are too few for p99, which is higher still"
     words += ")"
     if value.normalised_ratio is not None:
-        words += f"; {value.normalised_ratio:.1f}x after normalising for request size"
+        words += f"; {factor(value.normalised_ratio)} after normalising for request size"
         numbers["normalised_ratio"] = value.normalised_ratio
-        if value.normalised_ratio <= FLAG_RATIO:
+        if value.verdict is State.UNEVEN_WORK:
             words += ": explained by uneven request sizes, not the server"
     return Finding(
-        label=Label[value.verdict.name],
+        label=_LABELS[value.verdict],
         tone=value.verdict.tone,
         words=words,
         metric=metric,
@@ -155,10 +148,10 @@ def _of_other_classes(summary: Summary) -> Iterator[Finding]:
         for metric in JUDGED:
             if (value := summary.metrics.get(metric, {}).get(name)) is not None:
                 is_judged = value.verdict is not State.TOO_FEW
-                shown = f"{value.tail_ratio:.1f}x" if is_judged else f"({value.count})"
+                shown = factor(value.tail[2]) if is_judged else f"({value.count})"
                 by_state.setdefault(value.verdict, []).append(f"{metric} {shown}")
                 numbers[f"{metric}_{'tail_ratio' if is_judged else 'samples'}"] = (
-                    value.tail_ratio if is_judged else value.count
+                    value.tail[2] if is_judged else value.count
                 )
         words = "; ".join(f"{state} {', '.join(by_state[state])}" for state in _BY_WEIGHT if state in by_state)
         tone = Tone.BAD if State.FLAGGED in by_state else Tone.PLAIN
@@ -169,7 +162,7 @@ def _causes(attribution: Attribution, suspects: Iterable[str]) -> list[Finding]:
     """Why: the suspects' causes that stand out, the moments without progress, and what to do about each cause."""
     found: list[Finding] = []
     named: list[Cause] = []
-    for metric in dict.fromkeys(_WAITS[suspect] for suspect in suspects):
+    for metric in waits_of(suspects):
         if (causes := attribution.causes.get(metric)) is not None:
             found += _causes_of(metric, causes)
             named += causes.likely

@@ -1,4 +1,4 @@
-"""What the tail of a metric comes to: one of four states, in the same words everywhere."""
+"""What the tail of a metric comes to: a state, in the same words everywhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ FLAG_RATIO = 3.0
 """A p99 of more than this many medians is flagged."""
 MIN_SAMPLES = 300
 """With fewer samples than this, p99 rests on fewer than three of them and says nothing."""
+_FEWEST_BOUNDED = 369
+"""Independent samples that bound a p99 from above at 95%: 0.99 ** 369 is 2.5%."""
 
 
 class State(StrEnum):
@@ -18,6 +20,7 @@ class State(StrEnum):
 
     OK = "ok"
     FLAGGED = "FLAGGED"
+    UNEVEN_WORK = "uneven work"
     BORDERLINE = "borderline"
     TOO_FEW = "too few"
     NOT_JUDGED = "not judged"
@@ -36,6 +39,7 @@ class State(StrEnum):
 _TONES = {
     State.OK: Tone.GOOD,
     State.FLAGGED: Tone.BAD,
+    State.UNEVEN_WORK: Tone.CAUTION,
     State.BORDERLINE: Tone.CAUTION,
     State.TOO_FEW: Tone.CAUTION,
     State.NOT_JUDGED: Tone.PLAIN,
@@ -44,9 +48,10 @@ _TONES = {
 
 STATE_MEANINGS = {
     State.OK: f"p99 is at most {FLAG_RATIO:g} medians",
-    State.FLAGGED: f"p99 is more than {FLAG_RATIO:g} medians",
+    State.FLAGGED: f"p99, or a lower percentile already, is more than {FLAG_RATIO:g} medians",
+    State.UNEVEN_WORK: f"p99 is more than {FLAG_RATIO:g} medians because requests differ in size",
     State.BORDERLINE: f"the 95% interval of p99/p50 spans {FLAG_RATIO:g}: another run may come out differently",
-    State.TOO_FEW: f"fewer than {MIN_SAMPLES} samples: p99 is one of the three slowest",
+    State.TOO_FEW: "too few samples: how high p99 may truly be is not known",
     State.NOT_JUDGED: "an average, or a part of another metric: it has no interval",
 }
 """Of each state, in a few words."""
@@ -57,6 +62,13 @@ def tail_state(count: int, ratio: float, interval: Interval | None) -> State:
     if count < MIN_SAMPLES:
         return State.TOO_FEW
     is_flagged = ratio > FLAG_RATIO
+    if interval is not None and interval.is_open and not is_flagged:
+        return State.TOO_FEW
     if interval is not None and any((end > FLAG_RATIO) != is_flagged for end in (interval.low, interval.high)):
         return State.BORDERLINE
     return State.FLAGGED if is_flagged else State.OK
+
+
+def samples_for_p99(count: int) -> int:
+    """About how many samples would bound a p99 that this many do not. Latencies of one moment go together."""
+    return _FEWEST_BOUNDED if count < MIN_SAMPLES else max(_FEWEST_BOUNDED, 2 * count)

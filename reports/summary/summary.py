@@ -36,6 +36,8 @@ class Summary(msgspec.Struct, kw_only=True):
         capped_pauses: Turns whose pause was shortened by the cap, out of `paused_turns`.
         abandoned_turns: Later turns skipped because their session had failed.
         errors: Failed requests by class; they are in no latency histogram.
+        error_spans_s: By class of error, when the first and the last ended, in seconds since the run began.
+        last_success_s: When the last success ended; None if there was none.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
         percentiles: Those that a report shows.
@@ -71,6 +73,8 @@ class Summary(msgspec.Struct, kw_only=True):
     abandoned_turns: int = 0
     errors: dict[str, int] = {}
     error_examples: dict[str, str] = {}
+    error_spans_s: dict[str, list[float]] = {}
+    last_success_s: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
@@ -107,6 +111,8 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.capped_pauses = totals.capped_pauses
     summary.errors = dict(sorted(totals.errors.items()))
     summary.error_examples = dict(sorted(totals.error_examples.items()))
+    summary.error_spans_s = {kind: list(span) for kind, span in sorted(totals.error_spans_s.items())}
+    summary.last_success_s = totals.last_success_s if math.isfinite(totals.last_success_s) else None
     summary.prompt_tokens = totals.prompt_tokens
     summary.cached_tokens = totals.cached_tokens
     summary.output_tokens = totals.output_tokens

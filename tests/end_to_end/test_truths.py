@@ -178,7 +178,8 @@ def test_4_failures_are_counted_by_class_and_never_timed(tmp_path: Path) -> None
     assert run.metric("ttft")["p50_ms"] >= 99
     assert run.said(r"(\d+) x http_500") == faults["error"]
     assert run.said(r"(\d+) x disconnected") == faults["reset"]
-    assert "NOT TRUSTED" in run.headlines
+    assert run.headlines.startswith("ERRORS: "), "they come first"
+    assert run.exit_code == 1, "more than 5% failed, and no rule allows it"
 
 
 def _calibrates(behaviour: Behaviour) -> bool:

@@ -105,7 +105,7 @@ def test_what_is_wrong_with_the_baseline_is_no_reason_to_pass_or_fail(runs: dict
     with changed(runs["base"], errors={"http_500": 300}) as base:
         failed = judged("ttft.p50 <= baseline + 10%", runs["again"], base)
     assert failed.outcome is Outcome.INCONCLUSIVE
-    assert failed.reason.startswith("the baseline: 25.0% of the requests failed")
+    assert failed.reason.startswith("the baseline: 25% of the requests failed")
     with changed(runs["base"], succeeded=0) as base:
         assert judged("errors <= baseline + 10%", runs["again"], base).outcome is Outcome.INCONCLUSIVE
     with changed(runs["base"], dropped_arrivals=30) as base:

@@ -121,7 +121,7 @@ def test_what_must_be_known_first_comes_first(runs: dict[str, Measurement]) -> N
     assert "note: few: half of it is made up" in text
     assert cells(text, "ttft p99")[-2:] == ["too", "few"]
     text = shown(picked(runs, "base", "failing"))
-    assert text.startswith("NOT TRUSTED: failing: 25.0% of the requests failed")
+    assert text.startswith("ERRORS: failing: 25% of the requests failed (300 of 1,200): HTTP 503")
     assert "Cannot compare failing and base" in text
     assert "0.0% of the first's requests failed and 25.0% of the other's" in " ".join(text.split())
     assert shown(picked(runs, "base", "broken off")).startswith("INTERRUPTED: broken off did not finish")

@@ -44,7 +44,8 @@ def test_the_verdict_comes_first_and_all_fits_80_columns() -> None:
     text = shown()
     lines = text.splitlines()
     assert lines[0].startswith("FLAGGED: ")
-    assert "p99 is" in lines[0]
+    assert "your p99 TTFT of class chat is 2.06 s, 39x the median" in lines[0], "a sentence heads all"
+    assert "ERRORS: 1.0% of the requests failed (20 of 2,000): HTTP 503 (overloaded)" in text
     assert max(len(line) for line in lines) <= 80
     assert "…" not in text, "a number was cut off"
     for word in ("ttft", "resume_ttft", "itl", "max_gap", "e2e", "always-on", "offered", "achieved", "start delay"):
@@ -61,7 +62,7 @@ def test_rules_are_reported() -> None:
 
 def test_too_few_samples_are_said_in_words() -> None:
     text = shown(300)
-    assert "TOO FEW" in text
+    assert "NOT ENOUGH DATA: no verdict of class chat: ttft has 99 samples" in text
     assert "too few" in text
 
 
@@ -72,8 +73,15 @@ def test_what_must_not_be_overlooked(labels: dict[str, bool], says: str) -> None
     assert shown(**labels).splitlines()[0].startswith(says)
 
 
+def test_an_interrupted_run_has_no_verdict() -> None:
+    """What was flagged until then is still said; nothing is called OK."""
+    text = shown(is_complete=False)
+    assert text.startswith("INTERRUPTED: no verdict")
+    assert "OK:" not in text
+
+
 def test_a_class_without_a_sample_has_no_verdict() -> None:
-    assert "NO VERDICT: no request in class nobody succeeded" in shown(verdict_class="nobody")
+    assert "NO VERDICT: no request of class nobody succeeded" in shown(verdict_class="nobody")
 
 
 def test_a_run_without_any_success() -> None:

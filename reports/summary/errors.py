@@ -1,0 +1,76 @@
+"""Failed requests in words: how many, how, and since when."""
+
+from __future__ import annotations
+
+from ..formatting import counted
+from .finding import Finding, Label, Tone
+from .summary import Summary, share_failed
+
+MAX_ERROR_SHARE = 0.05
+"""Above this share there is no verdict: failures are often the slow ones. `bench` then exits with 1."""
+_AT_ONCE_S = 1.0
+"""Requests already under way may still succeed after the first of the others has failed."""
+_NAMES = {
+    "connect": "no connection to the server",
+    "disconnected": "the server closed the connection",
+    "timeout": "no answer within --timeout",
+}
+
+
+def error_findings(summary: Summary) -> list[Finding]:
+    """One finding on all failures; none if nothing failed."""
+    if not summary.errors:
+        return []
+    share, failed = share_failed(summary), sum(summary.errors.values())
+    kind, count = max(summary.errors.items(), key=lambda item: item[1])
+    words = f"{_percent(share)} of the requests failed ({failed:,} of {summary.requests:,}): {_what(summary, kind)}"
+    if count < failed:
+        words += f" ({count:,} of them)"
+    words += _when(summary, kind)
+    tone = Tone.BAD if share > MAX_ERROR_SHARE else Tone.CAUTION
+    return [Finding(label=Label.ERRORS, tone=tone, words=words, numbers={"share_failed": share, "failed": failed})]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else "less than 0.1%"
+
+
+def _what(summary: Summary, kind: str) -> str:
+    if kind.startswith("http_"):
+        name = f"HTTP {kind.removeprefix('http_')}"
+    else:
+        name = _NAMES.get(kind, kind)
+    example = summary.error_examples.get(kind, "")
+    return f"{name} ({example})" if example and len(example) <= 80 else name
+
+
+def _when(summary: Summary, kind: str) -> str:
+    """When they came, where that was not all through the run."""
+    span = summary.error_spans_s.get(kind)
+    if span is None or len(span) != 2:
+        return ""
+    first_s, last_s = span
+    last_success_s = summary.last_success_s
+    if last_success_s is None:
+        return ""
+    if last_success_s <= first_s + _AT_ONCE_S:
+        return f", since {first_s:.1f} s; nothing succeeded after that"
+    if last_s - first_s <= 0.5 * summary.measured_s and sum(summary.errors.values()) > 1:
+        return f", from {first_s:.1f} s to {last_s:.1f} s into the run"
+    return ""
+
+
+def no_success(summary: Summary) -> str:
+    """Why there is nothing to judge in a run without a measured success."""
+    if summary.requests == 0 and summary.warmup_requests:
+        return (
+            f"all {counted(summary.warmup_requests, 'request')} fell into the warm-up: run longer (--duration), or "
+            "shorten the warm-up (--warmup)"
+        )
+    if summary.requests == 0:
+        return "no request was due: run longer, or raise the rate"
+    if summary.censored + summary.dropped_arrivals >= summary.requests:
+        return (
+            f"none of {counted(summary.requests, 'request')} ended before the run did: run longer (--duration, --drain)"
+        )
+    return "no request succeeded"

@@ -1,0 +1,131 @@
+"""What a run comes to, in one plain sentence: the first line that anyone reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..formatting import counted, duration, factor, interval_in_words
+from ..recording.recorder import ALL
+from .causes import BECAUSE, Attribution, Cause
+from .finding import Finding, Label, Tone
+from .metric import MetricSummary
+from .state import FLAG_RATIO, State, samples_for_p99
+from .summary import Summary
+
+PRIMARY = ("ttft", "itl", "e2e")
+"""A run is OK only if all of these are, as far as they exist: a run of one token per answer has no gaps."""
+_NAMES = {
+    "ttft": "TTFT",
+    "resume_ttft": "TTFT after a tool pause",
+    "itl": "gap between tokens",
+    "max_gap": "longest gap of a request",
+    "e2e": "time of a whole request",
+}
+_WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
+"""By metric, the waits whose causes are looked for."""
+_MOST_CAUSES = 2
+
+
+def causes_of(metric: str, attribution: Attribution | None) -> list[Cause]:
+    """The likely causes of a metric's tail."""
+    causes = None if attribution is None else attribution.causes.get(_WAITS[metric])
+    return [] if causes is None else causes.likely
+
+
+def waits_of(metrics: Iterable[str]) -> list[str]:
+    """The kinds of wait (`ttft`, `itl`) that the tails of these metrics are made of."""
+    return list(dict.fromkeys(_WAITS[metric] for metric in metrics))
+
+
+def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:
+    """The verdict on a run that nothing speaks against.
+
+    Args:
+        summary: The run's.
+        measured: The judged metrics of the verdict's class; at least one.
+    """
+    by_ratio = sorted(measured.items(), key=lambda item: (item[0] not in PRIMARY, -item[1].tail[2]))
+    for state, label in _TAILS.items():
+        if (worst := next((item for item in by_ratio if item[1].verdict is state), None)) is not None:
+            return _of_tail(summary, label, *worst)
+    few = {metric: value for metric, value in measured.items() if value.verdict is State.TOO_FEW}
+    if missing := {metric: value for metric, value in few.items() if metric in PRIMARY}:
+        return _not_enough(summary, measured, missing)
+    judged = {metric: value for metric, value in measured.items() if metric not in few}
+    if not judged:
+        return _not_enough(summary, measured, few)
+    largest = max(value.tail_ratio for value in judged.values())
+    words = (
+        f"no tail stands out{_of_class(summary)}: p99 is at most {largest:.1f}x the median of {_listed(list(judged))}"
+    )
+    if few:
+        words += f" ({', '.join(few)}: too few samples)"
+    return _finding(summary, Label.OK, Tone.GOOD, words, tail_ratio=largest)
+
+
+_TAILS = {
+    State.FLAGGED: Label.FLAGGED,
+    State.BORDERLINE: Label.BORDERLINE,
+    State.UNEVEN_WORK: Label.UNEVEN_WORK,
+}
+"""By weight: a possible tail is worth more of a reader's time than one that is explained."""
+
+
+def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) -> Finding:
+    percentile, at_ms, ratio = value.tail
+    subject = f"{percentile} {_NAMES[metric]}{_of_class(summary)}"
+    times = f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+    if label is Label.BORDERLINE:
+        words = (
+            f"your {subject} is {duration(at_ms)}, {times} the median, but another run may well come out differently"
+        )
+        if value.tail_ratio_interval is not None:
+            words += f" ({interval_in_words(value.tail_ratio_interval, factor)})"
+        words += ": run longer to tell"
+    elif label is Label.UNEVEN_WORK:
+        words = f"your {subject} is {duration(at_ms)}, {times} the median, because {BECAUSE[Cause.SIZE]}"
+    else:
+        words = f"your {subject} is {duration(at_ms)}, {times} the median"
+        reasons = [_because(summary, cause) for cause in causes_of(metric, summary.attribution)[:_MOST_CAUSES]]
+        words += f", because {' and '.join(reasons)}" if reasons else "; no single cause stands out"
+    return _finding(summary, label, value.verdict.tone, words, tail_ratio=ratio)
+
+
+def _because(summary: Summary, cause: Cause) -> str:
+    stalls = [] if summary.attribution is None else summary.attribution.stalls
+    longest = max((stall for stall in stalls if stall.cause is cause), key=lambda one: one.length_s, default=None)
+    if cause is not Cause.STALL or longest is None:
+        return BECAUSE[cause]
+    again = f" and {counted(len(stalls) - 1, 'more time')}" if len(stalls) > 1 else ""
+    return f"the server made no progress for {longest.length_s:.2f} s at {longest.start_s:.1f} s{again}"
+
+
+def _not_enough(
+    summary: Summary, measured: Mapping[str, MetricSummary], missing: Mapping[str, MetricSummary]
+) -> Finding:
+    parts, needed_s = [], 0.0
+    for metric, value in missing.items():
+        needed = samples_for_p99(value.count)
+        parts.append(f"{metric} has {counted(value.count, 'sample')}, p99 needs about {needed:,}")
+        if value.count:
+            needed_s = max(needed_s, summary.measured_s * needed / value.count)
+    words = f"no verdict{_of_class(summary)}: {'; '.join(parts)}"
+    if needed_s > summary.measured_s:
+        words += f". At this rate {duration(needed_s * 1e3)} of measuring would be enough (--duration)"
+    judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
+    if judged:
+        words += f". Not above {FLAG_RATIO:g}x so far: {_listed(judged)}"
+    numbers = {f"{metric}_samples": float(value.count) for metric, value in missing.items()}
+    return _finding(summary, Label.NOT_ENOUGH_DATA, Tone.CAUTION, words, **numbers)
+
+
+def _of_class(summary: Summary) -> str:
+    return "" if summary.verdict_class == ALL else f" of class {summary.verdict_class}"
+
+
+def _finding(summary: Summary, label: Label, tone: Tone, words: str, **numbers: float) -> Finding:
+    return Finding(label=label, tone=tone, words=words, traffic_class=summary.verdict_class, numbers=numbers)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

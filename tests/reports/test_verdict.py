@@ -1,0 +1,185 @@
+"""The first line of a report: one plain sentence that says what a run comes to, and claims no more than is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+import pytest
+from abatch.cli.exit_codes import ExitCode
+from abatch.cli.options.judging import exit_code
+from abatch.reports.attribution.attribution import attribute
+from abatch.reports.gates.parser import parse_rules
+from abatch.reports.recording.recorder import Recorder
+from abatch.reports.run.config import RunConfig
+from abatch.reports.summary.causes import BECAUSE, Cause
+from abatch.reports.summary.finding import Finding, Label
+from abatch.reports.summary.findings import findings
+from abatch.reports.summary.state import State
+from abatch.reports.summary.summary import Summary, fill_summary
+from abatch.workloads.result import Result
+from support.results import make_result
+from support.rules import judged
+
+
+def summary_of(results: Sequence[Result], **labels: object) -> Summary:
+    recorder = Recorder()
+    for result in results:
+        recorder.add(result)
+    summary = fill_summary(Summary(), recorder, max(result.due_s for result in results))
+    summary.attribution = attribute(lambda: results, summary)
+    return msgspec.structs.replace(summary, **labels)
+
+
+def even(count: int, *, gaps: int = 5, ttft_ms: float = 50.0) -> list[Result]:
+    """Requests that all take nearly the same, ten per second."""
+    return [
+        make_result(ttft_ms + index % 7, gaps_ms=(10.0,) * gaps, due_s=index / 10, session_id=str(index))
+        for index in range(count)
+    ]
+
+
+def head(summary: Summary) -> Finding:
+    return findings(summary)[0]
+
+
+def test_ok_needs_every_primary_metric() -> None:
+    ok = head(summary_of(even(2000)))
+    assert ok.label is Label.OK
+    assert "ttft, itl" in ok.words
+    assert "e2e" in ok.words
+    few = head(summary_of(even(200)))
+    assert few.label is Label.NOT_ENOUGH_DATA, "thousands of gaps make no verdict on the first token"
+    assert "ttft has 200 samples" in few.words
+    assert "e2e has 200 samples" in few.words
+
+
+def test_what_would_be_enough_is_said() -> None:
+    words = head(summary_of(even(200))).words
+    assert "p99 needs about 369" in words
+    assert "36.7 s of measuring would be enough" in words
+
+
+def test_a_run_of_one_token_per_answer_has_no_gaps_to_judge() -> None:
+    ok = head(summary_of(even(2000, gaps=0)))
+    assert ok.label is Label.OK
+    assert "itl" not in ok.words
+
+
+def test_a_lower_percentile_decides_early() -> None:
+    """Two of ten requests wait for a hundred medians, all through the run: that is no matter of p99."""
+    results = [
+        make_result(5000.0 if index % 10 in (3, 7) else 50.0, due_s=index / 5, session_id=str(index))
+        for index in range(202)
+    ]
+    summary = summary_of(results)
+    ttft = summary.metrics["ttft"]["all"]
+    assert ttft.verdict is State.FLAGGED
+    assert ttft.lower is not None
+    assert head(summary).label is Label.FLAGGED
+    assert "your p95 TTFT is 5 s, 100x the median" in head(summary).words
+    assert any("too few for p99, which is higher still" in finding.words for finding in findings(summary))
+
+
+def test_one_bad_moment_does_not_decide_early() -> None:
+    results = [make_result(5000.0 if 100 <= index < 130 else 50.0, due_s=index / 5) for index in range(202)]
+    assert summary_of(results).metrics["ttft"]["all"].verdict is State.TOO_FEW
+
+
+def test_the_sentence_says_why(stalled: Summary) -> None:
+    assert head(stalled).label is Label.FLAGGED
+    assert "because the server made no progress for" in head(stalled).words
+
+
+@pytest.fixture(scope="module")
+def stalled() -> Summary:
+    """Twenty requests per second of forty tokens each; every ten seconds nothing happens for one."""
+    results = []
+    for index in range(4000):
+        due_s = index / 20
+        times_s = [_awake_s(due_s + 0.02)]
+        for _ in range(40):
+            times_s.append(_awake_s(times_s[-1] + 0.01))
+        gaps_ms = tuple((after - before) * 1e3 for before, after in pairwise(times_s))
+        ttft_ms = (times_s[0] - due_s) * 1e3
+        results.append(make_result(ttft_ms, gaps_ms=gaps_ms, due_s=due_s, session_id=str(index)))
+    return summary_of(results)
+
+
+def _awake_s(at_s: float) -> float:
+    """The end of the stall that a moment lies in, or the moment itself."""
+    into_s = at_s % 10
+    return at_s + 6.0 - into_s if 5.0 <= into_s < 6.0 else at_s
+
+
+def test_every_cause_can_stand_behind_because() -> None:
+    assert set(BECAUSE) == set(Cause)
+
+
+def failing(first_s: float, last_s: float) -> list[Result]:
+    """Two thousand requests; those due in this time fail at once."""
+    return [
+        make_result(
+            50.0, gaps_ms=(10.0,) * 5, due_s=index / 10, session_id=str(index),
+            error="connect" if first_s <= index / 10 < last_s else None,
+            error_message="connection refused",
+        )
+        for index in range(2000)
+    ]  # fmt: skip
+
+
+def test_errors_come_first_with_their_reason_and_since_when() -> None:
+    summary = summary_of(failing(60.0, 1000.0))
+    first = head(summary)
+    assert first.label is Label.ERRORS
+    assert first.words.startswith("70% of the requests failed (1,400 of 2,000)")
+    assert "connection refused" in first.words
+    assert "since 60.1 s; nothing succeeded after that" in first.words
+    assert Label.OK not in {finding.label for finding in findings(summary)}
+
+
+def test_a_spell_of_errors_is_placed() -> None:
+    words = head(summary_of(failing(50.0, 70.0))).words
+    assert "from 50.1 s to 70.0 s into the run" in words
+
+
+def test_a_few_errors_stand_below_the_verdict() -> None:
+    labels = [finding.label for finding in findings(summary_of(failing(50.0, 52.0)))]
+    assert labels[:2] == [Label.OK, Label.ERRORS]
+
+
+@pytest.mark.parametrize(
+    ("failing_s", "rules", "code"),
+    [
+        (40.0, (), ExitCode.FAILED),
+        (2.0, (), ExitCode.OK),
+        (40.0, ("errors < 30%",), ExitCode.OK),
+        (40.0, ("errors < 1%",), ExitCode.RULE_FAILED),
+    ],
+)
+def test_a_run_of_which_too_much_failed_has_failed_unless_a_rule_allows_it(
+    failing_s: float, rules: tuple[str, ...], code: ExitCode
+) -> None:
+    summary = summary_of(failing(20.0, 20.0 + failing_s))
+    parsed = parse_rules(rules)
+    assert exit_code(summary, parsed, [judged(rule, summary) for rule in rules]) is code
+
+
+def test_everything_within_the_warm_up_is_not_no_success() -> None:
+    results = [make_result(50.0, due_s=index / 20, warmup=True) for index in range(99)]
+    first = head(summary_of(results))
+    assert first.label is Label.NO_VERDICT
+    assert "all 99 requests fell into the warm-up" in first.words
+
+
+def test_failures_that_several_processes_saw_are_placed_as_one_would() -> None:
+    parts = [RunConfig().new_recorder() for _ in range(2)]
+    for index, result in enumerate(failing(50.0, 70.0)):
+        parts[index % 2].add(result)
+    parts[0].merge(parts[1])
+    whole = Recorder()
+    for result in failing(50.0, 70.0):
+        whole.add(result)
+    assert parts[0].totals.error_spans_s == whole.totals.error_spans_s
+    assert parts[0].totals.last_success_s == whole.totals.last_success_s
