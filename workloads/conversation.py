@@ -32,6 +32,11 @@ class PromptWriter:
         """Least recently used first."""
 
     @property
+    def knows_tokens(self) -> bool:
+        """Whether noise has as many tokens as the server will count, and not only by guess."""
+        return self._sizer.is_measured
+
+    @property
     def overhead_tokens(self) -> float:
         """Tokens that the server's chat template adds to a conversation."""
         return self._sizer.overhead_tokens
@@ -93,9 +98,16 @@ class Conversation:
         self._writer = writer
         self._random = writer.random(session.session_id)
         self._blocks: list[str] = []
+        self._least_tokens = 0.0
+
+    @property
+    def least_tokens(self) -> int | None:
+        """Of the messages, what was made to measure: recorded texts and answers come on top. None if unknown."""
+        return round(self._least_tokens) if self._writer.knows_tokens else None
 
     def ask(self, turn: Turn) -> None:
         """Add the turn's message, or replace the conversation with its prompt."""
+        self._least_tokens = self._tokens_to_measure(turn)
         match turn.prompt:
             case MessagePrompt(messages):
                 self.messages = self._writer.marked_messages(messages)
@@ -110,6 +122,17 @@ class Conversation:
     def answer(self, text: str) -> None:
         """Add the server's answer."""
         self.messages = [*self.messages, ChatMessage(role="assistant", content=text)]
+
+    def _tokens_to_measure(self, turn: Turn) -> float:
+        match turn.prompt:
+            case MessagePrompt():
+                return 0.0
+            case BlockPrompt(tokens=tokens):
+                return tokens
+        new_tokens = turn.new_tokens if turn.text is None else 0
+        if self.messages and not turn.compacts:
+            return self._least_tokens + new_tokens
+        return new_tokens + (0 if self._session.prefix is None else self._session.prefix.tokens)
 
     def _opening(self, turn: Turn) -> str:
         """The first message of a conversation: the shared prefix and the new text."""

@@ -262,7 +262,7 @@ class LoadGenerator:
             next_tool=rest[0].tool if rest else None,
             ends_session=not rest,
         )
-        reply = Reply()
+        reply = Reply(least_prompt_tokens=conversation.least_tokens)
         is_cut = False
         self.counts.in_flight += 1
         try:
@@ -311,6 +311,7 @@ class LoadGenerator:
             tool=turn.tool,
             is_last=index == len(session.turns) - 1,
             prompt_tokens=reply.prompt_tokens,
+            least_prompt_tokens=reply.least_prompt_tokens,
             cached_tokens=reply.cached_tokens,
             shared_tokens=self._writer.shared_tokens(session) if index == 0 else None,
             output_tokens=reply.output_tokens,

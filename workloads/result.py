@@ -16,6 +16,9 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         sent_s: When its bytes were handed to the connection; None if it was never sent (dropped).
         first_s: When the first chunk with content arrived.
         tool: The tool whose result it carried.
+        least_prompt_tokens: The prompt as it was sent has at least this many tokens: answers that it repeats, and what
+            the server adds, come on top. None where texts are recorded ones, or the server's tokens are not known.
+        max_tokens: How many output tokens were asked for.
         is_last: Whether it was the last turn of its session.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
@@ -41,6 +44,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     tool: str | None = None
     is_last: bool = False
     prompt_tokens: int | None = None
+    least_prompt_tokens: int | None = None
     cached_tokens: int | None = None
     shared_tokens: int | None = None
     output_tokens: int | None = None

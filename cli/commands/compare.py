@@ -124,7 +124,12 @@ def compare(
         sources = live_targets(url or [], batching, target, engine, traffic.seed)
         if traffic.duration_s is None and traffic.num_sessions is None:
             traffic = replace(traffic, duration_s=_DEFAULT_DURATION_S)
-        options = {**engine.saved(), "model": target.model, "real_time": target.real_time}
+        options = {
+            **engine.saved(),
+            "model": target.model,
+            "real_time": target.real_time,
+            "no_ignore_eos": target.no_ignore_eos,
+        }
         folder, came = _measure(sources, traffic, options, rounds, output, progress)
         measurements = came.measurements()
     if len(measurements) > 1:

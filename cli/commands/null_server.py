@@ -56,6 +56,15 @@ def null_server(
     reset_rate: Annotated[
         float, typer.Option(help="Share of requests whose connection is cut half way.", rich_help_panel=_FAULTS)
     ] = 0.0,
+    stop_after: Annotated[
+        int | None, typer.Option(help="End every answer after this many tokens.", rich_help_panel=_FAULTS)
+    ] = None,
+    cut_prompts: Annotated[
+        int | None, typer.Option(help="Take in only this many tokens of a prompt.", rich_help_panel=_FAULTS)
+    ] = None,
+    finish_reason: Annotated[
+        str | None, typer.Option(help="End answers with this reason, such as error.", rich_help_panel=_FAULTS)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of jitter and faults.")] = 0,
     log: Annotated[
         Path | None, typer.Option(help="Write what the server really did to this new file, one request per line.")
@@ -81,6 +90,9 @@ def null_server(
         stall_for_s=stall_for if stall_every is not None else 0.0,
         error_rate=error_rate,
         reset_rate=reset_rate,
+        stop_after=stop_after,
+        cut_prompts=cut_prompts,
+        finish_reason=finish_reason,
         seed=seed,
     )
     if freeze_at is None:

@@ -72,6 +72,7 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
         config = writer.config
         config.model, config.warnings = target.model, target.warnings
         config.target, config.simulated = opened.label, opened.is_simulated
+        config.has_own_lengths = not target.takes_ignore_eos
         writer.start(plan.workers)
         sender: Sender
         if plan.workers == 1:

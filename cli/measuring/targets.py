@@ -57,6 +57,8 @@ class RemoteServer:
     headers: dict[str, str]
     timeout_s: float
     tells_sessions: bool = True
+    ignores_eos: bool = True
+    """Have answers of exactly the length that is asked for, where the server can be told so."""
     tokenizer: str | None = None
     """The server's, for prompts of exact lengths."""
     is_virtual: ClassVar[bool] = False
@@ -71,6 +73,7 @@ class RemoteServer:
             headers=self.headers,
             timeout_s=self.timeout_s,
             tells_sessions=self.tells_sessions,
+            ignores_eos=self.ignores_eos,
         )
         async with _connected(connection, self.model) as target:
             target.tokenizer = self.tokenizer
@@ -89,6 +92,7 @@ class OwnServer:
     startup_timeout_s: float
     has_step_log: bool
     tells_sessions: bool = True
+    ignores_eos: bool = True
     is_virtual: ClassVar[bool] = False
     is_new: ClassVar[bool] = True
 
@@ -104,7 +108,12 @@ class OwnServer:
 
         config = self.config
         async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url:
-            connection = Connection(url=url, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions)
+            connection = Connection(
+                url=url,
+                timeout_s=self.timeout_s,
+                tells_sessions=self.tells_sessions,
+                ignores_eos=self.ignores_eos,
+            )
             async with _connected(connection) as target:
                 label = f"abatch serve, {config.batching} batching"
                 if config.batching == "async" and target.engine is not None and target.engine.steps_ahead == 0:

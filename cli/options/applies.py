@@ -38,7 +38,8 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.OWN_ENGINE: frozenset({"--header", "--metrics-url"}),
     Situation.NULL_SERVER: frozenset({"--model"}),
     Situation.VIRTUAL_TIME: frozenset(
-        "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers".split()
+        "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers "
+        "--no-ignore-eos".split()
     ),
     Situation.REAL_DEVICE: frozenset({"--real-time", "--host-overhead"}),
     Situation.NO_TRACE: frozenset({"--trace-format", "--trace-speed", "--skip-bad-rows"}),
@@ -49,7 +50,10 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     ),
     Situation.SAVED_RUNS: _TRAFFIC
     | _ENGINE
-    | frozenset("--url --model --header --timeout --startup-timeout --rounds --real-time --step-log --output".split()),
+    | frozenset(
+        "--url --model --header --timeout --startup-timeout --rounds --real-time --step-log --output "
+        "--no-ignore-eos".split()
+    ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),
     Situation.SINGLE_RATE: frozenset({"--max-rate"}),
     Situation.SEVERAL_RUNS: frozenset({"--timeline"}),

@@ -64,6 +64,13 @@ class TargetOptions:
     no_sessions: Annotated[
         bool, Option("--no-sessions", help="Do not tell abatch serve which requests belong to one session.")
     ] = False
+    no_ignore_eos: Annotated[
+        bool,
+        Option(
+            "--no-ignore-eos",
+            help="Let answers end where the model ends them, not after the number of tokens that was asked for.",
+        ),
+    ] = False
     real_time: Annotated[
         bool, Option("--real-time", help="Emulate the simulated device in real time, behind HTTP.")
     ] = False
@@ -119,6 +126,7 @@ class TargetOptions:
             api_key=clean_api_key(self.api_key),
             headers=parse_headers(self.header or ()),
             tells_sessions=not self.no_sessions,
+            ignores_eos=not self.no_ignore_eos,
             timeout_s=self.timeout_s,
             tokenizer=engine.tokenizer,
         )
@@ -128,7 +136,7 @@ class TargetOptions:
         if not is_simulated(engine.device):
             refuse(Situation.REAL_DEVICE, given(engine, self))
         elif not self.real_time:
-            refuse(Situation.VIRTUAL_TIME, given(engine))
+            refuse(Situation.VIRTUAL_TIME, given(engine, self))
         config = engine.config(self.model or default_model(engine.device), seed)
         if config.is_simulated:
             load_shape(config.model)
@@ -148,6 +156,7 @@ class TargetOptions:
             startup_timeout_s=self.startup_timeout_s,
             has_step_log=self.step_log,
             tells_sessions=not self.no_sessions,
+            ignores_eos=not self.no_ignore_eos,
         )
 
 

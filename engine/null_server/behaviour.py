@@ -32,12 +32,16 @@ class Answer:
         header_s: When the response begins.
         chunk_s: When each chunk is written, in order.
         tokens: In each of them.
+        prompt_tokens: What the server takes in of the prompt.
+        finish_reason: What it ends with.
     """
 
     header_s: float
     chunk_s: tuple[float, ...]
     tokens: tuple[int, ...]
     fault: Fault | None = None
+    prompt_tokens: int = 0
+    finish_reason: str = "length"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,9 @@ class Behaviour:
             chunks.
         error_rate: Share of requests that are answered with status 500.
         reset_rate: Share of requests whose connection is cut in the middle.
+        stop_after: Tokens after which every answer ends by itself, however many were asked for.
+        cut_prompts: Tokens of a prompt that are taken in; the rest is dropped.
+        finish_reason: What answers end with; None: `stop` if they end by themselves, else `length`.
         seed: Of jitter and faults.
     """
 
@@ -74,6 +81,9 @@ class Behaviour:
     stall_for_s: float = 0.0
     error_rate: float = 0.0
     reset_rate: float = 0.0
+    stop_after: int | None = None
+    cut_prompts: int | None = None
+    finish_reason: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +103,8 @@ class Behaviour:
             "--tokens-per-chunk": self.tokens_per_chunk,
             "--burst": self.burst,
             "--stall-every": self.stall_every,
+            "--stop-after": self.stop_after,
+            "--cut-prompts": self.cut_prompts,
             "--prefill-rate": self.prefill_tokens_per_s,
         }
         for flag, optional in above_zero.items():
@@ -109,8 +121,10 @@ class Behaviour:
         if fault is None and draw < self.error_rate + self.reset_rate:
             fault = Fault.RESET
         start_s = self._thawed(arrived_s)
+        prompt_tokens = min(prompt_tokens, self.cut_prompts or prompt_tokens)
+        num_tokens = min(max_tokens, self.stop_after or max_tokens)
         prefill_s = prompt_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
-        num_chunks = ceil_div(max_tokens, self.tokens_per_chunk)
+        num_chunks = ceil_div(num_tokens, self.tokens_per_chunk)
         stalled_chunk = num_chunks // 2 if self._stalls(number) else -1
         at_s = max(start_s + self.ttft_s * self._jittered(random) + prefill_s, start_s + self.header_delay_s)
         chunk_s = [at_s]
@@ -123,8 +137,10 @@ class Behaviour:
         return Answer(
             header_s=self._stood_still(start_s, start_s + self.header_delay_s),
             chunk_s=tuple(self._stood_still(start_s, at_s) for at_s in self._held_back(chunk_s)),
-            tokens=(*tokens, max_tokens - sum(tokens)),
+            tokens=(*tokens, num_tokens - sum(tokens)),
             fault=fault,
+            prompt_tokens=prompt_tokens,
+            finish_reason=self.finish_reason or ("stop" if num_tokens < max_tokens else "length"),
         )
 
     def _stalls(self, number: int) -> bool:

@@ -123,9 +123,9 @@ class NullServer:
             writing.fault = answer.fault
             return _error("an error on purpose (--error-rate)", 500)
         usage = Usage(
-            prompt_tokens=writing.prompt_tokens,
+            prompt_tokens=answer.prompt_tokens,
             completion_tokens=sum(answer.tokens),
-            total_tokens=writing.prompt_tokens + sum(answer.tokens),
+            total_tokens=answer.prompt_tokens + sum(answer.tokens),
             prompt_tokens_details=PromptTokensDetails(),
         )
         if not body.stream:
@@ -135,7 +135,7 @@ class NullServer:
         await _write_chunks(request, response, answer, writing)
         if writing.fault is None:
             wants_usage = body.stream_options is not None and body.stream_options.include_usage
-            events = [_chunk(Delta(), finish_reason="length"), *[_usage_chunk(usage)] * wants_usage]
+            events = [_chunk(Delta(), finish_reason=answer.finish_reason), *[_usage_chunk(usage)] * wants_usage]
             await response.write(b"".join(map(server_sent_event, events)) + DONE)
         return response
 
@@ -168,7 +168,7 @@ async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writi
     writing.output_tokens = usage.completion_tokens
     writing.fault = None
     message = AssistantMessage(content=_WORD * usage.completion_tokens)
-    choice = ChatChoice(index=0, message=message, finish_reason="length")
+    choice = ChatChoice(index=0, message=message, finish_reason=answer.finish_reason)
     return _json(ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage))
 
 

@@ -10,6 +10,7 @@ import msgspec
 from ..recording.recorder import JUDGED
 from ..run.measurement import Measurement
 from ..statistics.interval import CONFIDENCE
+from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.summary import share_failed
 from .change import changes, rate_change
@@ -101,7 +102,10 @@ def _target(
     first_name, first = base
     pair = (first, other)
     has_same_traffic = is_paired(first, other)
-    is_trusted = not any(doubts(summary) for one in pair for summary in (one.summary, *one.round_summaries))
+    why_not = why_answers_differ(first.summary, other.summary)
+    is_trusted = why_not is None and not any(
+        doubts(summary) for one in pair for summary in (one.summary, *one.round_summaries)
+    )
     traffic_class = first.summary.verdict_class
     found: list[Difference] = []
     for metric in JUDGED:
@@ -138,7 +142,9 @@ def _target(
     return ComparedTarget(
         name=name,
         differences=found,
-        verdict=in_words(name, first_name, found),
+        verdict=in_words(name, first_name, found)
+        if why_not is None
+        else f"Cannot compare {name} and {first_name}: {why_not}.",
         notes=_notes(first, other, is_paired=has_same_traffic),
         recommended_requests=requests,
         recommended_rounds={

@@ -14,6 +14,7 @@ from ..run.measurement import Measurement
 from ..statistics.bootstrap import OfResample, intervals
 from ..statistics.interval import CONFIDENCE, Interval
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
+from ..summary.answers import why_answers_differ
 from ..summary.doubts import client_problems, doubt_of_metric, doubts
 from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
@@ -144,6 +145,8 @@ def _latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tup
     for one, where in ((run, ""), (baseline, "the baseline: ")):
         if (problem := doubt_of_metric(one.summary, rule.metric, rule.traffic_class)) is not None:
             raise _UndecidedError(where + problem.words)
+    if (why_not := why_answers_differ(baseline.summary, run.summary)) is not None:
+        raise _UndecidedError(f"no latencies of the baseline and this run can be compared: {why_not}")
     _refuse_summaries(run, baseline)
     (change,) = changes(
         baseline.time_blocks(rule.metric, rule.traffic_class),

@@ -14,6 +14,7 @@ from ...workloads.result import Result
 from ...workloads.session import Pause
 from ..statistics.percentile import value_at
 from ..statistics.time_blocks import TimeBlocks, merged
+from .answer_sizes import AnswerSizes
 from .cache_use import CacheUse
 from .goodput import GoodputSummary, Objective, meets
 from .in_flight import InFlight
@@ -65,6 +66,7 @@ class Totals:
         finished: Requests that succeeded within the measured time, whenever they were due; throughput is made of these.
         finished_tokens: Their output tokens.
         chunks: Of requests with a known number of tokens.
+        answers: Sizes of those that succeeded.
         due: Requests by class. `good`: those of them that met all objectives.
         error_spans_s: By class of error, when the first and the last of them ended, in seconds since the run began.
         last_success_s: When the last success ended.
@@ -81,6 +83,7 @@ class Totals:
     output_tokens: int = 0
     chunks: int = 0
     chunk_tokens: int = 0
+    answers: AnswerSizes = field(default_factory=AnswerSizes)
     due: Counter[str] = field(default_factory=Counter)
     good: Counter[str] = field(default_factory=Counter)
     finished: int = 0
@@ -217,6 +220,8 @@ class Recorder:
 
     def _count_tokens(self, result: Result) -> None:
         totals = self.totals
+        if not result.censored:
+            totals.answers.add(result)
         totals.prompt_tokens += result.prompt_tokens or 0
         totals.cached_tokens += result.cached_tokens or 0
         totals.output_tokens += result.output_tokens or 0

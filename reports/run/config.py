@@ -49,6 +49,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
     goodput: str | None = None
     steady_state: bool = False
+    has_own_lengths: bool = False
+    """Answers end where the model ends them: the server takes no ignore_eos, or was not to be sent any."""
     traffic: dict[str, Any] = {}
     """Of `options`, those that say what is sent: runs that share them got the same traffic."""
     options: dict[str, Any] = {}
@@ -78,6 +80,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
             seed=self.seed,
             verdict_class=self.verdict_class,
             percentiles=self.percentiles,
+            has_own_lengths=self.has_own_lengths,
             warnings=list(self.warnings),
             cache=CacheSummary(mode=self.cache, priming=self.priming) if self.cache else None,
         )

@@ -31,6 +31,7 @@ from ..atomic_file import write_atomically
 from ..attribution.attribution import attribute
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
+from ..summary.answers import answer_notes
 from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
 from ..summary.server import summarise_server
@@ -292,6 +293,7 @@ def summarise(config: RunConfig, part: RecordedPart) -> Summary:
             f"no steady state: requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}; the "
             "server does not keep up, or the run is too short for its sessions"
         )
+    summary.warnings += answer_notes(summary)
     return summary
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .answers import answer_doubts
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
 from .errors import MAX_ERROR_SHARE, error_findings
@@ -19,7 +20,7 @@ def doubts(summary: Summary) -> list[Finding]:
     Rules on latencies are inconclusive then; those on rates and errors are judged all the same.
     """
     found = error_findings(summary) if share_failed(summary) > MAX_ERROR_SHARE else []
-    return [*found, *client_problems(summary), *cache_doubts(summary.cache)]
+    return [*found, *client_problems(summary), *cache_doubts(summary.cache), *answer_doubts(summary)]
 
 
 def client_problems(summary: Summary) -> list[Finding]:

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from ..recording.answer_sizes import AnswerSizes
 from ..recording.goodput import GoodputSummary
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
@@ -38,6 +39,8 @@ class Summary(msgspec.Struct, kw_only=True):
         errors: Failed requests by class; they are in no latency histogram.
         error_spans_s: By class of error, when the first and the last ended, in seconds since the run began.
         last_success_s: When the last success ended; None if there was none.
+        has_own_lengths: Answers end where the model ends them, not after exactly as many tokens as were asked for.
+        answers: Whether answers and prompts have the sizes that were asked for.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
         percentiles: Those that a report shows.
@@ -79,6 +82,8 @@ class Summary(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     tokens_per_chunk: float = 0.0
+    has_own_lengths: bool = False
+    answers: AnswerSizes = msgspec.field(default_factory=AnswerSizes)
     verdict_class: str = "all"
     warnings: list[str] = []
     percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
@@ -116,6 +121,7 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.prompt_tokens = totals.prompt_tokens
     summary.cached_tokens = totals.cached_tokens
     summary.output_tokens = totals.output_tokens
+    summary.answers = totals.answers
     summary.tokens_per_chunk = round(totals.chunk_tokens / totals.chunks, 3) if totals.chunks else 0.0
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():

@@ -144,6 +144,35 @@ def test_a_server_that_fails_leaves_the_others_intact(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["a", "b", "comparison.json"]
 
 
+@pytest.mark.xdist_group("wall_clock")
+def test_a_server_that_answers_less_is_not_better(tmp_path: Path) -> None:
+    with (
+        null_server("--ttft", "20", "--itl", "5", log=tmp_path / "a.log") as whole,
+        null_server("--ttft", "20", "--itl", "5", "--stop-after", "3", log=tmp_path / "b.log") as short,
+    ):
+        result = abatch(
+            *("compare", "--url", f"old={whole.url}", "--url", f"new={short.url}", *_SHORT, "--osl", "40"),
+            *(
+                "-r",
+                "60",
+                "-d",
+                "2",
+                "--rounds",
+                "1",
+                "-o",
+                tmp_path / "runs",
+                "--require",
+                "e2e.p99 <= baseline + 10%",
+            ),
+        )
+    assert result.returncode == 4, result.stdout + result.stderr
+    text = " ".join(result.stdout.split())
+    assert "NOT TRUSTED: new: 100.0% of the answers have another length than was asked for (3.0 tokens" in text
+    assert "VERDICT: Cannot compare new and old: their answers differ in length, 40.0 tokens on average" in text
+    again = abatch("report", tmp_path / "runs" / "new" / "round-1")
+    assert "NOT TRUSTED: 100.0% of the answers have another length" in " ".join(again.stdout.split())
+
+
 def test_nothing_is_left_where_nobody_answers(tmp_path: Path) -> None:
     result = abatch(
         *("compare", "--url", "a=http://127.0.0.1:9", "--url", "b=http://127.0.0.1:10", *_SHORT, "-r", "5", "-d", "2"),

@@ -26,5 +26,5 @@ class BehavingTarget:
         for at_s in answer.chunk_s:
             await asyncio.sleep(at_s - loop.time())
             reply.saw_content(loop.time())
-        reply.finish_reason, reply.finished_s = "length", loop.time()
-        reply.prompt_tokens, reply.cached_tokens, reply.output_tokens = prompt_tokens, 0, call.max_tokens
+        reply.finish_reason, reply.finished_s = answer.finish_reason, loop.time()
+        reply.prompt_tokens, reply.cached_tokens, reply.output_tokens = answer.prompt_tokens, 0, sum(answer.tokens)

@@ -99,7 +99,7 @@ def _result(
         prompt_tokens=None if has_failed else prompt_tokens,
         cached_tokens=None if has_failed else (prompt_tokens // 2 if turn else 0),
         output_tokens=None if has_failed else num_gaps + 1,
-        max_tokens=24,
+        max_tokens=num_gaps + 1,
         finish_reason=None if has_failed else "length",
         error="http_500" if has_failed else None,
         error_message="500: internal error" if has_failed else None,

@@ -142,6 +142,28 @@ def test_blocks_of_a_fraction_of_a_token_add_up() -> None:
         assert num_words(messages) == round(640 / tokens_per_word)
 
 
+def test_how_many_tokens_a_prompt_has_at_least() -> None:
+    def least(*turns: Turn, prefix: SharedPrefix | None = None, is_measured: bool = True) -> list[int | None]:
+        sizer = PromptSizer(is_measured=is_measured)
+        talk = Conversation(Session("a", "test", turns, prefix), PromptWriter(0, sizer))
+        found = []
+        for turn in turns:
+            talk.ask(turn)
+            found.append(talk.least_tokens)
+            talk.answer("and so on")
+        return found
+
+    turns = Turn(5, 1), Turn(7, 1), Turn(6, 1, compacts=True), Turn(1, 1)
+    assert least(*turns) == [5, 12, 6, 7], "answers come on top"
+    assert least(*turns, prefix=_PREFIX) == [25, 32, 26, 27]
+    assert least(*turns, is_measured=False) == [None] * 4
+    recorded = MessagePrompt((ChatMessage(role="user", content="hello"),))
+    blocks = BlockPrompt("t", 8, 20, (1, 2, 3))
+    assert least(Turn(9, 1, text="hello"), Turn(4, 1), Turn(9, 1, prompt=recorded), Turn(1, 1, prompt=blocks)) == [
+        *(0, 4, 0, 20)
+    ]
+
+
 def test_prefixes_are_not_kept_for_ever() -> None:
     writer = PromptWriter(0, PromptSizer())
     texts = [writer.prefix(SharedPrefix(str(number), 5)) for number in range(400)]

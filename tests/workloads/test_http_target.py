@@ -72,6 +72,10 @@ _CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}'
 _END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 
 
+def _ended(reason: str) -> bytes:
+    return b'data: {"choices":[{"delta":{},"finish_reason":"%s"}]}\n\n' % reason.encode()
+
+
 @pytest.mark.parametrize(
     ("raw", "num_chunks"),
     [
@@ -106,6 +110,8 @@ async def test_streams_as_servers_write_them(raw: list[bytes], num_chunks: int) 
         (Behaviour(hangs_up_after=2), "disconnected", ""),
         (Behaviour(raw=[_CONTENT + b"\n\n"]), "disconnected", "ended before"),
         (Behaviour(raw=[_END + b"\n\n"]), "empty", "without any content"),
+        (Behaviour(raw=[_CONTENT + b"\n\n", _ended("error")]), "given_up", "finish_reason 'error'"),
+        (Behaviour(raw=[_CONTENT + b"\n\n", _ended("ABORT")]), "given_up", "ABORT"),
         (Behaviour(raw=[b"data: {oops\n\n"]), "bad_response", ""),
         (Behaviour(raw=[b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n']), "bad_response", ""),
         (Behaviour(raw=[b'{"error":{"message":"not today","type":"x"}}']), "bad_response", "not today"),

@@ -15,6 +15,11 @@ from .target import Reply
 _MAX_EVENT_BYTES = 16 << 20
 _DONE = b"[DONE]"
 _END_OF_BODY_S = 1.0
+_FAILURES = frozenset(
+    "error server_error internal_error failed abort aborted cancel cancelled canceled timeout "
+    "insufficient_system_resource".split()
+)
+"""Finish reasons of answers that the server gave up on (vLLM, SGLang, TensorRT-LLM, DeepSeek)."""
 
 
 class BadStreamError(Exception):
@@ -94,8 +99,10 @@ async def read_chat_stream(content: aiohttp.StreamReader, reply: Reply) -> None:
             reply.fail("bad_response", f"not an event stream: {error_message(bytes(buffer)) or rest}")
         else:
             reply.fail("disconnected", "the stream ended before the answer was complete")
+    elif reply.finish_reason.lower() in _FAILURES:
+        reply.fail("given_up", f"the server gave up on the answer: finish_reason {reply.finish_reason!r}")
     elif reply.first_s is None:
-        reply.fail("empty", "the server answered without any content")
+        reply.fail("empty", f"the server answered without any content: finish_reason {reply.finish_reason!r}")
 
 
 def _read_event(payload: bytes, reply: Reply, now_s: float) -> bool:

@@ -32,6 +32,7 @@ class EngineTarget:
         self._tells_sessions = tells_sessions
         self.model = model
         self._timeout_s = timeout_s
+        self.takes_ignore_eos = True
         self.warnings: list[str] = []
         self._engine = engine
         ids = count(_FIRST_WORD_ID)

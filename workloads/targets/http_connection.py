@@ -14,6 +14,7 @@ class Connection:
     Attributes:
         timeout_s: The longest that a request may take.
         tells_sessions: Tell an abatch engine which requests belong to one session.
+        ignores_eos: Have answers of exactly the length that is asked for, where the server can be told so.
     """
 
     url: str
@@ -21,10 +22,11 @@ class Connection:
     headers: dict[str, str] = field(default_factory=dict)
     timeout_s: float
     tells_sessions: bool = True
+    ignores_eos: bool = True
 
     async def open(self, model: str | None) -> HttpTarget:
         """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
-        return await HttpTarget.connect(
+        target = await HttpTarget.connect(
             self.url,
             model=model,
             api_key=self.api_key,
@@ -32,3 +34,5 @@ class Connection:
             timeout_s=self.timeout_s,
             tells_sessions=self.tells_sessions,
         )
+        target.takes_ignore_eos = self.ignores_eos
+        return target

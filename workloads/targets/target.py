@@ -46,6 +46,8 @@ class Reply:
     finished_s: float | None = None
     """When the server gave its finish reason. What follows (usage) is not part of the latency."""
     gaps_us: list[int] = field(default_factory=list)
+    least_prompt_tokens: int | None = None
+    """What was sent has at least this many tokens; None where nobody knows. The load generator fills it in."""
     text: list[str] = field(default_factory=list)
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
@@ -79,10 +81,12 @@ class BenchTarget(Target, Protocol):
     """A target with everything that a whole run needs.
 
     Attributes:
+        takes_ignore_eos: Answers have exactly the length that is asked for, as far as is known before the run.
         warnings: Caveats to report along with the numbers.
     """
 
     model: str
+    takes_ignore_eos: bool
     warnings: list[str]
 
     async def calibrate(self) -> PromptSizer:

@@ -126,6 +126,17 @@ def test_faults_have_their_share() -> None:
     assert {Behaviour(reset_rate=1.0).answer(number, 0.0, 0, 1).fault for number in range(100)} == {Fault.RESET}
 
 
+def test_answers_and_prompts_of_another_size() -> None:
+    asked = Behaviour().answer(0, 0.0, 500, 40)
+    assert (sum(asked.tokens), asked.finish_reason, asked.prompt_tokens) == (40, "length", 500)
+    short = Behaviour(stop_after=3, tokens_per_chunk=2).answer(0, 0.0, 500, 40)
+    assert (short.tokens, short.finish_reason) == ((2, 1), "stop")
+    assert Behaviour(stop_after=3).answer(0, 0.0, 0, 2).finish_reason == "length", "fewer were asked for"
+    cut = Behaviour(ttft_s=0.0, prefill_tokens_per_s=1000, cut_prompts=100).answer(0, 0.0, 500, 1)
+    assert (cut.prompt_tokens, cut.chunk_s) == (100, (0.1,))
+    assert Behaviour(finish_reason="abort").answer(0, 0.0, 0, 2).finish_reason == "abort"
+
+
 def test_another_seed_is_another_server() -> None:
     answers = {Behaviour(jitter=0.5, seed=seed).answer(0, 0.0, 0, 5).chunk_s for seed in range(5)}
     assert len(answers) == 5
@@ -144,6 +155,8 @@ def test_another_seed_is_another_server() -> None:
         ({"tokens_per_chunk": 0}, "--tokens-per-chunk"),
         ({"burst": 0}, "--burst"),
         ({"stall_every": 0}, "--stall-every"),
+        ({"stop_after": 0}, "--stop-after"),
+        ({"cut_prompts": 0}, "--cut-prompts"),
         ({"prefill_tokens_per_s": math.nan}, "--prefill-rate"),
         ({"error_rate": 1.1}, "--error-rate"),
         ({"error_rate": math.nan}, "--error-rate"),
