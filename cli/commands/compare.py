@@ -130,7 +130,7 @@ def compare(
             "real_time": target.real_time,
             "no_ignore_eos": target.no_ignore_eos,
         }
-        folder, came = _measure(sources, traffic, options, rounds, output, progress)
+        folder, came = _measure(sources, traffic, options, rounds, output, progress, idle_probe=target.idle_probe)
         measurements = came.measurements()
     if len(measurements) > 1:
         progress.say("comparing")
@@ -145,6 +145,8 @@ def _measure(
     num_rounds: int,
     output: Path | None,
     observer: Observer,
+    *,
+    idle_probe: int,
 ) -> tuple[Path, Rounds]:
     planned = make_traffic(traffic)
     folder = output or default_folder(f"compare-{planned.workload.name}")
@@ -160,6 +162,7 @@ def _measure(
             options={**options, ("target" if isinstance(source, RemoteServer) else "batching"): name},
             floor=None if source.is_virtual else known_floor(),
             server_metrics_s=SERVER_METRICS_S,
+            idle_probe=idle_probe,
         )
         for name, source in sources.items()
     }

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
+from ...reports.recording.idle_model import IdleModel
 from ...reports.run.folder import RunWriter, default_folder
 from ...reports.summary.cache import CacheMode
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
@@ -23,6 +24,7 @@ from ...workloads.targets.target import BenchTarget
 from ...workloads.watching.client_watch import ClientAudit, ClientWatch
 from ...workloads.watching.gpu_watch import GpuWatch
 from ...workloads.watching.server_watch import ServerWatch
+from .idle_probe import idle_model
 from .observer import SILENT, LiveRun, Observer
 from .plan import Plan
 from .priming import prime
@@ -66,13 +68,14 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
                 opened = await stack.enter_async_context(source.open(writer.folder))
             target = opened.target
             sizer = await target.calibrate()
+            config = writer.config
+            config.model, config.warnings = target.model, target.warnings
+            config.target, config.simulated = opened.label, opened.is_simulated
+            config.has_own_lengths = not target.takes_ignore_eos
+            config.idle = await _probe(plan, target, sizer)
             if plan.traffic.recipe.cache is CacheMode.WARM:
                 observer.say("priming: the first prompts of the sessions are sent once")
-                writer.config.priming = await prime(plan.traffic, target, sizer)
-        config = writer.config
-        config.model, config.warnings = target.model, target.warnings
-        config.target, config.simulated = opened.label, opened.is_simulated
-        config.has_own_lengths = not target.takes_ignore_eos
+                config.priming = await prime(plan.traffic, target, sizer)
         writer.start(plan.workers)
         sender: Sender
         if plan.workers == 1:
@@ -99,6 +102,22 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             floor=plan.floor,
         )
     return Run(writer.folder, summary)
+
+
+async def _probe(plan: Plan, target: BenchTarget, sizer: PromptSizer) -> IdleModel | None:
+    """What requests take on the idle server; a problem becomes a warning of the target."""
+    found, problem = await idle_model(
+        target,
+        sizer,
+        plan.traffic,
+        plan.idle_probe,
+        plan.metrics_url,
+        is_virtual=plan.source.is_virtual,
+        asks_server=plan.server_metrics_s is not None,
+    )
+    if problem:
+        target.warnings.append(problem)
+    return found
 
 
 def _workers(plan: Plan, opened: Opened, sizer: PromptSizer, writer: RunWriter) -> AbstractAsyncContextManager[Workers]:

@@ -30,6 +30,7 @@ class Plan:
         floor: What the client itself adds on this machine, where it has been calibrated; None in virtual time.
         server_metrics_s: Seconds between scrapes of the server's metrics; None: no scrapes.
         metrics_url: Where they are, if not at the target's own /metrics.
+        idle_probe: Requests that are sent to the idle server before the run, one at a time; 0: none.
     """
 
     traffic: Traffic
@@ -43,6 +44,7 @@ class Plan:
     floor: ClientFloor | None = None
     server_metrics_s: float | None = None
     metrics_url: str | None = None
+    idle_probe: int = 0
 
     def run_config(self) -> RunConfig:
         """What config.json holds of it, as of now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ...reports.recording.idle_model import IdleModel
 from ...workloads.load_generator import RunCounts
 from ...workloads.share import Share
 from ...workloads.targets.http_connection import Connection
@@ -22,6 +23,7 @@ class SendShare(msgspec.Struct, tag=True, kw_only=True):
         results: The file of its results.
         goodput: The objectives, as text.
         measured: From when to when throughput counts, in seconds since the run began.
+        idle: What requests take on the idle server, where it was probed.
     """
 
     share: Share
@@ -35,6 +37,7 @@ class SendShare(msgspec.Struct, tag=True, kw_only=True):
     results: str
     measured: tuple[float, float]
     goodput: str | None
+    idle: IdleModel | None
 
 
 class Go(msgspec.Struct, tag=True):

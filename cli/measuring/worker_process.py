@@ -61,7 +61,8 @@ class _ShareOfTraffic:
         go = await receive(self._reader, to_worker_decoder)
         if not isinstance(go, Go):
             return
-        recorder = Recorder(start.measured, () if start.goodput is None else parse_objectives(start.goodput))
+        objectives = () if start.goodput is None else parse_objectives(start.goodput)
+        recorder = Recorder(start.measured, objectives, idle=start.idle)
         with closing(ResultLog(Path(start.results))) as log:
 
             def on_result(result: Result) -> None:

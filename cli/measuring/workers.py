@@ -172,6 +172,7 @@ async def started_workers(
                     results=str(writer.folder / shard(index + 1)),
                     measured=writer.config.measured,
                     goodput=writer.config.goodput,
+                    idle=writer.config.idle,
                 )
             )
         for worker in workers:

@@ -52,7 +52,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     | _ENGINE
     | frozenset(
         "--url --model --header --timeout --startup-timeout --rounds --real-time --step-log --output "
-        "--no-ignore-eos".split()
+        "--no-ignore-eos --idle-probe".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),
     Situation.SINGLE_RATE: frozenset({"--max-rate"}),

@@ -54,6 +54,7 @@ def plan_run(
         floor=None if source.is_virtual else known_floor(workers),
         server_metrics_s=server_metrics_s,
         metrics_url=target.clean_metrics_url,
+        idle_probe=target.idle_probe,
     )
 
 
@@ -69,6 +70,7 @@ def _saved(target: TargetOptions, engine: EngineOptions, report: ReportOptions, 
         "goodput": report.goodput,
         "steady_state": report.steady_state,
         "server_metrics_interval": target.server_metrics_interval_s,
+        "idle_probe": target.idle_probe,
     }
     if target.url is None:
         return {**saved, **engine.saved(), "real_time": target.real_time}

@@ -61,6 +61,10 @@ class TargetOptions:
     metrics_url: Annotated[str | None, Option(help="Where the server's metrics are. Default: /metrics of --url.")] = (
         None
     )
+    idle_probe: Annotated[
+        int,
+        Option(min=0, max=100, help="Requests to the idle server before the run, for slowdowns; 0 disables."),
+    ] = 8
     no_sessions: Annotated[
         bool, Option("--no-sessions", help="Do not tell abatch serve which requests belong to one session.")
     ] = False

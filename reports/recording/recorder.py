@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
@@ -14,11 +14,13 @@ from ...workloads.result import Result
 from ...workloads.session import Pause
 from ..statistics.percentile import value_at
 from ..statistics.time_blocks import TimeBlocks, merged
-from .answer_sizes import AnswerSizes
 from .cache_use import CacheUse
 from .goodput import GoodputSummary, Objective, meets
+from .idle_model import IdleModel
 from .in_flight import InFlight
 from .request_sample import RequestSample
+from .slowdown import Slowdowns
+from .totals import Totals
 
 LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
 """Every histogram: microseconds, 1 us to 1 h, 3 significant digits. Equal settings merge without loss."""
@@ -59,60 +61,6 @@ def new_histogram() -> HdrHistogram:
 
 
 @dataclass(slots=True)
-class Totals:
-    """What is counted rather than timed. Warm-up is excluded unless an entry says otherwise.
-
-    Attributes:
-        finished: Requests that succeeded within the measured time, whenever they were due; throughput is made of these.
-        finished_tokens: Their output tokens.
-        chunks: Of requests with a known number of tokens.
-        answers: Sizes of those that succeeded.
-        due: Requests by class. `good`: those of them that met all objectives.
-        error_spans_s: By class of error, when the first and the last of them ended, in seconds since the run began.
-        last_success_s: When the last success ended.
-    """
-
-    requests: int = 0
-    succeeded: int = 0
-    warmup: int = 0
-    censored: int = 0
-    late: int = 0
-    dropped: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    chunks: int = 0
-    chunk_tokens: int = 0
-    answers: AnswerSizes = field(default_factory=AnswerSizes)
-    due: Counter[str] = field(default_factory=Counter)
-    good: Counter[str] = field(default_factory=Counter)
-    finished: int = 0
-    finished_tokens: int = 0
-    paused: int = 0
-    capped_pauses: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    error_examples: dict[str, str] = field(default_factory=dict)
-    error_spans_s: dict[str, tuple[float, float]] = field(default_factory=dict)
-    last_success_s: float = -math.inf
-
-    def merge(self, other: Totals) -> None:
-        """Add the totals of other requests."""
-        for kind, (first_s, last_s) in other.error_spans_s.items():
-            self.saw_error(kind, first_s)
-            self.saw_error(kind, last_s)
-        self.last_success_s = max(self.last_success_s, other.last_success_s)
-        self.error_examples = {**other.error_examples, **self.error_examples}
-        for total in fields(self):
-            if total.name not in ("error_spans_s", "last_success_s", "error_examples"):
-                setattr(self, total.name, getattr(self, total.name) + getattr(other, total.name))
-
-    def saw_error(self, kind: str, at_s: float) -> None:
-        """Note when a request failed."""
-        first_s, last_s = self.error_spans_s.get(kind, (at_s, at_s))
-        self.error_spans_s[kind] = min(first_s, at_s), max(last_s, at_s)
-
-
-@dataclass(slots=True)
 class _Session:
     """A session so far."""
 
@@ -133,7 +81,7 @@ class Recorder:
     """Takes in results one at a time and keeps none of them: memory does not grow with the length of a run.
 
     `measured` is from when to when throughput counts, in seconds since the run began; `objectives` are goodput's;
-    `timed` are the metrics that are also kept by time.
+    `timed` are the metrics that are also kept by time; `idle` is what requests take on the idle server, if known.
 
     Values are counted first and put into the histograms many at a time: the histograms are pure Python and take
     microseconds a value, which at a thousand streams would be the generator's own delay.
@@ -144,12 +92,14 @@ class Recorder:
         measured: tuple[float, float] = (0.0, math.inf),
         objectives: tuple[Objective, ...] = (),
         timed: Sequence[str] = JUDGED,
+        idle: IdleModel | None = None,
     ) -> None:
         self.totals = Totals()
         self._measured = measured
         self.sample = RequestSample()
         self.in_flight = InFlight()
         self.cache_use = CacheUse()
+        self.slowdowns = None if idle is None else Slowdowns(idle)
         self._objectives = objectives
         self._timed = frozenset(timed)
         self.finished = TimeBlocks()
@@ -197,6 +147,8 @@ class Recorder:
         self._count_tokens(result)
         self._record_latencies(result)
         self.sample.add(result)
+        if self.slowdowns is not None:
+            self.slowdowns.add(result)
 
     def _follow_session(self, result: Result) -> None:
         """Add a turn to its session; at the last one, time the whole. One that breaks off is not timed."""
@@ -343,6 +295,8 @@ class Recorder:
         self.in_flight.merge(other.in_flight)
         self.cache_use.merge(other.cache_use)
         self.finished.merge(other.finished)
+        if self.slowdowns is not None and other.slowdowns is not None:
+            self.slowdowns.merge(other.slowdowns)
         for key in other._histograms:
             self._pending.setdefault(key, Counter())
             self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))

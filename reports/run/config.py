@@ -15,6 +15,7 @@ import msgspec
 
 from ... import __version__
 from ..recording.goodput import parse_objectives
+from ..recording.idle_model import IdleModel
 from ..recording.recorder import JUDGED, Recorder
 from ..summary.cache import CacheSummary, Priming
 from ..summary.summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary
@@ -51,6 +52,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     steady_state: bool = False
     has_own_lengths: bool = False
     """Answers end where the model ends them: the server takes no ignore_eos, or was not to be sent any."""
+    idle: IdleModel | None = None
+    """What requests took before the run, on the idle server; None where it was not probed."""
     traffic: dict[str, Any] = {}
     """Of `options`, those that say what is sent: runs that share them got the same traffic."""
     options: dict[str, Any] = {}
@@ -68,7 +71,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
         `timed`: the metrics that it also keeps by time.
         """
         objectives = () if self.goodput is None else parse_objectives(self.goodput)
-        return Recorder(measured or self.measured, objectives, timed)
+        return Recorder(measured or self.measured, objectives, timed, self.idle)
 
     def new_summary(self) -> Summary:
         """A summary with this run's labels and nothing recorded."""

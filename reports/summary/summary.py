@@ -8,6 +8,7 @@ import msgspec
 
 from ..recording.answer_sizes import AnswerSizes
 from ..recording.goodput import GoodputSummary
+from ..recording.idle_model import IdleModel
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
 from .cache import CacheSummary, fill_cache
@@ -17,6 +18,7 @@ from .engine import EngineSummary
 from .expectation import FittedSizes, normalise
 from .metric import MetricSummary, summarise_metric
 from .server import ServerSummary
+from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns, summarise_time
 from .state import State
 
 SCHEMA_VERSION = 1
@@ -47,6 +49,10 @@ class Summary(msgspec.Struct, kw_only=True):
         goodput: How much of the traffic met the objectives, if there were any.
         steady_state: The part of the run in which the number of requests in flight was steady.
         expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
+        idle: What a request of a size takes on the idle server, as probed before the run; else read off the run's own
+            fastest requests.
+        slowdown: By metric (ttft, tpot, e2e) and class: how many times longer requests took than that.
+        time_spent: By class, the shares of work, of waiting, and of interference by other requests.
         attribution: Why the tail is there.
         cache: What a prefix cache may have known of the texts, and whether it did; None in older runs.
         client: What held up the client itself; None in virtual time.
@@ -92,6 +98,9 @@ class Summary(msgspec.Struct, kw_only=True):
     steady_state: SteadyState | None = None
     expectation: FittedSizes | None = None
     cache: CacheSummary | None = None
+    idle: IdleModel | None = None
+    slowdown: dict[str, dict[str, SlowdownSummary]] = {}
+    time_spent: dict[str, TimeShares] = {}
     client: ClientSummary | None = None
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
@@ -136,6 +145,13 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.expectation, ratios = normalise(recorder.sample)
     for (metric, traffic_class), ratio in ratios.items():
         summary.metrics[metric][traffic_class].normalised_ratio = ratio
+    slowdowns = recorder.slowdowns
+    if slowdowns is None and summary.expectation is not None:
+        slowdowns = envelope(recorder.sample, summary.expectation)
+    if slowdowns is not None:
+        summary.idle = slowdowns.idle
+        summary.slowdown = summarise_slowdowns(slowdowns)
+        summary.time_spent = summarise_time(slowdowns)
     return summary
 
 

@@ -1,0 +1,63 @@
+"""What a recorder counts rather than times."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, fields
+
+from .answer_sizes import AnswerSizes
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts of a run's requests. Warm-up is excluded unless an entry says otherwise.
+
+    Attributes:
+        finished: Requests that succeeded within the measured time, whenever they were due; throughput is made of these.
+        finished_tokens: Their output tokens.
+        chunks: Of requests with a known number of tokens.
+        answers: Sizes of those that succeeded.
+        due: Requests by class. `good`: those of them that met all objectives.
+        error_spans_s: By class of error, when the first and the last of them ended, in seconds since the run began.
+        last_success_s: When the last success ended.
+    """
+
+    requests: int = 0
+    succeeded: int = 0
+    warmup: int = 0
+    censored: int = 0
+    late: int = 0
+    dropped: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    chunks: int = 0
+    chunk_tokens: int = 0
+    answers: AnswerSizes = field(default_factory=AnswerSizes)
+    due: Counter[str] = field(default_factory=Counter)
+    good: Counter[str] = field(default_factory=Counter)
+    finished: int = 0
+    finished_tokens: int = 0
+    paused: int = 0
+    capped_pauses: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    error_examples: dict[str, str] = field(default_factory=dict)
+    error_spans_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    last_success_s: float = -math.inf
+
+    def merge(self, other: Totals) -> None:
+        """Add the totals of other requests."""
+        for kind, (first_s, last_s) in other.error_spans_s.items():
+            self.saw_error(kind, first_s)
+            self.saw_error(kind, last_s)
+        self.last_success_s = max(self.last_success_s, other.last_success_s)
+        self.error_examples = {**other.error_examples, **self.error_examples}
+        for total in fields(self):
+            if total.name not in ("error_spans_s", "last_success_s", "error_examples"):
+                setattr(self, total.name, getattr(self, total.name) + getattr(other, total.name))
+
+    def saw_error(self, kind: str, at_s: float) -> None:
+        """Note when a request failed."""
+        first_s, last_s = self.error_spans_s.get(kind, (at_s, at_s))
+        self.error_spans_s[kind] = min(first_s, at_s), max(last_s, at_s)
