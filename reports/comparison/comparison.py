@@ -11,7 +11,7 @@ from ..recording.recorder import JUDGED
 from ..run.measurement import Measurement
 from ..statistics.interval import CONFIDENCE
 from ..summary.answers import why_answers_differ
-from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.doubts import doubt_of_metric, doubts_of_comparison
 from ..summary.summary import share_failed
 from .change import changes, rate_change
 from .comparable import comparison_notes, is_paired
@@ -157,7 +157,7 @@ def _notes(first: Measurement, other: Measurement, *, is_paired: bool) -> list[s
     notes = comparison_notes(first.config, other.config, is_paired=is_paired)
     for one, which in ((first, "the first"), (other, "this one")):
         for number, summary in enumerate(one.round_summaries, 1):
-            if len(one.rounds) > 1 and (problems := doubts(summary)):
+            if len(one.rounds) > 1 and (problems := doubts_of_comparison(summary)):
                 notes.append(f"round {number} of {which} is not trusted: {problems[0].words}")
     shares = [share_failed(one.summary) for one in (first, other)]
     if abs(shares[0] - shares[1]) > _ERRORS_APART:

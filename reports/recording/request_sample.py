@@ -21,6 +21,7 @@ class SampledRequest:
     output_tokens: int
     ttft_ms: float
     e2e_ms: float
+    prompt_tokens: int = 0
 
 
 class RequestSample:
@@ -48,6 +49,7 @@ class RequestSample:
             output_tokens=result.output_tokens,
             ttft_ms=max(result.ttft_us, 1) / 1e3,
             e2e_ms=max(result.e2e_us, 1) / 1e3,
+            prompt_tokens=result.prompt_tokens,
         )
         kept = self._kept.setdefault(name, [])
         self._seen[name] += 1

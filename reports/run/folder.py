@@ -35,6 +35,7 @@ from ..summary.answers import answer_notes
 from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
 from ..summary.server import summarise_server
+from ..summary.steadiness import growth_notes
 from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary
 from .config import RunConfig
 from .histogram_log import by_tag, read_histograms, write_histograms
@@ -287,13 +288,8 @@ def recorded_part(
 def summarise(config: RunConfig, part: RecordedPart) -> Summary:
     """The summary of a recorded part."""
     summary = fill_summary(config.new_summary(), part.recorder, part.measured_s)
-    summary.steady_state = steady = part.steady
-    if steady is not None and not steady.is_steady:
-        summary.warnings.append(
-            f"no steady state: requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}; the "
-            "server does not keep up, or the run is too short for its sessions"
-        )
-    summary.warnings += answer_notes(summary)
+    summary.steady_state = part.steady
+    summary.warnings += [*growth_notes(summary), *answer_notes(summary)]
     return summary
 
 

@@ -8,7 +8,8 @@ from .answers import answer_doubts
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
 from .errors import MAX_ERROR_SHARE, error_findings
-from .finding import Finding, not_trusted
+from .finding import Finding, Label, not_trusted
+from .steadiness import steadiness_doubts
 from .summary import Summary, share_failed
 
 MAX_LATE_SHARE = 0.05
@@ -20,7 +21,18 @@ def doubts(summary: Summary) -> list[Finding]:
     Rules on latencies are inconclusive then; those on rates and errors are judged all the same.
     """
     found = error_findings(summary) if share_failed(summary) > MAX_ERROR_SHARE else []
-    return [*found, *client_problems(summary), *cache_doubts(summary.cache), *answer_doubts(summary)]
+    return [
+        *found,
+        *client_problems(summary),
+        *steadiness_doubts(summary),
+        *cache_doubts(summary.cache),
+        *answer_doubts(summary),
+    ]
+
+
+def doubts_of_comparison(summary: Summary) -> list[Finding]:
+    """Why this run can be compared with no other. Growth is no such reason: the other had the same traffic as long."""
+    return [doubt for doubt in doubts(summary) if doubt.label not in (Label.OVERLOADED, Label.NOT_STEADY)]
 
 
 def client_problems(summary: Summary) -> list[Finding]:

@@ -20,6 +20,7 @@ from .metric import MetricSummary, summarise_metric
 from .server import ServerSummary
 from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns, summarise_time
 from .state import State
+from .steadiness import TRENDED, LatencyTrend, find_trend, work_growth
 
 SCHEMA_VERSION = 1
 DEFAULT_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -48,6 +49,7 @@ class Summary(msgspec.Struct, kw_only=True):
         percentiles: Those that a report shows.
         goodput: How much of the traffic met the objectives, if there were any.
         steady_state: The part of the run in which the number of requests in flight was steady.
+        trend: What grew all through the run: its percentiles describe no moment of it.
         expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
         idle: What a request of a size takes on the idle server, as probed before the run; else read off the run's own
             fastest requests.
@@ -96,6 +98,7 @@ class Summary(msgspec.Struct, kw_only=True):
     metrics: dict[str, dict[str, MetricSummary]] = {}
     goodput: GoodputSummary | None = None
     steady_state: SteadyState | None = None
+    trend: LatencyTrend | None = None
     expectation: FittedSizes | None = None
     cache: CacheSummary | None = None
     idle: IdleModel | None = None
@@ -141,6 +144,13 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         summary.metrics.setdefault(metric, {})[traffic_class] = measured
     if summary.cache is not None:
         fill_cache(summary.cache, recorder.cache_use)
+    by_metric = {metric: recorder.time_blocks(metric, summary.verdict_class).blocks() for metric in TRENDED}
+    trends = [find_trend(metric, blocks) for metric, blocks in by_metric.items()]
+    summary.trend = next((trend for trend in trends if trend is not None), None)
+    if summary.trend is not None:
+        requests = recorder.sample.requests()
+        weighed = [(one.due_s, one.prompt_tokens, recorder.sample.stands_for(one.traffic_class)) for one in requests]
+        summary.trend.work_growth = round(work_growth(weighed), 3)
     summary.goodput = recorder.goodput(measured_s)
     summary.expectation, ratios = normalise(recorder.sample)
     for (metric, traffic_class), ratio in ratios.items():
