@@ -104,7 +104,7 @@ def _target(
     has_same_traffic = is_paired(first, other)
     why_not = why_answers_differ(first.summary, other.summary)
     is_trusted = why_not is None and not any(
-        doubts(summary) for one in pair for summary in (one.summary, *one.round_summaries)
+        doubts_of_comparison(summary) for one in pair for summary in (one.summary, *one.round_summaries)
     )
     traffic_class = first.summary.verdict_class
     found: list[Difference] = []
