@@ -9,6 +9,7 @@ from pathlib import Path
 from ...reports.run.config import RunConfig, provenance, started_now
 from ...reports.summary.client import ClientFloor
 from ...reports.summary.summary import DEFAULT_PERCENTILES
+from ...workloads.workload import ClosedLoop
 from .targets import Source
 from .traffic import Traffic
 
@@ -58,6 +59,7 @@ class Plan:
             text_salt=traffic.text_salt,
             warmup_s=traffic.limits.warmup_s,
             duration_s=traffic.limits.duration_s,
+            closed_loop=any(isinstance(stream.pacing, ClosedLoop) for stream in traffic.workload.streams),
             percentiles=list(self.percentiles),
             goodput=self.goodput,
             steady_state=self.steady_state,

@@ -19,6 +19,7 @@ from .goodput import GoodputSummary, Objective, meets
 from .idle_model import IdleModel
 from .in_flight import InFlight
 from .request_sample import RequestSample
+from .silences import Receipts
 from .slowdown import Slowdowns
 from .totals import Totals
 
@@ -95,9 +96,10 @@ class Recorder:
         idle: IdleModel | None = None,
     ) -> None:
         self.totals = Totals()
-        self._measured = measured
+        self.measured = measured
         self.sample = RequestSample()
         self.in_flight = InFlight()
+        self.receipts = Receipts()
         self.cache_use = CacheUse()
         self.slowdowns = None if idle is None else Slowdowns(idle)
         self._objectives = objectives
@@ -116,11 +118,12 @@ class Recorder:
         totals = self.totals
         self._follow_session(result)
         self.in_flight.add(result)
+        self.receipts.add(result)
         self.cache_use.add(result)
         has_succeeded = result.error is None and not result.censored
         if has_succeeded:
             totals.last_success_s = max(totals.last_success_s, result.end_s)
-        if has_succeeded and self._measured[0] <= result.end_s <= self._measured[1]:
+        if has_succeeded and self.measured[0] <= result.end_s <= self.measured[1]:
             totals.finished += 1
             totals.finished_tokens += result.output_tokens or 0
             self.finished.add(result.end_s, (result.output_tokens or 0,))
@@ -293,6 +296,7 @@ class Recorder:
         self.totals.merge(other.totals)
         self.sample.merge(other.sample)
         self.in_flight.merge(other.in_flight)
+        self.receipts.merge(other.receipts)
         self.cache_use.merge(other.cache_use)
         self.finished.merge(other.finished)
         if self.slowdowns is not None and other.slowdowns is not None:

@@ -54,6 +54,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     """Answers end where the model ends them: the server takes no ignore_eos, or was not to be sent any."""
     idle: IdleModel | None = None
     """What requests took before the run, on the idle server; None where it was not probed."""
+    closed_loop: bool = False
+    """Some sessions start only as others end."""
     traffic: dict[str, Any] = {}
     """Of `options`, those that say what is sent: runs that share them got the same traffic."""
     options: dict[str, Any] = {}
@@ -82,6 +84,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
             workload=self.workload,
             seed=self.seed,
             verdict_class=self.verdict_class,
+            closed_loop=self.closed_loop,
             percentiles=self.percentiles,
             has_own_lengths=self.has_own_lengths,
             warnings=list(self.warnings),

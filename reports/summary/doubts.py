@@ -9,6 +9,7 @@ from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
 from .errors import MAX_ERROR_SHARE, error_findings
 from .finding import Finding, Label, not_trusted
+from .silence import silence_doubts
 from .steadiness import steadiness_doubts
 from .summary import Summary, share_failed
 
@@ -24,6 +25,7 @@ def doubts(summary: Summary) -> list[Finding]:
     return [
         *found,
         *client_problems(summary),
+        *silence_doubts(summary),
         *steadiness_doubts(summary),
         *cache_doubts(summary.cache),
         *answer_doubts(summary),

@@ -10,7 +10,7 @@ from ..recording.answer_sizes import AnswerSizes
 from ..recording.goodput import GoodputSummary
 from ..recording.idle_model import IdleModel
 from ..recording.in_flight import SteadyState
-from ..recording.recorder import JUDGED, Recorder
+from ..recording.recorder import ALL, JUDGED, Recorder
 from .cache import CacheSummary, fill_cache
 from .causes import Attribution
 from .client import ClientSummary
@@ -18,6 +18,7 @@ from .engine import EngineSummary
 from .expectation import FittedSizes, normalise
 from .metric import MetricSummary, summarise_metric
 from .server import ServerSummary
+from .silence import SilenceSummary, summarise_silences
 from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns, summarise_time
 from .state import State
 from .steadiness import TRENDED, LatencyTrend, find_trend, work_growth
@@ -37,6 +38,7 @@ class Summary(msgspec.Struct, kw_only=True):
         late_arrivals: Turns sent more than 10 ms after they were due, which is the client's fault.
         dropped_arrivals: Turns that were due and never sent; their wait counts as a lower bound.
         censored: Requests cut off at the end of the run; they count as lower bounds.
+        closed_loop: A session that waits keeps the next one from starting, so a frozen server is asked for less.
         capped_pauses: Turns whose pause was shortened by the cap, out of `paused_turns`.
         abandoned_turns: Later turns skipped because their session had failed.
         errors: Failed requests by class; they are in no latency histogram.
@@ -49,6 +51,7 @@ class Summary(msgspec.Struct, kw_only=True):
         percentiles: Those that a report shows.
         goodput: How much of the traffic met the objectives, if there were any.
         steady_state: The part of the run in which the number of requests in flight was steady.
+        silence: When the server sent nothing for longer than is usual, although requests were in flight.
         trend: What grew all through the run: its percentiles describe no moment of it.
         expectation: What a request of a size should take, fitted to this run; the normalised ratios rest on it.
         idle: What a request of a size takes on the idle server, as probed before the run; else read off the run's own
@@ -93,12 +96,14 @@ class Summary(msgspec.Struct, kw_only=True):
     has_own_lengths: bool = False
     answers: AnswerSizes = msgspec.field(default_factory=AnswerSizes)
     verdict_class: str = "all"
+    closed_loop: bool = False
     warnings: list[str] = []
     percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
     metrics: dict[str, dict[str, MetricSummary]] = {}
     goodput: GoodputSummary | None = None
     steady_state: SteadyState | None = None
     trend: LatencyTrend | None = None
+    silence: SilenceSummary | None = None
     expectation: FittedSizes | None = None
     cache: CacheSummary | None = None
     idle: IdleModel | None = None
@@ -153,6 +158,7 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         summary.trend.work_growth = round(work_growth(weighed), 3)
     summary.goodput = recorder.goodput(measured_s)
     summary.expectation, ratios = normalise(recorder.sample)
+    summary.silence = _silence(summary, recorder)
     for (metric, traffic_class), ratio in ratios.items():
         summary.metrics[metric][traffic_class].normalised_ratio = ratio
     slowdowns = recorder.slowdowns
@@ -163,6 +169,24 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         summary.slowdown = summarise_slowdowns(slowdowns)
         summary.time_spent = summarise_time(slowdowns)
     return summary
+
+
+def _silence(summary: Summary, recorder: Recorder) -> SilenceSummary | None:
+    """Silences longer than any wait that is usual; what a large prompt takes is."""
+    waits, gaps = (summary.metrics.get(metric, {}).get(ALL) for metric in ("ttft", "max_gap"))
+    usual_wait_s = 0.0 if waits is None else waits.p50_ms / 1e3
+    if summary.expectation is not None:
+        largest = max(request.prefill_tokens for request in recorder.sample.requests())
+        usual_wait_s = max(usual_wait_s, summary.expectation.ttft_ms(largest) / 1e3)
+    receipts = recorder.receipts
+    return summarise_silences(
+        receipts.silences(),
+        from_s=recorder.measured[0],
+        usual_wait_s=usual_wait_s,
+        usual_gap_s=0.0 if gaps is None else gaps.p50_ms / 1e3,
+        cut_streams=receipts.cut_streams,
+        cut_waiting=receipts.cut_waiting,
+    )
 
 
 def share_failed(summary: Summary) -> float:
