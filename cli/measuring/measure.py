@@ -16,6 +16,7 @@ from ...reports.run.folder import RunWriter, default_folder
 from ...reports.summary.cache import CacheMode
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
+from ...workloads.targets.client_limit import ReservedDescriptors, most_descriptors
 from ...workloads.targets.engine_watch import EngineWatch
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer
@@ -50,7 +51,8 @@ def run(plan: Plan, observer: Observer = SILENT) -> Run:
         AbatchError: the target cannot be measured.
         KeyboardInterrupt: it was interrupted before it had begun. Later, the part that was measured is the result.
     """
-    with asyncio.Runner(loop_factory=VirtualTimeLoop if plan.source.is_virtual else new_precise_loop) as runner:
+    new_loop = VirtualTimeLoop if plan.source.is_virtual else new_precise_loop
+    with most_descriptors(), asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_measure(plan, observer))
 
 
@@ -180,7 +182,8 @@ async def _replay(
     watching = asyncio.create_task(watch.run(origin_s))
     try:
         async with watching_server:
-            return await sender.run(origin_s)
+            with ReservedDescriptors():  # to save the run with
+                return await sender.run(origin_s)
     except BaseException:
         writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
         raise

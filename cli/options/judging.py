@@ -19,7 +19,7 @@ from ...reports.run.config import RunConfig
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.summary.errors import MAX_ERROR_SHARE
-from ...reports.summary.summary import Summary, share_failed
+from ...reports.summary.summary import Summary, share_client_limited, share_failed
 from ..exit_codes import ExitCode
 
 _AGAINST_BASELINE = ("ttft.p50", "ttft.p99", "itl.p99", "e2e.p99")
@@ -157,7 +157,8 @@ def exit_code(summary: Summary, rules: Iterable[Rule], judgements: Iterable[Judg
     if summary.succeeded == 0:
         return ExitCode.FAILED
     judged = exit_code_of_rules(judgements)
+    failed = share_failed(summary) + share_client_limited(summary)
     has_limit = any(rule.run_value == "errors" for rule in rules)
-    if judged is ExitCode.OK and share_failed(summary) > MAX_ERROR_SHARE and not has_limit:
+    if judged is ExitCode.OK and failed > MAX_ERROR_SHARE and not has_limit:
         return ExitCode.FAILED
     return judged

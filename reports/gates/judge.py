@@ -15,7 +15,8 @@ from ..statistics.bootstrap import OfResample, intervals
 from ..statistics.interval import CONFIDENCE, Interval
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
 from ..summary.answers import why_answers_differ
-from ..summary.doubts import client_problems, doubt_of_metric, doubts
+from ..summary.doubts import client_problems, doubt_of_metric, doubts, share_timed_out_here
+from ..summary.errors import unknown_in_words
 from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.statistic import Statistic
@@ -229,6 +230,9 @@ def _run_value(rule: Rule, summary: Summary) -> tuple[Outcome, str]:
     problems = client_problems(summary) if rule.run_value in _MADE_WORSE_BY_THE_CLIENT else []
     if problems and outcome is Outcome.FAIL:
         raise _UndecidedError(f"{reason}, but {problems[0].words}")
+    here = share_timed_out_here(summary) if rule.run_value == "errors" else 0.0
+    if _outcome(rule, value - here, bound) is not outcome:
+        raise _UndecidedError(f"{reason}, but {here:.1%} timed out while the client itself was behind")
     if is_share and rule.comparison != "==":
         return _share(rule, summary, value, reason)
     return outcome, reason
@@ -241,7 +245,7 @@ def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[Out
     outcomes = {_outcome(rule, end, bound) for end in (interval.low, value, interval.high)}
     if outcomes == {_outcome(rule, value, bound)}:
         if {_outcome(rule, min(interval.high + unknown, 1.0), bound)} != outcomes:
-            raise _UndecidedError(f"{reason}, but {unknown:.1%} of the requests never ended")
+            raise _UndecidedError(f"{reason}, but {unknown_in_words(summary)}")
         return outcomes.pop(), reason
     if value == 0 and bound > 0:
         needed = needed_for_none(bound)
@@ -266,8 +270,10 @@ def _run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measur
         change = rate_change(rates[0], rates[1], is_paired=is_paired(baseline, run))
         return _against(rule, change, base, f"measured {value:g}, baseline {base:g}")
     interval = difference_interval(value, run.summary.requests, base, baseline.summary.requests)
-    # What never ended may have failed, or met its objectives.
-    low, high = interval.low - share_unknown(baseline.summary), interval.high + share_unknown(run.summary)
+    # What never ended may have failed, or met its objectives; what timed out may be the client's fault.
+    here, there = (share_timed_out_here(one.summary) if name == "errors" else 0.0 for one in (run, baseline))
+    low = interval.low - share_unknown(baseline.summary) - here
+    high = interval.high + share_unknown(run.summary) + there
     bound = (rule.bound.factor - 1) * base + rule.bound.plus
     points = f"{CI} of the difference {low * 100:+.2f} to {high * 100:+.2f} points"
     reason = f"measured {value:.3%}, baseline {base:.3%}; {points}"

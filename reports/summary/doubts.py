@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from .answers import answer_doubts
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
-from .errors import MAX_ERROR_SHARE, error_findings
+from .errors import MAX_ERROR_SHARE, error_findings, limit_in_words
 from .finding import Finding, Label, not_trusted
 from .silence import silence_doubts
 from .steadiness import steadiness_doubts
-from .summary import Summary, share_failed
+from .summary import Summary, share_client_limited, share_failed
 
 MAX_LATE_SHARE = 0.05
+_MAX_LIMITED_SHARE = 0.01
+_LAG_THAT_TIMES_OUT_MS = 1000.0
+"""A client that stood still for this long may have let a request time out that was answered in time."""
 
 
 def doubts(summary: Summary) -> list[Finding]:
@@ -40,6 +43,8 @@ def doubts_of_comparison(summary: Summary) -> list[Finding]:
 def client_problems(summary: Summary) -> list[Finding]:
     """What shows that the client was the bottleneck; empty if it was not."""
     found = []
+    if (limited := share_client_limited(summary)) > _MAX_LIMITED_SHARE:
+        found.append(not_trusted(limit_in_words(summary), share_client_limited=limited))
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
         words = f"{late:.1%} of the requests were sent late: the client or --max-in-flight was the bottleneck"
         found.append(not_trusted(words, share_late=late))
@@ -53,6 +58,14 @@ def client_problems(summary: Summary) -> list[Finding]:
         found += client_doubts(summary.client)
         found += floor_doubts(summary.client.floor, summary.offered_rate)
     return found
+
+
+def share_timed_out_here(summary: Summary) -> float:
+    """Share of requests that timed out in a run in which the client was behind: nobody knows whose fault that was."""
+    stood_still = summary.client is not None and summary.client.lag_max_ms >= _LAG_THAT_TIMES_OUT_MS
+    if not stood_still and not client_problems(summary):
+        return 0.0
+    return summary.errors.get("timeout", 0) / max(summary.requests, 1)
 
 
 def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> Finding | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ...workloads.targets.client_limit import CLIENT_LIMIT
 from ..formatting import counted
 from .finding import Finding, Label, Tone
-from .summary import Summary, share_failed
+from .summary import Summary, server_errors, share_client_limited, share_failed, share_unknown
 
 MAX_ERROR_SHARE = 0.05
 """Above this share there is no verdict: failures are often the slow ones. `bench` then exits with 1."""
@@ -19,10 +20,11 @@ _NAMES = {
 
 def error_findings(summary: Summary) -> list[Finding]:
     """One finding on all failures; none if nothing failed."""
-    if not summary.errors:
+    errors = server_errors(summary)
+    if not errors:
         return []
-    share, failed = share_failed(summary), sum(summary.errors.values())
-    kind, count = max(summary.errors.items(), key=lambda item: item[1])
+    share, failed = share_failed(summary), sum(errors.values())
+    kind, count = max(errors.items(), key=lambda item: item[1])
     words = f"{_percent(share)} of the requests failed ({failed:,} of {summary.requests:,}): {_what(summary, kind)}"
     if count < failed:
         words += f" ({count:,} of them)"
@@ -55,9 +57,22 @@ def _when(summary: Summary, kind: str) -> str:
         return ""
     if last_success_s <= first_s + _AT_ONCE_S:
         return f", since {first_s:.1f} s; nothing succeeded after that"
-    if last_s - first_s <= 0.5 * summary.measured_s and sum(summary.errors.values()) > 1:
+    if last_s - first_s <= 0.5 * summary.measured_s and sum(server_errors(summary).values()) > 1:
         return f", from {first_s:.1f} s to {last_s:.1f} s into the run"
     return ""
+
+
+def limit_in_words(summary: Summary) -> str:
+    """How many requests met a limit of the client, and which."""
+    limited, example = share_client_limited(summary), summary.error_examples.get(CLIENT_LIMIT, "")
+    return f"{_percent(limited)} of the requests met a limit of the client, not of the server: {example}"
+
+
+def unknown_in_words(summary: Summary) -> str:
+    """Of how many requests nobody knows whether they would have succeeded."""
+    if share_client_limited(summary):
+        return limit_in_words(summary)
+    return f"{share_unknown(summary):.1%} of the requests never ended"
 
 
 def no_success(summary: Summary) -> str:
@@ -73,4 +88,6 @@ def no_success(summary: Summary) -> str:
         return (
             f"none of {counted(summary.requests, 'request')} ended before the run did: run longer (--duration, --drain)"
         )
+    if CLIENT_LIMIT in summary.errors:
+        return f"no request succeeded; {limit_in_words(summary)}"
     return "no request succeeded"

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from ...workloads.targets.client_limit import CLIENT_LIMIT
 from ..recording.answer_sizes import AnswerSizes
 from ..recording.goodput import GoodputSummary
 from ..recording.idle_model import IdleModel
@@ -189,9 +190,19 @@ def _silence(summary: Summary, recorder: Recorder) -> SilenceSummary | None:
     )
 
 
+def server_errors(summary: Summary) -> dict[str, int]:
+    """Failed requests by class, without those that met a limit of the client: the server never saw them."""
+    return {kind: count for kind, count in summary.errors.items() if kind != CLIENT_LIMIT}
+
+
 def share_failed(summary: Summary) -> float:
-    """Share of requests that failed."""
-    return sum(summary.errors.values()) / max(summary.requests, 1)
+    """Share of requests that failed, other than by a limit of the client."""
+    return sum(server_errors(summary).values()) / max(summary.requests, 1)
+
+
+def share_client_limited(summary: Summary) -> float:
+    """Share of requests that met a limit of the client."""
+    return summary.errors.get(CLIENT_LIMIT, 0) / max(summary.requests, 1)
 
 
 def share_good(summary: Summary) -> float:
@@ -200,5 +211,6 @@ def share_good(summary: Summary) -> float:
 
 
 def share_unknown(summary: Summary) -> float:
-    """Share of requests of which only a lower bound is known."""
-    return (summary.censored + summary.dropped_arrivals) / max(summary.requests, 1)
+    """Share of requests of which at most a lower bound is known."""
+    cut_short = (summary.censored + summary.dropped_arrivals) / max(summary.requests, 1)
+    return cut_short + share_client_limited(summary)

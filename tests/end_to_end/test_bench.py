@@ -12,14 +12,36 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.cli import abatch, abatch_process, command
-from support.servers import PROCESSES_ONLY, running_server
+from support.servers import PROCESSES_ONLY, null_server, running_server
 from support.waiting import PATIENCE_S, wait_until
 
 
 def summary_of(run: Path) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
     return summary
+
+
+@pytest.mark.xdist_group("wall_clock")
+def test_more_streams_than_files_that_the_client_may_open(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with null_server("--ttft", "1000", log=tmp_path / "log") as server:
+        bench = command(
+            *("bench", "--url", server.url, "--workload", "chat-short", "--turns", "1", "-c", "150", "-d", "3"),
+            *("--warmup", "0", "--osl", "4", "-o", run, "--require", "errors < 1%"),
+        )
+        limited = ["bash", "-c", 'ulimit -n 64; exec "$@"', "-", *bench]
+        result = subprocess.run(limited, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert result.returncode == 4, result.stdout + result.stderr
+    assert result.stdout.startswith("NOT TRUSTED: ")
+    text = " ".join(result.stdout.split())
+    assert (
+        "met a limit of the client, not of the server: too many open files (limit 64): raise it with ulimit -n" in text
+    )
+    assert "INCONCLUSIVE errors < 1%" in text
+    assert set(summary_of(run)["errors"]) == {"client_limit"}
+    assert summary_of(run)["succeeded"] > 0
 
 
 def test_the_built_in_engine_is_measured_and_judged(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from abatch.reports.gates.judge import Outcome
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.renderings.console import print_summary
 from abatch.reports.summary.client import ClientSummary, client_doubts, lag_doubt, summarise_client
-from abatch.reports.summary.summary import Summary, fill_summary
+from abatch.reports.summary.summary import Summary, fill_summary, share_failed
+from abatch.workloads.targets.client_limit import CLIENT_LIMIT
 from abatch.workloads.watching.client_watch import ClientAudit, Lapse
 from rich.console import Console
 from support.results import make_result
@@ -103,6 +104,65 @@ def test_in_virtual_time_there_is_no_client_to_doubt() -> None:
     shown = _shown(_summary(None))
     assert shown.startswith("OK:")
     assert "client: lag" not in shown
+
+
+def _failing(errors: dict[str, int], client: ClientSummary | None = None) -> Summary:
+    """A thousand requests, of which so many failed of each class."""
+    recorder = Recorder()
+    kinds = [kind for kind, count in errors.items() for _ in range(count)]
+    for number in range(1000):
+        error = kinds[number] if number < len(kinds) else None
+        message = "too many open files (limit 64)" if error == CLIENT_LIMIT else None
+        recorder.add(make_result(due_s=number * 0.1, session_id=str(number), error=error, error_message=message))
+    summary = fill_summary(Summary(), recorder, 100.0)
+    summary.client = client
+    return summary
+
+
+def test_a_limit_of_the_client_is_no_failure_of_the_server() -> None:
+    """64 descriptors and 150 streams failed the rule on errors as if the server had refused them."""
+    summary = _failing({CLIENT_LIMIT: 400})
+    assert share_failed(summary) == 0.0
+    lines = _shown(summary).splitlines()
+    limit = "40% of the requests met a limit of the client, not of the server: too many open files (limit 64)"
+    assert lines[0] == f"NOT TRUSTED: {limit}"
+    assert not [line for line in lines if line.startswith("ERRORS")]
+    for rule in ("errors < 1%", "ttft.p99 < 1s", "achieved_rate >= 9"):
+        judgement = judged(rule, summary)
+        assert judgement.outcome is Outcome.INCONCLUSIVE
+        assert limit in judgement.reason
+    assert judged("errors < 1%", _failing({CLIENT_LIMIT: 400, "http_500": 200})).outcome is Outcome.FAIL
+    assert judged("errors < 1%", _failing({"http_500": 400})).outcome is Outcome.FAIL
+
+
+def test_a_few_that_met_a_limit_change_nothing_that_is_clear() -> None:
+    few = _failing({CLIENT_LIMIT: 5})
+    assert judged("errors < 2%", few).outcome is Outcome.PASS
+    assert judged("errors < 0.5%", few).outcome is Outcome.INCONCLUSIVE
+    assert not _shown(few).startswith("NOT TRUSTED")
+
+
+def test_a_run_in_which_every_request_met_a_limit_says_so() -> None:
+    shown = _shown(_failing({CLIENT_LIMIT: 1000}))
+    assert shown.startswith("NO VERDICT: no request succeeded; 100% of the requests met a limit of the client")
+
+
+@pytest.mark.parametrize(
+    ("client", "outcome"),
+    [
+        (_client(), Outcome.FAIL),
+        (_client(lag_max_ms=30.0), Outcome.FAIL),
+        (_client(lag_max_ms=5000.0), Outcome.INCONCLUSIVE),
+        (_client(cpu_share=0.99), Outcome.INCONCLUSIVE),
+    ],
+)
+def test_what_timed_out_while_the_client_was_behind_is_nobodys(client: ClientSummary, outcome: Outcome) -> None:
+    judgement = judged("errors < 1%", _failing({"timeout": 40}, client))
+    assert judgement.outcome is outcome
+    if outcome is Outcome.INCONCLUSIVE:
+        assert "4.0% timed out while the client itself was behind" in judgement.reason
+    assert judged("errors < 1%", _failing({"http_500": 40}, client)).outcome is Outcome.FAIL, "that is the server's"
+    assert judged("errors < 6%", _failing({"timeout": 40}, client)).outcome is Outcome.PASS, "even with them"
 
 
 def test_an_audit_becomes_percentiles() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ class ProcessState:
     open_files: frozenset[str]
     logging: tuple[Any, ...]
     garbage_collector: tuple[Any, ...]
+    most_open_files: tuple[int, int]
 
     @classmethod
     def now(cls) -> ProcessState:
@@ -46,6 +48,7 @@ class ProcessState:
             open_files=_open_files(),
             logging=(root.level, *root.handlers, root.manager.disable),
             garbage_collector=(gc.isenabled(), *gc.get_threshold(), *gc.callbacks),
+            most_open_files=resource.getrlimit(resource.RLIMIT_NOFILE),
         )
 
     def check_unchanged(self) -> None:

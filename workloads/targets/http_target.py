@@ -19,12 +19,15 @@ from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
 from .chat_stream import BadStreamError, error_message, read_chat_stream
+from .client_limit import CLIENT_LIMIT, client_limit
 from .prompts import PromptSizer
 from .server_url import hide_credentials, normalise_url
 from .target import Call, Reply
 
 REQUEST_ID_HEADER = "X-Request-ID"
 """Servers and proxies write it to their logs, so that a run can be joined with them."""
+_PROXY_WANTS_CREDENTIALS = 407
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _KEEPALIVE_S = 4.0
 """Common servers close idle connections after five seconds; a request must not use one that is just closing."""
 
@@ -105,27 +108,36 @@ class HttpTarget:
 
     async def send(self, call: Call, reply: Reply) -> None:
         """See `Target.send`."""
-        body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
         clock = asyncio.get_running_loop().time
         reply.request_id = f"{self.run_id}-{next(self._request_numbers)}"
         headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id}
-        reply.sent_s = clock()
         try:
+            body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
+            reply.sent_s = clock()
             async with self._http.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
                 if response.status == 200:
                     await read_chat_stream(response.content, reply)
+                elif response.status == _PROXY_WANTS_CREDENTIALS:
+                    reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
                 else:
                     reply.fail(f"http_{response.status}", error_message(await response.read()))
-        except aiohttp.ConnectionTimeoutError as error:
-            reply.fail("connect", str(error) or "the connection timed out")
-        except TimeoutError:
-            reply.fail("timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)")
-        except aiohttp.ClientConnectorError as error:
-            reply.fail("connect", error.os_error.strerror or str(error))
-        except (aiohttp.ClientError, OSError) as error:
-            reply.fail("disconnected", str(error) or type(error).__name__)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadStreamError) as error:
-            reply.fail("bad_response", str(error) or type(error).__name__)
+        except (aiohttp.ClientError, OSError, MemoryError, BadStreamError, *_MALFORMED) as error:
+            reply.fail(*self._failure(error))
+
+    def _failure(self, error: Exception) -> tuple[str, str]:
+        """Class and message of a failure."""
+        if (limit := client_limit(error)) is not None:
+            return CLIENT_LIMIT, limit
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return "connect", str(error) or "the connection timed out"
+            case TimeoutError():
+                return "timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)"
+            case aiohttp.ClientConnectorError():
+                return "connect", error.os_error.strerror or str(error)
+            case aiohttp.ClientError() | OSError():
+                return "disconnected", str(error) or type(error).__name__
+        return "bad_response", str(error) or type(error).__name__
 
     async def calibrate(self) -> PromptSizer:
         """Find out how the server counts tokens, and whether it lets the client fix the output length.

@@ -13,7 +13,7 @@ from ...comparison.difference import Difference, Verdict
 from ...comparison.findings import comparison_findings, footnotes
 from ...comparison.sentence import percent, value_in_words
 from ...formatting import milliseconds, one_line
-from ...summary.summary import Summary
+from ...summary.summary import Summary, server_errors
 from ..layout import STYLES, styled_line
 
 _INCONCLUSIVE = "?"
@@ -21,7 +21,7 @@ _INCONCLUSIVE = "?"
 RUN_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("requests", lambda summary: str(summary.requests)),
     ("requests/s", lambda summary: f"{summary.achieved_rate:.2f}"),
-    ("failed", lambda summary: str(sum(summary.errors.values()))),
+    ("failed", lambda summary: str(sum(server_errors(summary).values()))),
     ("cut off (lower bounds)", lambda summary: str(summary.censored)),
     ("device idle", lambda summary: f"{summary.engine.device_idle:.2%}" if summary.engine else "-"),
     ("device ms per step", lambda summary: milliseconds(summary.engine.device_step_ms) if summary.engine else "-"),

@@ -1,0 +1,84 @@
+"""The client's own limits: what they are called, and the one that it can raise itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import socket
+from collections.abc import Iterator
+
+CLIENT_LIMIT = "client_limit"
+"""Class of failures that are the client's own: the request never reached the server."""
+_MOST_DESCRIPTORS = 1 << 20
+_RESERVED = 16
+"""Descriptors with which a run can still be saved when connections have taken all others."""
+
+
+def client_limit(error: BaseException) -> str | None:
+    """The limit of this process or machine that an error comes from, and what to do about it; None if it is none."""
+    if isinstance(error, MemoryError):
+        return "out of memory: send less at once, or from another machine"
+    if not isinstance(error, OSError):
+        return None
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, socket.gaierror):  # a name is looked up with a descriptor, and the reason gets lost
+        return None if _has_descriptors() else _descriptors()
+    match cause.errno:
+        case errno.EMFILE:
+            return _descriptors()
+        case errno.ENFILE:
+            return "too many open files on this machine: raise fs.file-max"
+        case errno.EADDRNOTAVAIL:
+            return "no free port: widen net.ipv4.ip_local_port_range, or send from several addresses"
+        case errno.ENOMEM | errno.ENOBUFS:
+            return "out of memory: send less at once, or from another machine"
+    return None
+
+
+@contextlib.contextmanager
+def most_descriptors() -> Iterator[None]:
+    """Allow this process, and those that it starts, as many open files as it may have, until the context is left."""
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or most <= soft:
+        yield
+        return
+    with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+class ReservedDescriptors:
+    """A few descriptors that connections cannot take, until they are released."""
+
+    def __init__(self) -> None:
+        self._descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(_RESERVED)]
+
+    def release(self) -> None:
+        """Now they are needed."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def __enter__(self) -> ReservedDescriptors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _descriptors() -> str:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return f"too many open files (limit {limit}): raise it with ulimit -n, or --workers"
+
+
+def _has_descriptors() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
