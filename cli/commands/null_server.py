@@ -31,6 +31,13 @@ def null_server(
     prefill_rate: Annotated[
         float | None, typer.Option(help="Prompt tokens per second, on top of --ttft. A word is a token.")
     ] = None,
+    prefill_at_once: Annotated[
+        int | None, typer.Option(help="Prompts prefilled at the same time; the others wait. Default: all.")
+    ] = None,
+    prefix_cache: Annotated[
+        bool,
+        typer.Option("--prefix-cache", help="Prompt tokens that an earlier prompt began with take no --prefill-rate."),
+    ] = False,
     tokens_per_chunk: Annotated[int, typer.Option(help="Tokens in a chunk.")] = 1,
     burst: Annotated[int, typer.Option(help="Chunks held back and sent together, as a buffering proxy does.")] = 1,
     header_delay: Annotated[float, typer.Option(help="Milliseconds before the response's headers.")] = 0.0,
@@ -79,6 +86,8 @@ def null_server(
     behaviour = Behaviour(
         ttft_s=ttft / 1e3,
         prefill_tokens_per_s=prefill_rate,
+        prefill_at_once=prefill_at_once,
+        prefix_cache=prefix_cache,
         itl_s=itl / 1e3,
         jitter=jitter,
         tokens_per_chunk=tokens_per_chunk,

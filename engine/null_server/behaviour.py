@@ -25,6 +25,18 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Prefill:
+    """A prompt's. `cached_tokens`: need not be computed. `queued_s`: it waits so long for the prompts before it."""
+
+    cached_tokens: int = 0
+    queued_s: float = 0.0
+
+
+AT_ONCE = Prefill()
+"""Of a prompt that waits for no other and is new."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One answer. Times are seconds on the clock that the request's arrival was given in.
 
@@ -51,6 +63,9 @@ class Behaviour:
     Attributes:
         ttft_s: From a request's arrival to its first chunk.
         prefill_tokens_per_s: The first chunk also takes the time for prompt tokens at this rate.
+        prefill_at_once: At most so many prompts are on their way to their first chunk, without jitter and freezes; the
+            others wait for their turn. None: all.
+        prefix_cache: Prompt tokens that an earlier prompt began with take no time (see `PrefillQueue`).
         itl_s: Between chunks.
         jitter: Each interval is multiplied by a random factor of this coefficient of variation (log-normal, mean 1).
         tokens_per_chunk: Tokens in a chunk.
@@ -70,6 +85,8 @@ class Behaviour:
 
     ttft_s: float = 0.05
     prefill_tokens_per_s: float | None = None
+    prefill_at_once: int | None = None
+    prefix_cache: bool = False
     itl_s: float = 0.01
     jitter: float = 0.0
     tokens_per_chunk: int = 1
@@ -106,6 +123,7 @@ class Behaviour:
             "--stop-after": self.stop_after,
             "--cut-prompts": self.cut_prompts,
             "--prefill-rate": self.prefill_tokens_per_s,
+            "--prefill-at-once": self.prefill_at_once,
         }
         for flag, optional in above_zero.items():
             if optional is not None and not 0 < optional < math.inf:
@@ -113,8 +131,23 @@ class Behaviour:
         if not (0 <= self.error_rate <= 1 and 0 <= self.reset_rate <= 1 and self.error_rate + self.reset_rate <= 1):
             raise ConfigurationError("--error-rate and --reset-rate must be 0 to 1, and at most 1 together")
 
-    def answer(self, number: int, arrived_s: float, prompt_tokens: int, max_tokens: int) -> Answer:
-        """The answer to request `number` (from 0), which arrived `arrived_s` after the first."""
+    def prefill_s(self, prompt_tokens: int, jitter: float = 1.0) -> float:
+        """From the beginning of a prompt's prefill to its first chunk. `jitter`: a factor on what all prompts take."""
+        of_tokens_s = prompt_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
+        return self.ttft_s * jitter + of_tokens_s
+
+    def answer(
+        self, number: int, arrived_s: float, prompt_tokens: int, max_tokens: int, prefill: Prefill = AT_ONCE
+    ) -> Answer:
+        """The answer to request `number` (from 0), which arrived `arrived_s` after the first.
+
+        Args:
+            number: Of the request.
+            arrived_s: When it came.
+            prompt_tokens: Of the whole prompt.
+            max_tokens: Of the answer.
+            prefill: What of the prompt need not be computed, and how long it waits for others.
+        """
         random = Random(f"{self.seed}/{number}")
         draw = random.random()
         fault = Fault.ERROR if draw < self.error_rate else None
@@ -123,10 +156,11 @@ class Behaviour:
         start_s = self._thawed(arrived_s)
         prompt_tokens = min(prompt_tokens, self.cut_prompts or prompt_tokens)
         num_tokens = min(max_tokens, self.stop_after or max_tokens)
-        prefill_s = prompt_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
         num_chunks = ceil_div(num_tokens, self.tokens_per_chunk)
         stalled_chunk = num_chunks // 2 if self._stalls(number) else -1
-        at_s = max(start_s + self.ttft_s * self._jittered(random) + prefill_s, start_s + self.header_delay_s)
+        new_tokens = max(prompt_tokens - prefill.cached_tokens, 0)
+        first_s = start_s + prefill.queued_s + self.prefill_s(new_tokens, self._jittered(random))
+        at_s = max(first_s, start_s + self.header_delay_s)
         chunk_s = [at_s]
         for chunk in range(1, num_chunks):
             at_s += self.itl_s * self._jittered(random)

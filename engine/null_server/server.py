@@ -32,7 +32,8 @@ from ..protocol import (
     encode,
     server_sent_event,
 )
-from .behaviour import Answer, Behaviour, Fault
+from .behaviour import Answer, Behaviour, Fault, Prefill
+from .prefill import PrefillQueue
 from .truth import OnTruth, Truth
 
 MODEL = "null"
@@ -50,6 +51,7 @@ class _Writing:
     request_id: str
     arrived_s: float
     prompt_tokens: int
+    cached_tokens: int
     chunk_s: list[float] = field(default_factory=list)
     output_tokens: int = 0
     fault: str | None = "cancelled"
@@ -64,6 +66,7 @@ class _Writing:
             first_s=times[0] if times else None,
             gaps_us=[round((later - earlier) * 1e6) for earlier, later in itertools.pairwise(times)],
             prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
             output_tokens=self.output_tokens,
             fault=self.fault,
         )
@@ -77,6 +80,7 @@ class NullServer:
         self._behaviour = replace(behaviour, freeze_at_s=None) if blocks else behaviour
         self._block = (behaviour.freeze_at_s, behaviour.freeze_for_s) if blocks else None
         self._on_truth = on_truth
+        self._queue = PrefillQueue(self._behaviour)
         self._num_requests = 0
         self._first_s: float | None = None
         self.app = web.Application(client_max_size=_MAX_BODY_BYTES)
@@ -92,28 +96,32 @@ class NullServer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _error(f"invalid body: {error}", 400)
         max_tokens = min(body.max_completion_tokens or body.max_tokens or 16, _MAX_OUTPUT_TOKENS)
-        prompt_tokens = sum(_num_words(message) for message in body.messages)
-        answer = self._answer(arrived_s, prompt_tokens, max_tokens)
-        writing = _Writing(request.headers.get("X-Request-ID", "")[:256], arrived_s, prompt_tokens)
+        words = [word for message in body.messages for word in _words(message)]
+        answer, prefill = self._answer(arrived_s, words, max_tokens)
+        request_id = request.headers.get("X-Request-ID", "")[:256]
+        writing = _Writing(request_id, arrived_s, len(words), prefill.cached_tokens)
         try:
             return await self._write(request, body, answer, writing)
         finally:
             if self._on_truth is not None:
                 self._on_truth(writing.truth())
 
-    def _answer(self, arrived_s: float, prompt_tokens: int, max_tokens: int) -> Answer:
+    def _answer(self, arrived_s: float, words: list[str], max_tokens: int) -> tuple[Answer, Prefill]:
         """When each part is due. Times are on the monotonic clock."""
         if self._first_s is None:
             self._first_s = arrived_s
             if self._block is not None and self._block[0] is not None:
                 asyncio.get_running_loop().call_later(self._block[0], time.sleep, self._block[1])
         number, self._num_requests = self._num_requests, self._num_requests + 1
-        answer = self._behaviour.answer(number, arrived_s - self._first_s, prompt_tokens, max_tokens)
-        return replace(
+        since_s = arrived_s - self._first_s
+        prefill = self._queue.admit(since_s, words)
+        answer = self._behaviour.answer(number, since_s, len(words), max_tokens, prefill)
+        answer = replace(
             answer,
             header_s=answer.header_s + self._first_s,
             chunk_s=tuple(at_s + self._first_s for at_s in answer.chunk_s),
         )
+        return answer, prefill
 
     async def _write(
         self, request: web.Request, body: ChatCompletionRequest, answer: Answer, writing: _Writing
@@ -126,7 +134,7 @@ class NullServer:
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=sum(answer.tokens),
             total_tokens=answer.prompt_tokens + sum(answer.tokens),
-            prompt_tokens_details=PromptTokensDetails(),
+            prompt_tokens_details=PromptTokensDetails(writing.cached_tokens),
         )
         if not body.stream:
             return await _write_whole(request, answer, usage, writing)
@@ -215,10 +223,10 @@ def _usage_chunk(usage: Usage) -> ChatCompletionChunk:
     return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=[], usage=usage)
 
 
-def _num_words(message: ChatMessage) -> int:
+def _words(message: ChatMessage) -> list[str]:
     content = message.content
     texts = [content] if isinstance(content, str) else [part.text for part in content or ()]
-    return sum(len(text.split()) for text in texts if text)
+    return [word for text in texts if text for word in text.split()]
 
 
 def _json(body: msgspec.Struct, status: int = 200) -> web.Response:

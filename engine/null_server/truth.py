@@ -29,6 +29,7 @@ class Truth(msgspec.Struct, omit_defaults=True):
     first_s: float | None = None
     gaps_us: list[int] = []
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
     fault: str | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from abatch.engine.null_server.behaviour import Behaviour
+from abatch.engine.null_server.prefill import PrefillQueue
 from abatch.workloads.targets.target import Call, Reply
 
 
@@ -13,6 +14,7 @@ class BehavingTarget:
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
+        self._queue = PrefillQueue(behaviour)
         self._num_requests = 0
 
     async def send(self, call: Call, reply: Reply) -> None:
@@ -20,11 +22,13 @@ class BehavingTarget:
         loop = asyncio.get_running_loop()
         reply.sent_s = loop.time()
         number, self._num_requests = self._num_requests, self._num_requests + 1
-        prompt_tokens = sum(len(str(message.content).split()) for message in call.messages)
-        answer = self._behaviour.answer(number, reply.sent_s, prompt_tokens, call.max_tokens)
+        words = [word for message in call.messages for word in str(message.content).split()]
+        prefill = self._queue.admit(reply.sent_s, words)
+        answer = self._behaviour.answer(number, reply.sent_s, len(words), call.max_tokens, prefill)
         assert answer.fault is None, "not made for faults"
         for at_s in answer.chunk_s:
             await asyncio.sleep(at_s - loop.time())
             reply.saw_content(loop.time())
         reply.finish_reason, reply.finished_s = answer.finish_reason, loop.time()
-        reply.prompt_tokens, reply.cached_tokens, reply.output_tokens = answer.prompt_tokens, 0, sum(answer.tokens)
+        reply.prompt_tokens, reply.cached_tokens = answer.prompt_tokens, prefill.cached_tokens
+        reply.output_tokens = sum(answer.tokens)

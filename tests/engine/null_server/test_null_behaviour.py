@@ -158,6 +158,7 @@ def test_another_seed_is_another_server() -> None:
         ({"stop_after": 0}, "--stop-after"),
         ({"cut_prompts": 0}, "--cut-prompts"),
         ({"prefill_tokens_per_s": math.nan}, "--prefill-rate"),
+        ({"prefill_at_once": 0}, "--prefill-at-once"),
         ({"error_rate": 1.1}, "--error-rate"),
         ({"error_rate": math.nan}, "--error-rate"),
         ({"error_rate": 0.6, "reset_rate": 0.6}, "--reset-rate"),

@@ -79,6 +79,16 @@ async def test_a_stream_is_written_as_told_and_the_log_agrees() -> None:
     assert truth.end_s == pytest.approx(truth.first_s + sum(truth.gaps_us) / 1e6, abs=1e-4)
 
 
+async def test_a_prompt_that_was_seen_is_answered_at_once_and_said_to_be_cached() -> None:
+    text = "word " * 200
+    behaviour = Behaviour(ttft_s=0.0, prefill_tokens_per_s=1000, itl_s=0.0, prefix_cache=True, prefill_at_once=1)
+    async with served(behaviour) as (target, truths):
+        replies = [await ask(target, 1, text) for _ in range(2)]
+    assert [(reply.prompt_tokens, reply.cached_tokens) for reply in replies] == [(200, 0), (200, 192)]
+    assert [truth.cached_tokens for truth in truths] == [0, 192]
+    assert since_sent(replies[0], replies[0].first_s) >= 0.2 > since_sent(replies[1], replies[1].first_s)
+
+
 async def test_requests_have_ids_of_their_own() -> None:
     async with served(Behaviour(ttft_s=0.0, itl_s=0.0)) as (target, truths):
         replies = await asyncio.gather(*[ask(target, 1) for _ in range(20)])
