@@ -33,11 +33,12 @@ def highest_rate(
     max_rate: float,
     precision: float,
     may_fail: int = 0,
+    tries: int = 2,
     has_time: Callable[[], bool] = lambda: True,
 ) -> Found:
     """Double the rate until it fails, then halve the ratio between what held and what failed.
 
-    A rate has failed when it did so twice in a row: on a busy machine anything fails once.
+    A rate has failed when every try did: on a busy machine anything fails once.
 
     Args:
         holds: Measures at a rate.
@@ -45,6 +46,7 @@ def highest_rate(
         max_rate: No higher one is tried.
         precision: The search is over when the lowest rate that failed is within this factor of the highest that held.
         may_fail: How many of the first rates may fail, as long as a higher one holds.
+        tries: Of each rate, as long as it fails; one where nothing is left to chance.
         has_time: Asked before each measurement.
     """
     held: float | None = None
@@ -53,9 +55,11 @@ def highest_rate(
     while has_time():
         num_rates += 1
         has_held = holds(rate)
-        if not has_held:
+        for _ in range(tries - 1):
+            if has_held:
+                break
             if not has_time():
-                break  # failed once is not failed
+                return Found(held, failed, Limit.TIME)  # failed once is not failed
             has_held = holds(rate)
         if has_held:
             held = rate
