@@ -58,6 +58,13 @@ def test_rates_double_then_meet_in_the_middle() -> None:
     assert found == Found(141, 154, Limit.FAILED)
 
 
+def test_one_try_is_enough_where_nothing_is_left_to_chance() -> None:
+    measure = _Measure(lambda rate, _: rate <= 150)
+    found = highest_rate(measure, first_rate=_FIRST, max_rate=5000.0, precision=_PRECISION, tries=1)
+    assert measure.rates == [25, 50, 100, 200, 141, 168, 154]
+    assert found == Found(141, 154, Limit.FAILED)
+
+
 def test_the_precision_is_what_was_asked_for() -> None:
     found, _ = _search(lambda rate, _: rate <= 1234, precision=1.02)
     assert found.rate is not None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from abatch.engine.null_server.behaviour import Behaviour
-from abatch.engine.null_server.prefill import PrefillQueue
+from abatch.engine.null_server.prefill import PrefillQueue, PrefixCache
 from abatch.workloads.targets.target import Call, Reply
 
 
 class BehavingTarget:
     """See `Target`. Its clock's zero is the event loop's, not the first request."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, cache: PrefixCache | None = None) -> None:
+        """`cache`: what it remembers of earlier prompts; None: nothing."""
         self._behaviour = behaviour
-        self._queue = PrefillQueue(behaviour)
+        self._queue = PrefillQueue(behaviour, cache)
         self._num_requests = 0
 
     async def send(self, call: Call, reply: Reply) -> None:

@@ -44,6 +44,6 @@ def test_what_is_cached_takes_no_time_of_those_behind_it() -> None:
     PrefillQueue(behaviour, cache).admit(0.0, _WORDS)
     queue = PrefillQueue(behaviour, cache)
     assert queue.admit(0.0, _WORDS) == Prefill(cached_tokens=96)
-    assert queue.admit(0.0, _WORDS[::-1]) == Prefill(queued_s=pytest.approx(0.022))
+    assert queue.admit(0.0, _WORDS[::-1]).queued_s == pytest.approx(0.022)
     answers = [behaviour.answer(0, 5.0, 100, 1, one) for one in (Prefill(cached_tokens=96), Prefill(queued_s=0.022))]
     assert [answer.chunk_s[0] for answer in answers] == pytest.approx([5.022, 5.092])
