@@ -20,6 +20,7 @@ from ...reports.renderings.shown_run import shown_target
 from ...reports.run.folder import default_folder
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.doubts import doubts
+from ...reports.summary.finding import Label
 from ...reports.summary.summary import Summary
 from ...workloads.run_limits import RunLimits
 from ..exit_codes import ExitCode
@@ -225,10 +226,12 @@ def why_not(summary: Summary, required_share: float, growth: float = 1.0) -> lis
     requests in flight is the workload's.
     """
     assert summary.goodput is not None
-    found = [doubt.words for doubt in doubts(summary)]
+    problems = doubts(summary)
+    found = [doubt.words for doubt in problems]
     if summary.goodput.share < required_share:
         found.append(f"{summary.goodput.share:.1%} met the objectives, of {required_share:.1%} required")
-    if (steady := summary.steady_state) is not None and not steady.is_steady:
+    steady = summary.steady_state
+    if steady is not None and not steady.is_steady and not any(one.label is Label.OVERLOADED for one in problems):
         is_ramp = growth > LEAST_GROWTH and steady.second_half <= steady.first_half * growth * SPARE_GROWTH
         if not is_ramp:
             found.append(f"requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}")
