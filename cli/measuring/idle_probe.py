@@ -26,6 +26,10 @@ from .traffic import Traffic
 _SESSIONS = 100
 """Sessions of the traffic whose sizes are looked at."""
 _MOST_SIZES = 4
+_SMALLEST = 16
+"""Tokens of a prompt: fewer take no server less time."""
+_AS_FAST_AS = 256
+"""Tokens of a prompt that may well take no longer than the first one: what follows is at most proportional to size."""
 _SIZE_RATIO = 1.5
 """Sizes that differ by less are not worth a request each."""
 _OUTPUT_TOKENS = 5
@@ -64,7 +68,7 @@ def sizes_of(traffic: Traffic) -> Sizes | None:
     computed: Counter[int] = Counter()
     for of_class in classes:
         for tokens, count in (*of_class.new.items(), *of_class.prompt.items()):
-            computed[max(tokens, 1)] += count
+            computed[max(tokens, _SMALLEST)] += count
     if not computed:
         return None
     ordered = sorted(computed.items())
@@ -95,7 +99,7 @@ class IdleProbe:
         num_requests: How many requests to send at most.
         limit_s: No request is begun that would end after this, once there are three.
         salt: Of the texts and names: what no cache may know has one that was never used before.
-        problem: After `run`: why nothing is known, as a sentence for people; empty where it is.
+        problem: After `run`: why nothing is known, for people; empty where something is.
     """
 
     target: Target
@@ -113,43 +117,52 @@ class IdleProbe:
         """Send, each size once, then again. Failures are told in `problem`, never raised."""
         output_tokens = max(1, min(_OUTPUT_TOKENS, self.sizes.largest_output))
         begun_s = asyncio.get_running_loop().time()
+        left = [*self.sizes.prompts]
         try:
             async with asyncio.timeout(_LONGEST_S):
                 for number in range(self.num_requests):
+                    if not left:
+                        break
                     left_s = begun_s + self.limit_s - asyncio.get_running_loop().time()
-                    size = self._affordable(self.sizes.prompts[number % len(self.sizes.prompts)], left_s)
+                    size = self._affordable(left[number % len(left)], left[0], left_s)
                     if size is None:
                         continue
                     reply = await self._send(size, output_tokens)
-                    if reply is None:
-                        return None
-                    if not reply.gaps_us and output_tokens > 1:
+                    if reply.error is not None:
+                        left.remove(size)  # it may be more than the server takes
+                    elif not reply.gaps_us and output_tokens > 1:
                         output_tokens = min(output_tokens * _MORE_OUTPUT, self.sizes.largest_output)
         except TimeoutError:
-            self.problem = f"the idle probe took more than {_LONGEST_S:g} s"
+            self.problem = f"no answer to the idle probe came within {_LONGEST_S:g} s"
+        if self._found:
+            self.problem = ""
         return fit_idle(self._found, largest_prompt=self.sizes.largest_prompt)
 
-    def _affordable(self, size: int, left_s: float) -> int | None:
+    def _affordable(self, size: int, smallest: int, left_s: float) -> int | None:
         """The size if there is time for it, else for the first few requests the smallest one."""
         if not self._took_s:
-            return self.sizes.prompts[0]
+            return smallest
         largest = max(known for known in self._took_s if known <= size or known == min(self._took_s))
-        needed_s = self._took_s[largest] * max(1.0, size / largest)
+        needed_s = self._took_s[largest] * max(1.0, size / max(largest, _AS_FAST_AS))
         if needed_s <= left_s:
             return size
-        return self.sizes.prompts[0] if len(self._found) < _LEAST_REQUESTS else None
+        return smallest if len(self._found) < _LEAST_REQUESTS else None
 
-    async def _send(self, size: int, output_tokens: int) -> Reply | None:
+    async def _send(self, size: int, output_tokens: int) -> Reply:
         name = f"idle-probe/{self.salt}/{len(self._found)}"
         text = self.sizer.text(Random(name), size - self.sizer.overhead_tokens)
         call = Call([ChatMessage(role="user", content=text)], output_tokens, name, ends_session=True)
         reply, clock = Reply(), asyncio.get_running_loop().time
         begun_s = clock()
         await self.target.send(call, reply)
+        if reply.error is None and reply.first_s is None:
+            reply.fail("empty", "no token came")
         if reply.error is not None or reply.first_s is None or reply.last_s is None:
-            why = f"{reply.error or 'empty'}: {reply.error_message or 'no token came'}"
-            self.problem = f"the idle probe failed at {size} prompt tokens ({why})"
-            return None
+            self.problem = (
+                f"the idle probe failed at {size} prompt tokens ({reply.error}: {reply.error_message}), so slowdowns "
+                "are over the run's own fastest requests"
+            )
+            return reply
         self._took_s[size] = clock() - begun_s
         num_more = (reply.output_tokens or len(reply.gaps_us) + 1) - 1
         self._found.append(
@@ -194,7 +207,10 @@ async def idle_model(
     if sizes is None:
         return None, ""
     if asks_server and not is_virtual and (num_busy := await busy_with(target, metrics_url)):
-        return None, f"no idle probe: the server had {counted(num_busy, 'request')} before the run began"
+        return None, (
+            f"no idle probe: the server had {counted(num_busy, 'request')} before the run began, so slowdowns are over "
+            "the run's own fastest requests"
+        )
     salt = "" if is_virtual else uuid.uuid4().hex
     probe = IdleProbe(target, sizer, sizes, num_requests, time_limit_s(traffic.limits.duration_s), salt)
     return await probe.run(), probe.problem

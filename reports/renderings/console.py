@@ -20,6 +20,7 @@ from ..summary.summary import Summary
 from .facts import facts
 from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
+from .slowdown_rows import HEADER, SLOWEST, slowdown_rows
 
 _SHOWN_METRICS = ("ttft", "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
 _BY_CLASS = ("ttft", "itl", "max_gap", "e2e")
@@ -41,6 +42,9 @@ def print_summary(
     console.print()
     if summary.metrics:
         console.print(_table(summary))
+        console.print()
+    if summary.slowdown:
+        console.print(_slowdown_table(summary))
         console.print()
     for picture in _pictures(console, summary, histograms or {}):
         console.print(Text(picture), no_wrap=True)
@@ -87,6 +91,17 @@ def _table(summary: Summary) -> Table:
                 continue
             label = metric if traffic_class == ALL else f"  {traffic_class}"
             table.add_row(label, *_cells(value), style="" if traffic_class == ALL else "dim")
+    return table
+
+
+def _slowdown_table(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
+    for place, name in enumerate(HEADER):
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    for name, *cells in slowdown_rows(summary):
+        of_verdict = name == summary.verdict_class
+        label = f"  {name}" if name == SLOWEST else one_line(name)
+        table.add_row(label, *cells, style="" if of_verdict or name == SLOWEST else "dim")
     return table
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from ..formatting import one_line
 from ..statistics.interval import Interval
 from ..summary.metric import MetricSummary
+from ..summary.slowdown import SlowdownSummary
 from ..summary.summary import Summary, share_failed
 from .shown_run import ShownRun
 
@@ -28,6 +29,10 @@ _OF_METRIC: dict[str, Callable[[MetricSummary], _Cell]] = {
     "normalised_ratio": lambda metric: metric.normalised_ratio,
     "verdict": lambda metric: metric.verdict.value,
 }
+_OF_SLOWDOWN: dict[str, Callable[[SlowdownSummary], _Cell]] = {
+    "slowdown_p50": lambda slowdown: slowdown.p50,
+    "slowdown_p99": lambda slowdown: slowdown.p99,
+}
 _OF_SUMMARY: dict[str, Callable[[Summary], _Cell]] = {
     "workload": lambda summary: summary.workload,
     "target": lambda summary: summary.target,
@@ -46,7 +51,7 @@ _OF_SUMMARY: dict[str, Callable[[Summary], _Cell]] = {
 }
 """Of the whole run, the same in each of its rows: one table with one kind of row is what spreadsheets can filter."""
 
-COLUMNS = ("run", "metric", "class", *_OF_METRIC, "started_at", *_OF_SUMMARY)
+COLUMNS = ("run", "metric", "class", *_OF_METRIC, *_OF_SLOWDOWN, "started_at", *_OF_SUMMARY)
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -64,12 +69,20 @@ def render_csv(runs: Sequence[ShownRun]) -> str:
 def _rows(run: ShownRun) -> list[list[_Cell]]:
     of_run = [run.config.started_at, *(read(run.summary) for read in _OF_SUMMARY.values())]
     rows: list[list[_Cell]] = [
-        [run.name, metric, traffic_class, *(read(value) for read in _OF_METRIC.values()), *of_run]
+        [
+            *(run.name, metric, traffic_class, *(read(value) for read in _OF_METRIC.values())),
+            *_slowdown_cells(run.summary.slowdown.get(metric, {}).get(traffic_class)),
+            *of_run,
+        ]
         for metric, by_class in run.summary.metrics.items()
         for traffic_class, value in by_class.items()
     ]
     # A run without a result has a row too: otherwise no one would notice that it is missing.
-    return rows or [[run.name, None, None, *(None for _ in _OF_METRIC), *of_run]]
+    return rows or [[run.name, None, None, *_slowdown_cells(None), *(None for _ in _OF_METRIC), *of_run]]
+
+
+def _slowdown_cells(slowdown: SlowdownSummary | None) -> list[_Cell]:
+    return [None if slowdown is None else read(slowdown) for read in _OF_SLOWDOWN.values()]
 
 
 def _high(interval: Interval | None) -> float | None:

@@ -15,6 +15,7 @@ from ..summary.finding import Finding, Tone
 from ..summary.findings import note
 from ..summary.server import ServerSummary
 from ..summary.summary import Summary
+from .slowdown_rows import idle_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def facts(summary: Summary) -> Iterator[Fact | Finding]:
     yield from _client_facts(summary)
     if summary.expectation is not None:
         yield Fact("size model", size_model(summary.expectation))
+    if summary.idle is not None:
+        yield Fact("idle server", idle_facts(summary.idle))
     if summary.engine is not None:
         yield Fact("engine", engine_facts(summary.engine))
         if summary.engine.parking is not None:

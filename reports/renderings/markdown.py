@@ -18,6 +18,7 @@ from .facts import facts
 from .github import code, escaped
 from .layout import Labelled
 from .shown_run import ShownRun
+from .slowdown_rows import HEADER, slowdown_rows
 
 MOST_CHARACTERS = 65_000
 """GitHub takes 65,536 in a comment; the rest is for what others put around it."""
@@ -64,6 +65,13 @@ def _core(run: ShownRun, *, is_single: bool) -> str:
         parts += ["", *rules_table(run.judgements)]
     if table := _table(summary, summary.verdict_class, _FIRST_METRICS):
         parts += ["", f"Class {code(summary.verdict_class)}, times in ms:", "", *table]
+    if summary.slowdown:
+        parts += [
+            "",
+            "Slowdown (times the idle server's) and what the time was spent on:",
+            "",
+            *_slowdown_table(summary),
+        ]
     parts += ["", *map(markdown_line, facts(summary)), ""]
     return "\n".join(parts)
 
@@ -118,6 +126,11 @@ def _table(summary: Summary, traffic_class: str, metrics: Iterable[str]) -> list
         return []
     names = ("n", *(f"p{percentile:g}" for percentile in summary.percentiles), "max", "p99/p50")
     return [f"| | {' | '.join(names)} | verdict |", f"|---|{'---:|' * len(names)}---|", *rows]
+
+
+def _slowdown_table(summary: Summary) -> list[str]:
+    rows = [f"| {escaped(name)} | {' | '.join(cells)} |" for name, *cells in slowdown_rows(summary)]
+    return [f"| {' | '.join(['', *HEADER[1:]])} |", f"|---|{'---:|' * (len(HEADER) - 1)}", *rows]
 
 
 def _cells(value: MetricSummary, percentiles: Iterable[float]) -> list[str]:

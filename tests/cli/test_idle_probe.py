@@ -83,7 +83,7 @@ async def test_what_never_ends_ends_the_probe() -> None:
 
     probe = _probe(ScriptedTarget(act=hang))
     assert await probe.run() is None
-    assert "more than 30 s" in probe.problem
+    assert "within 30 s" in probe.problem
 
 
 @in_virtual_time
@@ -93,7 +93,23 @@ async def test_a_server_that_fails_is_no_failure_of_the_probe() -> None:
 
     probe = _probe(ScriptedTarget(act=fail))
     assert await probe.run() is None
-    assert probe.problem == "the idle probe failed at 20 prompt tokens (http_500: out of memory)"
+    assert "failed at 2000 prompt tokens (http_500: out of memory)" in probe.problem
+
+
+@in_virtual_time
+async def test_a_prompt_that_the_server_refuses_is_left_out() -> None:
+    class Small(BehavingTarget):
+        async def send(self, call: Call, reply: Reply) -> None:
+            if len(str(call.messages[0].content).split()) > 1000:
+                return reply.fail("http_400", "too long")
+            return await super().send(call, reply)
+
+    probe = _probe(Small(_KNOWN))
+    found = await probe.run()
+    assert found is not None
+    assert probe.problem == ""
+    assert [point.prompt_tokens for point in found.points] == [20.0, 200.0]
+    assert found.ttft_ms(2000) == pytest.approx(150.0, rel=0.02)
 
 
 def test_sizes_are_those_of_the_traffic() -> None:

@@ -71,7 +71,7 @@ def test_all_is_there_in_order_and_readable_without_scripts(fixed: ShownRun) -> 
     judgements = (Judgement("errors < 2%", Outcome.PASS, "it is 1%"), Judgement("x <= 3", Outcome.FAIL, "it is 4"))
     found = Structure(render_html([replace(fixed, judgements=judgements)]))
     sections = [attributes["id"] for tag, attributes in found.elements if tag == "section"]
-    assert sections == ["verdict", "curves", "tail-ratios", "over-time", "sessions", "metrics", "facts"]
+    assert sections == ["verdict", "curves", "tail-ratios", "slowdown", "over-time", "sessions", "metrics", "facts"]
     assert len(found.ids()) == len(set(found.ids()))
     text = found.shown()
     for words in ("BORDERLINE", "batch-wide stall", "made no progress for", "PASS", "errors < 2%", "FAIL", "llama"):

@@ -89,6 +89,8 @@ def test_hostile_names_open_nothing(fixed: ShownRun) -> None:
     summary = msgspec.structs.replace(
         fixed.summary,
         metrics=metrics,
+        slowdown={metric: {**by, hostile: by["all"]} for metric, by in fixed.summary.slowdown.items()},
+        time_spent={**fixed.summary.time_spent, hostile: fixed.summary.time_spent["all"]},
         verdict_class=hostile,
         target=hostile,
         model=hostile,
@@ -107,7 +109,7 @@ def test_hostile_names_open_nothing(fixed: ShownRun) -> None:
         line for line in text.splitlines() if line.startswith("## abatch, ")
     ]
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in tables} == {4, 10}
+    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in tables} == {4, 10, 11}
 
 
 def test_several_runs_have_their_names(fixed: ShownRun) -> None:

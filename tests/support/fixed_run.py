@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from random import Random
 
+from abatch.reports.recording.idle_model import IdleModel, IdlePoint
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.folder import RunReader, RunWriter
 from abatch.workloads.result import Result
@@ -15,6 +16,15 @@ from abatch.workloads.watching.client_watch import ClientAudit, Lapse
 FREEZE_AT_S, FREEZE_FOR_S = 20.0, 1.5
 """The server of the fixed run stands still once."""
 LENGTH_S = 60.0
+_IDLE = IdleModel(
+    requests=8,
+    is_probed=True,
+    points=[IdlePoint(100.0, 25.0), IdlePoint(2000.0, 120.0)],
+    itl_base_ms=20.0,
+    spread=0.04,
+    largest_prompt=2000,
+)
+"""What the server of the fixed run takes where nothing disturbs it."""
 
 
 def write_fixed_run(folder: Path, *, seed: int = 0, slower: float = 1.0, num_sessions: int = 400) -> RunReader:
@@ -30,6 +40,7 @@ def write_fixed_run(folder: Path, *, seed: int = 0, slower: float = 1.0, num_ses
         warmup_s=5.0,
         duration_s=LENGTH_S,
         goodput="ttft:200",
+        idle=_IDLE,
         options={"workload": "mixed", "require": ["chat.ttft.p99/p50 <= 3", "errors < 2%", "agent.ttft.p50 < 1s"]},
         provenance={"abatch": "0.1.0", "python": "3.11.7", "platform": "Linux", "cpu": "a processor", "cpu_count": "2"},
     )

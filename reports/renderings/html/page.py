@@ -17,6 +17,7 @@ from .metric_table import metric_tables
 from .ratio_bars import ratio_bars
 from .report_data import report_data
 from .section import Section
+from .time_shares import time_shares
 
 DATA_ID = "report-data"
 """The element that holds the charts' data: a `ReportData` as JSON."""
@@ -81,6 +82,7 @@ def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()
         *((f"extra-{number}", section.title, _extra(section)) for number, section in enumerate(extra_sections, 1)),
         _chart("curves"),
         ("tail-ratios", "Tail ratios", ratio_bars(runs)),
+        ("slowdown", "Slowdown", time_shares(runs)),
         _chart("over-time"),
         _chart("sessions"),
         ("metrics", "All metrics", metric_tables(runs)),
