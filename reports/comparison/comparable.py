@@ -8,6 +8,7 @@ from datetime import datetime
 from ...engine.errors import ConfigurationError
 from ..run.config import RunConfig
 from ..run.measurement import Measurement
+from ..summary.cache import CacheMode
 from ..summary.summary import Summary
 
 _DRIFT_H = 1.0
@@ -54,6 +55,7 @@ def comparison_notes(first: RunConfig, other: RunConfig, *, is_paired: bool) -> 
         notes.append("the traffic was not the same (seed, pace or length differs): the comparison is less sensitive")
     if first.model != other.model:
         notes.append(f"the models differ: {first.model} and {other.model}")
+    notes += _cache_notes(first, other)
     if (apart_h := _hours_apart(first.started_at, other.started_at)) is not None and apart_h > _DRIFT_H:
         notes.append(
             f"they were measured {_duration(apart_h)} apart and machines drift; abatch compare measures both in turns"
@@ -64,6 +66,22 @@ def comparison_notes(first: RunConfig, other: RunConfig, *, is_paired: bool) -> 
         if changed:
             notes.append(f"the {what} of the clients differ: {', '.join(changed)}")
     return notes
+
+
+def _cache_notes(first: RunConfig, other: RunConfig) -> list[str]:
+    """What prefix caches may have known of the texts. A simulated engine is new for each run."""
+    modes = {first.cache, other.cache}
+    if first.simulated and other.simulated and CacheMode.WARM not in modes:
+        return []
+    if len(modes) > 1 and "" not in modes:
+        return [f"prefix caches were left in other states: --cache {first.cache} and {other.cache}"]
+    if modes == {CacheMode.AS_IS}:
+        return ["--cache as-is: both were sent the same texts, and whatever a prefix cache knew of them counts"]
+    if modes == {CacheMode.WARM}:
+        return ["--cache warm: the first prompts of sessions were sent once before each run"]
+    if first.text_salt and first.text_salt == other.text_salt:
+        return ["both were sent the same texts (--text-salt): on one server, the second finds them in its prefix cache"]
+    return []
 
 
 def _hours_apart(first: str, other: str) -> float | None:

@@ -10,14 +10,19 @@ from pathlib import Path
 import pytest
 from abatch.cli.measuring import priming
 from abatch.cli.measuring.measure import run
+from abatch.cli.measuring.observer import SilentObserver
 from abatch.cli.measuring.plan import Plan
 from abatch.cli.measuring.priming import opening_sessions
+from abatch.cli.measuring.rounds import measure_in_turns
 from abatch.cli.measuring.targets import SimulatedEngine
 from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
+from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.comparison.comparable import is_same_traffic
+from abatch.reports.summary.cache import cache_doubts, cache_facts
+from support.behaving_server import BehavingServer
 
 _ENGINE = SimulatedEngine(
     config=EngineConfig(model="llama-3.1-8b", device="simulated:h100"), timeout_s=60.0, has_step_log=False
@@ -129,3 +134,37 @@ def test_priming_ends_after_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_makes_no_sense_is_refused(options: TrafficOptions, mentions: str) -> None:
     with pytest.raises(ConfigurationError, match=mentions):
         make_traffic(options)
+
+
+def _ttft_p50_ms(folder: Path, cache: str) -> dict[str, float]:
+    """Of two targets that are one server with a prefix cache, measured in turns."""
+    server = BehavingServer(Behaviour(prefill_tokens_per_s=2000.0, tokens_per_chunk=100, prefix_cache=True))
+    options = replace(_CHATS, cache=cache)
+    plans = {name: Plan(traffic=make_traffic(options), source=server) for name in ("a", "b")}  # type: ignore[arg-type]
+    rounds = measure_in_turns(
+        plans, lambda number: make_traffic(replace(options, seed=number)), 2, folder, SilentObserver()
+    )
+    measured = rounds.measurements()
+    return {name: one.summary.metrics["ttft"]["all"].p50_ms for name, one in measured.items()}
+
+
+def test_two_targets_that_are_one_server_do_not_warm_each_other(tmp_path: Path) -> None:
+    cold = _ttft_p50_ms(tmp_path / "cold", "cold")
+    assert cold["a"] == cold["b"]
+    as_is = _ttft_p50_ms(tmp_path / "as-is", "as-is")
+    assert min(as_is.values()) < 0.8 * cold["a"]
+
+
+def test_as_is_measures_what_the_run_before_left_and_says_so(tmp_path: Path) -> None:
+    server = BehavingServer(Behaviour(prefill_tokens_per_s=2000.0, tokens_per_chunk=100, prefix_cache=True))
+    traffic = make_traffic(replace(_CHATS, cache="as-is"))
+    first, second = (
+        run(Plan(traffic=traffic, source=server, folder=tmp_path / name)).summary  # type: ignore[arg-type]
+        for name in ("first", "second")
+    )
+    assert second.metrics["fresh_ttft"]["all"].p50_ms < 0.8 * first.metrics["fresh_ttft"]["all"].p50_ms
+    assert second.cache is not None
+    assert cache_facts(second.cache).startswith(
+        "as-is: earlier runs of this seed sent the same texts; its prefix cache"
+    )
+    assert not cache_doubts(second.cache)

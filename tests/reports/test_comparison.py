@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
@@ -188,6 +189,27 @@ def test_notes_on_runs_of_another_day_machine_and_software() -> None:
     assert "the models differ: m and n" in text
     assert "cpu a and b" in text
     assert comparison_notes(before, before, is_paired=True) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "mentions"),
+    [
+        ({"cache": "cold", "text_salt": "a"}, {"cache": "cold", "text_salt": "b"}, None),
+        ({"cache": "cold", "text_salt": "a"}, {"cache": "cold", "text_salt": "a"}, "the same texts (--text-salt)"),
+        ({"cache": "as-is"}, {"cache": "as-is"}, "--cache as-is: both were sent the same texts"),
+        ({"cache": "warm"}, {"cache": "warm"}, "--cache warm: the first prompts of sessions were sent once"),
+        ({"cache": "cold"}, {"cache": "warm"}, "--cache cold and warm"),
+        ({"cache": "cold"}, {}, None),
+        ({"cache": "as-is", "simulated": True}, {"cache": "as-is", "simulated": True}, None),
+        ({"cache": "warm", "simulated": True}, {"cache": "warm", "simulated": True}, "--cache warm"),
+    ],
+)
+def test_what_prefix_caches_may_have_known_is_said(
+    first: dict[str, Any], other: dict[str, Any], mentions: str | None
+) -> None:
+    notes = comparison_notes(RunConfig(**first), RunConfig(**other), is_paired=True)
+    assert [mentions in note for note in notes if mentions] == [True] * (mentions is not None)
+    assert bool(notes) == (mentions is not None)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
