@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .conversation import Conversation, PromptWriter
+from .places import Places
 from .result import Result
 from .run_limits import RunLimits
 from .session import Session, Turn
@@ -74,7 +75,7 @@ class LoadGenerator:
         self._writer = PromptWriter(seed, sizer, text_salt)
         self._on_result = on_result
         self._share = share
-        self._places = asyncio.Semaphore(share.part(limits.max_in_flight)) if limits.max_in_flight else None
+        self._places = Places(None if limits.max_in_flight is None else share.part(limits.max_in_flight))
         self._sessions_left = (
             itertools.repeat(None)
             if limits.num_sessions is None
@@ -266,7 +267,7 @@ class LoadGenerator:
         is_cut = False
         self.counts.in_flight += 1
         try:
-            async with self._places or contextlib.nullcontext():
+            async with self._places.one(reply):
                 await self._target.send(call, reply)
         except asyncio.CancelledError:
             is_cut = True
@@ -301,6 +302,7 @@ class LoadGenerator:
             traffic_class=session.traffic_class,
             due_s=round(due_s, 6),
             request_id=reply.request_id,
+            waited_s=round(reply.waited_s, 6),
             sent_s=since_origin(reply.sent_s),
             first_s=since_origin(reply.first_s),
             end_s=since_origin(reply.finished_s if has_ended else None) or round(self.elapsed_s, 6),

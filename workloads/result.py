@@ -13,6 +13,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     Attributes:
         due_s: When it should have been sent. All latencies are measured from here.
         request_id: The X-Request-ID sent with the request, unique to it; None if it was not sent, or not over HTTP.
+        waited_s: How long it waited for one of the --max-in-flight places: the load's doing, and part of its latency.
         sent_s: When its bytes were handed to the connection; None if it was never sent (dropped).
         first_s: When the first chunk with content arrived.
         tool: The tool whose result it carried.
@@ -35,6 +36,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     due_s: float
     end_s: float
     request_id: str | None = None
+    waited_s: float = 0.0
     sent_s: float | None = None
     first_s: float | None = None
     gaps_us: list[int] = []
@@ -61,14 +63,19 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.sent_s is None
 
     @property
+    def is_unplaced(self) -> bool:
+        """It was never sent because it waited for a place to the end."""
+        return self.sent_s is None and self.waited_s > 0
+
+    @property
     def has_latency(self) -> bool:
         """It belongs in the latency histograms, exactly or as a lower bound."""
         return self.error is None and not self.warmup
 
     @property
     def start_delay_us(self) -> int:
-        """How late it was sent: the client's fault, never the server's."""
-        return _us((self.sent_s or self.due_s) - self.due_s)
+        """How late it was sent, without the wait for a place: the client's fault, never the server's."""
+        return _us((self.sent_s or self.due_s) - self.due_s - self.waited_s)
 
     @property
     def ttft_us(self) -> int:

@@ -17,7 +17,7 @@ class RunLimits:
         num_sessions: Sessions to start, over all streams. None: no limit.
         warmup_s: Turns due before this are sent and recorded but do not count.
         drain_s: How long turns that were due by the end may take before they are cut off as lower bounds.
-        max_in_flight: Concurrent requests at most. Waiting for a place makes a turn late, and counts as latency.
+        max_in_flight: Concurrent requests at most. Waiting for a place counts as latency.
     """
 
     duration_s: float | None = 60.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...engine.errors import ConfigurationError
 from ...reports.calibration.file import known_floor
 from ...workloads.targets.server_url import hide_credentials
 from ..measuring.plan import Plan
@@ -40,6 +41,11 @@ def plan_run(
     """
     server_metrics_s = target.server_metrics_s
     source = target.source(engine, traffic.seed)
+    if traffic.max_in_flight is not None and workers > traffic.max_in_flight >= 1:
+        raise ConfigurationError(
+            f"--max-in-flight {traffic.max_in_flight} leaves some of --workers {workers} nothing to send: use at most "
+            "as many workers"
+        )
     if source.is_virtual and workers > 1:
         refuse(Situation.VIRTUAL_TIME, ["--workers"])
     return Plan(

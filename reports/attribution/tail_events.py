@@ -155,7 +155,7 @@ class TailSample:
             end_s=result.first_s,
             is_gap=False,
             is_control=not is_tail,
-            client_s=result.sent_s - result.due_s,
+            client_s=result.start_delay_us / 1e6,
             prefill_tokens=None if known is None else max(0, known - (result.cached_tokens or 0)),
             lost_tokens=lost_tokens,
         )

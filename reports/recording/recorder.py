@@ -74,6 +74,8 @@ class _Session:
 _MAX_PENDING_VALUES = 4096
 """Different values of one kind that are counted before they go into their histogram."""
 
+_HELD_S = 0.001
+"""A turn that waits for longer than this for one of the places of --max-in-flight was held."""
 LATE_US = 10_000
 """A turn sent later than this after it was due counts as late: the client's fault, in every report."""
 
@@ -138,8 +140,12 @@ class Recorder:
         totals.succeeded += has_succeeded
         totals.paused += result.pause is not Pause.NONE
         totals.capped_pauses += result.pause_was_capped
+        if result.waited_s >= _HELD_S:
+            totals.held += 1
+            totals.held_s += result.waited_s
         if result.is_dropped:
             totals.dropped += 1
+            totals.unplaced += result.is_unplaced
         else:
             self._record("start_delay", result, (result.start_delay_us,))
             totals.late += result.start_delay_us > LATE_US

@@ -18,6 +18,8 @@ class Totals:
         finished_tokens: Their output tokens.
         chunks: Of requests with a known number of tokens.
         answers: Sizes of those that succeeded.
+        held: Requests that waited for one of the places of --max-in-flight, `held_s` in all. `unplaced`: those of the
+            dropped ones that waited for one to the end.
         due: Requests by class. `good`: those of them that met all objectives.
         error_spans_s: By class of error, when the first and the last of them ended, in seconds since the run began.
         last_success_s: When the last success ended.
@@ -29,6 +31,9 @@ class Totals:
     censored: int = 0
     late: int = 0
     dropped: int = 0
+    held: int = 0
+    held_s: float = 0.0
+    unplaced: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0

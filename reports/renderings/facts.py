@@ -13,6 +13,7 @@ from ..summary.engine import EngineSummary, ParkingSummary
 from ..summary.expectation import FittedSizes
 from ..summary.finding import Finding, Tone
 from ..summary.findings import note
+from ..summary.places import place_facts
 from ..summary.server import ServerSummary
 from ..summary.summary import Summary
 from .slowdown_rows import idle_facts
@@ -76,6 +77,8 @@ def _client_facts(summary: Summary) -> Iterator[Fact]:
         f"{start_delay}late {summary.late_arrivals}, dropped {summary.dropped_arrivals}, "
         f"censored {summary.censored} (lower bounds), warm-up {summary.warmup_requests}",
     )
+    for words in place_facts(summary):
+        yield Fact("places", words)
     if (client := summary.client) is not None:
         yield Fact("client", client_facts(client))
         yield Fact("client floor", floor_facts(client.floor, client.workers))

@@ -8,7 +8,8 @@ from .answers import answer_doubts
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
 from .errors import MAX_ERROR_SHARE, error_findings, limit_in_words
-from .finding import Finding, Label, not_trusted
+from .finding import Finding, not_trusted
+from .places import place_doubts
 from .silence import silence_doubts
 from .steadiness import steadiness_doubts
 from .summary import Summary, share_client_limited, share_failed
@@ -28,6 +29,7 @@ def doubts(summary: Summary) -> list[Finding]:
     return [
         *found,
         *client_problems(summary),
+        *place_doubts(summary),
         *silence_doubts(summary),
         *steadiness_doubts(summary),
         *cache_doubts(summary.cache),
@@ -37,7 +39,8 @@ def doubts(summary: Summary) -> list[Finding]:
 
 def doubts_of_comparison(summary: Summary) -> list[Finding]:
     """Why this run can be compared with no other. Growth is no such reason: the other had the same traffic as long."""
-    return [doubt for doubt in doubts(summary) if doubt.label not in (Label.OVERLOADED, Label.NOT_STEADY)]
+    growth = steadiness_doubts(summary)
+    return [doubt for doubt in doubts(summary) if doubt not in growth]
 
 
 def client_problems(summary: Summary) -> list[Finding]:
@@ -46,12 +49,13 @@ def client_problems(summary: Summary) -> list[Finding]:
     if (limited := share_client_limited(summary)) > _MAX_LIMITED_SHARE:
         found.append(not_trusted(limit_in_words(summary), share_client_limited=limited))
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
-        words = f"{late:.1%} of the requests were sent late: the client or --max-in-flight was the bottleneck"
+        words = f"{late:.1%} of the requests were sent late: the client was the bottleneck"
         found.append(not_trusted(words, share_late=late))
-    if (dropped := summary.dropped_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
+    num_dropped = summary.dropped_arrivals - summary.unplaced_arrivals
+    if (dropped := num_dropped / max(summary.requests, 1)) > MAX_LATE_SHARE:
         words = (
-            f"{summary.dropped_arrivals} arrivals ({dropped:.1%}) were due and never sent: the client or "
-            "--max-in-flight was the bottleneck; they count as lower bounds"
+            f"{num_dropped} arrivals ({dropped:.1%}) were due and never sent: the client was the bottleneck; they "
+            "count as lower bounds"
         )
         found.append(not_trusted(words, share_dropped=dropped))
     if summary.client is not None:

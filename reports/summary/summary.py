@@ -38,6 +38,9 @@ class Summary(msgspec.Struct, kw_only=True):
         output_tokens_per_s: Tokens of those turns.
         late_arrivals: Turns sent more than 10 ms after they were due, which is the client's fault.
         dropped_arrivals: Turns that were due and never sent; their wait counts as a lower bound.
+        unplaced_arrivals: Those of them that waited to the end for one of the places of --max-in-flight, which is the
+            load's doing, not the client's.
+        held_requests: Requests that waited for one of these places; `held_mean_ms`: how long, on average.
         censored: Requests cut off at the end of the run; they count as lower bounds.
         closed_loop: A session that waits keeps the next one from starting, so a frozen server is asked for less.
         capped_pauses: Turns whose pause was shortened by the cap, out of `paused_turns`.
@@ -82,6 +85,9 @@ class Summary(msgspec.Struct, kw_only=True):
     warmup_requests: int = 0
     late_arrivals: int = 0
     dropped_arrivals: int = 0
+    unplaced_arrivals: int = 0
+    held_requests: int = 0
+    held_mean_ms: float = 0.0
     censored: int = 0
     paused_turns: int = 0
     capped_pauses: int = 0
@@ -129,6 +135,9 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.warmup_requests = totals.warmup
     summary.late_arrivals = totals.late
     summary.dropped_arrivals = totals.dropped
+    summary.unplaced_arrivals = totals.unplaced
+    summary.held_requests = totals.held
+    summary.held_mean_ms = round(totals.held_s / totals.held * 1e3, 3) if totals.held else 0.0
     summary.censored = totals.censored
     summary.paused_turns = totals.paused
     summary.capped_pauses = totals.capped_pauses

@@ -40,6 +40,8 @@ class Reply:
 
     request_id: str | None = None
     """The id sent with the request, if any, which also appears in the server's log."""
+    waited_s: float = 0.0
+    """For one of the places of --max-in-flight, before it was sent."""
     sent_s: float | None = None
     first_s: float | None = None
     last_s: float | None = None

@@ -30,7 +30,7 @@ METRIC_MEANINGS = {
     "session_model": "the part of a session that was not pauses",
     "worst_ttft": "the largest ttft of a session's turns",
     "final_ttft": "ttft of a session's last turn",
-    "start_delay": "from when a turn was due to when the client sent it: the client's own fault",
+    "start_delay": "from when a turn was due to when the client sent it, without the wait for a place: its own fault",
 }
 """What each metric is, in a few words."""
 
