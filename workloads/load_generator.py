@@ -318,6 +318,8 @@ class LoadGenerator:
             shared_tokens=self._writer.shared_tokens(session) if index == 0 else None,
             output_tokens=reply.output_tokens,
             max_tokens=turn.output_tokens,
+            connect_s=round(reply.connect_s, 6),
+            dns_s=round(reply.dns_s, 6),
             finish_reason=reply.finish_reason,
             error=reply.error,
             error_message=reply.error_message,

@@ -15,6 +15,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         request_id: The X-Request-ID sent with the request, unique to it; None if it was not sent, or not over HTTP.
         waited_s: How long it waited for one of the --max-in-flight places: the load's doing, and part of its latency.
         sent_s: When its bytes were handed to the connection; None if it was never sent (dropped).
+        connect_s: How long after that a new connection took: name look-up, TCP and TLS. `dns_s`: the look-up alone.
         first_s: When the first chunk with content arrived.
         tool: The tool whose result it carried.
         least_prompt_tokens: The prompt as it was sent has at least this many tokens: answers that it repeats, and what
@@ -51,6 +52,8 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     shared_tokens: int | None = None
     output_tokens: int | None = None
     max_tokens: int = 0
+    connect_s: float = 0.0
+    dns_s: float = 0.0
     finish_reason: str | None = None
     error: str | None = None
     error_message: str | None = None

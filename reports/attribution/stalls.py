@@ -11,13 +11,18 @@ from ..summary.causes import Cause, ServerThen, Stall
 _LEAST_STREAMS = 3
 _SAME_SHARE = 0.5
 """Of the shorter of two gaps: with this much overlap they are the same event."""
+_SAME_SPELL = 5.0
+"""Lengths of a stall: what follows sooner is of the same spell."""
 MOST_STALLS = 50
 _LEAST_SILENCE_S = 0.25
 """A page of metrics may take this long without a stall."""
 
 
-def find_stalls(gaps: Iterable[tuple[float, float]]) -> list[Stall]:
-    """Cluster (start, end) of long gaps; the longest stalls first, those of fewer than three streams left out."""
+def find_stalls(gaps: Iterable[tuple[float, float]], silences: Iterable[tuple[float, float, int]] = ()) -> list[Stall]:
+    """Cluster (start, end) of long gaps; the longest stalls first, those of fewer than three streams left out.
+
+    Silences (start, end, streams) are stalls however few streams there were, where no such cluster is.
+    """
     stalls: list[Stall] = []
     cluster: list[tuple[float, float]] = []
     for gap in sorted(gaps):
@@ -26,7 +31,24 @@ def find_stalls(gaps: Iterable[tuple[float, float]]) -> list[Stall]:
             cluster = []
         cluster.append(gap)
     stalls += _stall(cluster)
+    for start_s, end_s, streams in silences:
+        if not any(stall.start_s < end_s and start_s < stall.end_s for stall in stalls):
+            stalls.append(Stall(start_s=round(start_s, 4), length_s=round(end_s - start_s, 4), streams=streams))
     return sorted(stalls, key=lambda stall: -stall.length_s)[:MOST_STALLS]
+
+
+def merge_spells(stalls: Sequence[Stall]) -> list[Stall]:
+    """Neighbouring stalls of a slow spell as one, from the first to the last; the longest first again."""
+    merged: list[Stall] = []
+    for stall in sorted(stalls, key=lambda stall: stall.start_s):
+        last = merged[-1] if merged else None
+        are_both_slow = last is not None and last.cause is stall.cause is Cause.SLOW_SPELL
+        if last is None or not are_both_slow or stall.start_s - last.end_s > _SAME_SPELL * stall.length_s:
+            merged.append(stall)
+            continue
+        last.length_s = round(max(last.end_s, stall.end_s) - last.start_s, 4)
+        last.streams, last.waiting = max(last.streams, stall.streams), max(last.waiting, stall.waiting)
+    return sorted(merged, key=lambda stall: -stall.length_s)
 
 
 def _is_same(cluster: Sequence[tuple[float, float]], gap: tuple[float, float]) -> bool:

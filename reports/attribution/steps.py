@@ -37,7 +37,8 @@ class StepIndex:
         steps = self._steps[first:last]
         # The stream got its token of the step before `first` late, by what delivery takes; likewise at the end.
         if len(steps) > 2 and self._committed_s[last - 1] - self._committed_s[first] > _DELIVERY_S:
-            return Cause.PREEMPTION  # steps went by without it
+            # Steps went by without it. A control's own stream was among them.
+            return Cause.UNKNOWN if event.is_control else Cause.PREEMPTION
         if not steps:
             return Cause.UNKNOWN
         prefill_s = sum(self._prefill_s(step) for step in steps)

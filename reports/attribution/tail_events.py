@@ -1,48 +1,64 @@
-"""The tail of a run: gaps and times to first token above three medians, and a fair sample of them to look into."""
+"""The tail of a class: its gaps and waits above three medians, a fair sample of them, and controls to set beside them.
+
+A control is as long as an event of the tail and begins at a random moment: what the rules say about controls is what
+they would say by chance.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from random import Random
 
 from ...workloads.result import Result
 from ..recording.recorder import ALL
 from ..summary.state import FLAG_RATIO
 from ..summary.summary import Summary
+from .streams import Stream
 
 MOST_EXAMINED = 400
 """Of each kind: enough for shares to a few percent, and a bound on what looking into them costs."""
 _MOST_GAPS_FOR_STALLS = 50_000
-_MOST_SESSIONS = 100_000
-_QUICK_SHARE = 0.25
-"""Of a stream's mean gap: after a gap below this, a chunk came together with the one before."""
 
 
 @dataclass(slots=True)
 class Around:
     """What other requests did meanwhile; filled in by `neighbours`."""
 
-    num_streaming: int = 0
-    """Streams that began before it and went on after it."""
     num_stalled: int = 0
-    """Those of them that stalled over most of the interval."""
+    """Streams that got nothing for most of it."""
+    num_moved: int = 0
+    """Streams that went on at least twice as fast."""
+    num_between: int = 0
+    """Other streams."""
     num_first_tokens: int = 0
     """Requests whose first token came within it."""
     prefill_ms: float = 0.0
     """What the prompts of those should take together."""
-    longest_prefill_ms: float = 0.0
-    """The same of the longest prompt that was under way throughout."""
+    under_way_ms: float = 0.0
+    """The same of those that were under way throughout."""
     num_waiting: int = 0
     """Requests that waited for their first token for most of it."""
+    num_released: int = 0
+    """Those of them whose first token came soon after it."""
+    prompts_ahead_ms: float = 0.0
+    """What the prompts should take together that were sent before it began, and had their first token within it."""
+    longest_ahead_ms: float = 0.0
+    """The same of the longest of them."""
+    lost_ahead_ms: float = 0.0
+    """What of all of them the server had computed a turn before."""
     num_ahead: int = 0
-    """Requests that were waiting for their first token already when it began."""
+    """Those prompts."""
     streams: list[tuple[float, float]] = field(default_factory=list)
     """From first token to end, of those that overlap a wait or were waiting with it."""
     num_made_way: int = 0
     """Streams that ended just before its end."""
+
+    @property
+    def num_streaming(self) -> int:
+        """Other streams in all."""
+        return self.num_stalled + self.num_moved + self.num_between
 
 
 @dataclass(slots=True)
@@ -51,11 +67,12 @@ class TailEvent:
 
     Attributes:
         key: Session and turn.
-        is_control: Not of the tail; what the same rules say about controls is the base rate.
-        quick_gaps: Gaps right after it that were next to nothing.
-        mean_gap_s: Of its stream.
-        client_s: How long of it the client had not sent yet.
-        prefill_tokens: Tokens of its prompt that no cache had.
+        is_control: Not of the tail.
+        stream: The answer that it belongs to; None where there is none.
+        catch_up_s: How much of a wait the chunks right behind it made good, by coming faster than the stream's pace.
+        client_s: How late the client was in sending it; `waited_s`: how long it waited for a place of --max-in-flight.
+        connect_s: How long of it a connection was being set up.
+        prefill_tokens: Tokens of its prompt that no cache had; `prompt_tokens`: of the whole prompt.
         lost_tokens: Tokens of its session's context that the server had a turn ago and computed again.
     """
 
@@ -64,10 +81,13 @@ class TailEvent:
     end_s: float
     is_gap: bool
     is_control: bool = False
-    quick_gaps: int = 0
-    mean_gap_s: float = 0.0
+    stream: Stream | None = None
+    catch_up_s: float = 0.0
     client_s: float = 0.0
+    waited_s: float = 0.0
+    connect_s: float = 0.0
     prefill_tokens: int | None = None
+    prompt_tokens: int = 0
     lost_tokens: int = 0
     around: Around = field(default_factory=Around)
 
@@ -77,112 +97,127 @@ class TailEvent:
         return self.end_s - self.start_s
 
 
-@dataclass(slots=True)
-class _Reservoir:
-    """Events, each kept with equal chance (Vitter, 1985, algorithm R)."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A result, and how much of its session's context was computed again for it."""
 
-    random: Random
-    seen: int = 0
-    kept: list[TailEvent] = field(default_factory=list)
+    result: Result
+    lost_tokens: int
+    prefill_tokens: int | None
+
+    def wait(self, length_s: float | None = None) -> TailEvent:
+        """Its wait for the first token; with a length, a control that begins when it was due."""
+        result = self.result
+        assert result.first_s is not None
+        end_s = result.first_s if length_s is None else result.due_s + length_s
+        stream = Stream.of(result)
+        return TailEvent(
+            key=(result.session_id, result.turn_index),
+            start_s=result.due_s,
+            end_s=end_s,
+            is_gap=False,
+            is_control=length_s is not None,
+            stream=stream,
+            catch_up_s=stream.catch_up_s(0, end_s - result.due_s),
+            client_s=result.start_delay_us / 1e6,
+            waited_s=result.waited_s,
+            connect_s=result.connect_s,
+            prefill_tokens=self.prefill_tokens,
+            prompt_tokens=result.prompt_tokens or 0,
+            lost_tokens=self.lost_tokens,
+        )
+
+
+class _Reservoir:
+    """Keeps each of what it is offered with equal chance (Vitter, 1985, algorithm R)."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.seen = 0
+        self.num_kept = 0
 
     def place(self) -> int | None:
         """Where the next one goes; None if it is not kept."""
         self.seen += 1
         if self.seen <= MOST_EXAMINED:
-            self.kept.append(TailEvent(("", 0), 0.0, 0.0, is_gap=False))
+            self.num_kept += 1
             return self.seen - 1
-        place = self.random.randrange(self.seen)
+        place = self._random.randrange(self.seen)
         return place if place < MOST_EXAMINED else None
 
 
 class TailSample:
-    """Looks at results one at a time; afterwards holds what is to be looked into."""
+    """Looks at results one at a time; afterwards holds what is to be looked into, of one class."""
 
-    def __init__(self, summary: Summary) -> None:
-        self._class = summary.verdict_class
+    def __init__(self, summary: Summary, traffic_class: str | None = None) -> None:
+        self.traffic_class = summary.verdict_class if traffic_class is None else traffic_class
         self.gap_threshold_s = self._threshold_s(summary, "itl")
         self.ttft_threshold_s = self._threshold_s(summary, "ttft")
         random = Random("tail")
-        self._random = Random("shift")
-        self._gaps, self._ttfts = _Reservoir(random), _Reservoir(random)
-        self._ordinary = _Reservoir(random)
-        self._shifted: dict[int, TailEvent] = {}
+        self._random = Random("controls")
+        self._gap_places, self._wait_places = _Reservoir(random), _Reservoir(random)
+        self._all_places = _Reservoir(random)
+        self._gaps: dict[int, TailEvent] = {}
+        self._waits: dict[int, TailEvent] = {}
+        self._any: dict[int, _Request] = {}
+        """Of the tail or not: where controls come from."""
         self.long_gaps: list[tuple[float, float]] = []
         """Of every class, for stalls: (start, end)."""
-        self._contexts: dict[str, int] = {}
 
     def _threshold_s(self, summary: Summary, metric: str) -> float:
-        measured = summary.metrics.get(metric, {}).get(self._class)
+        measured = summary.metrics.get(metric, {}).get(self.traffic_class)
         return FLAG_RATIO * measured.p50_ms / 1e3 if measured else math.inf
 
     @property
     def num_gaps(self) -> int:
         """Tail gaps in the run."""
-        return self._gaps.seen
+        return self._gap_places.seen
 
     @property
     def num_ttfts(self) -> int:
         """Tail ttfts in the run."""
-        return self._ttfts.seen
+        return self._wait_places.seen
 
     def events(self) -> list[TailEvent]:
-        """The sample of the tail, and its controls."""
-        return [*self._gaps.kept, *self._shifted.values(), *self._ttfts.kept, *self._ordinary.kept]
+        """The sample of the tail, and as many controls."""
+        tail = [*self._gaps.values(), *self._waits.values()]
+        return [*tail, *self._controls(tail)]
 
-    def add(self, result: Result) -> None:
-        """Look at a result."""
-        lost_tokens = self._lost_tokens(result)
-        if not result.has_latency or result.sent_s is None:
+    def add(self, result: Result, lost_tokens: int, prefill_tokens: int | None) -> None:
+        """Look at a result. Of its session's context `lost_tokens` were computed again."""
+        if not result.has_latency or result.sent_s is None or result.first_s is None:
             return
-        is_ours = self._class in (ALL, result.traffic_class)
-        if is_ours and result.first_s is not None:
-            self._add_ttft(result, lost_tokens)
-        if result.first_s is not None and result.gaps_us and max(result.gaps_us) / 1e6 > self.gap_threshold_s:
-            self._add_gaps(result, result.first_s, is_ours=is_ours)
+        is_ours = self.traffic_class in (ALL, result.traffic_class)
+        if is_ours:
+            request = _Request(result, lost_tokens, prefill_tokens)
+            if (place := self._all_places.place()) is not None:
+                self._any[place] = request
+            if result.first_s - result.due_s > self.ttft_threshold_s:
+                self._keep_wait(request)
+        if result.gaps_us and max(result.gaps_us) / 1e6 > self.gap_threshold_s:
+            self._add_gaps(result, result.first_s, Stream.of(result), is_ours=is_ours)
 
-    def _add_ttft(self, result: Result, lost_tokens: int) -> None:
-        assert result.first_s is not None
-        assert result.sent_s is not None
-        is_tail = result.first_s - result.due_s > self.ttft_threshold_s
-        reservoir = self._ttfts if is_tail else self._ordinary
-        place = reservoir.place()
-        if place is None:
-            return
-        known = result.prompt_tokens
-        reservoir.kept[place] = TailEvent(
-            key=(result.session_id, result.turn_index),
-            start_s=result.due_s,
-            end_s=result.first_s,
-            is_gap=False,
-            is_control=not is_tail,
-            client_s=result.start_delay_us / 1e6,
-            prefill_tokens=None if known is None else max(0, known - (result.cached_tokens or 0)),
-            lost_tokens=lost_tokens,
-        )
+    def _keep_wait(self, request: _Request) -> None:
+        if (place := self._wait_places.place()) is not None:
+            self._waits[place] = request.wait()
 
-    def _add_gaps(self, result: Result, first_s: float, *, is_ours: bool) -> None:
-        gaps_us, starts = result.gaps_us, list(accumulate(result.gaps_us, initial=0))
-        mean_gap_s = starts[-1] / len(gaps_us) / 1e6
-        for index, gap_us in enumerate(gaps_us):
-            if gap_us / 1e6 <= self.gap_threshold_s:
-                continue
-            start_s = first_s + starts[index] / 1e6
+    def _add_gaps(self, result: Result, first_s: float, stream: Stream, *, is_ours: bool) -> None:
+        start_s = first_s
+        for index, gap_us in enumerate(result.gaps_us):
             end_s = start_s + gap_us / 1e6
-            self._keep_for_stalls(start_s, end_s)
-            if not is_ours or (place := self._gaps.place()) is None:
-                continue
-            key = result.session_id, result.turn_index
-            quick = _num_quick(gaps_us, index + 1, mean_gap_s)
-            self._gaps.kept[place] = TailEvent(
-                key, start_s, end_s, is_gap=True, quick_gaps=quick, mean_gap_s=mean_gap_s
-            )
-            self._shifted.pop(place, None)
-            room_s = result.end_s - first_s - (end_s - start_s)
-            if room_s > end_s - start_s:
-                shifted_s = first_s + self._random.random() * room_s
-                self._shifted[place] = TailEvent(
-                    key, shifted_s, shifted_s + end_s - start_s, is_gap=True, is_control=True, mean_gap_s=mean_gap_s
-                )
+            if gap_us / 1e6 > self.gap_threshold_s:
+                if not stream.is_in_bursts:
+                    self._keep_for_stalls(start_s, end_s)
+                if is_ours and (place := self._gap_places.place()) is not None:
+                    self._gaps[place] = TailEvent(
+                        key=(result.session_id, result.turn_index),
+                        start_s=start_s,
+                        end_s=end_s,
+                        is_gap=True,
+                        stream=stream,
+                        catch_up_s=stream.catch_up_s(index + 1, end_s - start_s),
+                    )
+            start_s = end_s
 
     def _keep_for_stalls(self, start_s: float, end_s: float) -> None:
         self.long_gaps.append((start_s, end_s))
@@ -190,25 +225,32 @@ class TailSample:
             self.long_gaps.sort(key=lambda gap: gap[0] - gap[1])
             del self.long_gaps[_MOST_GAPS_FOR_STALLS:]
 
-    def _lost_tokens(self, result: Result) -> int:
-        """How much of the previous turn's context was computed again, as far as the server reports it."""
-        had = self._contexts.pop(result.session_id, 0)
-        if result.prompt_tokens is None or result.output_tokens is None or result.is_last:
-            pass
-        elif len(self._contexts) < _MOST_SESSIONS:
-            self._contexts[result.session_id] = result.prompt_tokens + result.output_tokens
-        if not had or result.cached_tokens is None or result.prompt_tokens is None:
-            return 0
-        return max(0, min(had, result.prompt_tokens) - result.cached_tokens)
+    def _controls(self, tail: Iterable[TailEvent]) -> Iterator[TailEvent]:
+        """For each event of the tail one of the same length, at the time of a random request of any length."""
+        requests = list(self._any.values())
+        streaming_s = [sum(request.result.gaps_us) for request in requests]
+        for event in tail:
+            if not event.is_gap:
+                yield self._random.choice(requests).wait(event.length_s)
+            elif any(streaming_s):
+                # By how long they streamed: a moment of the run, not a request.
+                (request,) = self._random.choices(requests, streaming_s)
+                yield self._gap_control(request.result, event.length_s)
 
-
-def _num_quick(gaps_us: list[int], first: int, mean_gap_s: float) -> int:
-    """Gaps from `first` on that are next to nothing."""
-    quick_us = _QUICK_SHARE * mean_gap_s * 1e6
-    last = first
-    while last < len(gaps_us) and gaps_us[last] < quick_us:
-        last += 1
-    return last - first
+    def _gap_control(self, result: Result, length_s: float) -> TailEvent:
+        assert result.first_s is not None
+        index = self._random.randrange(len(result.gaps_us))
+        start_s = result.first_s + (sum(result.gaps_us[:index]) + self._random.random() * result.gaps_us[index]) / 1e6
+        stream = Stream.of(result)
+        return TailEvent(
+            key=(result.session_id, result.turn_index),
+            start_s=start_s,
+            end_s=start_s + length_s,
+            is_gap=True,
+            is_control=True,
+            stream=stream,
+            catch_up_s=stream.catch_up_s(index + 1, length_s),
+        )
 
 
 def in_order(events: Iterable[TailEvent]) -> list[TailEvent]:

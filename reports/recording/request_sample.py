@@ -13,7 +13,12 @@ _MOST_OF_A_CLASS = 5000
 
 @dataclass(frozen=True, slots=True)
 class SampledRequest:
-    """A request's sizes and what it took. `prefill_tokens`: tokens of its prompt that no cache had."""
+    """A request's sizes and what it took.
+
+    Attributes:
+        prefill_tokens: Tokens of its prompt that no cache had.
+        is_guess: It was a later turn, and the server said nothing of its cache.
+    """
 
     traffic_class: str
     due_s: float
@@ -22,6 +27,7 @@ class SampledRequest:
     ttft_ms: float
     e2e_ms: float
     prompt_tokens: int = 0
+    is_guess: bool = False
 
 
 class RequestSample:
@@ -35,6 +41,8 @@ class RequestSample:
         """By class: those of known sizes, sampled or not."""
         self._unknown: Counter[str] = Counter()
         self._random = Random("sample")
+        self._reports_hits = False
+        """Whether the server says what its prefix cache had. Some say nothing where it had nothing."""
 
     def add(self, result: Result) -> None:
         """Offer a request that did not fail. Of one without sizes, or cut off, there is only the fact that it was."""
@@ -50,7 +58,9 @@ class RequestSample:
             ttft_ms=max(result.ttft_us, 1) / 1e3,
             e2e_ms=max(result.e2e_us, 1) / 1e3,
             prompt_tokens=result.prompt_tokens,
+            is_guess=result.cached_tokens is None and result.turn_index > 0,
         )
+        self._reports_hits = self._reports_hits or bool(result.cached_tokens)
         kept = self._kept.setdefault(name, [])
         self._seen[name] += 1
         if len(kept) < _MOST_OF_A_CLASS:
@@ -59,8 +69,11 @@ class RequestSample:
             kept[place] = request
 
     def requests(self) -> list[SampledRequest]:
-        """The sample, in order of time."""
-        return sorted((request for kept in self._kept.values() for request in kept), key=lambda request: request.due_s)
+        """The sample, in order of time; without later turns if nobody knows what a cache had of their prompts."""
+        known = (
+            request for kept in self._kept.values() for request in kept if self._reports_hits or not request.is_guess
+        )
+        return sorted(known, key=lambda request: request.due_s)
 
     def evenly(self) -> list[SampledRequest]:
         """As `requests`, but each stands for equally many: classes that were sampled less thinly are thinned."""
@@ -91,6 +104,7 @@ class RequestSample:
             chosen = self._random.sample(mine, num_mine)
             self._kept[name] = chosen + self._random.sample(theirs, _MOST_OF_A_CLASS - num_mine)
         self._unknown.update(other._unknown)
+        self._reports_hits = self._reports_hits or other._reports_hits
 
     def _share_of_draws(self, ours: int, others: int) -> int:
         """How many of a full sample's draws, without replacement from both together, are of ours."""

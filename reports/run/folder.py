@@ -35,6 +35,7 @@ from ..summary.answers import answer_notes
 from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
 from ..summary.server import summarise_server
+from ..summary.size import tell_uneven_work
 from ..summary.steadiness import growth_notes
 from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary
 from .config import RunConfig
@@ -301,6 +302,7 @@ def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary)
     summary.attribution = attribute(
         run.results, summary, run.steps(), run.config.origin_s, samples=run.server_samples()
     )
+    tell_uneven_work(summary)
 
 
 def default_folder(workload: str) -> Path:

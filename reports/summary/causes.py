@@ -25,9 +25,23 @@ class Cause(StrEnum):
     QUEUEING = "queueing"
     """It waited behind others for a slot."""
     PREEMPTION = "preemption"
+    """One stream stalled alone while the others went on, on a server that says it preempted."""
+    SINGLE = "single-stream stall"
     """One stream stalled alone while the others went on."""
     COALESCING = "chunk coalescing"
-    """Chunks were held back and arrived together: the tokens were on time."""
+    """Chunks were held back and arrived together, again and again: the tokens were on time."""
+    NETWORK = "network jitter"
+    """A chunk was late on its way, and those behind it caught up: the tokens were on time."""
+    CONNECTION = "connection set-up"
+    """It waited for a new connection: name look-up, TCP and TLS."""
+    SLOW_REPLICA = "slow replica"
+    """Its stream was slow from end to end while others were not."""
+    SLOW_SPELL = "slow spell"
+    """Every stream was slow for a while, without standing still."""
+    REFUSALS = "refusals and backoff"
+    """Requests were refused meanwhile (429, 503): the server, or a gateway in front of it, shed load."""
+    DRIFT = "overload or drift"
+    """The run became slower and slower: the server fell behind its load, or changed."""
     UNKNOWN = "unknown"
 
 
@@ -45,6 +59,20 @@ ADVICE = {
     "(--sweep finds the highest one that holds)",
     Cause.PREEMPTION: "single streams are evicted and recomputed: add KV memory, or run fewer sequences at once "
     "(--max-num-seqs)",
+    Cause.SINGLE: "single streams pause while others go on: if the server's counter of preemptions grows, add KV "
+    "memory or run fewer sequences at once (--max-num-seqs); otherwise look for these requests in its log",
+    Cause.NETWORK: "chunks are late on the way and those behind them catch up: look for lost packets between client "
+    "and server, or measure from a machine nearer to it",
+    Cause.CONNECTION: "new connections take that long (name look-up, TCP, TLS): keep connections open, and look at "
+    "the name server and at the server's queue of connections",
+    Cause.SLOW_REPLICA: "some answers come at half the pace of others or less: compare the replicas behind the "
+    "address, and take the slow one out",
+    Cause.SLOW_SPELL: "the whole server was slow for a while: look in its log at these times for another job on the "
+    "machine, or for throttling (power, heat, token limits)",
+    Cause.REFUSALS: "requests were refused at these times (429, 503): lower the rate, or raise the limit of the "
+    "server or gateway",
+    Cause.DRIFT: "the run got slower and slower: lower the rate (--sweep finds the highest one that holds), or find "
+    "what grows on the server",
     Cause.COALESCING: "something between server and client buffers: turn off response buffering in the proxy, or "
     "stream every token (vLLM --stream-interval 1)",
     Cause.UNKNOWN: "run with --step-log against abatch's own engine, or look in the server's log at these times",
@@ -62,6 +90,13 @@ BECAUSE = {
     Cause.QUEUEING: "requests waited behind others for a slot",
     Cause.PREEMPTION: "single streams stalled while the others went on",
     Cause.COALESCING: "chunks were held back and arrived together",
+    Cause.SINGLE: "single streams paused while the others went on",
+    Cause.NETWORK: "chunks were late on their way",
+    Cause.CONNECTION: "new connections took long to set up",
+    Cause.SLOW_REPLICA: "some answers came at half the pace of all others or less",
+    Cause.SLOW_SPELL: "everything was slow for a while",
+    Cause.REFUSALS: "the server, or a gateway before it, refused requests at these times",
+    Cause.DRIFT: "the run became slower and slower",
     Cause.UNKNOWN: "of something that a client cannot see",
 }
 """Of each cause, what follows "your p99 is high, because"."""
@@ -77,7 +112,7 @@ class CauseShare(msgspec.Struct, kw_only=True):
 
     Attributes:
         share: Of the tail events looked into.
-        base_rate: Of ordinary waits, how many the same rule would blame on it.
+        base_rate: Of waits of the same length at random moments, how many the same rule would blame on it.
         excess: (share - base_rate) / (1 - base_rate): what it explains beyond chance.
     """
 
@@ -147,8 +182,15 @@ class Stall(msgspec.Struct, kw_only=True):
 
 
 class Attribution(msgspec.Struct, kw_only=True):
-    """Causes by metric (`itl`, `ttft`), and the moments at which many streams stalled at once."""
+    """Causes by metric (`itl`, `ttft`), and the moments at which many streams stalled at once.
+
+    Attributes:
+        worst_class: Of the classes that the verdict is not about, the one with the largest flagged ratio.
+        worst_causes: Its causes.
+    """
 
     causes: dict[str, TailCauses] = {}
+    worst_class: str | None = None
+    worst_causes: dict[str, TailCauses] = {}
     stalls: list[Stall] = []
     advice: list[str] = []

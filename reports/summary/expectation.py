@@ -6,6 +6,7 @@ of 100 on any server. Divided by the expectation, what is left is the server's.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -23,6 +24,8 @@ _SAME = 1e-4
 """The fit has converged once costs change by less than this."""
 _LEAST_FITTED = 30
 _FLOOR_SHARE = 0.1
+_WORTH = 0.8
+"""Of the error: a further column must bring it down to that, or the simpler line stands."""
 _LEAST_NORMALISED = 300
 """A p99 of fewer samples is meaningless."""
 
@@ -30,9 +33,9 @@ _LEAST_NORMALISED = 300
 class FittedSizes(msgspec.Struct, kw_only=True):
     """What a request should take by its size: the medians of this run.
 
-    ttft: `ttft_base_ms` + `ttft_us_per_token` for each prompt token that no cache had; `floor_`: the same for the
-    fastest tenth, which waited least. e2e: likewise, and `e2e_us_per_output_token` for each token of output.
-    `requests`: how many it was fitted to.
+    ttft: `ttft_base_ms` + `ttft_us_per_token` for each prompt token that no cache had + `ttft_ns_per_pair` for each of
+    these and each token before it, which it attends to; `floor_`: the same for the fastest tenth, which waited least.
+    e2e: likewise, and `e2e_us_per_output_token` for each token of output. `requests`: how many it was fitted to.
     """
 
     requests: int
@@ -43,19 +46,34 @@ class FittedSizes(msgspec.Struct, kw_only=True):
     e2e_base_ms: float
     e2e_us_per_token: float
     e2e_us_per_output_token: float
+    ttft_ns_per_pair: float = 0.0
+    floor_ns_per_pair: float = 0.0
+    e2e_ns_per_pair: float = 0.0
 
-    def ttft_ms(self, prefill_tokens: int) -> float:
-        """Expected time to first token."""
-        return self.ttft_base_ms + self.ttft_us_per_token * prefill_tokens / 1e3
+    def ttft_ms(self, prefill_tokens: int, prompt_tokens: int = 0) -> float:
+        """Expected time to first token. By default all of the prompt is computed; likewise below."""
+        return self.ttft_base_ms + self.tokens_ms(prefill_tokens, prompt_tokens)
 
-    def floor_ms(self, prefill_tokens: int) -> float:
+    def tokens_ms(self, prefill_tokens: int, prompt_tokens: int) -> float:
+        """The part of it that so many tokens of a prompt make up."""
+        pairs_ms = self.ttft_ns_per_pair * _num_pairs(prefill_tokens, prompt_tokens) / 1e6
+        return self.ttft_us_per_token * prefill_tokens / 1e3 + pairs_ms
+
+    def floor_ms(self, prefill_tokens: int, prompt_tokens: int = 0) -> float:
         """What computing the prompt takes, nearly without waiting."""
-        return self.floor_base_ms + self.floor_us_per_token * prefill_tokens / 1e3
+        pairs_ms = self.floor_ns_per_pair * _num_pairs(prefill_tokens, prompt_tokens) / 1e6
+        return self.floor_base_ms + self.floor_us_per_token * prefill_tokens / 1e3 + pairs_ms
 
-    def e2e_ms(self, prefill_tokens: int, output_tokens: int) -> float:
+    def e2e_ms(self, prefill_tokens: int, prompt_tokens: int, output_tokens: int) -> float:
         """Expected time to the end."""
         per_token_us = self.e2e_us_per_token * prefill_tokens + self.e2e_us_per_output_token * output_tokens
-        return self.e2e_base_ms + per_token_us / 1e3
+        pairs_ms = self.e2e_ns_per_pair * _num_pairs(prefill_tokens, prompt_tokens) / 1e6
+        return self.e2e_base_ms + per_token_us / 1e3 + pairs_ms
+
+
+def _num_pairs(prefill_tokens: int, prompt_tokens: int) -> float:
+    """Of tokens that are computed, at the end of a prompt, and the tokens that they attend to."""
+    return prefill_tokens * max(prompt_tokens - prefill_tokens / 2, prefill_tokens / 2)
 
 
 def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str, str], float]]:
@@ -65,10 +83,15 @@ def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str
     is unknown, or that was cut off, counts as the slowest one: with more than 1% of them there is no ratio.
     """
     requests = sample.requests()
-    prompts, ttfts_ms = [(request.prefill_tokens,) for request in requests], [request.ttft_ms for request in requests]
-    ttft, floor = fit(prompts, ttfts_ms), fit(prompts, ttfts_ms, share=_FLOOR_SHARE)
-    sizes = [(request.prefill_tokens, request.output_tokens) for request in requests]
-    e2e = fit(sizes, [request.e2e_ms for request in requests])
+    ttfts_ms, e2es_ms = [each.ttft_ms for each in requests], [each.e2e_ms for each in requests]
+    prompts = [(each.prefill_tokens,) for each in requests]
+    sizes = [(each.prefill_tokens, each.output_tokens) for each in requests]
+    # What attends to a cache's tokens can be told from what is long only where a cache had some.
+    has_context = any(each.prompt_tokens > each.prefill_tokens for each in requests)
+    pairs = [_num_pairs(each.prefill_tokens, each.prompt_tokens) for each in requests] if has_context else None
+    ttft = _fit_prices(prompts, ttfts_ms, pairs)
+    floor = _fit_prices(prompts, ttfts_ms, pairs, share=_FLOOR_SHARE)
+    e2e = _fit_prices(sizes, e2es_ms, pairs)
     if ttft is None or floor is None or e2e is None:
         return None, {}
     fitted = FittedSizes(
@@ -80,11 +103,17 @@ def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str
         e2e_base_ms=round(e2e.base_ms, 4),
         e2e_us_per_token=round(e2e.cost_ms[0] * 1e3, 4),
         e2e_us_per_output_token=round(e2e.cost_ms[1] * 1e3, 4),
+        ttft_ns_per_pair=round(ttft.cost_ms[-1] * 1e6, 6),
+        floor_ns_per_pair=round(floor.cost_ms[-1] * 1e6, 6),
+        e2e_ns_per_pair=round(e2e.cost_ms[-1] * 1e6, 6),
     )
     excess = {
-        "ttft": _over([(request.ttft_ms, fitted.ttft_ms(request.prefill_tokens)) for request in requests]),
+        "ttft": _over([(each.ttft_ms, fitted.ttft_ms(each.prefill_tokens, each.prompt_tokens)) for each in requests]),
         "e2e": _over(
-            [(request.e2e_ms, fitted.e2e_ms(request.prefill_tokens, request.output_tokens)) for request in requests]
+            [
+                (each.e2e_ms, fitted.e2e_ms(each.prefill_tokens, each.prompt_tokens, each.output_tokens))
+                for each in requests
+            ]
         ),
     }
     offered = sample.offered
@@ -99,6 +128,34 @@ def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str
             if ratio is not None and len(of_class) >= _LEAST_NORMALISED:
                 ratios[metric, name] = ratio
     return fitted, ratios
+
+
+def _fit_prices(
+    sizes: Sequence[Sequence[float]],
+    latencies_ms: Sequence[float],
+    pairs: Sequence[float] | None,
+    *,
+    share: float = 0.5,
+) -> Expectation | None:
+    """A line whose last cost is that of a pair of tokens: 0 unless pairs explain a good deal that sizes do not."""
+    plain = fit(sizes, latencies_ms, share=share)
+    if plain is None:
+        return None
+    plain = Expectation(plain.base_ms, (*plain.cost_ms, 0.0))
+    if pairs is None:
+        return plain
+    rows = [(*size, pair) for size, pair in zip(sizes, pairs, strict=True)]
+    with_pairs = fit(rows, latencies_ms, share=share)
+    if with_pairs is None or _error(with_pairs, rows, latencies_ms) > _WORTH * _error(plain, rows, latencies_ms):
+        return plain
+    return with_pairs
+
+
+def _error(line: Expectation, rows: Sequence[Sequence[float]], latencies_ms: Sequence[float]) -> float:
+    """How far off a line is, by the median of relative errors: a few that suffered do not count."""
+    least_ms = min(latencies_ms)
+    expected_ms = [max(line.base_ms + sum(map(mul, line.cost_ms, row)), least_ms) for row in rows]
+    return float(statistics.median(abs(took - due) / due for took, due in zip(latencies_ms, expected_ms, strict=True)))
 
 
 def _over(latencies_ms: Sequence[tuple[float, float]]) -> list[float]:
@@ -184,7 +241,7 @@ def _fit_columns(
 
 
 class _NormalEquations:
-    """Weighted least squares of three unknowns at most, for any number of weights of the same rows."""
+    """Weighted least squares of a few unknowns, for any number of weights of the same rows."""
 
     def __init__(self, rows: Sequence[Sequence[float]], targets: Sequence[float]) -> None:
         columns = list(zip(*rows, strict=True))

@@ -38,7 +38,7 @@ def findings(summary: Summary) -> list[Finding]:
     found += [_tail(metric, value, summary.verdict_class) for metric, value in suspects.items()]
     found += _of_other_classes(summary)
     if summary.attribution is not None:
-        found += _causes(summary.attribution, suspects)
+        found += _causes(summary, summary.attribution, suspects)
     return found
 
 
@@ -76,7 +76,9 @@ def note(words: str) -> Finding:
 
 
 def stall_in_words(stall: Stall) -> str:
-    """Who made no progress, for how long and when, and what that affected."""
+    """Who made no progress, or little, for how long and when, and what that affected."""
+    if stall.cause is Cause.SLOW_SPELL:
+        return f"the server was slow for {stall.length_s:.2f} s, {stall.start_s:.1f} s into the run"
     who = {Cause.STALL: "the server", Cause.CLIENT: "the client"}.get(stall.cause)
     subject = "several streams" if who is None else who
     words = (
@@ -158,15 +160,29 @@ def _of_other_classes(summary: Summary) -> Iterator[Finding]:
         yield Finding(label=Label.CLASS, tone=tone, words=f"{name}: {words}", traffic_class=name, numbers=numbers)
 
 
-def _causes(attribution: Attribution, suspects: Iterable[str]) -> list[Finding]:
-    """Why: the suspects' causes that stand out, the moments without progress, and what to do about each cause."""
+def _causes(summary: Summary, attribution: Attribution, suspects: Iterable[str]) -> list[Finding]:
+    """Why: the suspects' causes that stand out, those of the worst other class, the moments without progress, and what
+    to do about each cause.
+    """
     found: list[Finding] = []
     named: list[Cause] = []
-    for metric in waits_of(suspects):
-        if (causes := attribution.causes.get(metric)) is not None:
-            found += _causes_of(metric, causes)
-            named += causes.likely
-    stalls = [stall for stall in attribution.stalls if stall.cause in (Cause.STALL, Cause.CLIENT)]
+    worst = attribution.worst_class
+    flagged = [
+        metric
+        for metric in JUDGED
+        if worst is not None
+        and (value := summary.metrics.get(metric, {}).get(worst)) is not None
+        and value.verdict is State.FLAGGED
+    ]
+    for name, metrics, by_metric in (
+        (summary.verdict_class, suspects, attribution.causes),
+        (worst or ALL, flagged, attribution.worst_causes),
+    ):
+        for metric in waits_of(metrics):
+            if (causes := by_metric.get(metric)) is not None:
+                found += _causes_of(metric, causes, name)
+                named += causes.likely
+    stalls = [stall for stall in attribution.stalls if stall.cause in (Cause.STALL, Cause.CLIENT, Cause.SLOW_SPELL)]
     found += [_stall(stall) for stall in stalls[:_MOST_STALLS]]
     if (num_more := len(stalls) - _MOST_STALLS) > 0:
         words = f"{num_more} more in summary.json"
@@ -176,8 +192,9 @@ def _causes(attribution: Attribution, suspects: Iterable[str]) -> list[Finding]:
     return found
 
 
-def _causes_of(metric: str, causes: TailCauses) -> Iterator[Finding]:
+def _causes_of(metric: str, causes: TailCauses, traffic_class: str) -> Iterator[Finding]:
     waits = f"{causes.events} slow {'gaps' if metric == 'itl' else 'first tokens'}"
+    waits += "" if traffic_class == ALL else f" in class {traffic_class}"
     slow = f"{waits} (>{milliseconds(causes.threshold_ms)} ms)"
     of_all: dict[str, float] = {"events": causes.events, "threshold_ms": causes.threshold_ms}
     for share in causes.causes:
@@ -185,14 +202,23 @@ def _causes_of(metric: str, causes: TailCauses) -> Iterator[Finding]:
             yield Finding(
                 label=Label.CAUSE,
                 tone=Tone.WHY,
-                words=f"{share.cause} explains {share.share:.0%} of {slow}, {share.base_rate:.0%} of normal ones",
+                words=f"{share.cause} explains {share.share:.0%} of {slow}, {share.base_rate:.0%} of random moments",
                 metric=metric,
+                traffic_class=traffic_class,
                 cause=share.cause,
                 numbers={**of_all, "share": share.share, "base_rate": share.base_rate},
             )
     if not causes.likely:
         words = f"unknown: no single cause stands out among {slow}"
-        yield Finding(label=Label.CAUSE, tone=Tone.WHY, words=words, metric=metric, cause=Cause.UNKNOWN, numbers=of_all)
+        yield Finding(
+            label=Label.CAUSE,
+            tone=Tone.WHY,
+            words=words,
+            metric=metric,
+            traffic_class=traffic_class,
+            cause=Cause.UNKNOWN,
+            numbers=of_all,
+        )
 
 
 def _stall(stall: Stall) -> Finding:

@@ -39,6 +39,7 @@ class MetricSummary(msgspec.Struct, kw_only=True):
 
     Attributes:
         normalised_ratio: The tail ratio once each request is divided by what one of its size should take.
+        normalised_interval: Of that, at 95%; None where the run is too short to tell.
         lower: The percentile that decided, where p99 has too few samples.
     """
 
@@ -55,6 +56,7 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     p99_interval_ms: Interval | None = None
     tail_ratio_interval: Interval | None = None
     normalised_ratio: float | None = None
+    normalised_interval: Interval | None = None
     lower: LowerTail | None = None
     percentiles_ms: dict[str, float] = {}
 

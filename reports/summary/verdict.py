@@ -92,8 +92,9 @@ def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) 
 
 
 def _because(summary: Summary, cause: Cause) -> str:
-    stalls = [] if summary.attribution is None else summary.attribution.stalls
-    longest = max((stall for stall in stalls if stall.cause is cause), key=lambda one: one.length_s, default=None)
+    found = [] if summary.attribution is None else summary.attribution.stalls
+    stalls = [stall for stall in found if stall.cause is cause]
+    longest = max(stalls, key=lambda stall: stall.length_s, default=None)
     if cause is not Cause.STALL or longest is None:
         return BECAUSE[cause]
     again = f" and {counted(len(stalls) - 1, 'more time')}" if len(stalls) > 1 else ""

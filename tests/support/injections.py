@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,8 @@ from abatch.cli.options.target import TargetOptions
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
-from abatch.reports.attribution.attribution import examine, label
+from abatch.reports.attribution.attribution import has_preempted, label
+from abatch.reports.attribution.examine import examine
 from abatch.reports.attribution.steps import StepIndex
 from abatch.reports.attribution.tail_events import TailEvent
 from abatch.reports.recording.recorder import Recorder
@@ -46,11 +47,13 @@ class Injection:
     summary: Summary
     truth: Truth
     is_gap: bool
+    has_preempted: bool = False
 
     def judged(self) -> Iterator[tuple[Cause, Cause]]:
         """(true, found by what a client can see) for each event of the tail that the truth is known of."""
-        sample, setting = examine(lambda: self.results, self.summary)
-        for event, cause in label(sample.events(), setting, None, is_gap=self.is_gap):
+        examined = examine(lambda: self.results, self.summary, has_preempted=self.has_preempted)
+        (tail,) = examined.tails.values()
+        for event, cause in label(tail.events, examined.setting, None, is_gap=self.is_gap):
             if not event.is_control and (true := self.truth(event)) is not None:
                 yield true, cause
 
@@ -61,11 +64,13 @@ def simulated(
     """The engine on a simulated H100. Without a truth, that of gaps is what the step log says."""
     engine = replace(engine or EngineOptions(), device="simulated:h100")
     source = TargetOptions(step_log=True).source(engine, 0)
-    summary = run(Plan(traffic=make_traffic(traffic), source=source, folder=folder)).summary
+    plan = Plan(traffic=make_traffic(traffic), source=source, folder=folder, server_metrics_s=1.0)
+    summary = run(plan).summary
     reader = RunReader(folder)
     if truth is None:
         truth = StepIndex(reader.steps(), reader.config.origin_s).cause_of_gap
-    return Injection(list(reader.results()), summary, truth, is_gap)
+    preempted = has_preempted(list(reader.server_samples()))
+    return Injection(list(reader.results()), summary, truth, is_gap, preempted)
 
 
 _NULL_TRAFFIC = TrafficOptions(workload="chat-short", turns=1, request_rate=20.0, duration_s=40.0, warmup_s=0.0)
@@ -98,22 +103,26 @@ def summarised(results: list[Result], lapses: list[Lapse] | None = None) -> Summ
     for result in results:
         recorder.add(result)
     summary = fill_summary(Summary(), recorder, max(result.end_s for result in results))
-    if lapses is not None:
-        summary.client = ClientSummary(
-            lag_p50_ms=0.1,
-            lag_p99_ms=1.0,
-            lag_p999_ms=1.0,
-            lag_max_ms=1.0,
-            gc_pauses=0,
-            gc_share=0.0,
-            gc_longest_ms=0.0,
-            cpu_share=0.1,
-            lapses=lapses,
-        )
+    summary.client = None if lapses is None else lapsed(lapses)
     return summary
 
 
-def read_late(results: list[Result], lapses: list[Lapse]) -> list[Result]:
+def lapsed(lapses: Sequence[Lapse]) -> ClientSummary:
+    """A client that stood still at times."""
+    return ClientSummary(
+        lag_p50_ms=0.1,
+        lag_p99_ms=1.0,
+        lag_p999_ms=1.0,
+        lag_max_ms=1.0,
+        gc_pauses=0,
+        gc_share=0.0,
+        gc_longest_ms=0.0,
+        cpu_share=0.1,
+        lapses=list(lapses),
+    )
+
+
+def read_late(results: list[Result], lapses: Sequence[Lapse]) -> list[Result]:
     """The same results as a client sees them that stood still at times: what came meanwhile is read afterwards."""
 
     def seen(at_s: float) -> float:
@@ -211,7 +220,7 @@ def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
         truth = within(15.0, 2.0, Cause.STALL)
         yield f"freeze, {'gaps' if is_gap else 'ttft'}", Injection(frozen, summarised(frozen), truth, is_gap)
     stalled = null(Behaviour(stall_every=10, stall_for_s=0.5, jitter=0.2))
-    yield "one stream stalls", Injection(stalled, summarised(stalled), always(Cause.PREEMPTION), is_gap=True)
+    yield "one stream stalls", Injection(stalled, summarised(stalled), always(Cause.SINGLE), is_gap=True)
     held_back = null(Behaviour(burst=6, jitter=0.2))
     yield "bursts", Injection(held_back, summarised(held_back), always(Cause.COALESCING), is_gap=True)
     late = read_late(null(Behaviour(jitter=0.2)), _LAPSES)

@@ -43,6 +43,9 @@ class Reply:
     waited_s: float = 0.0
     """For one of the places of --max-in-flight, before it was sent."""
     sent_s: float | None = None
+    connect_s: float = 0.0
+    """How long a new connection took, from `sent_s` on; `dns_s`: of that, the name's look-up."""
+    dns_s: float = 0.0
     first_s: float | None = None
     last_s: float | None = None
     finished_s: float | None = None

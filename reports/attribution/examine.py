@@ -1,0 +1,81 @@
+"""Two passes over a run's results: one for the tail, one for what went on around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ...workloads.result import Result
+from ..recording.recorder import ALL
+from ..summary.causes import Stall
+from ..summary.summary import Summary
+from .contexts import Contexts
+from .neighbours import Neighbours
+from .progress import Progress
+from .rules import Setting, cause_of
+from .stalls import find_stalls, merge_spells
+from .tail_events import TailEvent, TailSample
+
+ReadResults = Callable[[], Iterable[Result]]
+"""Starts a new pass over results, in any order."""
+
+_LONG_SILENCE = 3.0
+"""Medians of gaps, and of times to first token: a shorter silence may be a step, or the prompts of all in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedTail:
+    """The tail of a class, with what was around it. `events`: of the sample, and the controls."""
+
+    sample: TailSample
+    events: Sequence[TailEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Tails by class, and what the rules must know of the run."""
+
+    tails: dict[str, ExaminedTail]
+    setting: Setting
+    stalls: list[Stall]
+
+
+def examine(
+    results: ReadResults, summary: Summary, classes: Sequence[str] | None = None, *, has_preempted: bool = False
+) -> Examined:
+    """Look at the tails of these classes, by default the verdict's."""
+    reports_hits = summary.cached_tokens > 0
+    samples = [TailSample(summary, name) for name in classes or [summary.verdict_class]]
+    contexts, progress = Contexts(reports_hits=reports_hits), Progress()
+    for result in results():
+        lost_tokens, prefill_tokens = contexts.add(result)
+        progress.add(result)
+        for sample in samples:
+            sample.add(result, lost_tokens, prefill_tokens)
+    known = progress.sum_up()
+    itl_p50_s, ttft_p50_s = _p50_s(summary, "itl"), _p50_s(summary, "ttft")
+    silences = known.silences(_LONG_SILENCE * max(itl_p50_s, ttft_p50_s))
+    stalls = find_stalls(samples[0].long_gaps, silences)
+    as_events = [TailEvent(("", index), stall.start_s, stall.end_s, is_gap=True) for index, stall in enumerate(stalls)]
+    tails = {sample.traffic_class: ExaminedTail(sample, sample.events()) for sample in samples}
+    neighbours = Neighbours(
+        [*as_events, *(event for tail in tails.values() for event in tail.events)],
+        summary.expectation,
+        itl_p50_s=itl_p50_s,
+        ttft_p50_s=ttft_p50_s,
+        reports_hits=reports_hits,
+    )
+    for result in results():
+        neighbours.add(result)
+    lapses = [] if summary.client is None else summary.client.lapses
+    setting = Setting(lapses, stalls, summary.expectation, known, itl_p50_s, ttft_p50_s, has_preempted)
+    for stall, event in zip(stalls, as_events, strict=True):
+        stall.cause = cause_of(event, setting)
+        stall.waiting = event.around.num_waiting
+    return Examined(tails, setting, merge_spells(stalls))
+
+
+def _p50_s(summary: Summary, metric: str) -> float:
+    by_class = summary.metrics.get(metric, {})
+    measured = by_class.get(summary.verdict_class) or by_class.get(ALL)
+    return measured.p50_ms / 1e3 if measured else 0.0
