@@ -114,6 +114,8 @@ class Recorder:
         """By metric and class. Class `all` is put together on request."""
         self._pending: dict[tuple[str, str], Counter[int]] = {}
         self._blocks: dict[tuple[str, str], TimeBlocks] = {}
+        self._cut: dict[tuple[str, str], Counter[int]] = {}
+        """By metric and class: the values that are lower bounds, which the histograms have, too."""
 
     def add(self, result: Result) -> None:
         """Count a result, and time it if it may be timed."""
@@ -155,6 +157,8 @@ class Recorder:
             return
         self._count_tokens(result)
         self._record_latencies(result)
+        if result.censored:
+            self._note_cut(result)
         self.sample.add(result)
         if self.slowdowns is not None:
             self.slowdowns.add(result)
@@ -193,8 +197,7 @@ class Recorder:
     def _record_latencies(self, result: Result) -> None:
         self._record("ttft", result, (result.ttft_us,))
         if result.pause is Pause.TOOL:
-            by_pause = RESUMES[1 + (result.pause_s >= 1) + (result.pause_s >= 10)]
-            for name in ("resume_ttft", by_pause):
+            for name in self._resumes(result):
                 self._record(name, result, (result.ttft_us,))
         else:
             self._record("continued_ttft" if result.turn_index else "fresh_ttft", result, (result.ttft_us,))
@@ -209,6 +212,35 @@ class Recorder:
         if (tpot := result.tpot_us) is not None:
             self._record("tpot", result, (round(tpot),))
         self._record("e2e", result, (result.e2e_us,))
+
+    def _note_cut(self, result: Result) -> None:
+        """Note which of a cut-off request's values are lower bounds."""
+        cut = {"e2e": result.e2e_us}
+        if result.first_s is None:
+            names = ["ttft", "continued_ttft" if result.turn_index else "fresh_ttft"]
+            if result.pause is Pause.TOOL:
+                names = ["ttft", *self._resumes(result)]
+            cut |= dict.fromkeys(names, result.ttft_us)
+        elif gaps_us := result.all_gaps_us():
+            cut["itl"] = gaps_us[-1]
+            if gaps_us[-1] == max(gaps_us):
+                cut["max_gap"] = gaps_us[-1]
+        for metric, value_us in cut.items():
+            self._cut.setdefault((metric, result.traffic_class), Counter())[value_us] += 1
+
+    def cut_us(self, metric: str, traffic_class: str) -> Counter[int]:
+        """How often each value of a metric is a lower bound, in microseconds."""
+        names = self.classes if traffic_class == ALL else [traffic_class]
+        found: Counter[int] = Counter()
+        for name in names:
+            for value_us, count in self._cut.get((metric, name), {}).items():
+                found[min(max(value_us, LOWEST_US), HIGHEST_US)] += count
+        return found
+
+    @staticmethod
+    def _resumes(result: Result) -> tuple[str, str]:
+        """The metrics that time a turn after a tool pause."""
+        return "resume_ttft", RESUMES[1 + (result.pause_s >= 1) + (result.pause_s >= 10)]
 
     def _record(self, metric: str, result: Result, values_us: Sequence[int], at_s: float | None = None) -> None:
         """Count values. `at_s`: when they began, where that is not when the turn was due."""
@@ -310,5 +342,7 @@ class Recorder:
         for key in other._histograms:
             self._pending.setdefault(key, Counter())
             self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))
+        for key, cut in other._cut.items():
+            self._cut.setdefault(key, Counter()).update(cut)
         for key, blocks in other._blocks.items():
             self._blocks.setdefault(key, TimeBlocks()).merge(blocks)
