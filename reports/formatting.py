@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from .statistics.interval import CONFIDENCE, Interval
 
 CI = f"{CONFIDENCE:.0%} CI"
+_PRACTICAL = 1_000_000
+"""More requests than a day has at ten per second are not what a reader can do."""
 
 
 def significant(value: float) -> str:
@@ -53,6 +56,14 @@ def interval_in_words(interval: Interval, shown: Callable[[float], str] = signif
 def factor(value: float) -> str:
     """`12.2x`."""
     return f"{value:.1f}x"
+
+
+def samples_needed(number: int) -> str:
+    """`about 3,900 samples`, and in words where no one could measure so many."""
+    if number > _PRACTICAL:
+        return "no practical number of samples"
+    digits = max(0, len(str(number)) - 2)
+    return f"about {math.ceil(number / 10**digits) * 10**digits:,} samples"
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ its logarithm's difference (batch means: Law, Simulation Modeling and Analysis, 
 requests is one event, and what is slow for a while is slow in one stretch. Where both targets got the same traffic,
 stretches of the same time are compared: what is hard for one is hard for the other, and no difference between them.
 
-Resampling blocks of the pooled run (`bootstrap`) was tried first. Of two equal servers near saturation it called every
+Resampling blocks of the pooled run was tried first. Of two equal servers near saturation it called every
 fourth p99 different at 95%: the p99 of a whole run is made in its few worst moments. docs/benchmarks.md
 has the figures.
 """
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..statistics.bootstrap import Distribution, OfResample, Resample
+from ..statistics.distribution import Distribution, OfDistribution
 from ..statistics.interval import Interval
 from ..statistics.log_buckets import BUCKET_WIDTH
 from ..statistics.students_t import chi_square_quantile, two_sided_quantile
@@ -85,7 +85,7 @@ class Change:
         return (reach * cautious / max(abs(math.log(ratio)) - _BUCKET, _BUCKET)) ** 2
 
 
-def changes(first: Rounds, other: Rounds, wanted: Sequence[OfResample], *, is_paired: bool) -> list[Change | None]:
+def changes(first: Rounds, other: Rounds, wanted: Sequence[OfDistribution], *, is_paired: bool) -> list[Change | None]:
     """The change of each statistic; None if there are too few stretches of time.
 
     Args:
@@ -185,7 +185,7 @@ def _memory(by_round: Sequence[Sequence[float]]) -> float:
     return min(max(unbiased, 0.0), _MOST_MEMORY)
 
 
-def _paired_logs(pairs: Sequence[Sequence[_Stretch]], wanted: Sequence[OfResample]) -> list[list[list[float]]]:
+def _paired_logs(pairs: Sequence[Sequence[_Stretch]], wanted: Sequence[OfDistribution]) -> list[list[list[float]]]:
     """By round and stretch: the logarithm of other over first, of each statistic."""
     per_round = _per_round([blocks for pair in pairs for blocks in pair], len(pairs))
     found = []
@@ -199,7 +199,7 @@ def _paired_logs(pairs: Sequence[Sequence[_Stretch]], wanted: Sequence[OfResampl
     return found
 
 
-def _round_logs(rounds: Sequence[_Stretch], wanted: Sequence[OfResample]) -> list[list[list[float]]]:
+def _round_logs(rounds: Sequence[_Stretch], wanted: Sequence[OfDistribution]) -> list[list[list[float]]]:
     """By round and stretch: the logarithm of each statistic."""
     per_round = _per_round(rounds, len(rounds))
     return [[_logs(wanted, stretch) for stretch in _cut(blocks, per_round) if _is_used(stretch)] for blocks in rounds]
@@ -227,7 +227,6 @@ def _is_used(stretch: _Stretch) -> bool:
     return sum(block.total() for block in stretch) >= _LEAST_SAMPLES
 
 
-def _logs(wanted: Sequence[OfResample], stretch: _Stretch) -> list[float]:
+def _logs(wanted: Sequence[OfDistribution], stretch: _Stretch) -> list[float]:
     distribution = Distribution(stretch)
-    whole = Resample(distribution, [1] * distribution.num_blocks)
-    return [math.log(statistic(whole)) for statistic in wanted]
+    return [math.log(statistic(distribution)) for statistic in wanted]

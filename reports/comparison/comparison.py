@@ -115,7 +115,7 @@ def _target(
         of_metric = changes(
             first.time_blocks(metric, traffic_class),
             other.time_blocks(metric, traffic_class),
-            [compared.of_resample for compared in COMPARED],
+            [compared.of_distribution for compared in COMPARED],
             is_paired=has_same_traffic,
         )
         is_fit = is_trusted and not any(doubt_of_metric(one.summary, metric, traffic_class) for one in pair)

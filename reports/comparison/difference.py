@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ..statistics.bootstrap import Resample, tail_ratio
+from ..statistics.distribution import OfDistribution, tail_ratio
 from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.state import MIN_SAMPLES
@@ -100,14 +100,14 @@ class Compared:
 
     name: str
     value: Callable[[MetricSummary], float]
-    of_resample: Callable[[Resample], float]
+    of_distribution: OfDistribution
     min_samples: int
     is_time: bool = True
 
 
 COMPARED = (
-    Compared("p50", lambda measured: measured.p50_ms, P50.of_resample, P50.min_samples),
-    Compared("p99", lambda measured: measured.p99_ms, P99.of_resample, MIN_SAMPLES),
+    Compared("p50", lambda measured: measured.p50_ms, P50.of_distribution, P50.min_samples),
+    Compared("p99", lambda measured: measured.p99_ms, P99.of_distribution, MIN_SAMPLES),
     Compared(RATIO, lambda measured: measured.tail_ratio, tail_ratio, MIN_SAMPLES, is_time=False),
 )
 THROUGHPUT = "output_tokens_per_s"

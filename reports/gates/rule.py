@@ -96,3 +96,8 @@ class Rule:
     def holds(self, value: float, bound: float) -> bool:
         """Whether a value is on the right side."""
         return COMPARISONS[self.comparison](value, bound)
+
+    @property
+    def holds_if_larger(self) -> bool:
+        """Whether it holds of a value that is arbitrarily larger."""
+        return self.comparison in (">", ">=")

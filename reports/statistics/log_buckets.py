@@ -24,6 +24,16 @@ def bucket_us(bucket: int) -> float:
     return math.exp((bucket + 0.5) / _BUCKETS_PER_E)
 
 
+def lower_end_us(bucket: int) -> float:
+    """Where a bucket begins, in microseconds; the first one at 0."""
+    return math.exp(bucket / _BUCKETS_PER_E) if bucket else 0.0
+
+
+def upper_end_us(bucket: int) -> float:
+    """Where a bucket ends, in microseconds."""
+    return math.exp((bucket + 1) / _BUCKETS_PER_E)
+
+
 def quantile_us(counts: Counter[int], share: float) -> float:
     """A quantile (0 to 1) of counts by bucket, by nearest rank. There must be at least one."""
     bucket = value_at_rank(sorted(counts.items()), rank_at(100 * share, counts.total()))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-_TINY = 1e-300
-_MOST_TERMS = 300
-_SAME = 1e-12
+from .beta import incomplete_beta
 
 
 def two_sided_quantile(confidence: float, degrees: float) -> float:
@@ -33,35 +31,4 @@ def chi_square_quantile(share: float, degrees: float) -> float:
 
 def _share_within(deviation: float, degrees: float) -> float:
     """Share of the distribution between -deviation and +deviation (Abramowitz and Stegun, 26.7.1 by 26.5.27)."""
-    return 1 - _incomplete_beta(degrees / (degrees + deviation * deviation), degrees / 2, 0.5)
-
-
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function (Numerical Recipes, 6.4), for 0 <= x <= 1."""
-    if x in (0.0, 1.0):
-        return x
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    if x < (a + 1) / (a + b + 2):
-        return math.exp(log_front) * _continued_fraction(x, a, b) / a
-    return 1 - math.exp(log_front) * _continued_fraction(1 - x, b, a) / b
-
-
-def _continued_fraction(x: float, a: float, b: float) -> float:
-    """By the modified method of Lentz."""
-    c, d = 1.0, 1 / _large_enough(1 - (a + b) * x / (a + 1))
-    result = d
-    for term in range(1, _MOST_TERMS):
-        for factor in (
-            term * (b - term) * x / ((a + 2 * term - 1) * (a + 2 * term)),
-            -(a + term) * (a + b + term) * x / ((a + 2 * term) * (a + 2 * term + 1)),
-        ):
-            d = 1 / _large_enough(1 + factor * d)
-            c = _large_enough(1 + factor / c)
-            result *= c * d
-        if abs(c * d - 1) < _SAME:
-            break
-    return result
-
-
-def _large_enough(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY
+    return 1 - incomplete_beta(degrees / (degrees + deviation * deviation), degrees / 2, 0.5)

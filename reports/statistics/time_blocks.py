@@ -1,4 +1,4 @@
-"""Values by block of time, in bounded memory: what a block bootstrap resamples."""
+"""Values by block of time, in bounded memory: what shows how much a run varies."""
 
 from __future__ import annotations
 

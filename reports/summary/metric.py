@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from ..statistics.bootstrap import OfResample, intervals, p50_ms, p99_ms, tail_ratio
+from ..statistics.estimate import quotient
+from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
+from ..statistics.percentile_estimate import fewest_samples, percentile_estimate
 from .state import FLAG_RATIO, MIN_SAMPLES, State, tail_state
 
 _LEAST_BEYOND = 3
@@ -22,22 +24,24 @@ class LowerTail(msgspec.Struct, kw_only=True):
 
     Attributes:
         percentile: 90 or 95.
-        ratio: Over the median. `interval`: of that, at 95%.
+        ratio: Over the median.
+        interval: Of the ratio, at 95%; None where nothing is random.
     """
 
     percentile: float
     value_ms: float
     ratio: float
-    interval: Interval
+    interval: Interval | None = None
 
 
 class MetricSummary(msgspec.Struct, kw_only=True):
     """One metric of one traffic class. `tail_ratio` is p99 / p50.
 
-    Intervals are at 95%, by a block bootstrap over time; None for metrics that no verdict is about, and where a run is
-    too short to tell.
+    Intervals are at 95% (see `percentile_estimate`); None for metrics that no verdict is about, where a run is too
+    short to tell, and on simulated devices, where nothing is random.
 
     Attributes:
+        p99_samples_needed: About how many would give the p99 an upper end; None if it has one, or no interval at all.
         normalised_ratio: The tail ratio once each request is divided by what one of its size should take.
         normalised_interval: Of that, at 95%; None where the run is too short to tell.
         lower: The percentile that decided, where p99 has too few samples.
@@ -55,10 +59,16 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     p50_interval_ms: Interval | None = None
     p99_interval_ms: Interval | None = None
     tail_ratio_interval: Interval | None = None
+    p99_samples_needed: int | None = None
     normalised_ratio: float | None = None
     normalised_interval: Interval | None = None
     lower: LowerTail | None = None
     percentiles_ms: dict[str, float] = {}
+
+    @property
+    def samples_for_p99(self) -> int:
+        """About how many would bound the p99 from above."""
+        return self.p99_samples_needed or max(fewest_samples(0.99), 0 if self.count < MIN_SAMPLES else 2 * self.count)
 
     @property
     def tail(self) -> tuple[str, float, float]:
@@ -69,9 +79,16 @@ class MetricSummary(msgspec.Struct, kw_only=True):
 
 
 def summarise_metric(
-    histogram: HdrHistogram, blocks: Sequence[Counter[int]] = (), percentiles: Sequence[float] = ()
+    histogram: HdrHistogram,
+    blocks: Sequence[Counter[int]] = (),
+    percentiles: Sequence[float] = (),
+    *,
+    is_exact: bool = False,
 ) -> MetricSummary:
-    """Percentiles, tail ratio and verdict of one histogram of microseconds; intervals where its blocks are there."""
+    """Percentiles, tail ratio and verdict of one histogram of microseconds; intervals where its blocks are there.
+
+    `is_exact`: nothing about the values is random, so that there are no intervals.
+    """
     count = histogram.get_total_count()
 
     def at(percentile: float) -> float:
@@ -79,9 +96,14 @@ def summarise_metric(
 
     p50, p99 = at(50), at(99)
     ratio = p99 / p50 if p50 else 0.0
-    found = intervals(blocks, (p50_ms, p99_ms, tail_ratio)) if count >= MIN_SAMPLES else None
-    of_p50, of_p99, of_ratio = found or (None, None, None)
-    lower = _lower_tail(histogram, blocks) if count < MIN_SAMPLES else None
+    exceedances = Exceedances(() if is_exact else blocks)
+    has_enough = count >= MIN_SAMPLES
+    of_p50 = percentile_estimate(exceedances, 0.5) if has_enough else None
+    of_p99 = percentile_estimate(exceedances, 0.99) if has_enough else None
+    of_ratio = None if of_p50 is None or of_p99 is None else quotient(of_p99, of_p50)
+    state = tail_state(count, ratio, of_ratio, is_exact=is_exact)
+    is_open = state in (State.TOO_FEW, State.BORDERLINE) and (is_exact or bool(blocks))
+    lower = _lower_tail(histogram, exceedances, is_exact=is_exact) if is_open else None
     return MetricSummary(
         count=count,
         mean_ms=round(_mean_us(histogram) / 1e3, 3),
@@ -91,10 +113,11 @@ def summarise_metric(
         p999_ms=at(99.9),
         max_ms=float(histogram.get_max_value()) / 1e3,
         tail_ratio=round(ratio, 3),
-        verdict=tail_state(count, ratio, of_ratio) if lower is None else State.FLAGGED,
-        p50_interval_ms=of_p50,
-        p99_interval_ms=of_p99,
+        verdict=state if lower is None else State.FLAGGED,
+        p50_interval_ms=None if of_p50 is None else of_p50.interval_ms,
+        p99_interval_ms=None if of_p99 is None else of_p99.interval_ms,
         tail_ratio_interval=of_ratio,
+        p99_samples_needed=None if of_p99 is None else of_p99.samples_needed,
         lower=lower,
         percentiles_ms={f"{percentile:g}": at(percentile) for percentile in percentiles},
     )
@@ -103,7 +126,7 @@ def summarise_metric(
 _LOWER = (0.95, 0.9)
 
 
-def _lower_tail(histogram: HdrHistogram, blocks: Sequence[Counter[int]]) -> LowerTail | None:
+def _lower_tail(histogram: HdrHistogram, exceedances: Exceedances, *, is_exact: bool) -> LowerTail | None:
     """The highest percentile below p99 that is above three medians for certain; None if there is none."""
     count, p50_us = histogram.get_total_count(), value_at(histogram, 50)
     for share in _LOWER:
@@ -112,19 +135,20 @@ def _lower_tail(histogram: HdrHistogram, blocks: Sequence[Counter[int]]) -> Lowe
         value_us = value_at(histogram, 100 * share)
         if value_us <= FLAG_RATIO * p50_us:
             continue
-        found = intervals(blocks, (_ratio_at(share),))
-        if found is not None and found[0].low > FLAG_RATIO:
+        interval = None if is_exact else _ratio_interval(exceedances, share)
+        if is_exact or (interval is not None and interval.low > FLAG_RATIO):
             return LowerTail(
                 percentile=100 * share,
                 value_ms=value_us / 1e3,
                 ratio=round(value_us / p50_us, 3),
-                interval=found[0],
+                interval=interval,
             )
     return None
 
 
-def _ratio_at(share: float) -> OfResample:
-    return lambda resample: resample.quantile_us(share) / resample.quantile_us(0.5)
+def _ratio_interval(exceedances: Exceedances, share: float) -> Interval | None:
+    over, under = percentile_estimate(exceedances, share), percentile_estimate(exceedances, 0.5)
+    return None if over is None or under is None else quotient(over, under)
 
 
 def _mean_us(histogram: HdrHistogram) -> float:

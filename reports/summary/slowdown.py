@@ -11,10 +11,11 @@ from ..recording.idle_model import IdleModel, IdlePoint
 from ..recording.recorder import ALL
 from ..recording.request_sample import RequestSample
 from ..recording.slowdown import SLOWED, Slowdowns, TimeSpent
-from ..statistics.bootstrap import intervals, p50_ms, p99_ms
+from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.log_buckets import quantile_us
 from ..statistics.percentile import nearest_rank
+from ..statistics.percentile_estimate import percentile_estimate
 from .expectation import FittedSizes
 from .state import MIN_SAMPLES
 
@@ -27,7 +28,7 @@ _FLOOR_SHARE = 0.1
 class SlowdownSummary(msgspec.Struct, kw_only=True):
     """Of one metric and class: latency over the latency of a request of the same size on an idle server.
 
-    Intervals are at 95%; None where a run is too short to tell.
+    Intervals are at 95%; None where a run is too short to tell, and where nothing is random.
     """
 
     count: int
@@ -61,14 +62,14 @@ class TimeShares(msgspec.Struct, kw_only=True):
     tail: Spent
 
 
-def summarise_slowdowns(slowdowns: Slowdowns) -> dict[str, dict[str, SlowdownSummary]]:
-    """By metric, then by class; class `all` is always there."""
+def summarise_slowdowns(slowdowns: Slowdowns, *, is_exact: bool = False) -> dict[str, dict[str, SlowdownSummary]]:
+    """By metric, then by class; class `all` is always there. `is_exact`: nothing about them is random."""
     found: dict[str, dict[str, SlowdownSummary]] = {}
     for metric in SLOWED:
         for name in (ALL, *slowdowns.classes):
             blocks = slowdowns.time_blocks(metric, None if name == ALL else name).blocks()
             if blocks:
-                found.setdefault(metric, {})[name] = _summarise(blocks)
+                found.setdefault(metric, {})[name] = _summarise(blocks, is_exact=is_exact)
     return found
 
 
@@ -82,21 +83,22 @@ def summarise_time(slowdowns: Slowdowns) -> dict[str, TimeShares]:
     return found
 
 
-def _summarise(blocks: Sequence[Counter[int]]) -> SlowdownSummary:
+def _summarise(blocks: Sequence[Counter[int]], *, is_exact: bool) -> SlowdownSummary:
     """Of slowdowns in thousandths."""
     total: Counter[int] = Counter()
     for block in blocks:
         total.update(block)
     p50, p90, p99 = (quantile_us(total, share) / 1e3 for share in (0.5, 0.9, 0.99))
     count = total.total()
-    of_p50, of_p99 = (intervals(blocks, (p50_ms, p99_ms)) if count >= MIN_SAMPLES else None) or (None, None)
+    exceedances = Exceedances(blocks if count >= MIN_SAMPLES and not is_exact else ())
+    of_p50, of_p99 = (percentile_estimate(exceedances, share) for share in (0.5, 0.99))
     return SlowdownSummary(
         count=count,
         p50=round(p50, 3),
         p90=round(p90, 3),
         p99=round(p99, 3),
-        p50_interval=of_p50,
-        p99_interval=of_p99,
+        p50_interval=None if of_p50 is None else of_p50.interval_ms,
+        p99_interval=None if of_p99 is None else of_p99.interval_ms,
     )
 
 

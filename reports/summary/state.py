@@ -11,8 +11,6 @@ FLAG_RATIO = 3.0
 """A p99 of more than this many medians is flagged."""
 MIN_SAMPLES = 300
 """With fewer samples than this, p99 rests on fewer than three of them and says nothing."""
-_FEWEST_BOUNDED = 369
-"""Independent samples that bound a p99 from above at 95%: 0.99 ** 369 is 2.5%."""
 
 
 class State(StrEnum):
@@ -50,25 +48,26 @@ STATE_MEANINGS = {
     State.OK: f"p99 is at most {FLAG_RATIO:g} medians",
     State.FLAGGED: f"p99, or a lower percentile already, is more than {FLAG_RATIO:g} medians",
     State.UNEVEN_WORK: f"p99 is more than {FLAG_RATIO:g} medians because requests differ in size",
-    State.BORDERLINE: f"the 95% interval of p99/p50 spans {FLAG_RATIO:g}: another run may come out differently",
+    State.BORDERLINE: f"the 95% interval of p99/p50 spans {FLAG_RATIO:g}, or there is none: another run may differ",
     State.TOO_FEW: "too few samples: how high p99 may truly be is not known",
     State.NOT_JUDGED: "an average, or a part of another metric: it has no interval",
 }
 """Of each state, in a few words."""
 
 
-def tail_state(count: int, ratio: float, interval: Interval | None) -> State:
-    """The state of a metric with this many samples, this tail ratio, and its interval where it has one."""
+def tail_state(count: int, ratio: float, interval: Interval | None, *, is_exact: bool = False) -> State:
+    """The state of a metric with this many samples, this tail ratio, and its interval where it has one.
+
+    `is_exact`: nothing about the ratio is random, so that it is judged as it is.
+    """
     if count < MIN_SAMPLES:
         return State.TOO_FEW
-    is_flagged = ratio > FLAG_RATIO
-    if interval is not None and interval.is_open and not is_flagged:
-        return State.TOO_FEW
-    if interval is not None and any((end > FLAG_RATIO) != is_flagged for end in (interval.low, interval.high)):
-        return State.BORDERLINE
-    return State.FLAGGED if is_flagged else State.OK
-
-
-def samples_for_p99(count: int) -> int:
-    """About how many samples would bound a p99 that this many do not. Latencies of one moment go together."""
-    return _FEWEST_BOUNDED if count < MIN_SAMPLES else max(_FEWEST_BOUNDED, 2 * count)
+    if is_exact:
+        return State.FLAGGED if ratio > FLAG_RATIO else State.OK
+    if interval is None:
+        return State.BORDERLINE if ratio > FLAG_RATIO else State.TOO_FEW
+    if interval.low > FLAG_RATIO:
+        return State.FLAGGED
+    if interval.high <= FLAG_RATIO:
+        return State.OK
+    return State.TOO_FEW if interval.is_open and ratio <= FLAG_RATIO else State.BORDERLINE

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from ..statistics.bootstrap import Resample
+from ..statistics.distribution import Distribution
+from ..statistics.estimate import Estimate
+from ..statistics.exceedances import Exceedances
+from ..statistics.mean_estimate import mean_estimate
 from ..statistics.percentile import value_at
+from ..statistics.percentile_estimate import percentile_estimate
 from .metric import MetricSummary
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,4})?)")
@@ -51,7 +55,7 @@ class Statistic:
 
     @property
     def has_interval(self) -> bool:
-        """Whether resampling says how far off it may be. It does not for a maximum: no resample has a larger one."""
+        """Whether a run says how far off it may be. It does not of a maximum: another run may have any."""
         return self.name != "max"
 
     def of(self, measured: MetricSummary, histogram: HdrHistogram | None = None) -> float | None:
@@ -64,9 +68,15 @@ class Statistic:
             return known
         return None if histogram is None else value_at(histogram, self.share * 100) / 1e3
 
-    def of_resample(self, resample: Resample) -> float:
-        """Its value in milliseconds. The resample must not be empty."""
-        return (resample.mean_us() if self.share is None else resample.quantile_us(self.share)) / 1e3
+    def of_distribution(self, distribution: Distribution) -> float:
+        """Its value in milliseconds. There must be at least one."""
+        return (distribution.mean_us() if self.share is None else distribution.quantile_us(self.share)) / 1e3
+
+    def estimate(self, exceedances: Exceedances) -> Estimate | None:
+        """Its value and interval, of a percentile or the mean; None if the run cannot show how much it varies."""
+        if self.share is None:
+            return mean_estimate(exceedances.blocks)
+        return percentile_estimate(exceedances, self.share)
 
 
 P50, P99 = Statistic("p50", 0.5), Statistic("p99", 0.99)

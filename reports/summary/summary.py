@@ -21,7 +21,7 @@ from .metric import MetricSummary, summarise_metric
 from .server import ServerSummary
 from .silence import SilenceSummary, summarise_silences
 from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns, summarise_time
-from .state import State
+from .state import MIN_SAMPLES, State
 from .steadiness import TRENDED, LatencyTrend, find_trend, work_growth
 
 SCHEMA_VERSION = 1
@@ -153,8 +153,8 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
         blocks = recorder.time_blocks(metric, traffic_class).blocks() if metric in JUDGED else []
-        measured = summarise_metric(histogram, blocks, summary.percentiles)
-        if metric not in JUDGED and measured.verdict is not State.TOO_FEW:
+        measured = summarise_metric(histogram, blocks, summary.percentiles, is_exact=summary.simulated)
+        if metric not in JUDGED and measured.count >= MIN_SAMPLES:
             measured.verdict = State.NOT_JUDGED
         summary.metrics.setdefault(metric, {})[traffic_class] = measured
     if summary.cache is not None:
@@ -176,7 +176,7 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         slowdowns = envelope(recorder.sample, summary.expectation)
     if slowdowns is not None:
         summary.idle = slowdowns.idle
-        summary.slowdown = summarise_slowdowns(slowdowns)
+        summary.slowdown = summarise_slowdowns(slowdowns, is_exact=summary.simulated)
         summary.time_spent = summarise_time(slowdowns)
     return summary
 

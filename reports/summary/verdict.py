@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..formatting import counted, duration, factor, interval_in_words
+from ..formatting import counted, duration, factor, interval_in_words, samples_needed
 from ..recording.recorder import ALL
 from .causes import BECAUSE, Attribution, Cause
 from .finding import Finding, Label, Tone
 from .metric import MetricSummary
-from .state import FLAG_RATIO, State, samples_for_p99
+from .state import FLAG_RATIO, State
 from .summary import Summary
 
 PRIMARY = ("ttft", "itl", "e2e")
@@ -24,6 +24,8 @@ _NAMES = {
 _WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
 """By metric, the waits whose causes are looked for."""
 _MOST_CAUSES = 2
+_NOT_MISSED = 3
+"""What comes this many times in a run on average is missing from one in twenty (Poisson)."""
 
 
 def causes_of(metric: str, attribution: Attribution | None) -> list[Cause]:
@@ -60,6 +62,8 @@ def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:
     )
     if few:
         words += f" ({', '.join(few)}: too few samples)"
+    if not summary.simulated:
+        words += f". Stalls rarer than one in {duration(summary.measured_s / _NOT_MISSED * 1e3)} are not excluded"
     return _finding(summary, Label.OK, Tone.GOOD, words, tail_ratio=largest)
 
 
@@ -106,8 +110,8 @@ def _not_enough(
 ) -> Finding:
     parts, needed_s = [], 0.0
     for metric, value in missing.items():
-        needed = samples_for_p99(value.count)
-        parts.append(f"{metric} has {counted(value.count, 'sample')}, p99 needs about {needed:,}")
+        needed = value.samples_for_p99
+        parts.append(f"{metric} has {counted(value.count, 'sample')}, p99 needs {samples_needed(needed)}")
         if value.count:
             needed_s = max(needed_s, summary.measured_s * needed / value.count)
     words = f"no verdict{_of_class(summary)}: {'; '.join(parts)}"

@@ -20,18 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
 
 from abatch.reports.comparison.change import changes
-from abatch.reports.statistics.bootstrap import (
-    RESAMPLES,
-    Distribution,
-    Resample,
-    p50_ms,
-    p99_ms,
-    resampled_weights,
-    tail_ratio,
-)
+from abatch.reports.comparison.difference import COMPARED
+from benchmarks.block_bootstrap import RESAMPLES, STATISTICS, Blocks, drawn_weights
 from test_change import queue  # type: ignore[import-not-found]
 
-_STATISTICS = {"p50": p50_ms, "p99": p99_ms, "p99/p50": tail_ratio}
 _CONFIDENCE = 0.95
 _SETTINGS = [(0.5, 1000, 1), (0.5, 4000, 1), (0.8, 1000, 1), (0.8, 4000, 1), (0.8, 1000, 4), (0.9, 4000, 1)]
 """(load, requests a round, rounds)."""
@@ -40,15 +32,14 @@ _SETTINGS = [(0.5, 1000, 1), (0.5, 4000, 1), (0.8, 1000, 1), (0.8, 4000, 1), (0.
 def bootstrap_misses(first: list[list[Counter[int]]], other: list[list[Counter[int]]]) -> list[bool]:
     """Whether the percentile interval of the pooled runs' log quotient leaves out 0, for each statistic."""
     random = Random("benchmark")
-    drawn: list[list[float]] = [[] for _ in _STATISTICS]
-    distributions = [Distribution([block for blocks in rounds for block in blocks]) for rounds in (first, other)]
+    drawn: list[list[float]] = [[] for _ in STATISTICS]
+    pooled = [Blocks([block for blocks in rounds for block in blocks]) for rounds in (first, other)]
     while len(drawn[0]) < RESAMPLES:
-        pair = [
-            Resample(distribution, [weight for blocks in rounds for weight in resampled_weights(len(blocks), random)])
-            for distribution, rounds in zip(distributions, (first, other), strict=True)
+        weights = [
+            [weight for blocks in rounds for weight in drawn_weights(len(blocks), random)] for rounds in (first, other)
         ]
-        for values, statistic in zip(drawn, _STATISTICS.values(), strict=True):
-            values.append(math.log(statistic(pair[1]) / statistic(pair[0])))
+        for values, statistic in zip(drawn, STATISTICS.values(), strict=True):
+            values.append(math.log(statistic(pooled[1], weights[1]) / statistic(pooled[0], weights[0])))
     cut = int(RESAMPLES * (1 - _CONFIDENCE) / 2)
     return [not sorted(values)[cut] <= 0 <= sorted(values)[-1 - cut] for values in drawn]
 
@@ -58,7 +49,7 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=200)
     count = parser.parse_args().comparisons
     print(f"{count} comparisons of a server with itself: called different at 95%; noise of the stretches' p99")
-    print(f"{'load':>5} {'requests':>10}  {'bootstrap: ' + ' / '.join(_STATISTICS):28}  {'stretches':22} said, true")
+    print(f"{'load':>5} {'requests':>10}  {'bootstrap: ' + ' / '.join(STATISTICS):28}  {'stretches':22} said, true")
     for load, requests, rounds in _SETTINGS:
         misses: dict[str, list[list[bool]]] = {"bootstrap": [], "stretches": []}
         said, true = [], []
@@ -67,7 +58,7 @@ def main() -> None:
                 [queue(f"{name}{number}/{part}", requests, load=load) for part in range(rounds)] for name in "ab"
             )
             misses["bootstrap"].append(bootstrap_misses(*([one.blocks() for one in side] for side in (first, other))))
-            found = changes(first, other, list(_STATISTICS.values()), is_paired=False)
+            found = changes(first, other, [compared.of_distribution for compared in COMPARED], is_paired=False)
             intervals = [change.interval(_CONFIDENCE) for change in found if change is not None]
             misses["stretches"].append([not interval.low <= 1 <= interval.high for interval in intervals])
             if (change := found[1]) is not None:

@@ -9,11 +9,12 @@ from random import Random
 
 import pytest
 from abatch.reports.comparison.change import Change, changes, rate_change
-from abatch.reports.statistics.bootstrap import OfResample, p50_ms, p99_ms, tail_ratio
+from abatch.reports.statistics.distribution import OfDistribution, tail_ratio
 from abatch.reports.statistics.students_t import chi_square_quantile, two_sided_quantile
 from abatch.reports.statistics.time_blocks import TimeBlocks, side_by_side
+from abatch.reports.summary.statistic import P50, P99
 
-_STATISTICS = (p50_ms, p99_ms, tail_ratio)
+_STATISTICS = (P50.of_distribution, P99.of_distribution, tail_ratio)
 _RATE = 20.0
 _SERVERS = 4
 _SIGMA = 0.8
@@ -40,7 +41,7 @@ def compared(
     *,
     load: float,
     factor: float = 1.0,
-    statistics: Sequence[OfResample] = _STATISTICS,
+    statistics: Sequence[OfDistribution] = _STATISTICS,
 ) -> list[Change]:
     targets = [
         [queue(f"{name}{number}/{part}", count, load=load, factor=by) for part in range(rounds)]
@@ -72,7 +73,7 @@ def test_a_shift_is_found_nine_times_in_ten_in_as_many_rounds_as_recommended(shi
     """
 
     def p99(number: int, rounds: int, factor: float = 1.0) -> Change:
-        (change,) = compared(number, 1000, rounds, load=0.5, factor=factor, statistics=[p99_ms])
+        (change,) = compared(number, 1000, rounds, load=0.5, factor=factor, statistics=[P99.of_distribution])
         return change
 
     confidence = 1 - 0.05 / 16
@@ -90,7 +91,9 @@ def test_a_shift_is_found_nine_times_in_ten_in_as_many_rounds_as_recommended(shi
 def test_where_both_got_the_same_traffic_its_hardness_is_no_difference() -> None:
     """The same arrivals and sizes, one server 5% slower: told at once; not if their traffic differs."""
     same = [queue("same", 2000, load=0.8), queue("same", 2000, load=0.8, factor=1.05)]
-    paired, unpaired = (changes([same[0]], [same[1]], (p99_ms,), is_paired=is_paired)[0] for is_paired in (True, False))
+    paired, unpaired = (
+        changes([same[0]], [same[1]], (P99.of_distribution,), is_paired=is_paired)[0] for is_paired in (True, False)
+    )
     assert paired is not None
     assert unpaired is not None
     assert paired.interval(0.997).low > 1.03
@@ -105,7 +108,7 @@ def test_a_freeze_is_one_event_however_many_requests_it_hits() -> None:
         value_us = round(random.uniform(9, 11) * 1e3)
         steady.add(index / 20, [value_us])
         frozen.add(index / 20, [value_us * (50 if 600 <= index < 640 else 1)])
-    (change,) = changes([steady], [frozen], (p99_ms,), is_paired=True)
+    (change,) = changes([steady], [frozen], (P99.of_distribution,), is_paired=True)
     assert change is not None
     assert change.interval(0.95).low < 1
     assert change.interval(0.95).high > 1.3
@@ -123,11 +126,11 @@ def test_rounds_that_differ_by_more_than_chance_widen_the_interval() -> None:
     random = Random(5)
     first = [_flat(1e4, random) for _ in range(4)]
     disturbed = [_flat(level_us, random) for level_us in (1e4, 1.5e4, 1e4, 1e4)]
-    (change,) = changes(first, disturbed, (p50_ms,), is_paired=True)
+    (change,) = changes(first, disturbed, (P50.of_distribution,), is_paired=True)
     assert change is not None
     assert change.is_restless
     assert change.interval(0.95).low < 1
-    (calm,) = changes(first, [_flat(1e4, random) for _ in range(4)], (p50_ms,), is_paired=True)
+    (calm,) = changes(first, [_flat(1e4, random) for _ in range(4)], (P50.of_distribution,), is_paired=True)
     assert calm is not None
     assert not calm.is_restless
     assert calm.interval(0.95).high < 1.03
@@ -139,7 +142,7 @@ def test_too_little_to_compare_is_said() -> None:
         few.add(index, [1000])
     assert changes([few], [few], _STATISTICS, is_paired=False) == [None, None, None]
     assert changes([TimeBlocks()], [few], _STATISTICS, is_paired=True) == [None, None, None]
-    assert changes([TimeBlocks()], [TimeBlocks()], (p50_ms,), is_paired=False) == [None]
+    assert changes([TimeBlocks()], [TimeBlocks()], (P50.of_distribution,), is_paired=False) == [None]
 
 
 def test_values_that_never_vary_have_an_interval_as_wide_as_a_bucket() -> None:
@@ -147,7 +150,7 @@ def test_values_that_never_vary_have_an_interval_as_wide_as_a_bucket() -> None:
     for index in range(1000):
         blocks.add(index / 20, [5000])
     for is_paired in (True, False):
-        (change,) = changes([blocks], [blocks], (p99_ms,), is_paired=is_paired)
+        (change,) = changes([blocks], [blocks], (P99.of_distribution,), is_paired=is_paired)
         assert change is not None
         interval = change.interval(0.95)
         assert (interval.low, interval.high) == pytest.approx((0.995, 1.005), abs=1e-3)

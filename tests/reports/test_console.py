@@ -24,6 +24,7 @@ def shown(count: int = 2000, **labels: object) -> str:
         recorder.add(
             make_result(
                 random.lognormvariate(4, 1.5),
+                due_s=index / 20,
                 gaps_ms=(random.lognormvariate(2, 0.3), 20000.0),
                 traffic_class=traffic_class,
                 pause=Pause.TOOL if index % 2 else Pause.NONE,
@@ -61,8 +62,8 @@ def test_rules_are_reported() -> None:
 
 
 def test_too_few_samples_are_said_in_words() -> None:
-    text = shown(300)
-    assert "NOT ENOUGH DATA: no verdict of class chat: ttft has 99 samples" in text
+    text = shown(60)
+    assert "NOT ENOUGH DATA: no verdict of class chat: ttft has 19 samples" in text
     assert "too few" in text
 
 

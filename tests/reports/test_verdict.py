@@ -57,8 +57,8 @@ def test_ok_needs_every_primary_metric() -> None:
 
 def test_what_would_be_enough_is_said() -> None:
     words = head(summary_of(even(200))).words
-    assert "p99 needs about 369" in words
-    assert "36.7 s of measuring would be enough" in words
+    assert "p99 needs about 310 samples" in words
+    assert "30.8 s of measuring would be enough" in words
 
 
 def test_a_run_of_one_token_per_answer_has_no_gaps_to_judge() -> None:

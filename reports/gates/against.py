@@ -1,0 +1,65 @@
+"""Judging a change against a baseline by its interval."""
+
+from __future__ import annotations
+
+from ..comparison.change import Change
+from ..formatting import interval_in_words
+from ..run.measurement import Measurement
+from ..statistics.interval import CONFIDENCE
+from .rule import Rule
+from .undecided import UndecidedError
+
+
+def judge_change(
+    rule: Rule,
+    change: Change | None,
+    base_value: float,
+    shown: str,
+    *,
+    is_cut: bool = False,
+    is_base_cut: bool = False,
+) -> tuple[bool, str]:
+    """Whether a rule holds of the quotient of the two, and why.
+
+    Args:
+        rule: With a bound relative to the baseline.
+        change: From the baseline to the run.
+        base_value: Of the baseline.
+        shown: Both values in words.
+        is_cut: It may be larger than measured, as some requests never ended.
+        is_base_cut: Likewise of the baseline.
+
+    Raises:
+        UndecidedError: more must be measured.
+    """
+    if change is None or base_value == 0:
+        raise UndecidedError(f"{shown}; too little data to compare: run both longer")
+    interval = change.interval(CONFIDENCE)
+    restless = " (parts of the run differ by more than chance)" if change.is_restless else ""
+    span = interval_in_words(interval, percent_changed)
+    reason = f"{shown}; changed by {percent_changed(change.ratio)}{restless}, {span}"
+    bound = rule.bound.factor + rule.bound.plus / base_value
+    ends = {rule.holds(interval.low, bound), rule.holds(interval.high, bound)}
+    if len(ends) > 1:
+        raise UndecidedError(f"{reason} spans the bound: run both longer")
+    (holds,) = ends
+    if (is_cut and holds is not rule.holds_if_larger) or (is_base_cut and holds is rule.holds_if_larger):
+        raise UndecidedError(f"{reason}, but only a lower bound is known for too many requests")
+    return holds, reason
+
+
+def refuse_summaries(run: Measurement, baseline: Measurement) -> None:
+    """Raise `UndecidedError` unless both have their results."""
+    for one, name in ((run, "this run"), (baseline, "the baseline")):
+        if not one.has_results:
+            raise UndecidedError(f"only the summary of {name} is there: a comparison needs its results.jsonl too")
+
+
+def are_exact(run: Measurement, baseline: Measurement) -> bool:
+    """Whether nothing about either is random: on a simulated device a number is what it is."""
+    return run.summary.simulated and baseline.summary.simulated
+
+
+def percent_changed(ratio: float) -> str:
+    """`+3.2%`."""
+    return f"{ratio - 1:+.1%}"

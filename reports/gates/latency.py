@@ -1,0 +1,189 @@
+"""Judging latencies: percentiles, means and ratios of them, by their intervals."""
+
+from __future__ import annotations
+
+import math
+
+from ..comparison.change import changes
+from ..comparison.comparable import is_paired
+from ..formatting import interval_in_words, samples_needed, significant
+from ..run.measurement import Measurement
+from ..statistics.distribution import OfDistribution
+from ..statistics.estimate import quotient
+from ..statistics.exceedances import Exceedances
+from ..statistics.interval import Interval
+from ..statistics.percentile_estimate import fewest_samples
+from ..summary.answers import why_answers_differ
+from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.metric import MetricSummary
+from ..summary.statistic import P99, Statistic
+from ..summary.summary import Summary, share_unknown
+from .against import are_exact, judge_change, refuse_summaries
+from .rule import Rule
+from .undecided import UndecidedError
+
+_IN_SUMMARY = {
+    ("p50", None): "p50_interval_ms",
+    ("p99", None): "p99_interval_ms",
+    ("p99", "p50"): "tail_ratio_interval",
+}
+"""Intervals that every summary has, by statistic and divisor."""
+_SHORT_GATES = 0.95
+"""The percentile that a gate of a few minutes can judge."""
+
+
+def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
+    """Whether a rule holds of a run, and why.
+
+    Raises:
+        UndecidedError: it can be judged neither way.
+    """
+    summary, measured = run.summary, _measured(rule, run.summary)
+    values = [_value_ms(statistic, rule, run, measured) for statistic in _statistics(rule)]
+    value, shown = values[0], f"{significant(values[0])} ms"
+    if rule.divisor is not None:
+        if values[1] == 0:
+            raise UndecidedError(f"{rule.divisor.name} is 0")
+        value, both = values[0] / values[1], " / ".join(map(significant, values))
+        shown = f"{significant(value)} ({both} ms)"
+    holds, reason = rule.holds(value, rule.bound.value()), f"measured {shown}"
+    has_interval = all(statistic.has_interval for statistic in _statistics(rule)) and not summary.simulated
+    interval, needed = _interval(rule, run, measured) if has_interval else (None, None)
+    if interval is not None:
+        reason += f"; {interval_in_words(interval, unit='' if rule.divisor else ' ms')}"
+    if _may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
+        unknown = share_unknown(summary)
+        raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
+    problem = doubt_of_metric(summary, rule.metric, rule.traffic_class)
+    if problem is not None and not _stands_in_spite_of_lag(rule, value, summary):
+        raise UndecidedError(problem.words)
+    if rule.comparison != "==" and has_interval:
+        _refuse_unless_decided(rule, holds, interval, needed, reason, is_all_there=run.has_results)
+    return holds, reason
+
+
+def _refuse_unless_decided(
+    rule: Rule, holds: bool, interval: Interval | None, needed: int | None, reason: str, *, is_all_there: bool
+) -> None:
+    """Neither a pass nor a failure, if the true value may as well lie on the other side of the bound."""
+    if interval is None:
+        if is_all_there:
+            raise UndecidedError(f"{reason}; too little data for a confidence interval: run longer")
+        return
+    bound = rule.bound.value()
+    if {rule.holds(interval.low, bound), rule.holds(interval.high, bound)} == {holds}:
+        return
+    if interval.is_open:
+        raise UndecidedError(f"{reason}, no upper end: {_what_it_takes(rule, needed)}")
+    raise UndecidedError(f"{reason} spans the bound: run longer")
+
+
+def _what_it_takes(rule: Rule, needed: int | None) -> str:
+    """How long to run, and what is decided sooner."""
+    share = rule.statistic.share
+    if needed is None:
+        return "run longer"
+    if share is None or share <= _SHORT_GATES:
+        return f"{samples_needed(needed)} needed"
+    of_p95 = math.ceil(needed * fewest_samples(_SHORT_GATES) / fewest_samples(share))
+    return f"{samples_needed(needed)} needed; a rule on p95 takes {samples_needed(of_p95)}"
+
+
+def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -> tuple[bool, str]:
+    """Whether a rule about a baseline holds, and why.
+
+    Raises:
+        UndecidedError: it can be judged neither way.
+    """
+    measured, base = _measured(rule, run.summary), _measured(rule, baseline.summary, "the baseline: ")
+    for one, where in ((run, ""), (baseline, "the baseline: ")):
+        if (problem := doubt_of_metric(one.summary, rule.metric, rule.traffic_class)) is not None:
+            raise UndecidedError(where + problem.words)
+    if (why_not := why_answers_differ(baseline.summary, run.summary)) is not None:
+        raise UndecidedError(f"no latencies of the baseline and this run can be compared: {why_not}")
+    values, base_values = (
+        [_value_ms(statistic, rule, one, of) for statistic in _statistics(rule)]
+        for one, of in ((run, measured), (baseline, base))
+    )
+    value, base_value = (math.prod([one[0], *(1 / other for other in one[1:])]) for one in (values, base_values))
+    unit = "" if rule.divisor else " ms"
+    shown = f"measured {significant(value)}{unit}, baseline {significant(base_value)}{unit}"
+    is_cut, is_base_cut = (_may_be_larger(rule, one.summary) for one in (run, baseline))
+    if are_exact(run, baseline) and not is_cut and not is_base_cut:
+        return rule.holds(value, rule.bound.value(base_value)), shown
+    refuse_summaries(run, baseline)
+    (change,) = changes(
+        baseline.time_blocks(rule.metric, rule.traffic_class),
+        run.time_blocks(rule.metric, rule.traffic_class),
+        (_of_distribution(rule),),
+        is_paired=is_paired(baseline, run),
+    )
+    return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
+
+
+def _may_be_larger(rule: Rule, summary: Summary) -> bool:
+    """Whether so many requests were cut off that the value is a lower bound."""
+    return share_unknown(summary) > rule.statistic.tail_share
+
+
+def _of_distribution(rule: Rule) -> OfDistribution:
+    statistic, divisor = rule.statistic, rule.divisor
+    if divisor is None:
+        return statistic.of_distribution
+    return lambda distribution: statistic.of_distribution(distribution) / divisor.of_distribution(distribution)
+
+
+def _measured(rule: Rule, summary: Summary, where: str = "") -> MetricSummary:
+    """What the rule is about, if that can be judged at all."""
+    by_class = summary.metrics.get(rule.metric, {})
+    measured = by_class.get(rule.traffic_class)
+    if measured is None:
+        known = f"; classes are {', '.join(by_class)}" if by_class else ""
+        raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}{known}")
+    if problems := doubts(summary):
+        raise UndecidedError(where + problems[0].words)
+    needed = max(statistic.min_samples for statistic in _statistics(rule))
+    if measured.count < needed:
+        raise UndecidedError(f"{where}{measured.count:,} samples; this rule needs {needed:,}")
+    return measured
+
+
+def _value_ms(statistic: Statistic, rule: Rule, run: Measurement, measured: MetricSummary) -> float:
+    value_ms = statistic.of(measured)
+    if value_ms is None:
+        value_ms = statistic.of(measured, run.histogram(rule.metric, rule.traffic_class))
+    if value_ms is None:
+        raise UndecidedError(f"{statistic.name} is not in the summary, and the histograms are not there")
+    return value_ms
+
+
+def _interval(rule: Rule, run: Measurement, measured: MetricSummary) -> tuple[Interval | None, int | None]:
+    """At 95%, None where there is none; and how many samples would give it an upper end, if it has none."""
+    statistics = _statistics(rule)
+    names = [statistic.name for statistic in statistics]
+    if (field := _IN_SUMMARY.get((names[0], names[1] if rule.divisor else None))) is not None:
+        known: Interval | None = getattr(measured, field)
+        if known is not None:
+            return known, measured.p99_samples_needed if rule.statistic == P99 else None
+    if not run.has_results:
+        return None, None
+    blocks = [block for one in run.time_blocks(rule.metric, rule.traffic_class) for block in one.blocks()]
+    exceedances = Exceedances(blocks)
+    estimates = [statistic.estimate(exceedances) for statistic in statistics]
+    found = [estimate for estimate in estimates if estimate is not None]
+    if len(found) < len(statistics):
+        return None, None
+    needed = max((estimate.samples_needed or 0 for estimate in found), default=0) or None
+    return (found[0].interval_ms if rule.divisor is None else quotient(*found)), needed
+
+
+def _statistics(rule: Rule) -> list[Statistic]:
+    return [rule.statistic] if rule.divisor is None else [rule.statistic, rule.divisor]
+
+
+def _stands_in_spite_of_lag(rule: Rule, value: float, summary: Summary) -> bool:
+    """Lag of the client only adds to latencies: what is low enough with it is, what fails by more than it fails."""
+    if rule.divisor is not None or rule.comparison not in ("<", "<=") or summary.client is None:
+        return False
+    bound = rule.bound.value()
+    return rule.holds(value, bound) or not rule.holds(value - summary.client.lag_p99_ms, bound)
