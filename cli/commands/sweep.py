@@ -21,6 +21,7 @@ from ...reports.run.folder import default_folder
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.doubts import doubts
 from ...reports.summary.finding import Label
+from ...reports.summary.steadiness import grown_in_words
 from ...reports.summary.summary import Summary
 from ...workloads.run_limits import RunLimits
 from ..exit_codes import ExitCode
@@ -222,19 +223,25 @@ def past_the_ramp(options: TrafficOptions, limits: RunLimits, ramp: Ramp) -> Tra
 def why_not(summary: Summary, required_share: float, growth: float = 1.0) -> list[str]:
     """What shows that a rate did not hold; empty if it did.
 
-    `growth`: by how much the load rose from the first half of the measured part to the second: so much growth of the
-    requests in flight is the workload's.
+    `growth`: by how much the load rose from the first half of the measured part to the second, because sessions had
+    just begun. As long as requests in flight grew hardly more than that, growth is the workload's.
     """
     assert summary.goodput is not None
-    problems = doubts(summary)
-    found = [doubt.words for doubt in problems]
+    steady, trend = summary.steady_state, summary.trend
+    is_rising = (
+        growth > LEAST_GROWTH and steady is not None and steady.second_half <= steady.first_half * growth * SPARE_GROWTH
+    )
+    found, has_grown = [], False
+    for problem in doubts(summary):
+        if problem.label not in (Label.OVERLOADED, Label.NOT_STEADY) or trend is None:
+            found.append(problem.words)
+        elif not is_rising:
+            has_grown = True
+            found.append(f"{problem.label.lower()}: {grown_in_words(trend)}")
     if summary.goodput.share < required_share:
         found.append(f"{summary.goodput.share:.1%} met the objectives, of {required_share:.1%} required")
-    steady = summary.steady_state
-    if steady is not None and not steady.is_steady and not any(one.label is Label.OVERLOADED for one in problems):
-        is_ramp = growth > LEAST_GROWTH and steady.second_half <= steady.first_half * growth * SPARE_GROWTH
-        if not is_ramp:
-            found.append(f"requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}")
+    if steady is not None and not (steady.is_steady or is_rising or has_grown):
+        found.append(f"requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}")
     return found
 
 

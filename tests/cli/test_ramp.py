@@ -11,6 +11,7 @@ from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.recording.goodput import GoodputSummary, parse_objectives
 from abatch.reports.recording.in_flight import SteadyState
+from abatch.reports.summary.steadiness import LatencyTrend
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.session import Session, Turn
 from abatch.workloads.workload import ClosedLoop, OpenLoop, Stream, Workload, drawn
@@ -73,13 +74,22 @@ def test_a_try_is_warmed_up_past_the_ramp_and_measured_as_long() -> None:
     assert planned(3600.0, duration_s=60.0) == (MOST_WARMUP_S, MOST_WARMUP_S + 55)
 
 
-def in_flight(first: float, second: float, growth: float) -> list[str]:
+def of_growth(first: float, second: float, growth: float, *, of_ttft: bool = False) -> list[str]:
+    """Why a rate did not hold whose requests in flight grew, perhaps with their ttft, while the load grew."""
     steady = SteadyState(from_s=5.0, to_s=60.0, first_half=first, second_half=second, is_steady=False)
     goodput = GoodputSummary(objectives={"ttft": 200.0}, share=1.0, rate=8.0, by_class={})
-    return why_not(Summary(goodput=goodput, steady_state=steady), 0.99, growth)
+    trend = LatencyTrend(metric="ttft", percentile=50.0, first_ms=20.0, last_ms=60.0, correlation=0.9)
+    return why_not(Summary(goodput=goodput, steady_state=steady, trend=trend if of_ttft else None), 0.99, growth)
 
 
 def test_growth_that_the_sessions_explain_is_no_overload() -> None:
-    assert in_flight(10, 18, growth=1.0) == ["requests in flight grew from 10 to 18"]
-    assert in_flight(10, 18, growth=1.5) == []
-    assert in_flight(10, 40, growth=1.5) == ["requests in flight grew from 10 to 40"], "more than they explain"
+    assert of_growth(10, 18, growth=1.0) == ["requests in flight grew from 10 to 18"]
+    assert of_growth(10, 18, growth=1.5) == []
+    assert of_growth(10, 40, growth=1.5) == ["requests in flight grew from 10 to 40"], "more than they explain"
+
+
+def test_latencies_that_grow_with_the_load_are_no_overload_either() -> None:
+    grown = "overloaded: p50 of TTFT grew from 20 ms in the first quarter of the run to 60 ms in the last"
+    assert of_growth(10, 18, growth=1.0, of_ttft=True) == [grown]
+    assert of_growth(10, 18, growth=1.5, of_ttft=True) == []
+    assert of_growth(10, 40, growth=1.5, of_ttft=True) == [grown]
