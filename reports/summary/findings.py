@@ -9,6 +9,7 @@ from ..recording.recorder import ALL, JUDGED
 from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
 from .doubts import doubts_with
 from .errors import error_findings, no_success
+from .evenly_slow import evenly_slow
 from .finding import SIMULATED, Finding, Label, Tone
 from .metric import MetricSummary
 from .state import State
@@ -55,7 +56,9 @@ def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[
     problems = doubts_with(summary, judged, summary.verdict_class) if measured else []
     yield from problems[:1]
     if measured and summary.succeeded and summary.is_complete and not problems:
-        yield verdict(summary, measured)
+        yield (told := verdict(summary, measured))
+        if (slow := evenly_slow(summary, measured)) is not None and slow != told:
+            yield slow
     yield from (error for error in errors if error not in problems)
     yield from problems[1:]
 

@@ -21,6 +21,8 @@ from .state import MIN_SAMPLES
 
 TAIL_SHARE = 0.01
 """The slowest of the requests that `TimeShares.tail` is about, by e2e."""
+LEAST_FOR_MEDIAN = 30
+"""Requests: fewer say little of a median."""
 _FLOOR_SHARE = 0.1
 """Of the run's own requests, the fastest: as in `FittedSizes`."""
 
@@ -90,8 +92,9 @@ def _summarise(blocks: Sequence[Counter[int]], *, is_exact: bool) -> SlowdownSum
         total.update(block)
     p50, p90, p99 = (quantile_us(total, share) / 1e3 for share in (0.5, 0.9, 0.99))
     count = total.total()
-    exceedances = Exceedances(blocks if count >= MIN_SAMPLES and not is_exact else ())
-    of_p50, of_p99 = (percentile_estimate(exceedances, share) for share in (0.5, 0.99))
+    exceedances = Exceedances(blocks if count >= LEAST_FOR_MEDIAN and not is_exact else ())
+    of_p50 = percentile_estimate(exceedances, 0.5)
+    of_p99 = percentile_estimate(exceedances, 0.99) if count >= MIN_SAMPLES else None
     return SlowdownSummary(
         count=count,
         p50=round(p50, 3),

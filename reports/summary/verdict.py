@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ..formatting import counted, duration, factor, interval_in_words, samples_needed
 from ..recording.recorder import ALL
 from .causes import BECAUSE, Attribution, Cause
+from .evenly_slow import evenly_slow, slowdown_of
 from .finding import Finding, Label, Tone
 from .metric import MetricSummary
 from .state import FLAG_RATIO, State
@@ -47,6 +48,11 @@ def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:
         measured: The judged metrics of the verdict's class; at least one.
     """
     by_ratio = sorted(measured.items(), key=lambda item: (item[0] not in PRIMARY, -item[1].tail[2]))
+    slow = evenly_slow(summary, measured)
+    if slow is not None and all(
+        value.verdict is not State.FLAGGED or value.tail[2] < slowdown_of(slow) for value in measured.values()
+    ):
+        return slow
     for state, label in _TAILS.items():
         if (worst := next((item for item in by_ratio if item[1].verdict is state), None)) is not None:
             return _of_tail(summary, label, *worst)
