@@ -42,6 +42,8 @@ class Replay:
             raise ConfigurationError(f"--trace-speed must be above 0, not {self.speed:g}")
 
 
+TRAFFIC_VERSION = 1
+"""Raised whenever the same options and seed begin to give other traffic: runs of different versions do not compare."""
 Pacing = ClosedLoop | OpenLoop | Replay
 SessionFactory = Callable[[Random, str], Session]
 """Draws a session with the given id."""

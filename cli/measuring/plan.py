@@ -63,7 +63,7 @@ class Plan:
             percentiles=list(self.percentiles),
             goodput=self.goodput,
             steady_state=self.steady_state,
-            traffic=dict(traffic.recipe.saved),
+            traffic=traffic.fingerprint,
             options={**traffic.recipe.saved, **self.options},
             provenance=provenance(),
         )

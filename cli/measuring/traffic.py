@@ -13,7 +13,7 @@ from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
 from ...workloads.traces.trace import Trace, open_trace
 from ...workloads.traces.trace_workload import trace_workload
-from ...workloads.workload import Workload
+from ...workloads.workload import TRAFFIC_VERSION, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,16 @@ class Traffic:
     def text_salt(self) -> str:
         """Changes the texts and nothing else."""
         return self.recipe.text_salt or ""
+
+    @property
+    def fingerprint(self) -> dict[str, object]:
+        """Runs with the same one got the same requests at the same times, whatever their texts said.
+
+        Raises:
+            ConfigurationError: the trace cannot be read any more.
+        """
+        of_trace = {} if self.trace is None else {"trace_digest": self.trace.digest()}
+        return {**self.recipe.saved, **of_trace, "traffic_version": TRAFFIC_VERSION}
 
     def salted(self, *, server_is_new: bool) -> Traffic:
         """The same with the salt of one run: a fresh one, unless one was asked for or none is needed.

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from typer import Option
 
 from ...engine.errors import ConfigurationError
-from ...reports.comparison.comparable import comparison_notes, is_same_traffic, refuse_incomparable
+from ...reports.comparison.comparable import comparison_notes, refuse_incomparable
 from ...reports.gates.file import read_gate_file
 from ...reports.gates.judge import Judgement, Outcome, judge_all
 from ...reports.gates.parser import parse_rules
@@ -60,7 +60,7 @@ class Judging:
         if self.baseline is None or not any(rule.needs_baseline for rule in self.rules):
             return []
         base = self.baseline.config
-        return comparison_notes(base, run, is_paired=is_same_traffic(base, run))
+        return comparison_notes(base, run)
 
     def saved(self) -> dict[str, object]:
         """What config.json keeps of it."""

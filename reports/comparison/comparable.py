@@ -10,22 +10,11 @@ from ..run.config import RunConfig
 from ..run.measurement import Measurement
 from ..summary.cache import CacheMode
 from ..summary.summary import Summary
+from .same_traffic import traffic_notes, why_traffic_differs
 
 _DRIFT_H = 1.0
 _SOFTWARE = ("abatch", "python", "torch", "transformers", "aiohttp")
 _MACHINE = ("cpu", "cpu_count", "platform")
-
-
-def is_same_traffic(first: RunConfig, other: RunConfig) -> bool:
-    """Whether both got the same requests at the same times, as far as the servers kept up."""
-    return bool(first.traffic) and first.traffic == other.traffic
-
-
-def is_paired(first: Measurement, other: Measurement) -> bool:
-    """Whether they got the same traffic round by round."""
-    return len(first.rounds) == len(other.rounds) and all(
-        is_same_traffic(one.config, two.config) for one, two in zip(first.rounds, other.rounds, strict=True)
-    )
 
 
 def refuse_incomparable(configs: Sequence[RunConfig], names: Sequence[str]) -> None:
@@ -48,11 +37,17 @@ def why_incomparable(first: tuple[RunConfig | Summary, str], other: tuple[RunCon
     return None
 
 
-def comparison_notes(first: RunConfig, other: RunConfig, *, is_paired: bool) -> list[str]:
-    """What a reader should know before believing a difference between two runs. `is_paired`: same traffic."""
-    notes = []
-    if not is_paired:
-        notes.append("the traffic was not the same (seed, pace or length differs): the comparison is less sensitive")
+def why_measured_apart(first: tuple[Measurement, str], other: tuple[Measurement, str]) -> str | None:
+    """Why two measurements, each with its name, cannot be compared; None if they can."""
+    (one, one_name), (two, two_name) = first, other
+    return why_incomparable((one.summary, one_name), (two.summary, two_name)) or why_traffic_differs(
+        (one.config, one_name), (two.config, two_name)
+    )
+
+
+def comparison_notes(first: RunConfig, other: RunConfig) -> list[str]:
+    """What a reader should know before believing a difference between two runs."""
+    notes = traffic_notes(first, other)
     if first.model != other.model:
         notes.append(f"the models differ: {first.model} and {other.model}")
     notes += _cache_notes(first, other)

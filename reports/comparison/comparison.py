@@ -14,8 +14,9 @@ from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts_of_comparison
 from ..summary.summary import share_failed
 from .change import changes, rate_change
-from .comparable import comparison_notes, is_paired
+from .comparable import comparison_notes
 from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference
+from .same_traffic import is_paired, why_traffic_differs
 from .sentence import in_words
 
 COMPARISON = "comparison.json"
@@ -102,7 +103,9 @@ def _target(
     first_name, first = base
     pair = (first, other)
     has_same_traffic = is_paired(first, other)
-    why_not = why_answers_differ(first.summary, other.summary)
+    why_not = why_traffic_differs((first.config, first_name), (other.config, name)) or why_answers_differ(
+        first.summary, other.summary
+    )
     is_trusted = why_not is None and not any(
         doubts_of_comparison(summary) for one in pair for summary in (one.summary, *one.round_summaries)
     )
@@ -145,7 +148,7 @@ def _target(
         verdict=in_words(name, first_name, found)
         if why_not is None
         else f"Cannot compare {name} and {first_name}: {why_not}.",
-        notes=_notes(first, other, is_paired=has_same_traffic),
+        notes=_notes(first, other, compares=why_not is None),
         recommended_requests=requests,
         recommended_rounds={
             metric: math.ceil(len(first.rounds) * needed / num_requests) for metric, needed in requests.items()
@@ -153,8 +156,8 @@ def _target(
     )
 
 
-def _notes(first: Measurement, other: Measurement, *, is_paired: bool) -> list[str]:
-    notes = comparison_notes(first.config, other.config, is_paired=is_paired)
+def _notes(first: Measurement, other: Measurement, *, compares: bool) -> list[str]:
+    notes = comparison_notes(first.config, other.config) if compares else []
     for one, which in ((first, "the first"), (other, "this one")):
         for number, summary in enumerate(one.round_summaries, 1):
             if len(one.rounds) > 1 and (problems := doubts_of_comparison(summary)):

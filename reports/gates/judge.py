@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..comparison.comparable import why_incomparable
+from ..comparison.comparable import why_measured_apart
 from ..run.measurement import Measurement
 from ..summary.finding import Tone
 from .latency import judge_latency, judge_latency_against
@@ -77,7 +77,7 @@ def _decide(rule: Rule, run: Measurement, baseline: Measurement | None) -> tuple
         return judge_latency(rule, run) if name is None else judge_run_value(rule, name, run.summary)
     if baseline is None:
         raise UndecidedError("there is no baseline to compare with: give --baseline RUN")
-    if (why_not := why_incomparable((baseline.summary, "the baseline"), (run.summary, "this run"))) is not None:
+    if (why_not := why_measured_apart((baseline, "the baseline"), (run, "this run"))) is not None:
         raise UndecidedError(why_not)
     if name is None:
         return judge_latency_against(rule, run, baseline)

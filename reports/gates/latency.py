@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..comparison.change import changes
-from ..comparison.comparable import is_paired
+from ..comparison.same_traffic import is_paired
 from ..formatting import interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution

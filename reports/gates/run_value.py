@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..comparison.change import rate_change
-from ..comparison.comparable import is_paired
+from ..comparison.same_traffic import is_paired
 from ..formatting import CI, interval_in_words
 from ..run.measurement import Measurement
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval

@@ -57,7 +57,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     closed_loop: bool = False
     """Some sessions start only as others end."""
     traffic: dict[str, Any] = {}
-    """Of `options`, those that say what is sent: runs that share them got the same traffic."""
+    """What is sent: the options that say so, the trace's digest, and the version of what makes traffic of them. Runs
+    that share all of it got the same traffic (see `comparison.same_traffic`)."""
     options: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     warnings: list[str] = []

@@ -20,7 +20,7 @@ from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.null_server.behaviour import Behaviour
-from abatch.reports.comparison.comparable import is_same_traffic
+from abatch.reports.comparison.same_traffic import is_same_traffic
 from abatch.reports.summary.cache import cache_doubts, cache_facts
 from support.behaving_server import BehavingServer
 

@@ -22,6 +22,7 @@ from rich.console import Console
 from support.measured import measurement, noisy
 from support.results import make_result
 
+_TRAFFIC = {"seed": 0}
 _ENGINE = EngineTotals(num_steps=100, host_s=0.1, device_busy_s=9.0, device_idle_s=1.0)
 
 
@@ -183,12 +184,12 @@ def test_better_here_and_worse_there_is_said_in_one_sentence() -> None:
 def test_notes_on_runs_of_another_day_machine_and_software() -> None:
     before = RunConfig(started_at="2026-11-20T12:00:00+00:00", model="m", traffic={"seed": 1}, provenance={"cpu": "a"})
     after = RunConfig(started_at="2026-11-25T12:00:00+00:00", model="n", traffic={"seed": 2}, provenance={"cpu": "b"})
-    text = "; ".join(comparison_notes(before, after, is_paired=False))
+    text = "; ".join(comparison_notes(before, after))
     assert "the traffic was not the same" in text
     assert "measured 5 days apart" in text
     assert "the models differ: m and n" in text
     assert "cpu a and b" in text
-    assert comparison_notes(before, before, is_paired=True) == []
+    assert comparison_notes(before, before) == []
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_notes_on_runs_of_another_day_machine_and_software() -> None:
 def test_what_prefix_caches_may_have_known_is_said(
     first: dict[str, Any], other: dict[str, Any], mentions: str | None
 ) -> None:
-    notes = comparison_notes(RunConfig(**first), RunConfig(**other), is_paired=True)
+    notes = comparison_notes(RunConfig(traffic=_TRAFFIC, **first), RunConfig(traffic=_TRAFFIC, **other))
     assert [mentions in note for note in notes if mentions] == [True] * (mentions is not None)
     assert bool(notes) == (mentions is not None)
 

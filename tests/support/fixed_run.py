@@ -41,6 +41,7 @@ def write_fixed_run(folder: Path, *, seed: int = 0, slower: float = 1.0, num_ses
         duration_s=LENGTH_S,
         goodput="ttft:200",
         idle=_IDLE,
+        traffic={"workload": "mixed", "seed": seed},
         options={"workload": "mixed", "require": ["chat.ttft.p99/p50 <= 3", "errors < 2%", "agent.ttft.p50 < 1s"]},
         provenance={"abatch": "0.1.0", "python": "3.11.7", "platform": "Linux", "cpu": "a processor", "cpu_count": "2"},
     )

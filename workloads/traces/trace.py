@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,19 @@ class Trace:
             first = next(FORMATS[self.format].sessions(reading), None)
             self._has_timestamps = first is not None and first.start_s is not None
         return self._has_timestamps
+
+    def digest(self) -> str:
+        """Of its content, read in whatever format: two files with the same digest are the same traffic.
+
+        Raises:
+            ConfigurationError: it cannot be read any more.
+        """
+        try:
+            with self.path.open("rb") as file:
+                content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read the trace {self.path}: {error.strerror}") from None
+        return f"{self.format}:{content}"
 
     def sessions(self) -> Iterator[Session]:
         """All sessions, from the beginning.
