@@ -154,7 +154,7 @@ def test_what_the_parser_refuses_is_exit_2_too(arguments: list[str], tmp_path: P
 def test_a_target_that_is_not_there_is_exit_1_and_leaves_no_folder(tmp_path: Path) -> None:
     result = abatch("bench", "--url", "http://me:s3cret@127.0.0.1:9", cwd=tmp_path)
     assert result.returncode == 1
-    assert "cannot reach http://127.0.0.1:9" in result.stderr
+    assert "cannot reach http://127.0.0.1:9: Connection refused" in result.stderr
     assert "s3cret" not in result.stderr
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import os
 import uuid
 from typing import Any
 
@@ -134,7 +135,7 @@ class HttpTarget:
             case TimeoutError():
                 return "timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)"
             case aiohttp.ClientConnectorError():
-                return "connect", error.os_error.strerror or str(error)
+                return "connect", _why_not_connected(error)
             case aiohttp.ClientError() | OSError():
                 return "disconnected", str(error) or type(error).__name__
         return "bad_response", str(error) or type(error).__name__
@@ -222,10 +223,17 @@ class HttpTarget:
                     )
                 models = msgspec.json.decode(body, type=ModelList)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            detail = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+            detail = _why_not_connected(error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
             raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TargetError(f"{url} returned no OpenAI-compatible list of models: {error}") from error
         if not models.data:
             raise TargetError(f"{url} lists no model; name one with --model")
         return models.data[0].id
+
+
+def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:
+    """`Connection refused`, where the event loop says "Connect call failed" and an address."""
+    code = error.os_error.errno
+    # Failures to look up a name have negative numbers, and words of their own.
+    return os.strerror(code) if code is not None and code > 0 else error.os_error.strerror or str(error)
