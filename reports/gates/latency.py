@@ -6,12 +6,13 @@ import math
 
 from ..comparison.change import changes
 from ..comparison.same_traffic import is_paired
-from ..formatting import interval_in_words, samples_needed, significant
+from ..formatting import counted, interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution
 from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
+from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples
 from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
@@ -54,6 +55,9 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     if _may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
         unknown = share_unknown(summary)
         raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
+    if not rule.holds(_worst(rule, run, measured, value), rule.bound.value()) and holds:
+        unended = counted(measured.cut_off, "request")
+        raise UndecidedError(f"{reason}, and above the bound if the {unended} that were cut off had never ended")
     problem = doubt_of_metric(summary, rule.metric, rule.traffic_class)
     if problem is not None and not _stands_in_spite_of_lag(rule, value, summary):
         raise UndecidedError(problem.words)
@@ -124,6 +128,19 @@ def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -
 def _may_be_larger(rule: Rule, summary: Summary) -> bool:
     """Whether so many requests were cut off that the value is a lower bound."""
     return share_unknown(summary) > rule.statistic.tail_share
+
+
+def _worst(rule: Rule, run: Measurement, measured: MetricSummary, value: float) -> float:
+    """The value if no request that was cut off had ever ended: the percentile of the others by rank, or infinity."""
+    histogram, share = run.histogram(rule.metric, rule.traffic_class), rule.statistic.share
+    if not measured.cut_off or share is None or histogram is None:
+        return value
+    # Lower bounds may lie below the rank, so it moves up by as many: never too low.
+    worst_share = share + measured.cut_off / measured.count
+    if worst_share >= 1:
+        return math.inf
+    usual_us = value_at(histogram, 100 * share)
+    return value * max(1.0, value_at(histogram, 100 * worst_share) / max(usual_us, 1))
 
 
 def _of_distribution(rule: Rule) -> OfDistribution:

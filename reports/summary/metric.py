@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from hdrh.histogram import HdrHistogram
@@ -11,10 +11,14 @@ from hdrh.histogram import HdrHistogram
 from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
+from ..statistics.kaplan_meier import survival_percentiles
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples, percentile_estimate
 from .state import FLAG_RATIO, MIN_SAMPLES, State, tail_state
 
+_NOTHING_CUT: Mapping[int, int] = {}
+_TAIL_SHARE = 0.01
+"""With a larger share of values cut off, the p99 may be any of them."""
 _LEAST_BEYOND = 3
 """Samples above a percentile: with fewer it is one of the last few values, by chance."""
 
@@ -45,6 +49,7 @@ class MetricSummary(msgspec.Struct, kw_only=True):
         normalised_ratio: The tail ratio once each request is divided by what one of its size should take.
         normalised_interval: Of that, at 95%; None where the run is too short to tell.
         lower: The percentile that decided, where p99 has too few samples.
+        cut_off: Values that are lower bounds. Percentiles are those of Kaplan and Meier then.
     """
 
     count: int
@@ -63,6 +68,7 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     normalised_ratio: float | None = None
     normalised_interval: Interval | None = None
     lower: LowerTail | None = None
+    cut_off: int = 0
     percentiles_ms: dict[str, float] = {}
 
     @property
@@ -83,16 +89,23 @@ def summarise_metric(
     blocks: Sequence[Counter[int]] = (),
     percentiles: Sequence[float] = (),
     *,
+    cut_us: Mapping[int, int] = _NOTHING_CUT,
     is_exact: bool = False,
 ) -> MetricSummary:
     """Percentiles, tail ratio and verdict of one histogram of microseconds; intervals where its blocks are there.
 
-    `is_exact`: nothing about the values is random, so that there are no intervals.
+    Args:
+        histogram: All values, lower bounds among them.
+        blocks: The same by time.
+        percentiles: Those that a report shows, beside the usual ones.
+        cut_us: How often each value is a lower bound: of a request that was cut off.
+        is_exact: Nothing about the values is random, so that there are no intervals.
     """
     count = histogram.get_total_count()
+    known_us = _percentiles_us(histogram, cut_us, percentiles)
 
     def at(percentile: float) -> float:
-        return value_at(histogram, percentile) / 1e3
+        return known_us[percentile] / 1e3
 
     p50, p99 = at(50), at(99)
     ratio = p99 / p50 if p50 else 0.0
@@ -101,6 +114,10 @@ def summarise_metric(
     of_p50 = percentile_estimate(exceedances, 0.5) if has_enough else None
     of_p99 = percentile_estimate(exceedances, 0.99) if has_enough else None
     of_ratio = None if of_p50 is None or of_p99 is None else quotient(of_p99, of_p50)
+    p99_interval_ms = None if of_p99 is None else of_p99.interval_ms
+    if p99_interval_ms is not None and _is_cut_beyond(p99_interval_ms, p99, sum(cut_us.values()), count):
+        p99_interval_ms = Interval(p99_interval_ms.low)
+        of_ratio = None if of_ratio is None else Interval(of_ratio.low)
     state = tail_state(count, ratio, of_ratio, is_exact=is_exact)
     is_open = state in (State.TOO_FEW, State.BORDERLINE) and (is_exact or bool(blocks))
     lower = _lower_tail(histogram, exceedances, is_exact=is_exact) if is_open else None
@@ -115,12 +132,33 @@ def summarise_metric(
         tail_ratio=round(ratio, 3),
         verdict=state if lower is None else State.FLAGGED,
         p50_interval_ms=None if of_p50 is None else of_p50.interval_ms,
-        p99_interval_ms=None if of_p99 is None else of_p99.interval_ms,
+        p99_interval_ms=p99_interval_ms,
         tail_ratio_interval=of_ratio,
         p99_samples_needed=None if of_p99 is None else of_p99.samples_needed,
         lower=lower,
+        cut_off=sum(cut_us.values()),
         percentiles_ms={f"{percentile:g}": at(percentile) for percentile in percentiles},
     )
+
+
+_USUAL = (50.0, 90.0, 99.0, 99.9)
+
+
+def _percentiles_us(
+    histogram: HdrHistogram, cut_us: Mapping[int, int], percentiles: Sequence[float]
+) -> dict[float, int]:
+    """Those asked for and the usual ones. What lies beyond everything that was watched counts as the largest value."""
+    wanted = sorted({*_USUAL, *percentiles})
+    if not cut_us:
+        return {percentile: value_at(histogram, percentile) for percentile in wanted}
+    largest_us = int(histogram.get_max_value())
+    found = survival_percentiles(histogram, cut_us, wanted)
+    return {one: largest_us if value is None else value for one, value in zip(wanted, found, strict=True)}
+
+
+def _is_cut_beyond(interval: Interval, p99_ms: float, num_cut: int, count: int) -> bool:
+    """Whether an interval of values, which takes lower bounds for values, cannot say how high the p99 may be."""
+    return num_cut > _TAIL_SHARE * count or p99_ms > interval.high
 
 
 _LOWER = (0.95, 0.9)

@@ -153,7 +153,13 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
         blocks = recorder.time_blocks(metric, traffic_class).blocks() if metric in JUDGED else []
-        measured = summarise_metric(histogram, blocks, summary.percentiles, is_exact=summary.simulated)
+        measured = summarise_metric(
+            histogram,
+            blocks,
+            summary.percentiles,
+            cut_us=recorder.cut_us(metric, traffic_class),
+            is_exact=summary.simulated,
+        )
         if metric not in JUDGED and measured.count >= MIN_SAMPLES:
             measured.verdict = State.NOT_JUDGED
         summary.metrics.setdefault(metric, {})[traffic_class] = measured

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
-from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.gates.judge import Outcome, judge
+from abatch.reports.gates.parser import parse_rule
+from abatch.reports.recording.recorder import Recorder, new_histogram
+from abatch.reports.run.measurement import Measurement
 from abatch.reports.statistics.kaplan_meier import survival_percentiles
 from abatch.reports.statistics.percentile import value_at
+from abatch.reports.summary.state import State
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
+from support.measured import measurement
+from support.results import make_result
 
 
 def histogram_of(values_us: Sequence[int]) -> HdrHistogram:
@@ -57,3 +65,46 @@ def test_a_tail_that_was_cut_off_is_estimated(drain_s: float) -> None:
     assert found_us / 1e6 == pytest.approx(truth_s, rel=0.006)
     if drain_s == 0:
         assert value_at(histogram_of(values_us), 99) / 1e6 < truth_s - 0.4, "the trap: cut-off times taken for ends"
+
+
+def _cut_off(folder: Path, *, num_cut: int, num_slow: int = 0, count: int = 4000) -> Measurement:
+    """A run of about 50 ms for each request, 70 for one in twenty; some take 500, and the last are cut off after 60."""
+    slow = set(range(17, count - num_cut, count // num_slow)) if num_slow else set()
+    results = [
+        make_result(500.0 if index in slow else 70.0 if index % 20 == 5 else 50.0 + index % 5, due_s=59 * index / count)
+        for index in range(count - num_cut)
+    ]
+    cut = {"first_s": None, "gaps_us": [], "censored": True, "end_s": 59.96}
+    results += [make_result(due_s=59.9, **cut) for _ in range(num_cut)]
+    named = [msgspec.structs.replace(one, session_id=str(number)) for number, one in enumerate(results)]
+    return measurement(folder, named)
+
+
+def test_a_summary_says_what_was_cut_off_and_leaves_the_end_open(tmp_path: Path) -> None:
+    many = _cut_off(tmp_path, num_cut=200).summary.metrics["ttft"]["all"]
+    assert many.cut_off == 200
+    assert many.p99_interval_ms is None or many.p99_interval_ms.is_open
+    assert many.verdict is not State.OK, "any of the two hundred may have taken an hour"
+
+
+def test_a_rule_does_not_pass_by_what_was_cut_off(tmp_path: Path) -> None:
+    """0.35% took half a second and 0.7% were cut off: if these took as long, p99 would be half a second."""
+    rule = parse_rule("ttft.p99 < 100ms")
+    judgement = judge(rule, _cut_off(tmp_path / "cut", num_cut=28, num_slow=14))
+    assert judgement.outcome is Outcome.INCONCLUSIVE
+    assert "above the bound if the 28 requests that were cut off had never ended" in judgement.reason
+    assert judge(rule, _cut_off(tmp_path / "none", num_cut=0)).outcome is Outcome.PASS
+    assert judge(parse_rule("ttft.p99 < 60ms"), _cut_off(tmp_path / "slow", num_cut=28)).outcome is Outcome.FAIL
+
+
+def test_which_values_are_lower_bounds() -> None:
+    recorder = Recorder()
+    recorder.add(make_result(10.0, gaps_ms=(5.0, 5.0), due_s=0.0, end_s=9.0, censored=True))
+    recorder.add(make_result(10.0, due_s=1.0, end_s=9.0, first_s=None, gaps_us=[], censored=True))
+    assert recorder.cut_us("ttft", "all") == {8_000_000: 1}, "the other's first token is known"
+    assert recorder.cut_us("itl", "all") == {8_980_000: 1}
+    assert recorder.cut_us("max_gap", "all") == {8_980_000: 1}
+    assert recorder.cut_us("e2e", "all") == {9_000_000: 1, 8_000_000: 1}
+    other = Recorder()
+    other.merge(recorder)
+    assert other.cut_us("e2e", "all") == recorder.cut_us("e2e", "all")
