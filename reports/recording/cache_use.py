@@ -18,7 +18,7 @@ class CacheUse:
 
     Attributes:
         first_turns: First turns with a known number of cached tokens, and of tokens that sessions share.
-        first_prompt_tokens: Of those; `first_cached_tokens` likewise.
+        first_prompt_tokens: Of those; `first_cached_tokens` likewise, and `first_shared_tokens`: what sessions share.
         known_turns: Those of them of whose prompts a cache had more than sessions share.
         prompt_tokens: Of all turns; `explained_tokens`: at most so many of them were in an earlier prompt of the run.
         unexplained_turns: Turns of which nobody can say that: recorded text decides it.
@@ -27,6 +27,7 @@ class CacheUse:
     first_turns: int = 0
     first_prompt_tokens: int = 0
     first_cached_tokens: int = 0
+    first_shared_tokens: int = 0
     known_turns: int = 0
     prompt_tokens: int = 0
     explained_tokens: int = 0
@@ -54,6 +55,7 @@ class CacheUse:
             self.first_turns += 1
             self.first_prompt_tokens += result.prompt_tokens
             self.first_cached_tokens += result.cached_tokens
+            self.first_shared_tokens += min(shared, result.prompt_tokens)
             self.known_turns += result.cached_tokens > explained
 
     @property
@@ -68,6 +70,7 @@ class CacheUse:
         self.first_turns += other.first_turns
         self.first_prompt_tokens += other.first_prompt_tokens
         self.first_cached_tokens += other.first_cached_tokens
+        self.first_shared_tokens += other.first_shared_tokens
         self.known_turns += other.known_turns
         self.prompt_tokens += other.prompt_tokens
         self.explained_tokens += other.explained_tokens

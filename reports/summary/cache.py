@@ -15,6 +15,8 @@ MAX_KNOWN_SHARE = 0.05
 MAX_SHARE_ABOVE = 0.1
 """By how much a server's own share of prefix hits may exceed what the workload explains: other clients are in it."""
 
+_WORTH_SAYING = 0.0005
+
 
 class CacheMode(StrEnum):
     """What a server's prefix cache may have seen of a run's texts before the run."""
@@ -50,7 +52,8 @@ class CacheSummary(msgspec.Struct, kw_only=True):
         priming: What was sent before the run, with `warm`.
         first_turns: First turns of sessions for which the server said how much of the prompt it had cached, where the
             workload knows what sessions share.
-        first_prompt_tokens: Their prompt tokens; `first_cached_tokens`: those that a cache had.
+        first_prompt_tokens: Their prompt tokens; `first_cached_tokens`: those that a cache had; `first_shared_tokens`:
+            those that sessions share, at most.
         known_turns: Those of them whose prompts a cache had beyond what sessions of the run share.
         explained_share: Share of all prompt tokens that another prompt of the run began with too: what sessions share,
             and earlier turns. None where recorded text decides that.
@@ -62,6 +65,7 @@ class CacheSummary(msgspec.Struct, kw_only=True):
     first_turns: int = 0
     first_prompt_tokens: int = 0
     first_cached_tokens: int = 0
+    first_shared_tokens: int = 0
     known_turns: int = 0
     explained_share: float | None = None
     server_hit_share: float | None = None
@@ -72,6 +76,7 @@ def fill_cache(summary: CacheSummary, use: CacheUse) -> None:
     summary.first_turns = use.first_turns
     summary.first_prompt_tokens = use.first_prompt_tokens
     summary.first_cached_tokens = use.first_cached_tokens
+    summary.first_shared_tokens = use.first_shared_tokens
     summary.known_turns = use.known_turns
     summary.explained_share = use.explained_share
 
@@ -114,8 +119,10 @@ def cache_facts(cache: CacheSummary) -> str:
 def _had(cache: CacheSummary) -> str:
     hits, explained = cache.server_hit_share, cache.explained_share
     if cache.first_turns:
-        share = cache.first_cached_tokens / max(cache.first_prompt_tokens, 1)
-        return f"its prefix cache had {share:.1%} of sessions' first prompts"
+        num_prompt = max(cache.first_prompt_tokens, 1)
+        had, shared = cache.first_cached_tokens / num_prompt, cache.first_shared_tokens / num_prompt
+        words = f"its prefix cache had {had:.1%} of sessions' first prompts"
+        return f"{words}, of which they share {shared:.1%}" if shared >= _WORTH_SAYING else words
     if hits is not None and explained is not None:
         return f"its prefix cache had {hits:.1%} of all prompts, of which sessions share {explained:.1%} at most"
     return "the server does not say what a prefix cache had"

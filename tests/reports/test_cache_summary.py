@@ -113,6 +113,12 @@ def test_what_is_known_of_the_cache_is_said(cached_tokens: int | None, hits: flo
     assert cache_facts(made) == f"cold: new texts; {said}"
 
 
+def test_what_sessions_share_is_said() -> None:
+    made = summary(first_turns(40, cached_tokens=896, shared_tokens=900)).cache
+    assert made is not None
+    assert cache_facts(made).endswith("had 89.6% of sessions' first prompts, of which they share 90.0%")
+
+
 def test_shares_of_several_processes_add_up() -> None:
     whole, ours, theirs = Recorder(), Recorder(), Recorder()
     for number, result in enumerate(first_turns(20, cached_tokens=500, shared_tokens=100)):
