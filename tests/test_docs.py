@@ -82,7 +82,7 @@ def test_the_example_of_rules_in_gates_md_parses() -> None:
     text = (ROOT / "docs" / "gates.md").read_text()
     block = text.split("```\n")[1]
     rules = [rule for line in block.splitlines() for rule in re.split(r"\s{3,}", line) if rule]
-    assert len(rules) == 8
+    assert len(rules) == 10
     for rule in rules:
         parse_rule(rule)
 

@@ -12,6 +12,7 @@ from ..summary.finding import Tone
 from .latency import judge_latency, judge_latency_against
 from .rule import Rule
 from .run_value import judge_run_value, judge_run_value_against
+from .slowdown import judge_slowdown, judge_slowdown_against
 from .undecided import UndecidedError
 
 
@@ -74,11 +75,15 @@ def _decide(rule: Rule, run: Measurement, baseline: Measurement | None) -> tuple
             raise UndecidedError("no request succeeded" + (" in the baseline" if one is baseline else ""))
     name = rule.run_value
     if not rule.needs_baseline:
+        if rule.is_slowdown:
+            return judge_slowdown(rule, run)
         return judge_latency(rule, run) if name is None else judge_run_value(rule, name, run.summary)
     if baseline is None:
         raise UndecidedError("there is no baseline to compare with: give --baseline RUN")
     if (why_not := why_measured_apart((baseline, "the baseline"), (run, "this run"))) is not None:
         raise UndecidedError(why_not)
+    if rule.is_slowdown:
+        return judge_slowdown_against(rule, run, baseline)
     if name is None:
         return judge_latency_against(rule, run, baseline)
     return judge_run_value_against(rule, name, run, baseline)

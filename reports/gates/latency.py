@@ -52,7 +52,7 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     interval, needed = _interval(rule, run, measured) if has_interval else (None, None)
     if interval is not None:
         reason += f"; {interval_in_words(interval, unit='' if rule.divisor else ' ms')}"
-    if _may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
+    if may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
         unknown = share_unknown(summary)
         raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
     if not rule.holds(_worst(rule, run, measured, value), rule.bound.value()) and holds:
@@ -62,14 +62,23 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     if problem is not None and not _stands_in_spite_of_lag(rule, value, summary):
         raise UndecidedError(problem.words)
     if rule.comparison != "==" and has_interval:
-        _refuse_unless_decided(rule, holds, interval, needed, reason, is_all_there=run.has_results)
+        refuse_unless_decided(rule, holds, interval, needed, reason, is_all_there=run.has_results)
     return holds, reason
 
 
-def _refuse_unless_decided(
+def refuse_unless_decided(
     rule: Rule, holds: bool, interval: Interval | None, needed: int | None, reason: str, *, is_all_there: bool
 ) -> None:
-    """Neither a pass nor a failure, if the true value may as well lie on the other side of the bound."""
+    """Raise `UndecidedError` if the true value may as well lie on the other side of the bound.
+
+    Args:
+        rule: With an absolute bound.
+        holds: Whether the measured value meets it.
+        interval: Of the value; None where there is none.
+        needed: Samples that would give the interval an upper end, if it has none.
+        reason: What was measured, in words.
+        is_all_there: The results are there, and not only a summary.
+    """
     if interval is None:
         if is_all_there:
             raise UndecidedError(f"{reason}; too little data for a confidence interval: run longer")
@@ -112,7 +121,7 @@ def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -
     value, base_value = (math.prod([one[0], *(1 / other for other in one[1:])]) for one in (values, base_values))
     unit = "" if rule.divisor else " ms"
     shown = f"measured {significant(value)}{unit}, baseline {significant(base_value)}{unit}"
-    is_cut, is_base_cut = (_may_be_larger(rule, one.summary) for one in (run, baseline))
+    is_cut, is_base_cut = (may_be_larger(rule, one.summary) for one in (run, baseline))
     if are_exact(run, baseline) and not is_cut and not is_base_cut:
         return rule.holds(value, rule.bound.value(base_value)), shown
     refuse_summaries(run, baseline)
@@ -125,7 +134,7 @@ def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -
     return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
 
 
-def _may_be_larger(rule: Rule, summary: Summary) -> bool:
+def may_be_larger(rule: Rule, summary: Summary) -> bool:
     """Whether so many requests were cut off that the value is a lower bound."""
     return share_unknown(summary) > rule.statistic.tail_share
 

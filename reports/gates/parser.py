@@ -1,7 +1,9 @@
 """From the text of a rule to the rule. docs/gates.md has the grammar.
 
 rule       = subject comparison bound
-subject    = [class "."] metric "." statistic ["/" statistic] | run value
+subject    = [class "."] metric "." statistic ["/" statistic]
+           | [class "."] metric "." "slowdown" "." percentile
+           | run value
 comparison = "<=" | ">=" | "<" | ">" | "=="
 bound      = number [unit]
            | number "%" "of" ("baseline" | "offered")
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 
 from ...engine.errors import ConfigurationError
 from ..recording.recorder import ALL, METRICS
+from ..recording.slowdown import SLOWED
 from ..summary.statistic import Statistic, find_statistic
 from .rule import AGAINST_BASELINE, BASELINE, COMPARISONS, RUN_VALUES, Bound, Kind, Rule
 
@@ -24,6 +27,7 @@ _SUBJECT = (
     f"a metric ({', '.join(METRICS)}) and a statistic, such as ttft.p99, with a class, such as chat.ttft.p99, "
     f"or one of {', '.join(RUN_VALUES)}"
 )
+_SLOWDOWN = "slowdown"
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 _KEYWORD = re.compile(r"[A-Za-z]\w*")  # no hyphen: baseline-5% is a difference
 _STATISTIC = re.compile(r"[A-Za-z]\w*(?:\.\d+)?")
@@ -67,15 +71,19 @@ class _Parser:
             raise self._error(name_place if is_metric_meant else words[0][1], _SUBJECT)
         if not self._take("."):
             raise self._error(self._place, f"a statistic, such as {name}.p99")
-        statistic = self._statistic()
-        divisor = self._statistic() if self._take("/") else None
-        comparison, bound = self._comparison_and_bound(_of_latency(statistic, divisor))
+        is_slowdown = self._takes_slowdown(name)
+        statistic = self._percentile() if is_slowdown else self._statistic()
+        divisor = self._statistic() if not is_slowdown and self._take("/") else None
+        comparison, bound = self._comparison_and_bound(
+            _Subject("a slowdown", Kind.COUNT, is_compared=True) if is_slowdown else _of_latency(statistic, divisor)
+        )
         return Rule(
             text=self._text,
             comparison=comparison,
             bound=bound,
             traffic_class=words[0][0] if len(words) > 1 else ALL,
             metric=name,
+            is_slowdown=is_slowdown,
             statistic=statistic,
             divisor=divisor,
         )
@@ -86,6 +94,23 @@ class _Parser:
         if first[0] in METRICS or first[0] in RUN_VALUES or not self._take("."):
             return [first]
         return [first, self._word(_SUBJECT)]
+
+    def _takes_slowdown(self, metric: str) -> bool:
+        """Whether the metric's slowdown is meant; then what follows it is next."""
+        place = self._place
+        if not self._take_word(_SLOWDOWN):
+            return False
+        if metric not in SLOWED:
+            raise self._error(place, f"a statistic: only {', '.join(SLOWED)} have a slowdown")
+        if not self._take("."):
+            raise self._error(self._place, f"a percentile, such as {metric}.{_SLOWDOWN}.p99")
+        return True
+
+    def _percentile(self) -> Statistic:
+        place, statistic = self._place, self._statistic()
+        if statistic.share is None:
+            raise self._error(place, "a percentile of the slowdown, such as p50 or p99")
+        return statistic
 
     def _statistic(self) -> Statistic:
         match = _STATISTIC.match(self._text, self._place)

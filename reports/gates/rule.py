@@ -73,9 +73,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """`chat.ttft.p99/p50 <= 3`, `errors < 0.1%`.
+    """`chat.ttft.p99/p50 <= 3`, `ttft.slowdown.p99 <= 5`, `errors < 0.1%`.
 
     Attributes:
+        is_slowdown: It is about the metric over that of the idle server.
         run_value: The value of the run that it is about, if it is not about a latency.
     """
 
@@ -85,6 +86,7 @@ class Rule:
     run_value: str | None = None
     traffic_class: str = ALL
     metric: str = ""
+    is_slowdown: bool = False
     statistic: Statistic = P50
     divisor: Statistic | None = None
 

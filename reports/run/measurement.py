@@ -11,7 +11,7 @@ from itertools import pairwise
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from ..recording.recorder import JUDGED, METRICS, Recorder
+from ..recording.recorder import ALL, JUDGED, METRICS, Recorder
 from ..statistics.log_buckets import bucket_us
 from ..statistics.time_blocks import TimeBlocks
 from ..summary.client import ClientSummary
@@ -65,6 +65,16 @@ class Measurement:
         """
         parts = self._judged_parts if metric in JUDGED else self._all_parts
         return [part.recorder.time_blocks(metric, traffic_class) for part in parts]
+
+    def slowdown_blocks(self, metric: str, traffic_class: str) -> list[TimeBlocks]:
+        """Slowdowns of a metric in each round, in thousandths, by time; of rounds without an idle probe none.
+
+        Raises:
+            ConfigurationError: a run is damaged.
+        """
+        of_class = None if traffic_class == ALL else traffic_class
+        found = [part.recorder.slowdowns for part in self._judged_parts]
+        return [TimeBlocks() if one is None else one.time_blocks(metric, of_class) for one in found]
 
     def rates(self, *, of_tokens: bool) -> list[list[float]]:
         """Requests or output tokens that ended, per second, in equal stretches of each round's measured part."""

@@ -1,0 +1,130 @@
+"""Judging slowdowns: percentiles of latencies over those of the idle server."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..comparison.change import changes
+from ..comparison.same_traffic import is_paired
+from ..formatting import interval_in_words, significant
+from ..run.measurement import Measurement
+from ..statistics.exceedances import Exceedances
+from ..statistics.interval import Interval
+from ..statistics.log_buckets import quantile_us
+from ..summary.answers import why_answers_differ
+from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.slowdown import SlowdownSummary
+from ..summary.summary import share_unknown
+from .against import are_exact, judge_change, refuse_summaries
+from .latency import may_be_larger, refuse_unless_decided
+from .rule import Rule
+from .undecided import UndecidedError
+
+
+def judge_slowdown(rule: Rule, run: Measurement) -> tuple[bool, str]:
+    """Whether a rule about a slowdown holds of a run, and why.
+
+    Raises:
+        UndecidedError: it can be judged neither way.
+    """
+    measured = _measured(rule, run)
+    value = _value(rule, run, measured)
+    holds, reason = rule.holds(value, rule.bound.value()), f"measured {significant(value)} times the idle server's"
+    is_random = rule.comparison != "==" and not run.summary.simulated
+    interval, needed = _interval(rule, run, measured) if is_random else (None, None)
+    if interval is not None:
+        reason += f"; {interval_in_words(interval)}"
+    if may_be_larger(rule, run.summary) and holds is not rule.holds_if_larger:
+        unknown = share_unknown(run.summary)
+        raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
+    if holds and not rule.holds(_worst(rule, run, value), rule.bound.value()):
+        raise UndecidedError(f"{reason}, and above the bound if the requests that were cut off had never ended")
+    if is_random:
+        refuse_unless_decided(rule, holds, interval, needed, reason, is_all_there=run.has_results)
+    return holds, reason
+
+
+def judge_slowdown_against(rule: Rule, run: Measurement, baseline: Measurement) -> tuple[bool, str]:
+    """Whether a rule about a slowdown and the baseline's holds, and why.
+
+    Raises:
+        UndecidedError: it can be judged neither way.
+    """
+    base_value = _value(rule, baseline, _measured(rule, baseline, "the baseline: "))
+    value = _value(rule, run, _measured(rule, run))
+    if (why_not := why_answers_differ(baseline.summary, run.summary)) is not None:
+        raise UndecidedError(f"no slowdowns of the baseline and this run can be compared: {why_not}")
+    shown = f"measured {significant(value)}, baseline {significant(base_value)} times the idle server's"
+    is_cut, is_base_cut = (may_be_larger(rule, one.summary) for one in (run, baseline))
+    if are_exact(run, baseline) and not is_cut and not is_base_cut:
+        return rule.holds(value, rule.bound.value(base_value)), shown
+    refuse_summaries(run, baseline)
+    (change,) = changes(
+        baseline.slowdown_blocks(rule.metric, rule.traffic_class),
+        run.slowdown_blocks(rule.metric, rule.traffic_class),
+        (rule.statistic.of_distribution,),
+        is_paired=is_paired(baseline, run),
+    )
+    return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
+
+
+def _measured(rule: Rule, run: Measurement, where: str = "") -> SlowdownSummary:
+    """What the rule is about, if that can be judged at all."""
+    summary = run.summary
+    if summary.idle is None or not summary.idle.is_probed:
+        raise UndecidedError(f"{where}the run has no idle probe (--idle-probe), so what the work takes is not known")
+    by_class = summary.slowdown.get(rule.metric, {})
+    measured = by_class.get(rule.traffic_class)
+    if measured is None:
+        known = f"; classes are {', '.join(by_class)}" if by_class else ": the server does not say how long answers are"
+        raise UndecidedError(f"{where}there is no slowdown of {rule.metric} of class {rule.traffic_class!r}{known}")
+    if problems := doubts(summary):
+        raise UndecidedError(where + problems[0].words)
+    if (problem := doubt_of_metric(summary, rule.metric, rule.traffic_class)) is not None:
+        raise UndecidedError(where + problem.words)
+    if measured.count < (needed := rule.statistic.min_samples):
+        raise UndecidedError(f"{where}{measured.count:,} samples; this rule needs {needed:,}")
+    return measured
+
+
+def _value(rule: Rule, run: Measurement, measured: SlowdownSummary) -> float:
+    known: float | None = getattr(measured, rule.statistic.name, None)
+    if known is not None:
+        return known
+    assert rule.statistic.share is not None
+    found = _quantile(rule, run, rule.statistic.share)
+    if found is None:
+        raise UndecidedError(f"{rule.statistic.name} is not in the summary, and the results are not there")
+    return found
+
+
+def _worst(rule: Rule, run: Measurement, value: float) -> float:
+    """The value if no request that was cut off had ever ended: so many more lie above it."""
+    assert rule.statistic.share is not None
+    unknown = share_unknown(run.summary)
+    return (_quantile(rule, run, min(rule.statistic.share + unknown, 1.0)) or value) if unknown else value
+
+
+def _quantile(rule: Rule, run: Measurement, share: float) -> float | None:
+    """None where only the summary is there."""
+    together: Counter[int] = Counter()
+    for block in _blocks(rule, run):
+        together.update(block)
+    return quantile_us(together, share) / 1e3 if together else None
+
+
+def _interval(rule: Rule, run: Measurement, measured: SlowdownSummary) -> tuple[Interval | None, int | None]:
+    """At 95%, None where there is none; and how many samples would give it an upper end, if it has none."""
+    known: Interval | None = getattr(measured, f"{rule.statistic.name}_interval", None)
+    if known is not None and not known.is_open:
+        return known, None
+    estimate = rule.statistic.estimate(Exceedances(_blocks(rule, run)))
+    if estimate is None:
+        return known, None
+    return estimate.interval_ms, estimate.samples_needed  # of thousandths, as milliseconds are of microseconds
+
+
+def _blocks(rule: Rule, run: Measurement) -> list[Counter[int]]:
+    if not run.has_results:
+        return []
+    return [block for one in run.slowdown_blocks(rule.metric, rule.traffic_class) for block in one.blocks()]
