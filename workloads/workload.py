@@ -42,6 +42,8 @@ class Replay:
             raise ConfigurationError(f"--trace-speed must be above 0, not {self.speed:g}")
 
 
+ALL = "all"
+"""The class that everything is in."""
 TRAFFIC_VERSION = 1
 """Raised whenever the same options and seed begin to give other traffic: runs of different versions do not compare."""
 Pacing = ClosedLoop | OpenLoop | Replay
@@ -88,13 +90,15 @@ def picked(items: Iterable[_Item], numbers: Iterable[int]) -> Iterator[_Item]:
 class Stream:
     """A supply of sessions and the pace at which they start.
 
-    In a mix, `share` is its fraction of the live sessions (closed loop) or of the arrivals (open loop).
+    In a mix, `share` is its fraction of the live sessions (closed loop) or of the arrivals (open loop). If it
+    `is_recorded`, its sessions are those of a trace.
     """
 
     name: str
     supply: Supply
     pacing: Pacing
     share: float | None = None
+    is_recorded: bool = False
 
     def sessions(self, seed: int, numbers: Iterable[int] | None = None) -> Iterator[Session]:
         """Its sessions in order, or those with the given numbers (see `Supply`)."""
@@ -118,7 +122,7 @@ class Workload:
     name: str
     description: str
     streams: tuple[Stream, ...]
-    verdict_class: str = "all"
+    verdict_class: str = ALL
 
     def with_pacing(
         self, *, concurrency: int | None = None, request_rate: float | None = None, arrival: str | None = None

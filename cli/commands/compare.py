@@ -115,7 +115,7 @@ def compare(
         own = {"--url": url, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
         flags = [flag for flag, value in own.items() if value]
         refuse(Situation.SAVED_RUNS, [*flags, *given(replace(target, api_key=None), traffic, engine)])
-        saved = saved_targets(runs)
+        saved = saved_targets(runs, traffic.traffic_class)
         measurements, came, folder = saved.measurements, Rounds({}, failed=saved.failed), None
         for note in saved.notes:
             progress.say(f"note: {note}")

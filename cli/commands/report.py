@@ -30,6 +30,12 @@ def report(
     timeline: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto; steps only with --step-log.")
     ] = None,
+    traffic_class: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="Traffic class that the verdict is about; all is every class. Default: the run's own."
+        ),
+    ] = None,
     *,
     rendering: RenderingOptions,
 ) -> None:
@@ -39,7 +45,7 @@ def report(
             refuse(Situation.SEVERAL_RUNS, ["--timeline"])
         check_writable(timeline)
     check_renderings(rendering)
-    readers = [RunReader(folder) for folder in run]
+    readers = [RunReader(folder, traffic_class) for folder in run]
     shown = [_shown(reader, name) for reader, name in zip(readers, _names(run), strict=True)]
     console = rendering.console()
     for number, one in enumerate(shown):

@@ -39,7 +39,7 @@ _DURATION_S = 60.0
 _COLUMNS = 80
 
 _ELSEWHERE = Without(
-    {"workload", "trace", "max_in_flight", "num_sessions", "warmup_s", "drain_s", "cache", "text_salt"}
+    {"workload", "trace", "max_in_flight", "num_sessions", "warmup_s", "drain_s", "cache", "text_salt", "traffic_class"}
 )
 """Options of a run, not of what it sends; or given here in another way."""
 _SCALES = frozenset({"--context-scale", "--time-scale", "--input-len", "--output-len", "--turns", "--tool-pause"})

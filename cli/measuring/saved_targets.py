@@ -18,8 +18,10 @@ from ...reports.run.result_log import UNREADABLE
 ROUND = "round-"
 
 
-def saved_targets(folders: Sequence[Path]) -> SavedTargets:
+def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> SavedTargets:
     """Saved runs by name. A folder that `abatch compare` wrote stands for all targets in it, rounds and all.
+
+    `traffic_class`: what the comparison is about; None: what the runs were about.
 
     Raises:
         ConfigurationError: one of them is not a run, or there are fewer than two.
@@ -38,7 +40,10 @@ def saved_targets(folders: Sequence[Path]) -> SavedTargets:
     if len(found) < 2:
         raise ConfigurationError("compare needs at least two runs, or a folder that abatch compare wrote")
     names = unique_names([folder.resolve().name for folder, _ in found])
-    readers = {name: [RunReader(path) for path in rounds] for name, (_, rounds) in zip(names, found, strict=True)}
+    readers = {
+        name: [RunReader(path, traffic_class) for path in rounds]
+        for name, (_, rounds) in zip(names, found, strict=True)
+    }
     return SavedTargets(*_common(readers), failed)
 
 

@@ -48,7 +48,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
         "--concurrency --trace --require --rules --baseline --timeline --html --markdown --junit --csv --json "
         "--hgrm".split()
     ),
-    Situation.SAVED_RUNS: _TRAFFIC
+    Situation.SAVED_RUNS: (_TRAFFIC - {"--class"})
     | _ENGINE
     | frozenset(
         "--url --model --header --timeout --startup-timeout --rounds --real-time --step-log --output "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ...engine.errors import ConfigurationError
@@ -10,6 +11,7 @@ from ...workloads.presets.catalog import DEFAULT_WORKLOAD
 from ...workloads.presets.distributions import Constant
 from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
+from ...workloads.traffic_classes import check_class
 from ..measuring.traffic import TraceFile, Traffic, TrafficRecipe
 from .applies import Situation, refuse
 from .groups import given
@@ -39,7 +41,11 @@ def make_traffic(options: TrafficOptions) -> Traffic:
         text_salt=options.text_salt,
         saved=options.saved(),
     )
-    return recipe.make()
+    traffic = recipe.make()
+    if options.traffic_class is None:
+        return traffic
+    check_class(traffic.workload, options.seed, options.traffic_class)
+    return replace(traffic, workload=replace(traffic.workload, verdict_class=options.traffic_class))
 
 
 def _limits(options: TrafficOptions) -> RunLimits:

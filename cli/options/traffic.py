@@ -11,6 +11,8 @@ from ...reports.summary.cache import CacheMode
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS
 
 DEFAULT_DURATION_S = 60.0
+_NOT_SENT = ("text_salt", "traffic_class")
+"""Options that leave the requests as they are, but for what their texts say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,11 @@ class TrafficOptions:
         str | None, Option(help="Write the texts of the run that has this text_salt in its config.json.")
     ] = None
 
+    traffic_class: Annotated[
+        str | None,
+        Option("--class", help="Traffic class that the verdict is about; all is every class. Default: the workload's."),
+    ] = None
+
     def saved(self) -> dict[str, object]:
         """What config.json keeps of it, by the names of the options. Runs that differ in salt got the same traffic."""
-        return {name.removesuffix("_s"): value for name, value in asdict(self).items() if name != "text_salt"}
+        return {name.removesuffix("_s"): value for name, value in asdict(self).items() if name not in _NOT_SENT}

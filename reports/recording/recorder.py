@@ -12,6 +12,7 @@ from hdrh.histogram import HdrHistogram
 
 from ...workloads.result import Result
 from ...workloads.session import Pause
+from ...workloads.workload import ALL as ALL
 from ..statistics.percentile import value_at
 from ..statistics.time_blocks import TimeBlocks, merged
 from .cache_use import CacheUse
@@ -25,9 +26,6 @@ from .totals import Totals
 
 LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
 """Every histogram: microseconds, 1 us to 1 h, 3 significant digits. Equal settings merge without loss."""
-
-ALL = "all"
-"""The class that everything is in."""
 
 RESUMES = ("resume_ttft", "resume_ttft_under_1s", "resume_ttft_1_to_10s", "resume_ttft_over_10s")
 """Of turns after a tool pause: all, and by how long it was."""

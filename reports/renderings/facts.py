@@ -13,7 +13,6 @@ from ..summary.engine import EngineSummary, ParkingSummary
 from ..summary.expectation import FittedSizes
 from ..summary.finding import Finding, Tone
 from ..summary.findings import note
-from ..summary.places import place_facts
 from ..summary.server import ServerSummary
 from ..summary.summary import Summary
 from .slowdown_rows import idle_facts
@@ -77,11 +76,20 @@ def _client_facts(summary: Summary) -> Iterator[Fact]:
         f"{start_delay}late {summary.late_arrivals}, dropped {summary.dropped_arrivals}, "
         f"censored {summary.censored} (lower bounds), warm-up {summary.warmup_requests}",
     )
-    for words in place_facts(summary):
-        yield Fact("places", words)
+    if summary.held_requests:
+        yield Fact("places", place_facts(summary))
     if (client := summary.client) is not None:
         yield Fact("client", client_facts(client))
         yield Fact("client floor", floor_facts(client.floor, client.workers))
+
+
+def place_facts(summary: Summary) -> str:
+    """How many requests waited for one of the --max-in-flight places, and for how long, in one line."""
+    words = (
+        f"{counted(summary.held_requests, 'request')} of {summary.requests:,} waited for one of the --max-in-flight "
+        f"places, {milliseconds(summary.held_mean_ms)} ms on average, which counts as latency"
+    )
+    return words + (f"; {summary.unplaced_arrivals:,} of them in vain" if summary.unplaced_arrivals else "")
 
 
 def client_facts(client: ClientSummary) -> str:

@@ -152,8 +152,8 @@ class RunWriter:
 class RunReader:
     """Reads a run folder, whole or interrupted."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a folder.
+    def __init__(self, folder: Path, traffic_class: str | None = None) -> None:
+        """Open a folder. `traffic_class`: what the verdict shall be about; None: what it was about at the time.
 
         Raises:
             ConfigurationError: it is not a run folder.
@@ -166,6 +166,7 @@ class RunReader:
                 raise ConfigurationError(f"there is no folder {folder}") from None
             raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it") from None
         self.config = _decode(raw, RunConfig, folder / CONFIG)
+        self.config.verdict_class = traffic_class or self.config.verdict_class
 
     def results(self) -> Iterator[Result]:
         """The results in the order in which they ended, one at a time.
@@ -198,13 +199,15 @@ class RunReader:
         return read_server_samples(self.folder)
 
     def summary(self) -> Summary:
-        """The saved summary; made from the results if the run never got to write one.
+        """The saved summary; made from the results if the run never got to write one, or wrote it of another class.
 
         Raises:
-            ConfigurationError: it is damaged, or of a later version of the format.
+            ConfigurationError: it is damaged, of a later version of the format, or the run has no such class.
         """
         saved = self._saved_summary()
-        return self._summary_from_results() if saved is None else saved
+        if saved is not None and saved.verdict_class == self.config.verdict_class:
+            return saved
+        return self._summary_from_results(saved)
 
     def _saved_summary(self) -> Summary | None:
         path = self.folder / SUMMARY
@@ -237,10 +240,15 @@ class RunReader:
             measured_s = saved.measured_s if steady is None else steady.to_s - self.config.warmup_s
         return recorded_part(self.config, recorder, measured_s, self.results, timed)
 
-    def _summary_from_results(self) -> Summary:
+    def _summary_from_results(self, saved: Summary | None) -> Summary:
+        """`saved`: of another class; it knows what no result says."""
         part = self.recorded()
         summary = summarise(self.config, part)
         summary.is_complete = False
+        if saved is not None:
+            _check_class(self.folder, summary)
+            for name in ("is_complete", "abandoned_turns", "engine", "client"):
+                setattr(summary, name, getattr(saved, name))
         _add_server_and_causes(self, part, summary)
         return summary
 
@@ -292,6 +300,12 @@ def summarise(config: RunConfig, part: RecordedPart) -> Summary:
     summary.steady_state = part.steady
     summary.warnings += [*growth_notes(summary), *answer_notes(summary)]
     return summary
+
+
+def _check_class(folder: Path, summary: Summary) -> None:
+    known = dict.fromkeys(name for by_class in summary.metrics.values() for name in by_class)
+    if known and summary.verdict_class not in known:
+        raise ConfigurationError(f"{folder} has no class {summary.verdict_class!r}; it has {', '.join(known)}")
 
 
 def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:

@@ -8,8 +8,7 @@ from .answers import answer_doubts
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
 from .errors import MAX_ERROR_SHARE, error_findings, limit_in_words
-from .finding import Finding, not_trusted
-from .places import place_doubts
+from .finding import Finding, Label, Tone, not_trusted
 from .silence import silence_doubts
 from .steadiness import steadiness_doubts
 from .summary import Summary, share_client_limited, share_failed
@@ -62,6 +61,19 @@ def client_problems(summary: Summary) -> list[Finding]:
         found += client_doubts(summary.client)
         found += floor_doubts(summary.client.floor, summary.offered_rate)
     return found
+
+
+def place_doubts(summary: Summary) -> list[Finding]:
+    """That too many requests never got one of the --max-in-flight places; empty if few or none did."""
+    unplaced = summary.unplaced_arrivals
+    share = unplaced / max(summary.requests, 1)
+    if share <= MAX_LATE_SHARE:
+        return []
+    words = (
+        f"{unplaced:,} arrivals ({share:.0%}) were still waiting for one of the --max-in-flight places when the run "
+        "ended, and count as lower bounds: the server does not keep up with this load at so many requests at once"
+    )
+    return [Finding(label=Label.OVERLOADED, tone=Tone.BAD, words=words, numbers={"share_unplaced": share})]
 
 
 def share_timed_out_here(summary: Summary) -> float:

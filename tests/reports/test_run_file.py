@@ -13,6 +13,7 @@ from abatch.reports.run.folder import STEPS, RunReader, RunWriter
 from abatch.reports.run.histogram_log import read_histograms
 from abatch.reports.statistics.percentile import value_at
 from abatch.reports.summary.summary import Summary
+from support.fixed_run import write_fixed_run
 from support.results import make_result
 
 
@@ -39,6 +40,18 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         "results.jsonl",
         "summary.json",
     ]
+
+
+def test_a_run_can_be_read_about_another_class(tmp_path: Path) -> None:
+    """As if it had been made about that class: causes and trends are of it as well."""
+    agents = write_fixed_run(tmp_path / "agents", verdict_class="agent").summary()
+    again = write_fixed_run(tmp_path / "chats")
+    assert again.summary().verdict_class == "chat"
+    assert RunReader(again.folder, "agent").summary() == agents
+    assert RunReader(again.folder, "all").summary().verdict_class == "all"
+    assert RunReader(again.folder, "chat").summary() == again.summary()
+    with pytest.raises(ConfigurationError, match="has no class 'robots'; it has all, agent, chat"):
+        RunReader(again.folder, "robots").summary()
 
 
 def test_a_step_log_of_a_run_that_failed_to_start_is_not_taken_for_this_one_s(tmp_path: Path) -> None:

@@ -27,12 +27,14 @@ _IDLE = IdleModel(
 """What the server of the fixed run takes where nothing disturbs it."""
 
 
-def write_fixed_run(folder: Path, *, seed: int = 0, slower: float = 1.0, num_sessions: int = 400) -> RunReader:
+def write_fixed_run(
+    folder: Path, *, seed: int = 0, slower: float = 1.0, num_sessions: int = 400, verdict_class: str = "chat"
+) -> RunReader:
     """A minute of chats and agents against a server that freezes for 1.5 s. `slower`: a factor on all it does."""
     config = RunConfig(
         started_at="2026-11-25T12:00:00+00:00",
         workload="mixed",
-        verdict_class="chat",
+        verdict_class=verdict_class,
         target="http://127.0.0.1:8000",
         model="llama",
         seed=seed,

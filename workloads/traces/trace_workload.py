@@ -55,4 +55,4 @@ def trace_workload(
         return (fit(session, scales, Random(f"{seed}/{session.session_id}")) for session in sessions)
 
     name = trace.path.stem
-    return Workload(name, f"{trace.format} trace", (Stream(name, supply, pacing),))
+    return Workload(name, f"{trace.format} trace", (Stream(name, supply, pacing, is_recorded=True),))
