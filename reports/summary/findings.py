@@ -118,7 +118,8 @@ def _tail(metric: str, value: MetricSummary, traffic_class: str) -> Finding:
     numbers = {"tail_ratio": ratio, "p50_ms": value.p50_ms, f"{percentile}_ms": at_ms}
     words = f"{metric} {percentile} is {factor(ratio)} its median{of_class} "
     words += f"({milliseconds(value.p50_ms)} -> {milliseconds(at_ms)} ms"
-    if (interval := value.tail_ratio_interval if value.lower is None else value.lower.interval) is not None:
+    interval = value.tail_ratio_interval if value.lower is None else value.lower.interval
+    if interval is not None and interval.low > 1:
         words += f"; {interval_in_words(interval, factor)}"
         numbers["tail_ratio_low"] = interval.low
         if not interval.is_open:

@@ -113,7 +113,7 @@ def summarise_metric(
     has_enough = count >= MIN_SAMPLES
     of_p50 = percentile_estimate(exceedances, 0.5) if has_enough else None
     of_p99 = percentile_estimate(exceedances, 0.99) if has_enough else None
-    of_ratio = None if of_p50 is None or of_p99 is None else quotient(of_p99, of_p50)
+    of_ratio = None if of_p50 is None or of_p99 is None else _never_below_one(quotient(of_p99, of_p50))
     p99_interval_ms = None if of_p99 is None else of_p99.interval_ms
     if p99_interval_ms is not None and _is_cut_beyond(p99_interval_ms, p99, sum(cut_us.values()), count):
         p99_interval_ms = Interval(p99_interval_ms.low)
@@ -156,9 +156,14 @@ def _percentiles_us(
     return {one: largest_us if value is None else value for one, value in zip(wanted, found, strict=True)}
 
 
+def _never_below_one(interval: Interval) -> Interval:
+    """A p99 is no smaller than its median, however little is known of the two."""
+    return Interval(max(interval.low, 1.0), max(interval.high, 1.0))
+
+
 def _is_cut_beyond(interval: Interval, p99_ms: float, num_cut: int, count: int) -> bool:
     """Whether an interval of values, which takes lower bounds for values, cannot say how high the p99 may be."""
-    return num_cut > _TAIL_SHARE * count or p99_ms > interval.high
+    return num_cut > _TAIL_SHARE * count or (num_cut > 0 and p99_ms > interval.high)
 
 
 _LOWER = (0.95, 0.9)

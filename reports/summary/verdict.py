@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ..formatting import counted, duration, factor, interval_in_words, samples_needed
 from ..recording.recorder import ALL
+from ..statistics.interval import Interval
 from .causes import BECAUSE, Attribution, Cause
 from .evenly_slow import evenly_slow, slowdown_of
 from .finding import Finding, Label, Tone
@@ -83,22 +84,22 @@ _TAILS = {
 
 def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) -> Finding:
     percentile, at_ms, ratio = value.tail
-    subject = f"{percentile} {_NAMES[metric]}{_of_class(summary)}"
     times = f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
-    if label is Label.BORDERLINE:
-        words = (
-            f"your {subject} is {duration(at_ms)}, {times} the median, but another run may well come out differently"
-        )
-        if value.tail_ratio_interval is not None:
-            words += f" ({interval_in_words(value.tail_ratio_interval, factor)})"
-        words += ": run longer to tell"
-    elif label is Label.UNEVEN_WORK:
-        words = f"your {subject} is {duration(at_ms)}, {times} the median, because {BECAUSE[Cause.SIZE]}"
-    else:
-        words = f"your {subject} is {duration(at_ms)}, {times} the median"
+    words = f"your {percentile} {_NAMES[metric]}{_of_class(summary)} is {duration(at_ms)}, {times} the median"
+    if label is Label.UNEVEN_WORK:
+        words += f", because {BECAUSE[Cause.SIZE]}"
+    elif ratio > FLAG_RATIO:
         reasons = [_because(summary, cause) for cause in causes_of(metric, summary.attribution)[:_MOST_CAUSES]]
         words += f", because {' and '.join(reasons)}" if reasons else "; no single cause stands out"
+    if label is Label.BORDERLINE:
+        words += f". {_how_sure(value.tail_ratio_interval)}: run longer to tell"
     return _finding(summary, label, value.verdict.tone, words, tail_ratio=ratio)
+
+
+def _how_sure(interval: Interval | None) -> str:
+    if interval is None or interval.low <= 1:
+        return "It is too few events to say that another run would have them"
+    return f"Another run may well come out differently ({interval_in_words(interval, factor)})"
 
 
 def _because(summary: Summary, cause: Cause) -> str:

@@ -183,3 +183,17 @@ def test_failures_that_several_processes_saw_are_placed_as_one_would() -> None:
         whole.add(result)
     assert parts[0].totals.error_spans_s == whole.totals.error_spans_s
     assert parts[0].totals.last_success_s == whole.totals.last_success_s
+
+
+def test_one_event_is_told_with_its_cause_and_without_a_claim_for_the_next_run() -> None:
+    """Forty requests waited in one freeze. Whether another run would have one cannot be known from it."""
+    results = []
+    for index in range(1200):
+        due_s = index / 20
+        waits_s = 2.0 - (due_s - 30.0) if 30.0 <= due_s < 32.0 else 0.0
+        results.append(make_result(50.0 + 1e3 * waits_s, gaps_ms=(10.0,) * 5, due_s=due_s, session_id=str(index)))
+    first = head(summary_of(results))
+    assert first.label is Label.BORDERLINE
+    assert "your p99 TTFT is 1.45 s, 29x the median" in first.words
+    assert "too few events to say that another run would have them" in first.words
+    assert "0.0x" not in " ".join(finding.words for finding in findings(summary_of(results)))
