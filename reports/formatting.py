@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .statistics.interval import CONFIDENCE, Interval
 
 CI = f"{CONFIDENCE:.0%} CI"
-_PRACTICAL = 1_000_000
+MOST_PRACTICAL = 1_000_000
 """More requests than a day has at ten per second are not what a reader can do."""
 
 
@@ -60,7 +60,7 @@ def factor(value: float) -> str:
 
 def samples_needed(number: int) -> str:
     """`about 3,900 samples`, and in words where no one could measure so many."""
-    if number > _PRACTICAL:
+    if number > MOST_PRACTICAL:
         return "no practical number of samples"
     digits = max(0, len(str(number)) - 2)
     return f"about {math.ceil(number / 10**digits) * 10**digits:,} samples"

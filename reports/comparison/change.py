@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..statistics.distribution import Distribution, OfDistribution
+from ..statistics.distribution import Distribution, OfDistribution, RatioOf
 from ..statistics.interval import Interval
 from ..statistics.log_buckets import BUCKET_WIDTH
 from ..statistics.students_t import chi_square_quantile, two_sided_quantile
@@ -35,7 +35,7 @@ _LEAST_SAMPLES = 10
 """Of a stretch; one with fewer is left out."""
 _LEAST_USED = 5
 """Stretches; fewer cannot show how much a run varies."""
-_MOST_MEMORY = 0.8
+_MOST_MEMORY = 0.9
 _FARTHEST = 30.0
 """Of logarithms: a factor of ten billion either way means that nothing is known."""
 _BY_CHANCE = 0.95
@@ -94,19 +94,36 @@ def changes(first: Rounds, other: Rounds, wanted: Sequence[OfDistribution], *, i
         wanted: What is taken of each stretch; above 0.
         is_paired: Whether both got the same traffic.
     """
+    every = list(dict.fromkeys(part for statistic in wanted for part in (statistic, *_parts(statistic))))
     if is_paired:
         pairs = [side_by_side(pair) for pair in zip(first, other, strict=True)]
-        logs = [_paired_logs(pairs, wanted)]
+        logs = [_paired_logs(pairs, every)]
     else:
         block_s = max(one.block_s for one in (*first, *other))
-        logs = [_round_logs([_own_blocks(one, block_s) for one in rounds], wanted) for rounds in (first, other)]
+        logs = [_round_logs([_own_blocks(one, block_s) for one in rounds], every) for rounds in (first, other)]
     if min(sum(map(len, by_round)) for by_round in logs) < _LEAST_USED:
         return [None] * len(wanted)
-    means = [
-        [_mean([[values[place] for values in one] for one in by_round if one]) for by_round in logs]
-        for place in range(len(wanted))
-    ]
+    means = [[_mean_of(statistic, every, by_round) for by_round in logs] for statistic in wanted]
     return [one[0] if is_paired else _difference(*one) for one in means]
+
+
+def _parts(statistic: OfDistribution) -> tuple[OfDistribution, ...]:
+    return (statistic.over, statistic.under) if isinstance(statistic, RatioOf) else ()
+
+
+def _mean_of(
+    statistic: OfDistribution, every: Sequence[OfDistribution], by_round: Sequence[Sequence[Sequence[float]]]
+) -> Change:
+    """Of one statistic among those that were taken of each stretch.
+
+    A ratio remembers at least as much as its parts: where a queue hardly ever empties, p99 and p50 rise and fall
+    together, and it is their few moments apart that make the ratio.
+    """
+    columns = [
+        [[values[every.index(one)] for values in of_round] for of_round in by_round if of_round]
+        for one in (statistic, *_parts(statistic))
+    ]
+    return _mean(columns[0], max(map(_memory, columns)))
 
 
 def rate_change(first: Rates, other: Rates, *, is_paired: bool) -> Change | None:
@@ -126,14 +143,12 @@ def rate_change(first: Rates, other: Rates, *, is_paired: bool) -> Change | None
         [[rate / mean for rate in rates] for rates in one] for one, mean in zip((first, other), means, strict=True)
     ]
     if is_paired and [*map(len, first)] == [*map(len, other)]:
-        change = _mean(
-            [
-                [after - before for before, after in zip(one, two, strict=True)]
-                for one, two in zip(*relative, strict=True)
-            ]
-        )
+        differences = [
+            [after - before for before, after in zip(one, two, strict=True)] for one, two in zip(*relative, strict=True)
+        ]
+        change = _mean(differences, _memory(differences))
     else:
-        change = _difference(*(_mean(one) for one in relative))
+        change = _difference(*(_mean(one, _memory(one)) for one in relative))
     return replace(change, log_ratio=math.log(means[1] / means[0]))
 
 
@@ -150,14 +165,14 @@ def _difference(first: Change, other: Change) -> Change:
     )
 
 
-def _mean(by_round: Sequence[Sequence[float]]) -> Change:
+def _mean(by_round: Sequence[Sequence[float]], memory: float) -> Change:
     """The mean of values by stretch, with the error that the rounds show if they differ by more than chance.
 
-    What lasts for a whole round, such as other work on the same machine, cannot be seen within rounds.
+    What lasts for a whole round, such as other work on the same machine, cannot be seen within rounds. `memory`: of a
+    stretch, see `_memory`.
     """
     every = [value for values in by_round for value in values]
     mean, count = statistics.fmean(every), len(every)
-    memory = _memory(by_round)
     error = statistics.stdev(every) / math.sqrt(count) * math.sqrt((1 + memory) / (1 - memory))
     change = Change(mean, error, max(1.0, count * (1 - memory) / (1 + memory) - 1))
     degrees = len(by_round) - 1
@@ -180,9 +195,11 @@ def _memory(by_round: Sequence[Sequence[float]]) -> float:
     if total == 0:
         return 0.0
     kept = sum(one * following for values in deviations for one, following in pairwise(values))
-    # Deviations from their own mean seem to alternate: by one over their number (Kendall, 1954).
-    unbiased = kept / total + len(by_round) / sum(map(len, by_round))
-    return min(max(unbiased, 0.0), _MOST_MEMORY)
+    # Deviations from their own mean seem to alternate, by one over their number, and to remember less than they do, by
+    # four times that of it (Kendall, 1954). The second is added where the memory stands out of its own noise.
+    count, remembered = sum(map(len, by_round)), kept / total
+    lost = 4 * remembered if remembered > 1 / math.sqrt(count) else 0.0
+    return min(max(remembered + (1 + lost) * len(by_round) / count, 0.0), _MOST_MEMORY)
 
 
 def _paired_logs(pairs: Sequence[Sequence[_Stretch]], wanted: Sequence[OfDistribution]) -> list[list[list[float]]]:

@@ -15,7 +15,16 @@ from ..summary.doubts import doubt_of_metric, doubts_of_comparison
 from ..summary.summary import share_failed
 from .change import changes, rate_change
 from .comparable import comparison_notes
-from .difference import COMPARED, POWER, Difference, Floor, Verdict, latency_difference, throughput_difference
+from .difference import (
+    COMPARED,
+    POWER,
+    Difference,
+    Floor,
+    Verdict,
+    latency_difference,
+    throughput_difference,
+    without_false_ratios,
+)
 from .same_traffic import is_paired, why_traffic_differs
 from .sentence import in_words
 
@@ -121,6 +130,7 @@ def _target(
             [compared.of_distribution for compared in COMPARED],
             is_paired=has_same_traffic,
         )
+        of_target: list[Difference] = []
         is_fit = is_trusted and not any(doubt_of_metric(one.summary, metric, traffic_class) for one in pair)
         for compared, change in zip(COMPARED, of_metric, strict=True):
             difference = latency_difference(
@@ -130,7 +140,8 @@ def _target(
                 num_requests = min(one.summary.requests for one in pair)
                 factor = change.size_factor(1 + effect, confidence, POWER)
                 difference.needed_requests = math.ceil(num_requests * factor)
-            found.append(difference)
+            of_target.append(difference)
+        found += without_false_ratios(of_target)
     of_rate = rate_change(first.rates(of_tokens=True), other.rates(of_tokens=True), is_paired=has_same_traffic)
     summaries = first.summary, other.summary
     found.append(throughput_difference(summaries, of_rate, confidence, floor, is_trusted=is_trusted))
@@ -145,7 +156,7 @@ def _target(
     return ComparedTarget(
         name=name,
         differences=found,
-        verdict=in_words(name, first_name, found)
+        verdict=in_words(name, first_name, found, rounds=len(first.rounds))
         if why_not is None
         else f"Cannot compare {name} and {first_name}: {why_not}.",
         notes=_notes(first, other, compares=why_not is None),

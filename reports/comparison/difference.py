@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
-from ..statistics.distribution import OfDistribution, tail_ratio
+from ..statistics.distribution import OfDistribution, RatioOf
 from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.state import MIN_SAMPLES
@@ -108,7 +108,13 @@ class Compared:
 COMPARED = (
     Compared("p50", lambda measured: measured.p50_ms, P50.of_distribution, P50.min_samples),
     Compared("p99", lambda measured: measured.p99_ms, P99.of_distribution, MIN_SAMPLES),
-    Compared(RATIO, lambda measured: measured.tail_ratio, tail_ratio, MIN_SAMPLES, is_time=False),
+    Compared(
+        RATIO,
+        lambda measured: measured.tail_ratio,
+        RatioOf(P99.of_distribution, P50.of_distribution),
+        MIN_SAMPLES,
+        is_time=False,
+    ),
 )
 THROUGHPUT = "output_tokens_per_s"
 
@@ -179,3 +185,19 @@ def _contradicts(difference: Difference, *, is_more: bool) -> bool:
     is the same either way, except for noise.
     """
     return difference.statistic == RATIO and (difference.other > difference.first) != is_more
+
+
+def without_false_ratios(differences: Sequence[Difference]) -> list[Difference]:
+    """The differences of one metric, a ratio's inconclusive where it changed because the median did.
+
+    A ratio that falls because the median rose is no improvement: it counts only if p99 is known not to be worse.
+    """
+    by_name = {one.statistic: one.verdict for one in differences}
+    p99 = by_name.get("p99", Verdict.INCONCLUSIVE)
+    allowed = {Verdict.BETTER: (Verdict.BETTER, Verdict.SAME), Verdict.WORSE: (Verdict.WORSE, Verdict.SAME)}
+    return [
+        msgspec.structs.replace(one, verdict=Verdict.INCONCLUSIVE)
+        if one.statistic == RATIO and one.is_real and p99 not in allowed[one.verdict]
+        else one
+        for one in differences
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from ..formatting import MOST_PRACTICAL
 from ..recording.recorder import JUDGED
 from ..summary.doubts import doubts_with
 from ..summary.finding import SIMULATED, Finding, Label, Tone
@@ -56,14 +57,19 @@ def footnotes(comparison: Comparison, summaries: Mapping[str, Summary]) -> Itera
 
 
 def _recommendation(comparison: Comparison, target: ComparedTarget) -> Finding:
-    needed = []
+    needed, hopeless = [], []
     for metric, requests in target.recommended_requests.items():
+        if requests > MOST_PRACTICAL:
+            hopeless.append(metric)
+            continue
         rounds = f" (--rounds {target.recommended_rounds.get(metric, 0)})" if comparison.rounds > 1 else ""
         needed.append(f"{metric} {requests:,} requests{rounds}")
+    parts = [f"{target.name} needs: {', '.join(needed)}"] if needed else []
+    if hopeless:
+        parts.append(f"no practical number of requests would tell for {', '.join(hopeless)}")
     return Finding(
         label=Label.ADVICE,
         tone=Tone.WHY,
-        words=f"to detect a {comparison.effect:.0%} change in p99 with {POWER:.0%} power, {target.name} needs: "
-        + ", ".join(needed),
+        words=f"to detect a {comparison.effect:.0%} change in p99 with {POWER:.0%} power, {'; '.join(parts)}",
         numbers={f"{metric}_requests": requests for metric, requests in target.recommended_requests.items()},
     )

@@ -8,10 +8,16 @@ from ..formatting import milliseconds
 from .difference import RATIO, Difference, Verdict
 
 _MOST_NAMED = 4
+_SAYS_NOTHING = 1000.0
+"""An interval whose ends are this far apart says nothing: its ends are not worth printing."""
+_ENOUGH_ROUNDS = 6
 
 
-def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
-    """What differs between a target and the first one, the largest differences first; or what could not be decided."""
+def in_words(name: str, first: str, differences: Sequence[Difference], *, rounds: int = 1) -> str:
+    """What differs between a target and the first one, the largest differences first; or what could not be decided.
+
+    `rounds`: that each was measured in.
+    """
     # A ratio says how uneven a target is, not how slow: it counts where nothing else differs.
     times = [one for one in differences if one.is_real and one.statistic != RATIO]
     real = sorted(times or [one for one in differences if one.is_real], key=_size, reverse=True)
@@ -22,12 +28,18 @@ def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
     if better and worse:
         return f"{name} is better than {first} in {_listed(better)}; and worse in {_listed(worse)}."
     if real:
-        return f"{name} is {real[0].verdict} than {first}: {_listed(real)}."
+        behind = "" if times else f" ({_times_behind(real[0], differences)})"
+        return f"{name} is {real[0].verdict} than {first}: {_listed(real)}{behind}."
     if any(one.verdict is Verdict.UNTRUSTED for one in differences):
         return f"Cannot compare {name} and {first}: one of the measurements is not trusted."
     unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE]
     if unclear:
         widest = max(unclear, key=_reach)
+        if _reach(widest) > _SAYS_NOTHING:
+            return (
+                f"No difference found between {name} and {first}, and {widest.name} may have changed by any factor: "
+                f"{'one run each is too few' if rounds == 1 else 'this is too few'}; measure in {_rounds(rounds)}."
+            )
         return (
             f"No difference found between {name} and {first}, but one may have been missed: {widest.name} may have "
             f"changed by anything from {percent(widest.low)} to {percent(widest.high)}."
@@ -38,10 +50,22 @@ def in_words(name: str, first: str, differences: Sequence[Difference]) -> str:
     return f"Too few samples to compare {name} with {first}: run longer."
 
 
+def _rounds(rounds: int) -> str:
+    return f"rounds (--rounds {_ENOUGH_ROUNDS})" if rounds == 1 else "more rounds, or longer ones"
+
+
+def _times_behind(ratio: Difference, differences: Sequence[Difference]) -> str:
+    """The times that a ratio is made of."""
+    times = [one for one in differences if one.metric == ratio.metric and one.statistic in ("p50", "p99")]
+    return ", ".join(f"{one.statistic} {change_in_words(one)}" for one in times)
+
+
 def change_in_words(difference: Difference) -> str:
     """A change with its interval: `-45% (-52% to -37%)`."""
     if difference.change is None:
         return "-"
+    if _reach(difference) > _SAYS_NOTHING:
+        return f"{percent(difference.change)} (by any factor)"
     return f"{percent(difference.change)} ({percent(difference.low)} to {percent(difference.high)})"
 
 

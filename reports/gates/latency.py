@@ -8,7 +8,7 @@ from ..comparison.change import changes
 from ..comparison.same_traffic import is_paired
 from ..formatting import counted, interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
-from ..statistics.distribution import OfDistribution
+from ..statistics.distribution import OfDistribution, RatioOf
 from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
@@ -153,10 +153,9 @@ def _worst(rule: Rule, run: Measurement, measured: MetricSummary, value: float) 
 
 
 def _of_distribution(rule: Rule) -> OfDistribution:
-    statistic, divisor = rule.statistic, rule.divisor
-    if divisor is None:
-        return statistic.of_distribution
-    return lambda distribution: statistic.of_distribution(distribution) / divisor.of_distribution(distribution)
+    if rule.divisor is None:
+        return rule.statistic.of_distribution
+    return RatioOf(rule.statistic.of_distribution, rule.divisor.of_distribution)
 
 
 def _measured(rule: Rule, summary: Summary, where: str = "") -> MetricSummary:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import accumulate
 
 from .log_buckets import bucket_us
@@ -36,9 +37,16 @@ class Distribution:
 
 
 OfDistribution = Callable[[Distribution], float]
-"""A statistic: a percentile, or a ratio of two."""
+"""A statistic: a percentile, the mean, or a ratio of two."""
 
 
-def tail_ratio(distribution: Distribution) -> float:
-    """p99 / p50."""
-    return distribution.quantile_us(0.99) / distribution.quantile_us(0.5)
+@dataclass(frozen=True, slots=True)
+class RatioOf:
+    """One statistic over another."""
+
+    over: OfDistribution
+    under: OfDistribution
+
+    def __call__(self, distribution: Distribution) -> float:
+        """Its value."""
+        return self.over(distribution) / self.under(distribution)

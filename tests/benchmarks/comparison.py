@@ -25,7 +25,15 @@ from benchmarks.block_bootstrap import RESAMPLES, STATISTICS, Blocks, drawn_weig
 from test_change import queue  # type: ignore[import-not-found]
 
 _CONFIDENCE = 0.95
-_SETTINGS = [(0.5, 1000, 1), (0.5, 4000, 1), (0.8, 1000, 1), (0.8, 4000, 1), (0.8, 1000, 4), (0.9, 4000, 1)]
+_SETTINGS = [
+    (0.5, 1000, 1),
+    (0.5, 4000, 1),
+    (0.8, 1000, 1),
+    (0.8, 4000, 1),
+    (0.8, 1000, 4),
+    (0.9, 4000, 1),
+    (0.95, 4000, 1),
+]
 """(load, requests a round, rounds)."""
 
 

@@ -30,9 +30,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measurement]:
         for index in range(1200)
     ]
     return {
-        "base": measurement(folder / "base", noisy(1), goodput="ttft:60"),
-        "again": measurement(folder / "again", noisy(2), goodput="ttft:60"),
-        "slower": measurement(folder / "slower", noisy(3, factor=1.4), goodput="ttft:60"),
+        "base": measurement(folder / "base", noisy(1, count=2400), goodput="ttft:60"),
+        "again": measurement(folder / "again", noisy(2, count=2400), goodput="ttft:60"),
+        "slower": measurement(folder / "slower", noisy(3, count=2400, factor=1.4), goodput="ttft:60"),
         "few": measurement(folder / "few", noisy(4, count=200)),
         "failing": measurement(folder / "failing", failing),
     }

@@ -9,12 +9,16 @@ from random import Random
 
 import pytest
 from abatch.reports.comparison.change import Change, changes, rate_change
-from abatch.reports.statistics.distribution import OfDistribution, tail_ratio
+from abatch.reports.statistics.distribution import OfDistribution, RatioOf
 from abatch.reports.statistics.students_t import chi_square_quantile, two_sided_quantile
 from abatch.reports.statistics.time_blocks import TimeBlocks, side_by_side
 from abatch.reports.summary.statistic import P50, P99
 
-_STATISTICS = (P50.of_distribution, P99.of_distribution, tail_ratio)
+_STATISTICS = (
+    P50.of_distribution,
+    P99.of_distribution,
+    RatioOf(P99.of_distribution, P50.of_distribution),
+)
 _RATE = 20.0
 _SERVERS = 4
 _SIGMA = 0.8

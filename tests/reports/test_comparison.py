@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from abatch.engine.errors import ConfigurationError
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.reports.comparison.comparable import comparison_notes, refuse_incomparable
 from abatch.reports.comparison.comparison import Comparison, compare
-from abatch.reports.comparison.difference import Difference, Floor, Verdict
+from abatch.reports.comparison.difference import RATIO, Difference, Floor, Verdict, without_false_ratios
 from abatch.reports.comparison.sentence import in_words, percent
 from abatch.reports.renderings.comparison.console import print_comparison
 from abatch.reports.renderings.comparison.markdown import render_comparison_markdown
 from abatch.reports.renderings.comparison.section import comparison_sections
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.measurement import Measurement
+from abatch.workloads.result import Result
 from rich.console import Console
 from support.measured import measurement, noisy
 from support.results import make_result
@@ -34,9 +36,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measurement]:
         for index in range(1200)
     ]
     return {
-        "base": measurement(folder / "base", noisy(1), engine=_ENGINE),
-        "again": measurement(folder / "again", noisy(2), engine=_ENGINE),
-        "slower": measurement(folder / "slower", noisy(3, factor=1.4)),
+        "base": measurement(folder / "base", noisy(1, count=2400), engine=_ENGINE),
+        "again": measurement(folder / "again", noisy(2, count=2400), engine=_ENGINE),
+        "slower": measurement(folder / "slower", noisy(3, count=2400, factor=1.4)),
         "few": measurement(folder / "few", noisy(4, count=60), simulated=True, warnings=["half of it is made up"]),
         "failing": measurement(folder / "failing", failing),
         "broken off": measurement(folder / "broken", noisy(5), is_complete=False),
@@ -84,7 +86,7 @@ def test_the_same_server_is_not_told_from_itself(runs: dict[str, Measurement]) -
     assert not any(one.is_real for one in comparison.targets[0].differences)
     assert comparison.targets[0].verdict.startswith("No difference found between again and base, but one may have been")
     recommended = comparison.targets[0].recommended_requests["ttft"]
-    assert recommended > 1200
+    assert recommended > 2400
     assert f"ttft {recommended:,} requests" in " ".join(shown(picked(runs, "base", "again")).split())
 
 
@@ -179,6 +181,82 @@ def test_better_here_and_worse_there_is_said_in_one_sentence() -> None:
         "b is better than a in ttft p99 -50% (-50% to -50%), 100.0 -> 50.00 ms; and worse in itl p99 +30% (+30% to "
         "+30%), 100.0 -> 130.0 ms."
     )
+
+
+def _difference(statistic: str, verdict: Verdict, change: float, reach: float = 1.02) -> Difference:
+    return Difference(
+        metric="ttft",
+        statistic=statistic,
+        first=100.0,
+        other=100 * change,
+        verdict=verdict,
+        change=change,
+        low=change / reach,
+        high=change * reach,
+    )
+
+
+@pytest.mark.parametrize(
+    ("p99", "of_ratio", "said"),
+    [
+        (Verdict.INCONCLUSIVE, Verdict.BETTER, Verdict.INCONCLUSIVE),
+        (Verdict.WORSE, Verdict.BETTER, Verdict.INCONCLUSIVE),
+        (Verdict.SAME, Verdict.BETTER, Verdict.BETTER),
+        (Verdict.BETTER, Verdict.BETTER, Verdict.BETTER),
+        (Verdict.BETTER, Verdict.WORSE, Verdict.INCONCLUSIVE),
+        (Verdict.WORSE, Verdict.WORSE, Verdict.WORSE),
+    ],
+)
+def test_a_ratio_that_falls_because_the_median_rose_is_no_improvement(
+    p99: Verdict, of_ratio: Verdict, said: Verdict
+) -> None:
+    found = [_difference("p50", Verdict.WORSE, 1.3), _difference("p99", p99, 1.0), _difference(RATIO, of_ratio, 0.8)]
+    assert [one.verdict for one in without_false_ratios(found)] == [Verdict.WORSE, p99, said]
+
+
+def test_a_server_that_is_slower_by_the_median_is_not_called_better(tmp_path: Path) -> None:
+    """Every request takes 20 ms longer, the slow ones too: p99/p50 falls from 4 to 3."""
+
+    def served(seed: int, extra_ms: float) -> list[Result]:
+        random = Random(seed)
+        times_ms = [random.uniform(9, 11) * (4 if index % 20 == 7 else 1) + extra_ms for index in range(2400)]
+        return [make_result(ms, due_s=index / 40, session_id=str(index)) for index, ms in enumerate(times_ms)]
+
+    runs = {name: measurement(tmp_path / name, served(*of)) for name, of in (("a", (1, 0.0)), ("b", (2, 5.0)))}
+    found = verdicts(compare(runs))
+    assert found["ttft p50"] is Verdict.WORSE
+    assert found["ttft p99/p50"] is Verdict.INCONCLUSIVE
+    (ratio,) = (one for one in compare(runs).targets[0].differences if one.name == "ttft p99/p50")
+    assert ratio.high is not None
+    assert ratio.high < 1, "the ratio itself is known to be lower"
+
+
+def test_the_times_behind_a_ratio_are_named() -> None:
+    found = [
+        _difference("p50", Verdict.INCONCLUSIVE, 0.99),
+        _difference("p99", Verdict.SAME, 0.99),
+        _difference(RATIO, Verdict.BETTER, 0.9),
+    ]
+    assert in_words("b", "a", found) == (
+        "b is better than a: ttft p99/p50 -10.0% (-12% to -8.2%), 100.00 -> 90.00 (p50 -1.0% (-2.9% to +1.0%), "
+        "p99 -1.0% (-2.9% to +1.0%))."
+    )
+
+
+def test_intervals_that_say_nothing_are_not_printed(runs: dict[str, Measurement]) -> None:
+    wild = [_difference("p99", Verdict.INCONCLUSIVE, 2.0, reach=1e13)]
+    assert in_words("b", "a", wild) == (
+        "No difference found between b and a, and ttft p99 may have changed by any factor: one run each is too few; "
+        "measure in rounds (--rounds 6)."
+    )
+    assert "measure in more rounds" in in_words("b", "a", wild, rounds=4)
+    comparison = compare(picked(runs, "base", "again"))
+    comparison.targets[0].recommended_requests = {"ttft": 12_000, "e2e": 25_022_240_313}
+    comparison.targets[0].differences = wild
+    text = " ".join(shown(picked(runs, "base", "again"), comparison).split())
+    assert "needs: ttft 12,000 requests; no practical number of requests would tell for e2e" in text
+    assert "25,022" not in text
+    assert "(by any factor)" in str(comparison_sections(comparison, {n: r.summary for n, r in runs.items()}))
 
 
 def test_notes_on_runs_of_another_day_machine_and_software() -> None:
