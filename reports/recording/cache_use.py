@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from ...workloads.result import Result
 
-_SLACK_TOKENS = 64
-"""A system prompt that the server's template adds, and the rest of a cache's block."""
+_SLACK_TOKENS = 16
+"""What the server's template adds is an estimate. Caches know whole blocks, so less than one proves nothing."""
 _SLACK_SHARE = 0.05
 """Lengths of shared prefixes are estimates where the client lacks the server's tokenizer."""
 

@@ -42,8 +42,8 @@ def test_texts_that_were_known_before_are_not_trusted() -> None:
     "fields",
     [
         {"cached_tokens": 900, "shared_tokens": 900},
-        {"cached_tokens": 64, "shared_tokens": 0},  # the template's own words
-        {"cached_tokens": 944, "shared_tokens": 840},  # a length that was estimated
+        {"cached_tokens": 16, "shared_tokens": 0},  # a block, of which the template's words are a part
+        {"cached_tokens": 896, "shared_tokens": 840},  # a length that was estimated
         {"cached_tokens": 992, "shared_tokens": None},  # recorded text: nobody knows
         {"cached_tokens": 992, "warmup": True},
         {"cached_tokens": 992, "error": "http_500"},
@@ -65,7 +65,7 @@ def test_later_turns_repeat_what_was_said() -> None:
     made = summary(sessions, hits=0.45)
     assert made.cache is not None
     assert made.cache.first_turns == 40
-    assert made.cache.explained_share == pytest.approx((64 + 591) / 1100, abs=1e-3)
+    assert made.cache.explained_share == pytest.approx((16 + 543) / 1100, abs=1e-3)
     assert not cache_doubts(made.cache)
 
 
@@ -73,10 +73,10 @@ def test_the_servers_metrics_tell_where_its_answers_do_not() -> None:
     silent = first_turns(40, cached_tokens=None)
     (doubt,) = cache_doubts(summary(silent, hits=0.8).cache)
     assert doubt.words == (
-        "the server found 80% of the prompt tokens in its prefix cache, where sessions share 6% at most: it knew these "
+        "the server found 80% of the prompt tokens in its prefix cache, where sessions share 2% at most: it knew these "
         "texts, or it serves others too"
     )
-    assert not cache_doubts(summary(silent, hits=0.16).cache)
+    assert not cache_doubts(summary(silent, hits=0.11).cache)
     assert not cache_doubts(summary(silent).cache)
     assert not cache_doubts(summary(first_turns(40, cached_tokens=None, shared_tokens=None), hits=0.8).cache)
     assert not cache_doubts(summary(first_turns(40), hits=0.8).cache), "answers are this run's alone"
@@ -103,7 +103,7 @@ def test_a_mode_that_was_asked_for_is_said_and_is_no_doubt() -> None:
     ("cached_tokens", "hits", "said"),
     [
         (0, None, "its prefix cache had 0.0% of sessions' first prompts"),
-        (None, 0.03, "its prefix cache had 3.0% of all prompts, of which sessions share 6.4% at most"),
+        (None, 0.03, "its prefix cache had 3.0% of all prompts, of which sessions share 1.6% at most"),
         (None, None, "the server does not say what a prefix cache had"),
     ],
 )
