@@ -9,7 +9,7 @@ import msgspec
 
 from ..engine.protocol import ChatMessage, ContentPart
 from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
-from .targets.prompts import PromptSizer, words
+from .targets.prompts import PromptSizer, salted_vocabulary, words
 
 _MAX_PREFIXES = 256
 """Shared prefixes kept as text. Always-on agents have one each, and they come and go."""
@@ -25,9 +25,10 @@ class PromptWriter:
     """
 
     def __init__(self, seed: int, sizer: PromptSizer, salt: str = "") -> None:
-        self._source = f"{seed}/{salt}" if salt else f"{seed}"
+        self._seed = seed
+        self._vocabulary = salted_vocabulary(salt)
         self._sizer = sizer
-        self._mark = words(Random(f"{salt}/mark"), _MARK_WORDS) if salt else ""
+        self._mark = words(Random("mark"), _MARK_WORDS, self._vocabulary) if salt else ""
         self._prefixes: dict[SharedPrefix, str] = {}
         """Least recently used first."""
 
@@ -43,17 +44,17 @@ class PromptWriter:
 
     def random(self, name: str) -> Random:
         """The source of randomness for the text with this name."""
-        return Random(f"{self._source}/{name}/text")
+        return Random(f"{self._seed}/{name}/text")
 
     def noise(self, random: Random, tokens: float) -> str:
         """Noise of `tokens` tokens."""
-        return self._sizer.text(random, tokens)
+        return self._sizer.text(random, tokens, self._vocabulary)
 
     def prefix(self, prefix: SharedPrefix) -> str:
         """The text that all sessions with this prefix begin with."""
         text = self._prefixes.pop(prefix, None)
         if text is None:
-            random = Random(f"{self._source}/prefix/{prefix.name}")
+            random = Random(f"{self._seed}/prefix/{prefix.name}")
             text = self.noise(random, prefix.tokens - self.overhead_tokens)
             if len(self._prefixes) >= _MAX_PREFIXES:
                 del self._prefixes[next(iter(self._prefixes))]
@@ -72,7 +73,8 @@ class PromptWriter:
 
     def block(self, scope: str, block_id: int, start: float, end: float) -> str:
         """The text of a trace's block, which covers tokens `start` to `end` of the prompt."""
-        return self._sizer.text_between(Random(f"{self._source}/{scope}/{block_id}"), start, end)
+        random = Random(f"{self._seed}/{scope}/{block_id}")
+        return self._sizer.text_between(random, start, end, self._vocabulary)
 
     def marked(self, text: str) -> str:
         """Recorded text, begun with words of the salt: caches know a prompt by how it begins."""

@@ -6,7 +6,7 @@ import pytest
 from abatch.engine.protocol import ChatMessage, ContentPart
 from abatch.workloads.conversation import Conversation, PromptWriter
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
-from abatch.workloads.targets.prompts import PromptSizer
+from abatch.workloads.targets.prompts import WORDS, PromptSizer, salted_vocabulary
 
 _PREFIX = SharedPrefix("agent", 20)
 
@@ -104,9 +104,19 @@ _EVERY_KIND = (
 def test_another_salt_is_other_text_of_the_same_length(prefix: SharedPrefix | None, sizer: PromptSizer) -> None:
     one, same, other = (conversation(*_EVERY_KIND, prefix=prefix, sizer=sizer, salt=salt) for salt in ("x", "x", "y"))
     assert one == same != other
-    assert [num_words(messages) for messages in one] == [num_words(messages) for messages in other]
+    assert [[*map(len, messages)] for messages in one] == [[*map(len, messages)] for messages in other]
     for ours, theirs in zip(one, other, strict=True):
         assert ours[0].split()[:4] != theirs[0].split()[:4], "what a prefix cache sees first"
+
+
+def test_salts_change_most_words_and_no_length() -> None:
+    assert salted_vocabulary("") is WORDS
+    for salt in map(str, range(20)):
+        vocabulary = salted_vocabulary(salt)
+        assert sorted(vocabulary) == sorted(WORDS)
+        assert [*map(len, vocabulary)] == [*map(len, WORDS)]
+        assert sum(ours == theirs for ours, theirs in zip(vocabulary, WORDS, strict=True)) < 0.15 * len(WORDS)
+    assert len({salted_vocabulary(str(salt)) for salt in range(200)}) == 200
 
 
 def test_sessions_of_one_salt_share_their_prefix() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from .exact_text import exact_text, load_text_tokenizer, num_tokens
 
 # Short common words: with its space, each is one token in most language models' tokenizers.
-_WORDS = """
+WORDS = tuple(
+    """
 the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one
 you were all her she there would their we him been has when who will no more if out so up said what its about than
 into them can only other time new some could these two may first then do any like my now over such our man me even
@@ -19,13 +20,30 @@ both between being under three never know same last another while us off might g
 came take used himself few house use place during high without again home around small however found part school
 every part once general upon always war until water number set next
 """.split()
+)
 
 _PROBE_WORDS = (16, 96)
 
 
-def words(random: Random, count: int) -> str:
+def words(random: Random, count: int, vocabulary: Sequence[str] = WORDS) -> str:
     """`count` words of noise."""
-    return " ".join(random.choices(_WORDS, k=max(count, 1)))
+    return " ".join(random.choices(vocabulary, k=max(count, 1)))
+
+
+def salted_vocabulary(salt: str) -> Sequence[str]:
+    """The words in another order, each in the place of one as long; without a salt, as they are.
+
+    Noise of them has the same length in bytes and in words, whatever the salt, and says something else throughout.
+    """
+    if not salt:
+        return WORDS
+    random = Random(f"{salt}/vocabulary")
+    places: dict[int, list[str]] = {}
+    for word in WORDS:
+        places.setdefault(len(word), []).append(word)
+    for of_length in places.values():
+        random.shuffle(of_length)
+    return tuple(places[len(word)].pop() for word in WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +62,27 @@ class PromptSizer:
     is_measured: bool = False
     tokenizer: str | None = None
 
-    def text(self, random: Random, tokens: float) -> str:
+    def text(self, random: Random, tokens: float, vocabulary: Sequence[str] = WORDS) -> str:
         """Noise of about `tokens` tokens as the server counts them, without the chat template."""
         if self.tokenizer is not None:
-            return self._exact(random, round(tokens), self.tokenizer)
-        return words(random, round(tokens / self.tokens_per_word))
+            return self._exact(random, round(tokens), self.tokenizer, vocabulary)
+        return words(random, round(tokens / self.tokens_per_word), vocabulary)
 
-    def text_between(self, random: Random, start: float, end: float) -> str:
+    def text_between(self, random: Random, start: float, end: float, vocabulary: Sequence[str] = WORDS) -> str:
         """Noise for tokens `start` to `end` of a longer text: what rounding cuts from one part goes to the next."""
         if self.tokenizer is not None:
-            return self._exact(random, round(end) - round(start), self.tokenizer)
-        return words(random, round(end / self.tokens_per_word) - round(start / self.tokens_per_word))
+            return self._exact(random, round(end) - round(start), self.tokenizer, vocabulary)
+        return words(random, round(end / self.tokens_per_word) - round(start / self.tokens_per_word), vocabulary)
 
-    def _exact(self, random: Random, tokens: int, name: str) -> str:
+    def _exact(self, random: Random, tokens: int, name: str, vocabulary: Sequence[str]) -> str:
         """Text of exactly `tokens` tokens (at least one). A longer text begins with the shorter one."""
         tokenizer, tokens = load_text_tokenizer(name), max(tokens, 1)
         state = random.getstate()
         spare = 1.1
         while True:
             random.setstate(state)
-            text = exact_text(tokenizer, words(random, int(spare * tokens / self.tokens_per_word) + 2), tokens)
+            num_words = int(spare * tokens / self.tokens_per_word) + 2
+            text = exact_text(tokenizer, words(random, num_words, vocabulary), tokens)
             if text is not None:
                 return text
             spare *= 1.5
