@@ -29,7 +29,7 @@ def doubts(summary: Summary) -> list[Finding]:
         *found,
         *client_problems(summary),
         *place_doubts(summary),
-        *silence_doubts(summary),
+        *silence_doubts(summary.silence, summary.measured_s, is_closed_loop=summary.closed_loop),
         *steadiness_doubts(summary),
         *cache_doubts(summary.cache),
         *answer_doubts(summary),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,9 +10,6 @@ from ..formatting import counted, duration
 from ..recording.silences import Silence
 from ..statistics.percentile import rank_at
 from .finding import Finding, Label, Tone
-
-if TYPE_CHECKING:
-    from .summary import Summary
 
 _LEAST_S = 1.0
 _LEAST_AT_END_S = 0.2
@@ -92,9 +88,14 @@ def _to_end_s(measured: Sequence[Silence], usual_s: float) -> float:
     return length_s if length_s > max(_LEAST_AT_END_S, _USUAL_WAITS * usual_s) else 0.0
 
 
-def silence_doubts(summary: Summary) -> list[Finding]:
-    """That time passed which the percentiles do not show; empty if none did."""
-    silence = summary.silence
+def silence_doubts(silence: SilenceSummary | None, measured_s: float, *, is_closed_loop: bool) -> list[Finding]:
+    """That time passed which the percentiles do not show; empty if none did.
+
+    Args:
+        silence: What stands out.
+        measured_s: How long the measured part was.
+        is_closed_loop: Sessions wait for answers before they send more.
+    """
     if silence is None:
         return []
     found = []
@@ -105,10 +106,10 @@ def silence_doubts(summary: Summary) -> list[Finding]:
             "not known (--drain waits longer)"
         )
         found.append(_flagged(words, to_end_s=silence.to_end_s))
-    if summary.closed_loop and silence.total_s > _MOST_SHARE * summary.measured_s:
+    if is_closed_loop and silence.total_s > _MOST_SHARE * measured_s:
         times = "" if silence.count == 1 else f", {silence.count} times"
         words = (
-            f"the server sent nothing for {duration(1e3 * silence.total_s)} of {duration(1e3 * summary.measured_s)}"
+            f"the server sent nothing for {duration(1e3 * silence.total_s)} of {duration(1e3 * measured_s)}"
             f"{times}, the longest {duration(1e3 * silence.longest_s)} at {silence.longest_at_s:.1f} s with "
             f"{counted(silence.in_flight, 'request')} in flight. A closed loop sends nothing meanwhile, so its "
             "percentiles hide this: use --request-rate"

@@ -11,6 +11,7 @@ from ..recording.answer_sizes import AnswerSizes
 from ..recording.goodput import GoodputSummary
 from ..recording.idle_model import IdleModel
 from ..recording.in_flight import SteadyState
+from ..recording.latency_trend import TRENDED, LatencyTrend, find_trend, work_growth
 from ..recording.recorder import ALL, JUDGED, Recorder
 from .cache import CacheSummary, fill_cache
 from .causes import Attribution
@@ -22,7 +23,6 @@ from .server import ServerSummary
 from .silence import SilenceSummary, summarise_silences
 from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns, summarise_time
 from .state import MIN_SAMPLES, State
-from .steadiness import TRENDED, LatencyTrend, find_trend, work_growth
 
 SCHEMA_VERSION = 1
 DEFAULT_PERCENTILES = (50.0, 90.0, 99.0, 99.9)

@@ -11,7 +11,7 @@ from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.recording.goodput import GoodputSummary, parse_objectives
 from abatch.reports.recording.in_flight import SteadyState
-from abatch.reports.summary.steadiness import LatencyTrend
+from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.session import Session, Turn
 from abatch.workloads.workload import ClosedLoop, OpenLoop, Stream, Workload, drawn

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from abatch.reports.gates.judge import Outcome
+from abatch.reports.recording.latency_trend import LatencyTrend, find_trend
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.folder import recorded_part, summarise
 from abatch.reports.statistics.time_blocks import TimeBlocks
 from abatch.reports.statistics.trend import rank_correlation
 from abatch.reports.summary.finding import Label
 from abatch.reports.summary.findings import findings
-from abatch.reports.summary.steadiness import LatencyTrend, find_trend
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
 from hypothesis import given
