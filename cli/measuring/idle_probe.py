@@ -13,7 +13,7 @@ from typing import Any
 
 from ...engine.protocol import ChatMessage
 from ...reports.formatting import counted
-from ...reports.recording.idle_model import IdleModel, ProbedRequest, fit_idle
+from ...reports.recording.idle_model import AS_FAST_AS, IdleModel, ProbedRequest, fit_idle
 from ...reports.statistics.percentile import rank_at, value_at_rank
 from ...reports.traffic.sample import sample
 from ...reports.traffic.summary import TrafficSummary
@@ -28,8 +28,6 @@ _SESSIONS = 100
 _MOST_SIZES = 4
 _SMALLEST = 16
 """Tokens of a prompt: fewer take no server less time."""
-_AS_FAST_AS = 256
-"""Tokens of a prompt that may well take no longer than the first one: what follows is at most proportional to size."""
 _SIZE_RATIO = 1.5
 """Sizes that differ by less are not worth a request each."""
 _OUTPUT_TOKENS = 5
@@ -123,13 +121,14 @@ class IdleProbe:
                 for number in range(self.num_requests):
                     if not left:
                         break
+                    wanted = left[number % len(left)]
                     left_s = begun_s + self.limit_s - asyncio.get_running_loop().time()
-                    size = self._affordable(left[number % len(left)], left[0], left_s)
+                    size = self._affordable(wanted, left[0], left_s)
                     if size is None:
                         continue
                     reply = await self._send(size, output_tokens)
                     if reply.error is not None:
-                        left.remove(size)  # it may be more than the server takes
+                        left.remove(wanted)  # it may be more than the server takes
                     elif not reply.gaps_us and output_tokens > 1:
                         output_tokens = min(output_tokens * _MORE_OUTPUT, self.sizes.largest_output)
         except TimeoutError:
@@ -138,14 +137,20 @@ class IdleProbe:
             self.problem = ""
         return fit_idle(self._found, largest_prompt=self.sizes.largest_prompt)
 
-    def _affordable(self, size: int, smallest: int, left_s: float) -> int | None:
-        """The size if there is time for it, else for the first few requests the smallest one."""
+    def _affordable(self, wanted: int, smallest: int, left_s: float) -> int | None:
+        """The size if there is time for it, else one that takes about half of the time and says more than is known.
+
+        If there is none, the smallest one for the first few requests.
+        """
         if not self._took_s:
             return smallest
-        largest = max(known for known in self._took_s if known <= size or known == min(self._took_s))
-        needed_s = self._took_s[largest] * max(1.0, size / max(largest, _AS_FAST_AS))
-        if needed_s <= left_s:
-            return size
+        known = max(size for size in self._took_s if size <= wanted or size == min(self._took_s))
+        per_token_s = self._took_s[known] / max(known, AS_FAST_AS)
+        if max(self._took_s[known], per_token_s * wanted) <= left_s:
+            return wanted
+        smaller = int(left_s / 2 / per_token_s)
+        if smaller > 2 * max(AS_FAST_AS, *self._took_s):
+            return smaller
         return smallest if len(self._found) < _LEAST_REQUESTS else None
 
     async def _send(self, size: int, output_tokens: int) -> Reply:
@@ -158,7 +163,7 @@ class IdleProbe:
         if reply.error is None and reply.first_s is None:
             reply.fail("empty", "no token came")
         if reply.error is not None or reply.first_s is None or reply.last_s is None:
-            self.problem = (
+            self.problem = self.problem or (
                 f"the idle probe failed at {size} prompt tokens ({reply.error}: {reply.error_message}), so slowdowns "
                 "are over the run's own fastest requests"
             )

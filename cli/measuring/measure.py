@@ -74,6 +74,8 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             config.model, config.warnings = target.model, target.warnings
             config.target, config.simulated = opened.label, opened.is_simulated
             config.has_own_lengths = not target.takes_ignore_eos
+            if plan.idle_probe and not source.is_virtual:
+                observer.say("probing the idle server")
             config.idle = await _probe(plan, target, sizer)
             if plan.traffic.recipe.cache is CacheMode.WARM:
                 observer.say("priming: the first prompts of the sessions are sent once")

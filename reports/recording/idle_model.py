@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+AS_FAST_AS = 256
+"""Tokens of a prompt that may well take no longer than a single one. What follows is about proportional to size."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProbedRequest:
@@ -30,7 +33,8 @@ class IdleModel(msgspec.Struct, kw_only=True, frozen=True):
     """What a request of a size takes while no other runs.
 
     Time to first token is read off `points`, with straight lines between them: a single line would be wrong at one end,
-    because small prompts cost the same until the device is busy with them. A token of output takes `itl_base_ms`, and
+    because small prompts cost the same until the device is busy with them. Beyond the largest point it is proportional
+    to size. A token of output takes `itl_base_ms`, and
     `itl_us_per_token` for each token of the context that it looks back on.
 
     Attributes:
@@ -54,23 +58,29 @@ class IdleModel(msgspec.Struct, kw_only=True, frozen=True):
         """Time to first token of a prompt of which no cache has this many tokens."""
         points = self.points
         place = bisect_left(points, prefill_tokens, key=lambda point: point.prompt_tokens)
-        if place == 0 or len(points) == 1:
+        if place == 0:
             return points[0].ttft_ms  # smaller ones were not probed: they may be faster, hardly by much
-        low, high = points[place - 1 : place + 1] if place < len(points) else points[-2:]
+        if place == len(points):  # nor were larger ones: rather too long, so that no slowdown is made up
+            largest = points[-1]
+            return largest.ttft_ms * max(1.0, prefill_tokens / max(largest.prompt_tokens, AS_FAST_AS))
+        low, high = points[place - 1 : place + 1]
         slope = (high.ttft_ms - low.ttft_ms) / (high.prompt_tokens - low.prompt_tokens)
         return low.ttft_ms + slope * (prefill_tokens - low.prompt_tokens)
 
     def itl_ms(self, prompt_tokens: float, output_tokens: float) -> float:
         """Time per token after the first, for a prompt and an answer of these lengths."""
-        return self.itl_base_ms + self.itl_us_per_token * (prompt_tokens + output_tokens / 2) / 1e3
+        context = min(prompt_tokens + output_tokens / 2, _TELLING * self.points[-1].prompt_tokens)
+        return self.itl_base_ms + self.itl_us_per_token * context / 1e3
 
     def decode_ms(self, prompt_tokens: float, output_tokens: int) -> float:
         """From the first token to the last."""
         return max(output_tokens - 1, 0) * self.itl_ms(prompt_tokens, output_tokens)
 
 
-_SAME_SIZE = 1.1
+_SAME_SIZE = 1.4
 """Prompts that differ by less than this factor are of one size: the server counts tokens in its own way."""
+_TELLING = 4.0
+"""Contexts have to differ by this factor to say what a token of them costs, and it is believed up to as much more."""
 
 
 def fit_idle(requests: Sequence[ProbedRequest], *, largest_prompt: int = 0) -> IdleModel | None:
@@ -119,9 +129,14 @@ def _by_size(requests: Sequence[ProbedRequest]) -> list[list[ProbedRequest]]:
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The line through points by least squares: its value at 0 and its slope, neither of them negative."""
+    """The line through points by least squares: its value at 0 and its slope, neither of them negative.
+
+    Points are (size, time), the smallest size first. Where sizes hardly differ it is level, at the least time.
+    """
     if not points:
         return 0.0, 0.0
+    if points[-1][0] < _TELLING * points[0][0]:
+        return min(time for _, time in points), 0.0
     mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0

@@ -157,7 +157,10 @@ def test_a_probed_prompt_that_was_held_up_is_left_out() -> None:
     assert [point.prompt_tokens for point in found.points] == [10.0, 1000.0]
     assert found.ttft_ms(505) == pytest.approx(27.5)
     assert found.ttft_ms(1) == 5.0
-    assert found.ttft_ms(1990) == pytest.approx(95.0)
+    assert found.ttft_ms(2000) == pytest.approx(100.0), "beyond the points it is proportional"
+    alone = fit_idle([ProbedRequest(20, 5.0, 2.0)])
+    assert alone is not None
+    assert [alone.ttft_ms(tokens) for tokens in (1, 200, 2560)] == [5.0, 5.0, 50.0]
 
 
 def test_nothing_probed_is_no_model() -> None:
