@@ -14,8 +14,10 @@ from rich.console import Console
 
 from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
+from ...engine.simulation.device_profile import is_simulated
 from ...reports.atomic_file import write_atomically
 from ...reports.calibration.file import known_floor
+from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparable import refuse_incomparable
 from ...reports.comparison.comparison import COMPARISON, DEFAULT_EFFECT
 from ...reports.comparison.comparison import compare as compare_measurements
@@ -28,6 +30,7 @@ from ...reports.renderings.console import print_judgements
 from ...reports.run.folder import default_folder
 from ...reports.run.measurement import Measurement
 from ..exit_codes import ExitCode
+from ..measuring.answer_check import check_answers
 from ..measuring.observer import Observer
 from ..measuring.plan import SERVER_METRICS_S, Plan
 from ..measuring.rounds import Rounds, measure_in_turns
@@ -93,6 +96,13 @@ def compare(
             "Repeatable."
         ),
     ] = None,
+    has_answers_checked: Annotated[
+        bool,
+        typer.Option(
+            "--check-answers",
+            help="Before the rounds, ask all targets the same greedy prompts and say whether they answer alike.",
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder of the runs: one per target, in it one per round."),
@@ -113,6 +123,7 @@ def compare(
     progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
     if runs:
         own = {"--url": url, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
+        own["--check-answers"] = has_answers_checked
         flags = [flag for flag, value in own.items() if value]
         refuse(Situation.SAVED_RUNS, [*flags, *given(replace(target, api_key=None), traffic, engine)])
         saved = saved_targets(runs, traffic.traffic_class)
@@ -120,7 +131,10 @@ def compare(
         for note in saved.notes:
             progress.say(f"note: {note}")
         refuse_incomparable([one.config for one in measurements.values()], list(measurements))
+        agreements = saved.agreements
     else:
+        if is_simulated(engine.device):
+            refuse(Situation.SIMULATED_DEVICE, ["--check-answers"] * has_answers_checked)
         sources = live_targets(url or [], batching, target, engine, traffic.seed)
         if traffic.duration_s is None and traffic.num_sessions is None:
             traffic = replace(traffic, duration_s=_DEFAULT_DURATION_S)
@@ -130,12 +144,14 @@ def compare(
             "real_time": target.real_time,
             "no_ignore_eos": target.no_ignore_eos,
         }
+        make_traffic(traffic)  # a mistake in it is found before anything is asked
+        agreements = check_answers(sources, progress) if has_answers_checked else {}
         folder, came = _measure(sources, traffic, options, rounds, output, progress, idle_probe=target.idle_probe)
         measurements = came.measurements()
     if len(measurements) > 1:
         progress.say("comparing")
     limits = Floor(share=floor, ms=floor_ms)
-    raise typer.Exit(_conclude(measurements, came, folder, rules, limits, effect, rendering))
+    raise typer.Exit(_conclude(measurements, came, folder, rules, limits, effect, rendering, agreements))
 
 
 def _measure(
@@ -188,6 +204,7 @@ def _conclude(
     floor: Floor,
     effect: float,
     rendering: RenderingOptions,
+    agreements: Mapping[str, AnswerAgreement],
 ) -> int:
     """Compare, show, save; the exit code."""
     console = rendering.console()
@@ -197,7 +214,7 @@ def _conclude(
         kept = "" if folder is None or not folder.exists() else f"; what was measured is in {folder}"
         console.print(f"nothing to compare{kept}", soft_wrap=True)
         return ExitCode.INTERRUPTED if came.is_interrupted else ExitCode.FAILED
-    comparison = compare_measurements(measurements, floor=floor, effect=effect)
+    comparison = compare_measurements(measurements, floor=floor, effect=effect, agreements=agreements)
     comparison.failed = came.failed
     summaries = {name: one.summary for name, one in measurements.items()}
     first, *others = measurements.values()

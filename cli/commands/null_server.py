@@ -72,6 +72,7 @@ def null_server(
     finish_reason: Annotated[
         str | None, typer.Option(help="End answers with this reason, such as error.", rich_help_panel=_FAULTS)
     ] = None,
+    word: Annotated[str, typer.Option(help="What each token says.")] = "w",
     seed: Annotated[int, typer.Option(help="Seed of jitter and faults.")] = 0,
     log: Annotated[
         Path | None, typer.Option(help="Write what the server really did to this new file, one request per line.")
@@ -102,6 +103,7 @@ def null_server(
         stop_after=stop_after,
         cut_prompts=cut_prompts,
         finish_reason=finish_reason,
+        word=word,
         seed=seed,
     )
     if freeze_at is None:

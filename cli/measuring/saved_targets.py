@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ...engine.errors import ConfigurationError
+from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparison import COMPARISON, Comparison
 from ...reports.run.folder import CONFIG, RunReader
 from ...reports.run.measurement import Measurement
@@ -28,15 +29,18 @@ def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> 
     """
     found: list[tuple[Path, list[Path]]] = []
     failed: dict[str, str] = {}
+    agreements: dict[str, AnswerAgreement] = {}
     for folder in folders:
         if _is_file(folder / CONFIG) or not folder.is_dir():
             found.append((folder, [folder]))
         elif rounds := _rounds(folder):
             found.append((folder, rounds))
         else:
-            within, why = _within(folder)
+            within, saved = _within(folder)
             found += within
-            failed |= why
+            if saved is not None:
+                failed |= saved.failed
+                agreements |= {target.name: target.answers for target in saved.targets if target.answers is not None}
     if len(found) < 2:
         raise ConfigurationError("compare needs at least two runs, or a folder that abatch compare wrote")
     names = unique_names([folder.resolve().name for folder, _ in found])
@@ -44,7 +48,9 @@ def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> 
         name: [RunReader(path, traffic_class) for path in rounds]
         for name, (_, rounds) in zip(names, found, strict=True)
     }
-    return SavedTargets(*_common(readers), failed)
+    if len(folders) > 1:
+        agreements = {}  # with another first target they say nothing
+    return SavedTargets(*_common(readers), failed, agreements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +61,13 @@ class SavedTargets:
         measurements: By name, the first first.
         notes: What was left out.
         failed: Targets that could not be measured when the others were, and why.
+        agreements: By target, whether it gives the same answers as the first, where that was checked at the time.
     """
 
     measurements: dict[str, Measurement]
     notes: list[str]
     failed: dict[str, str]
+    agreements: dict[str, AnswerAgreement]
 
 
 def _common(readers: Mapping[str, list[RunReader]]) -> tuple[dict[str, Measurement], list[str]]:
@@ -78,8 +86,8 @@ def _common(readers: Mapping[str, list[RunReader]]) -> tuple[dict[str, Measureme
     return {name: Measurement([runs[key] for key in common]) for name, runs in whole.items()}, notes
 
 
-def _within(folder: Path) -> tuple[list[tuple[Path, list[Path]]], dict[str, str]]:
-    """The targets in a folder of `abatch compare`, in its order, and those that failed."""
+def _within(folder: Path) -> tuple[list[tuple[Path, list[Path]]], Comparison | None]:
+    """The targets in a folder of `abatch compare`, in its order, and what was saved of the comparison."""
     try:
         within = [(target, _rounds(target)) for target in sorted(folder.iterdir()) if target.is_dir()]
     except OSError as error:
@@ -91,10 +99,10 @@ def _within(folder: Path) -> tuple[list[tuple[Path, list[Path]]], dict[str, str]
         saved = msgspec.json.decode((folder / COMPARISON).read_bytes(), type=Comparison)
     except (OSError, *UNREADABLE):
         # The one that was measured first comes first: the others are compared with it.
-        return sorted(within, key=lambda item: _started(item[1][0])), {}
+        return sorted(within, key=lambda item: _started(item[1][0])), None
     order = [saved.first, *(target.name for target in saved.targets)]
     known = [(target, rounds) for name in order for target, rounds in within if target.name == name]
-    return known, saved.failed
+    return known, saved
 
 
 def _started(run: Path) -> datetime:

@@ -21,6 +21,7 @@ class Situation(Enum):
     OWN_ENGINE = "without --url", "give the --url of a server"
     NULL_SERVER = "to the null server", "give the --url of a server that has models"
     VIRTUAL_TIME = "in virtual time", "add --real-time to emulate the device behind HTTP"
+    SIMULATED_DEVICE = "to a simulated device", "its answers have no text"
     REAL_DEVICE = "to a real device", "give a simulated one, such as --device simulated:h100"
     NO_TRACE = "without --trace", "give the --trace file to replay"
     NO_SERVER_METRICS = "with --server-metrics-interval 0", "give another interval"
@@ -41,6 +42,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
         "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers "
         "--no-ignore-eos".split()
     ),
+    Situation.SIMULATED_DEVICE: frozenset({"--check-answers"}),
     Situation.REAL_DEVICE: frozenset({"--real-time", "--host-overhead"}),
     Situation.NO_TRACE: frozenset({"--trace-format", "--trace-speed", "--skip-bad-rows"}),
     Situation.NO_SERVER_METRICS: frozenset({"--metrics-url"}),
@@ -52,7 +54,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     | _ENGINE
     | frozenset(
         "--url --model --header --timeout --startup-timeout --rounds --real-time --step-log --output "
-        "--no-ignore-eos --idle-probe".split()
+        "--no-ignore-eos --idle-probe --check-answers".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),
     Situation.SINGLE_RATE: frozenset({"--max-rate"}),

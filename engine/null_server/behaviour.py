@@ -46,6 +46,7 @@ class Answer:
         tokens: In each of them.
         prompt_tokens: What the server takes in of the prompt.
         finish_reason: What it ends with.
+        word: What each token says.
     """
 
     header_s: float
@@ -54,6 +55,7 @@ class Answer:
     fault: Fault | None = None
     prompt_tokens: int = 0
     finish_reason: str = "length"
+    word: str = "w"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,7 @@ class Behaviour:
         stop_after: Tokens after which every answer ends by itself, however many were asked for.
         cut_prompts: Tokens of a prompt that are taken in; the rest is dropped.
         finish_reason: What answers end with; None: `stop` if they end by themselves, else `length`.
+        word: What each token says.
         seed: Of jitter and faults.
     """
 
@@ -101,6 +104,7 @@ class Behaviour:
     stop_after: int | None = None
     cut_prompts: int | None = None
     finish_reason: str | None = None
+    word: str = "w"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -175,6 +179,7 @@ class Behaviour:
             fault=fault,
             prompt_tokens=prompt_tokens,
             finish_reason=self.finish_reason or ("stop" if num_tokens < max_tokens else "length"),
+            word=self.word,
         )
 
     def _stalls(self, number: int) -> bool:

@@ -39,7 +39,6 @@ from .truth import OnTruth, Truth
 MODEL = "null"
 _MAX_BODY_BYTES = 64 << 20
 _MAX_OUTPUT_TOKENS = 100_000
-_WORD = "w "
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 
@@ -154,7 +153,7 @@ async def _write_chunks(request: web.Request, response: web.StreamResponse, answ
     events: dict[int, bytes] = {}
     for chunk, (at_s, num_tokens) in enumerate(zip(answer.chunk_s, answer.tokens, strict=True)):
         if num_tokens not in events:
-            events[num_tokens] = server_sent_event(_chunk(Delta(content=_WORD * num_tokens)))
+            events[num_tokens] = server_sent_event(_chunk(Delta(content=f"{answer.word} " * num_tokens)))
         await _until(at_s)
         if chunk == cut_chunk:
             _cut(request, writing)
@@ -175,7 +174,7 @@ async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writi
     writing.chunk_s = [time.monotonic()]
     writing.output_tokens = usage.completion_tokens
     writing.fault = None
-    message = AssistantMessage(content=_WORD * usage.completion_tokens)
+    message = AssistantMessage(content=f"{answer.word} " * usage.completion_tokens)
     choice = ChatChoice(index=0, message=message, finish_reason=answer.finish_reason)
     return _json(ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage))
 

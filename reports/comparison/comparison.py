@@ -13,6 +13,7 @@ from ..statistics.interval import CONFIDENCE
 from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts_of_comparison
 from ..summary.summary import share_failed
+from .answer_agreement import AnswerAgreement
 from .change import changes, rate_change
 from .comparable import comparison_notes
 from .difference import (
@@ -41,6 +42,7 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
         differences: Of every metric that both have, in the class of the verdict.
         verdict: In a sentence or two.
         notes: What a reader should know before believing it.
+        answers: Whether it gives the same answers; None if that was not checked.
         recommended_requests: By metric, how many each target needs to detect a change of `effect` with 90% power.
         recommended_rounds: Likewise.
     """
@@ -49,6 +51,7 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
     differences: list[Difference]
     verdict: str
     notes: list[str] = []
+    answers: AnswerAgreement | None = None
     recommended_requests: dict[str, int] = {}
     recommended_rounds: dict[str, int] = {}
 
@@ -77,7 +80,11 @@ class Comparison(msgspec.Struct, kw_only=True):
 
 
 def compare(
-    measurements: Mapping[str, Measurement], *, floor: Floor | None = None, effect: float = DEFAULT_EFFECT
+    measurements: Mapping[str, Measurement],
+    *,
+    floor: Floor | None = None,
+    effect: float = DEFAULT_EFFECT,
+    agreements: Mapping[str, AnswerAgreement] | None = None,
 ) -> Comparison:
     """Compare targets with the first of them.
 
@@ -85,6 +92,7 @@ def compare(
         measurements: By name; two at least. Where they have several rounds, the same number of each.
         floor: Differences too small to matter.
         effect: The smallest change of a p99 worth detecting, as a share; requests are recommended for it.
+        agreements: By target, whether it gives the same answers as the first, where that was checked.
 
     Raises:
         ConfigurationError: a run folder is damaged.
@@ -102,7 +110,10 @@ def compare(
         effect=effect,
     )
     for name, other in others:
-        comparison.targets.append(_target(name, (first_name, first), other, confidence, floor, effect))
+        target = _target(name, (first_name, first), other, confidence, floor, effect)
+        if agreements and (answers := agreements.get(name)) is not None:
+            _add_answers(target, answers, first_name)
+        comparison.targets.append(target)
     return comparison
 
 
@@ -165,6 +176,17 @@ def _target(
             metric: math.ceil(len(first.rounds) * needed / num_requests) for metric, needed in requests.items()
         },
     )
+
+
+def _add_answers(target: ComparedTarget, answers: AnswerAgreement, first_name: str) -> None:
+    """Say whether it gives the same answers: in the verdict, if it does not."""
+    target.answers = answers
+    words = answers.in_words(target.name, first_name)
+    if answers.stable_differ:
+        is_better = any(difference.verdict is Verdict.BETTER for difference in target.differences)
+        target.verdict += f" {'But' if is_better else 'Besides,'} {words}."
+    else:
+        target.notes.append(words)
 
 
 def _notes(first: Measurement, other: Measurement, *, compares: bool) -> list[str]:

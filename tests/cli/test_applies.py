@@ -17,6 +17,7 @@ _WHERE = {
     Situation.OWN_ENGINE: ("bench",),
     Situation.NULL_SERVER: ("calibrate", "-r", "5"),
     Situation.VIRTUAL_TIME: ("bench", "--device", "simulated:h100"),
+    Situation.SIMULATED_DEVICE: ("compare", "--device", "simulated:h100"),
     Situation.REAL_DEVICE: ("bench",),
     Situation.NO_TRACE: ("bench", "--device", "simulated:h100"),
     Situation.NO_SERVER_METRICS: ("bench", *_URL, "--server-metrics-interval", "0"),

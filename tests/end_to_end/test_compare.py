@@ -173,6 +173,28 @@ def test_a_server_that_answers_less_is_not_better(tmp_path: Path) -> None:
     assert "NOT TRUSTED: 100.0% of the answers have another length" in " ".join(again.stdout.split())
 
 
+def test_a_server_that_answers_something_else_is_said_to(tmp_path: Path) -> None:
+    """The answers are asked for before the rounds, and what came of it is read again with the saved comparison."""
+    with (
+        null_server("--ttft", "5", "--itl", "0", "--log", str(tmp_path / "truth"), log=tmp_path / "a.log") as old,
+        null_server("--ttft", "5", "--itl", "0", "--word", "x", log=tmp_path / "b.log") as new,
+    ):
+        result = abatch(
+            *("compare", "--url", f"old={old.url}", "--url", f"same={old.url}", "--url", f"new={new.url}", *_SHORT),
+            *("-r", "30", "-d", "2", "--rounds", "1", "-o", tmp_path / "runs", "--check-answers", "--idle-probe", "0"),
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+    other = "new answers 16 of 16 greedy prompts differently from old (the first difference comes after 0"
+    assert other in " ".join(result.stdout.split())
+    assert "same answers 16 of 16 greedy prompts exactly as old does" in " ".join(result.stdout.split())
+    saved = json.loads((tmp_path / "runs" / "comparison.json").read_text())
+    assert [target["answers"]["equal"] for target in saved["targets"]] == [16, 0]
+    assert other in " ".join(abatch("compare", tmp_path / "runs").stdout.split())
+    requests = [json.loads(line) for line in (tmp_path / "truth").read_text().splitlines()]
+    assert len({one["prompt_tokens"] for one in requests[:16]}) == 4, "a handful of sizes"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["comparison.json", "new", "old", "same"]
+
+
 def test_nothing_is_left_where_nobody_answers(tmp_path: Path) -> None:
     result = abatch(
         *("compare", "--url", "a=http://127.0.0.1:9", "--url", "b=http://127.0.0.1:10", *_SHORT, "-r", "5", "-d", "2"),

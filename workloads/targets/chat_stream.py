@@ -117,6 +117,8 @@ def _read_event(payload: bytes, reply: Reply, now_s: float) -> bool:
             has_content = True
             if delta.content:
                 reply.text.append(delta.content)
+            if reasoning := delta.reasoning_content or delta.reasoning:
+                reply.reasoning.append(reasoning)
         if choice.finish_reason:
             reply.finish_reason = choice.finish_reason
             reply.finished_s = now_s

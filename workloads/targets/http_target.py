@@ -198,6 +198,8 @@ class HttpTarget:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if call.seed is not None:
+            body["seed"] = call.seed
         if call.ignore_eos and self.takes_ignore_eos:
             # min_tokens too: an ignored end-of-sequence token has no text, so it would hide a gap.
             body |= {"ignore_eos": True, "min_tokens": call.max_tokens}

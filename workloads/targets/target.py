@@ -21,6 +21,7 @@ class Call:
         next_tool: The tool that the answer would call, if it were more than noise.
         ends_session: The conversation has no further requests.
         ignore_eos: Generate exactly `max_tokens` tokens.
+        seed: Of the server's sampling; None: the server's own.
     """
 
     messages: Sequence[ChatMessage]
@@ -29,6 +30,7 @@ class Call:
     next_tool: str | None = None
     ends_session: bool = False
     ignore_eos: bool = True
+    seed: int | None = None
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class Reply:
     least_prompt_tokens: int | None = None
     """What was sent has at least this many tokens; None where nobody knows. The load generator fills it in."""
     text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    """What came before the answer, where the model thinks aloud."""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
