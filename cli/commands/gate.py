@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,10 +35,11 @@ def gate(
     """
     check_renderings(rendering)
     reader = RunReader(run)
-    if given(rules):
+    if set(given(rules)) - {"--rare"}:
         judging = make_judging(rules, reader.config.workload, has_default=True)
     else:
         judging = judging_of(reader.config)
+        judging = judging if rules.rare_s is None else replace(judging, rare_s=rules.rare_s)
     if not judging.rules:
         raise ConfigurationError("gate needs rules: --require 'ttft.p99/p50 <= 3', --rules gates.toml, or a --baseline")
     refuse_other_workload(judging, reader.config, str(run))

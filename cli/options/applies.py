@@ -47,7 +47,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.NO_TRACE: frozenset({"--trace-format", "--trace-speed", "--skip-bad-rows"}),
     Situation.NO_SERVER_METRICS: frozenset({"--metrics-url"}),
     Situation.SWEEP: frozenset(
-        "--concurrency --trace --require --rules --baseline --timeline --html --markdown --junit --csv --json "
+        "--concurrency --trace --require --rules --baseline --rare --timeline --html --markdown --junit --csv --json "
         "--hgrm".split()
     ),
     Situation.SAVED_RUNS: (_TRAFFIC - {"--class"})

@@ -41,6 +41,16 @@ class RuleOptions:
     ] = None
     rules: Annotated[str | None, Option(help="File of rules: gates.toml.")] = None
     baseline: Annotated[str | None, Option(help="Run folder that rules with the word 'baseline' compare with.")] = None
+    rare_s: Annotated[
+        float | None,
+        Option(
+            "--rare",
+            min=0,
+            metavar="SECONDS",
+            help="Stalls as rare as one in this many seconds must not go unseen: no rule passes in a run shorter than "
+            "three times that. Default: a third of the run.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +60,11 @@ class Judging:
     rules: list[Rule]
     baseline: Measurement | None = None
     baseline_folder: Path | None = None
+    rare_s: float | None = None
 
     def judge(self, run: Measurement) -> list[Judgement]:
         """Judge the rules on a run."""
-        return judge_all(self.rules, run, self.baseline)
+        return judge_all(self.rules, run, self.baseline, rare_s=self.rare_s)
 
     def notes(self, run: RunConfig) -> list[str]:
         """What a reader should know about the comparison with the baseline."""
@@ -68,6 +79,7 @@ class Judging:
         return {
             "require": [rule.text for rule in self.rules],
             "baseline": None if folder is None else str(folder.resolve()),
+            "rare_s": self.rare_s,
         }
 
 
@@ -90,7 +102,7 @@ def make_judging(options: RuleOptions, workload: str, *, has_default: bool = Fal
         for rule in rules:
             if rule.needs_baseline:
                 raise ConfigurationError(f"rule {rule.text!r} needs a --baseline: the run folder it compares with")
-        return Judging(rules)
+        return Judging(rules, rare_s=options.rare_s)
     if not rules and has_default:
         prefix = "" if baseline.config.verdict_class == "all" else f"{baseline.config.verdict_class}."
         rules = parse_rules(f"{prefix}{name} <= baseline + {_MAY_GROW}" for name in _AGAINST_BASELINE)
@@ -98,7 +110,7 @@ def make_judging(options: RuleOptions, workload: str, *, has_default: bool = Fal
         raise ConfigurationError(
             f"--baseline {baseline_folder} has no results.jsonl: a comparison needs more than a summary"
         )
-    judging = Judging(rules, Measurement([baseline]), baseline_folder)
+    judging = Judging(rules, Measurement([baseline]), baseline_folder, options.rare_s)
     if baseline.config.workload != workload and any(rule.needs_baseline for rule in rules):
         raise ConfigurationError(
             f"the baseline is of workload {baseline.config.workload!r}, this is {workload!r}: only runs of the same "
@@ -124,13 +136,15 @@ def judging_of(config: RunConfig) -> Judging:
     texts, folder = config.options.get("require") or [], config.options.get("baseline")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ConfigurationError("the options in config.json are damaged: require is not a list of rules")
-    rules = parse_rules(texts)
+    rules, rare_s = parse_rules(texts), config.options.get("rare_s")
+    if not isinstance(rare_s, float | int | None):
+        raise ConfigurationError("the options in config.json are damaged: rare_s is not a number of seconds")
     if not isinstance(folder, str) or not any(rule.needs_baseline for rule in rules):
-        return Judging(rules)
+        return Judging(rules, rare_s=rare_s)
     try:
-        return Judging(rules, Measurement([RunReader(Path(folder))]), Path(folder))
+        return Judging(rules, Measurement([RunReader(Path(folder))]), Path(folder), rare_s)
     except ConfigurationError:
-        return Judging(rules)
+        return Judging(rules, rare_s=rare_s)
 
 
 def refuse_other_workload(judging: Judging, config: RunConfig, name: str) -> None:

@@ -9,6 +9,8 @@ from enum import StrEnum
 from ..comparison.comparable import why_measured_apart
 from ..run.measurement import Measurement
 from ..summary.finding import Tone
+from ..summary.summary import Summary
+from ..summary.verdict import NOT_MISSED
 from .latency import judge_latency, judge_latency_against
 from .rule import Rule
 from .run_value import judge_run_value, judge_run_value_against
@@ -56,17 +58,32 @@ class Judgement:
         return f"{self.rule}: {self.reason}"
 
 
-def judge(rule: Rule, run: Measurement, baseline: Measurement | None = None) -> Judgement:
+def judge(
+    rule: Rule, run: Measurement, baseline: Measurement | None = None, *, rare_s: float | None = None
+) -> Judgement:
     """Judge a run by a rule, against a baseline if the rule asks for one.
+
+    `rare_s`: what comes once in so many seconds must not have been missed.
 
     Raises:
         ConfigurationError: a run folder is damaged.
     """
     try:
         holds, reason = _decide(rule, run, baseline)
+        if holds and rare_s is not None:
+            _refuse_what_may_miss(rare_s, run.summary, reason)
     except UndecidedError as undecided:
         return Judgement(rule.text, Outcome.INCONCLUSIVE, str(undecided))
     return Judgement(rule.text, Outcome.PASS if holds else Outcome.FAIL, reason)
+
+
+def _refuse_what_may_miss(rare_s: float, summary: Summary, reason: str) -> None:
+    """A run of three times as long misses what is that rare once in twenty times (Poisson)."""
+    needed_s = NOT_MISSED * rare_s
+    if not summary.simulated and summary.measured_s < needed_s:
+        raise UndecidedError(
+            f"{reason}; stalls as rare as one in {rare_s:g} s may have been missed: measure for {needed_s:g} s (--rare)"
+        )
 
 
 def _decide(rule: Rule, run: Measurement, baseline: Measurement | None) -> tuple[bool, str]:
@@ -89,10 +106,12 @@ def _decide(rule: Rule, run: Measurement, baseline: Measurement | None) -> tuple
     return judge_run_value_against(rule, name, run, baseline)
 
 
-def judge_all(rules: Iterable[Rule], run: Measurement, baseline: Measurement | None = None) -> list[Judgement]:
-    """Judge a run by several rules.
+def judge_all(
+    rules: Iterable[Rule], run: Measurement, baseline: Measurement | None = None, *, rare_s: float | None = None
+) -> list[Judgement]:
+    """Judge a run by several rules. `rare_s`: what comes once in so many seconds must not have been missed.
 
     Raises:
         ConfigurationError: a run folder is damaged.
     """
-    return [judge(rule, run, baseline) for rule in rules]
+    return [judge(rule, run, baseline, rare_s=rare_s) for rule in rules]

@@ -26,7 +26,7 @@ _NAMES = {
 _WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
 """By metric, the waits whose causes are looked for."""
 _MOST_CAUSES = 2
-_NOT_MISSED = 3
+NOT_MISSED = 3
 """What comes this many times in a run on average is missing from one in twenty (Poisson)."""
 
 
@@ -70,7 +70,7 @@ def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:
     if few:
         words += f" ({', '.join(few)}: too few samples)"
     if not summary.simulated:
-        words += f". Stalls rarer than one in {duration(summary.measured_s / _NOT_MISSED * 1e3)} are not excluded"
+        words += f". Stalls rarer than one in {duration(summary.measured_s / NOT_MISSED * 1e3)} are not excluded"
     return _finding(summary, Label.OK, Tone.GOOD, words, tail_ratio=largest)
 
 

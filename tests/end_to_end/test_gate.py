@@ -23,6 +23,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("run", "arguments", "code", "words"),
     [
         ("base", ["--require", "chat.itl.p99 < 100ms"], 0, "PASS"),
+        ("base", ["--require", "chat.itl.p99 < 100ms", "--rare", "15"], 0, "PASS"),
+        ("base", ["--require", "chat.itl.p99 < 100ms", "--rare", "20"], 4, "measure for 60 s (--rare)"),
+        ("base", ["--rare", "20"], 4, "measure for 60 s (--rare)"),
         ("base", ["--require", "chat.itl.p99 < 10ms"], 3, "FAIL"),
         ("base", ["--require", "chat.itl.p99.9 < 1us", "--require", "chat.ttft.p99.9 < 1s"], 3, "FAIL"),
         ("base", ["--require", "chat.ttft.p99.9 < 1s"], 4, "samples; this rule needs 3,000"),
