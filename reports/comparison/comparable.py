@@ -64,12 +64,13 @@ def comparison_notes(first: RunConfig, other: RunConfig) -> list[str]:
 
 
 def _cache_notes(first: RunConfig, other: RunConfig) -> list[str]:
-    """What prefix caches may have known of the texts. A simulated engine is new for each run."""
+    """What prefix caches may have known of the texts, where both were asked for alike.
+
+    A simulated engine is new for each run.
+    """
     modes = {first.cache, other.cache}
     if first.simulated and other.simulated and CacheMode.WARM not in modes:
         return []
-    if len(modes) > 1 and "" not in modes:
-        return [f"prefix caches were left in other states: --cache {first.cache} and {other.cache}"]
     if modes == {CacheMode.AS_IS}:
         return ["--cache as-is: both were sent the same texts, and whatever a prefix cache knew of them counts"]
     if modes == {CacheMode.WARM}:
