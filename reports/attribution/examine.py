@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 from ...workloads.result import Result
 from ..recording.recorder import ALL
-from ..summary.causes import Stall
+from ..summary.causes import Cause, Stall
 from ..summary.summary import Summary
 from .contexts import Contexts
 from .neighbours import Neighbours
 from .progress import Progress
-from .rules import Setting, cause_of
+from .rules import Setting, cause_of, stands_out
 from .stalls import find_stalls, merge_spells
 from .tail_events import TailEvent, TailSample
 
 ReadResults = Callable[[], Iterable[Result]]
 """Starts a new pass over results, in any order."""
 
-_LONG_SILENCE = 3.0
+_LEAST_SILENCE_S = 0.1
+_LONG_SILENCE = 5.0
 """Medians of gaps, and of times to first token: a shorter silence may be a step, or the prompts of all in flight."""
 
 
@@ -54,7 +55,7 @@ def examine(
             sample.add(result, lost_tokens, prefill_tokens)
     known = progress.sum_up()
     itl_p50_s, ttft_p50_s = _p50_s(summary, "itl"), _p50_s(summary, "ttft")
-    silences = known.silences(_LONG_SILENCE * max(itl_p50_s, ttft_p50_s))
+    silences = known.silences(max(_LEAST_SILENCE_S, _LONG_SILENCE * max(itl_p50_s, ttft_p50_s)))
     stalls = find_stalls(samples[0].long_gaps, silences)
     as_events = [TailEvent(("", index), stall.start_s, stall.end_s, is_gap=True) for index, stall in enumerate(stalls)]
     tails = {sample.traffic_class: ExaminedTail(sample, sample.events()) for sample in samples}
@@ -70,7 +71,11 @@ def examine(
     lapses = [] if summary.client is None else summary.client.lapses
     setting = Setting(lapses, stalls, summary.expectation, known, itl_p50_s, ttft_p50_s, has_preempted)
     for stall, event in zip(stalls, as_events, strict=True):
-        stall.cause = cause_of(event, setting)
+        cause = cause_of(event, setting)
+        if cause is not Cause.STALL:
+            stall.cause = cause
+        elif not stands_out(event, known):
+            stall.cause = Cause.UNKNOWN
         stall.waiting = event.around.num_waiting
     return Examined(tails, setting, merge_spells(stalls))
 

@@ -107,6 +107,7 @@ class Neighbours:
         )
         made_way_s = moment_s + 1.5 * own_ms / 1e3
         around.num_made_way += event.end_s - made_way_s <= result.end_s <= event.end_s
+        around.num_overtook += sent_s > event.start_s + moment_s and first_s < event.end_s - made_way_s
 
     def _together_ms(self, so_far_ms: float, prefill_ms: float) -> float:
         """Two prompts after one another. What does not grow with a prompt's length is no work, and counts once."""
@@ -115,9 +116,12 @@ class Neighbours:
         return so_far_ms + max(0.0, prefill_ms - self._expected.floor_base_ms)
 
     def _prefill_ms(self, result: Result, prefill_tokens: int | None) -> float:
-        if self._expected is None or prefill_tokens is None:
+        if self._expected is None or result.prompt_tokens is None:
             return self._ttft_p50_s * 1e3
-        return self._expected.floor_ms(prefill_tokens, result.prompt_tokens or 0)
+        # Where nobody knows what a cache had of it, it may have been computed whole.
+        return self._expected.floor_ms(
+            result.prompt_tokens if prefill_tokens is None else prefill_tokens, result.prompt_tokens
+        )
 
 
 def _count_stream(event: TailEvent, chunk_s: list[float]) -> None:

@@ -31,7 +31,7 @@ class Progress:
         """Changes in their number; `_in_flight` likewise."""
         self._in_flight: list[int] = []
         self._refused_s: list[float] = []
-        self.known: Known | None = None
+        self._last_sent_s = 0.0
 
     def add(self, result: Result) -> None:
         """Count a result of any class, even a failed one."""
@@ -39,6 +39,7 @@ class Progress:
             self._refused_s.append(result.end_s)
         if result.sent_s is None:
             return
+        self._last_sent_s = max(self._last_sent_s, result.sent_s)
         self._reach(result.end_s)
         _mark(self._in_flight, int(result.sent_s * 1e6) // self._bin_us, int(result.end_s * 1e6) // self._bin_us)
         if result.first_s is None:
@@ -63,7 +64,14 @@ class Progress:
 
     def sum_up(self) -> Known:
         """What there is to know, once every result was counted."""
-        return Known(self._bin_us / 1e6, self._chunks, self._streams, self._in_flight, sorted(self._refused_s))
+        return Known(
+            self._bin_us / 1e6,
+            self._chunks,
+            self._streams,
+            self._in_flight,
+            refused_s=self._refused_s,
+            last_sent_s=self._last_sent_s,
+        )
 
 
 def _mark(changes: list[int], first: int, last: int) -> None:
@@ -75,13 +83,21 @@ class Known:
     """The progress of a whole run. Times in seconds since it began."""
 
     def __init__(
-        self, bin_s: float, chunks: list[int], changes: list[int], in_flight: list[int], refused_s: list[float]
+        self,
+        bin_s: float,
+        chunks: list[int],
+        changes: list[int],
+        in_flight: list[int],
+        *,
+        refused_s: list[float],
+        last_sent_s: float,
     ) -> None:
         self._bin_s = bin_s
         self._chunks = chunks
         self._streams = list(accumulate(changes))
         self._in_flight = list(accumulate(in_flight))
         self._refused_s = refused_s
+        self._last_sent_s = last_sent_s
         self._chunks_before = list(accumulate(chunks, initial=0))
         self._streams_before = list(accumulate(self._streams, initial=0))
         at_once = sorted(number for number in self._streams if number)
@@ -118,10 +134,15 @@ class Known:
         return sum(1 for at_s in self._refused_s if start_s <= at_s <= end_s)
 
     def silences(self, least_s: float) -> Iterator[tuple[float, float, int]]:
-        """(start, end, streams) of the times of at least this length in which nothing came, with three in flight."""
+        """(start, end, streams) of the times of at least this length in which nothing came, with three in flight.
+
+        Of the requests that are left at the end of a run, each may have its own reason: those times do not count.
+        """
         start: int | None = None
         most = 0
         for index, (chunks, in_flight) in enumerate(zip(self._chunks, self._in_flight, strict=True)):
+            if index * self._bin_s > self._last_sent_s:
+                return
             if not chunks and in_flight:
                 start = index if start is None else start
                 most = max(most, in_flight)

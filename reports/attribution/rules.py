@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ...workloads.watching.client_watch import Lapse
 from ..summary.causes import Cause, Stall
 from ..summary.expectation import FittedSizes
+from ..summary.state import FLAG_RATIO
 from .progress import Known
+from .streams import was_made_good
 from .tail_events import Around, TailEvent
 
 _MOST = 0.5
 """Of a wait: a cause must explain at least this much of it."""
-_LEAST_OF_A_BATCH = 2
 _TOGETHER = 0.15
 """Of a wait: first tokens of one batch are no further apart."""
 _NEARLY_ALL = 0.8
@@ -22,8 +24,8 @@ _LEAST_STREAMS = 3
 """With fewer others, it says nothing if all of them stalled."""
 _SLOW = 2.0
 """Times the usual pace: from here on it is a slow spell."""
-_LATE = 1.5
-"""Times what is usual for the stream: a shorter wait is not late."""
+_NEARBY = 10.0
+"""Lengths of a stall, before and after it."""
 _SLOWER_THAN_OTHERS = 1.5
 """The others' mean pace has the slow replica's other streams in it."""
 
@@ -55,7 +57,7 @@ def cause_of(event: TailEvent, setting: Setting) -> Cause:
 def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
     around, stream = event.around, event.stream
     have_nearly_all_stalled = around.num_stalled >= _NEARLY_ALL * around.num_streaming
-    if stream is not None and _was_made_good(event, stream.typical_s):
+    if stream is not None and was_made_good(event.length_s, stream.typical_s, event.catch_up_s):
         if stream.is_in_bursts:
             return Cause.COALESCING
         if around.num_moved and not have_nearly_all_stalled:
@@ -73,11 +75,6 @@ def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
     return Cause.STALL if _has_everybody_stalled(around) else Cause.UNKNOWN
 
 
-def _was_made_good(event: TailEvent, usual_s: float) -> bool:
-    """Whether most of what it took too long was caught up right afterwards: the tokens were there, but not here."""
-    return event.length_s >= _LATE * usual_s and event.catch_up_s >= _MOST * (event.length_s - usual_s)
-
-
 def _is_a_prompts(event: TailEvent, setting: Setting) -> bool:
     """Whether prompts that were computed meanwhile should have taken that long."""
     around = event.around
@@ -93,6 +90,13 @@ def _has_everybody_stalled(around: Around) -> bool:
         return around.num_stalled >= _NEARLY_ALL * around.num_streaming
     has_moved = around.num_moved or around.num_between
     return not has_moved and around.num_stalled + around.num_released >= _LEAST_STREAMS
+
+
+def stands_out(event: TailEvent, progress: Known) -> bool:
+    """Whether a stall is one at the pace of its own time, however slow that was by then."""
+    around_s = _NEARBY * event.length_s
+    pace_s = progress.pace_s(event.start_s - around_s, event.end_s + around_s)
+    return pace_s is None or event.length_s > FLAG_RATIO * pace_s
 
 
 def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
@@ -114,7 +118,7 @@ def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
             return stalled
     if _waited_for_a_batch(event):
         return Cause.STATIC_BATCH
-    if _was_made_good(event, setting.ttft_p50_s):
+    if was_made_good(length_s, setting.ttft_p50_s, event.catch_up_s):
         return Cause.NETWORK
     if _is_on_a_slow_replica(event, progress):
         return Cause.SLOW_REPLICA
@@ -122,12 +126,17 @@ def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
         return behind
     if progress.slowness(event.start_s, event.end_s) >= _SLOW:
         return Cause.SLOW_SPELL
-    if progress.num_refused(event.start_s, event.end_s):
+    if progress.num_refused(event.start_s, event.end_s + length_s):
         return Cause.REFUSALS
-    are_slots_taken = progress.has_slots and progress.full_share(event.start_s, event.end_s) >= _NEARLY_ALL
-    if event.around.num_made_way and (are_slots_taken or event.around.num_ahead):
+    around = event.around
+    has_kept_its_place = around.num_overtook <= max(1, around.num_ahead)
+    if around.num_made_way and has_kept_its_place and (around.num_ahead or _are_slots_taken(event, progress)):
         return Cause.QUEUEING
     return Cause.UNKNOWN
+
+
+def _are_slots_taken(event: TailEvent, progress: Known) -> bool:
+    return progress.has_slots and progress.full_share(event.start_s, event.end_s) >= _NEARLY_ALL
 
 
 def _cause_of_waiting_behind_prompts(event: TailEvent) -> Cause | None:
@@ -150,25 +159,29 @@ def _is_on_a_slow_replica(event: TailEvent, progress: Known) -> bool:
 
 
 def _waited_for_a_batch(event: TailEvent) -> bool:
-    """Whether everything that ran had ended before the next began, while a request waited, and it began with them. No
-    continuous scheduler does that.
+    """Whether a request waited until all that ran had ended, nobody else began in the later half of that, and it began
+    right after them.
 
-    At least two of each: one request that ends while another's prompt is computed is not a batch.
+    A continuous scheduler lets somebody begin as soon as one ends. One with a single slot cannot, so there must have
+    been several at once: others that began with it, or that ended one after the other while it waited.
     """
-    running_until_s, num_before = event.start_s, 0
-    streams = sorted(event.around.streams)
-    for index, (first_s, end_s) in enumerate(streams):
-        if first_s > event.end_s + event.length_s:
-            break
-        is_between_batches = first_s > running_until_s and num_before >= _LEAST_OF_A_BATCH
-        has_waited = running_until_s - event.start_s >= _MOST * event.length_s
-        is_of_the_next = abs(first_s - event.end_s) <= _TOGETHER * event.length_s
-        if is_between_batches and has_waited and is_of_the_next and len(streams) - index >= _LEAST_OF_A_BATCH - 1:
-            return True
-        if end_s > event.start_s:
-            num_before += 1
-            running_until_s = max(running_until_s, end_s)
-    return False
+    streams, near_s = event.around.streams, _TOGETHER * event.length_s
+    batch = [stream for stream in streams if stream[0] < event.end_s - near_s and stream[1] > event.start_s]
+    if not batch:
+        return False
+    until_s = max(end_s for _, end_s in batch)
+    waited_s = until_s - event.start_s
+    if waited_s < _MOST * event.length_s or abs(event.end_s - until_s) > near_s:
+        return False
+    if max(first_s for first_s, _ in batch) > event.start_s + _MOST * waited_s:
+        return False
+    own_end_s = event.end_s if event.stream is None else event.stream.end_s
+    after = [stream for stream in streams if abs(stream[0] - event.end_s) <= near_s and stream[1] > event.end_s]
+    if any(first_s < own_end_s for first_s, _ in after):
+        return True
+    in_turn = sorted(batch)
+    ran_together = any(second[0] < first[1] for first, second in pairwise(in_turn))
+    return ran_together and until_s - min(end_s for _, end_s in batch) >= near_s
 
 
 def _stalled_s(event: TailEvent, stalls: Sequence[Stall], cause: Cause) -> float:

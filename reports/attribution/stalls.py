@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from ...workloads.watching.server_metrics import ServerSample
 from ..summary.causes import Cause, ServerThen, Stall
@@ -18,13 +19,22 @@ _LEAST_SILENCE_S = 0.25
 """A page of metrics may take this long without a stall."""
 
 
-def find_stalls(gaps: Iterable[tuple[float, float]], silences: Iterable[tuple[float, float, int]] = ()) -> list[Stall]:
-    """Cluster (start, end) of long gaps; the longest stalls first, those of fewer than three streams left out.
+class LongGap(NamedTuple):
+    """A gap of a stream. `is_usual`: that stream's gaps are like that."""
 
-    Silences (start, end, streams) are stalls however few streams there were, where no such cluster is.
+    start_s: float
+    end_s: float
+    is_usual: bool = False
+
+
+def find_stalls(gaps: Iterable[LongGap], silences: Iterable[tuple[float, float, int]] = ()) -> list[Stall]:
+    """Cluster long gaps; the longest stalls first, those of fewer than three streams left out.
+
+    Silences (start, end, streams) are stalls however few streams there were, where no such cluster is. If the gaps are
+    what is usual for their streams, nothing stalled, and the cause is unknown so far.
     """
     stalls: list[Stall] = []
-    cluster: list[tuple[float, float]] = []
+    cluster: list[LongGap] = []
     for gap in sorted(gaps):
         if cluster and not _is_same(cluster, gap):
             stalls += _stall(cluster)
@@ -51,19 +61,28 @@ def merge_spells(stalls: Sequence[Stall]) -> list[Stall]:
     return sorted(merged, key=lambda stall: -stall.length_s)
 
 
-def _is_same(cluster: Sequence[tuple[float, float]], gap: tuple[float, float]) -> bool:
+def _is_same(cluster: Sequence[LongGap], gap: LongGap) -> bool:
     """Whether a gap, that began no earlier than those of the cluster, is of the same event as its first."""
-    start_s, end_s = cluster[0]
-    common_s = min(end_s, gap[1]) - gap[0]
-    return common_s >= _SAME_SHARE * min(end_s - start_s, gap[1] - gap[0])
+    first = cluster[0]
+    common_s = min(first.end_s, gap.end_s) - gap.start_s
+    return common_s >= _SAME_SHARE * min(first.end_s - first.start_s, gap.end_s - gap.start_s)
 
 
-def _stall(cluster: Sequence[tuple[float, float]]) -> list[Stall]:
+def _stall(cluster: Sequence[LongGap]) -> list[Stall]:
     if len(cluster) < _LEAST_STREAMS:
         return []
-    starts, lengths = sorted(start for start, _ in cluster), sorted(end - start for start, end in cluster)
+    starts = sorted(gap.start_s for gap in cluster)
+    lengths = sorted(gap.end_s - gap.start_s for gap in cluster)
     middle = len(cluster) // 2
-    return [Stall(start_s=round(starts[middle], 4), length_s=round(lengths[middle], 4), streams=len(cluster))]
+    are_usual = 2 * sum(gap.is_usual for gap in cluster) > len(cluster)
+    return [
+        Stall(
+            start_s=round(starts[middle], 4),
+            length_s=round(lengths[middle], 4),
+            streams=len(cluster),
+            cause=Cause.UNKNOWN if are_usual else Cause.STALL,
+        )
+    ]
 
 
 def join_samples(stalls: Iterable[Stall], samples: Iterable[ServerSample]) -> None:

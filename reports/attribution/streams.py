@@ -9,6 +9,9 @@ from functools import cached_property
 
 from ...workloads.result import Result
 
+LATE = 1.5
+"""Times what is usual: a shorter wait is not late."""
+_MOST = 0.5
 _QUICK_SHARE = 0.25
 """Of a stream's mean gap: after a gap below this, a chunk came together with the one before."""
 _QUICK_US = 2000.0
@@ -79,3 +82,8 @@ class Stream:
     @property
     def _quick_us(self) -> float:
         return min(_QUICK_US, _QUICK_SHARE * statistics.fmean(self.gaps_us))
+
+
+def was_made_good(length_s: float, usual_s: float, catch_up_s: float) -> bool:
+    """Whether most of what a wait took too long was caught up right after it: the tokens were there, but not here."""
+    return length_s >= LATE * usual_s and catch_up_s >= _MOST * (length_s - usual_s)

@@ -15,7 +15,8 @@ from ...workloads.result import Result
 from ..recording.recorder import ALL
 from ..summary.state import FLAG_RATIO
 from ..summary.summary import Summary
-from .streams import Stream
+from .stalls import LongGap
+from .streams import LATE, Stream, was_made_good
 
 MOST_EXAMINED = 400
 """Of each kind: enough for shares to a few percent, and a bound on what looking into them costs."""
@@ -50,6 +51,8 @@ class Around:
     """What of all of them the server had computed a turn before."""
     num_ahead: int = 0
     """Those prompts."""
+    num_overtook: int = 0
+    """Requests that were sent after it began, and had their first token well before its end."""
     streams: list[tuple[float, float]] = field(default_factory=list)
     """From first token to end, of those that overlap a wait or were waiting with it."""
     num_made_way: int = 0
@@ -161,8 +164,8 @@ class TailSample:
         self._waits: dict[int, TailEvent] = {}
         self._any: dict[int, _Request] = {}
         """Of the tail or not: where controls come from."""
-        self.long_gaps: list[tuple[float, float]] = []
-        """Of every class, for stalls: (start, end)."""
+        self.long_gaps: list[LongGap] = []
+        """Of every class, for stalls."""
 
     def _threshold_s(self, summary: Summary, metric: str) -> float:
         measured = summary.metrics.get(metric, {}).get(self.traffic_class)
@@ -206,8 +209,9 @@ class TailSample:
         for index, gap_us in enumerate(result.gaps_us):
             end_s = start_s + gap_us / 1e6
             if gap_us / 1e6 > self.gap_threshold_s:
-                if not stream.is_in_bursts:
-                    self._keep_for_stalls(start_s, end_s)
+                catch_up_s = stream.catch_up_s(index + 1, end_s - start_s)
+                if not was_made_good(end_s - start_s, stream.typical_s, catch_up_s):
+                    self._keep_for_stalls(LongGap(start_s, end_s, is_usual=end_s - start_s < LATE * stream.typical_s))
                 if is_ours and (place := self._gap_places.place()) is not None:
                     self._gaps[place] = TailEvent(
                         key=(result.session_id, result.turn_index),
@@ -215,14 +219,14 @@ class TailSample:
                         end_s=end_s,
                         is_gap=True,
                         stream=stream,
-                        catch_up_s=stream.catch_up_s(index + 1, end_s - start_s),
+                        catch_up_s=catch_up_s,
                     )
             start_s = end_s
 
-    def _keep_for_stalls(self, start_s: float, end_s: float) -> None:
-        self.long_gaps.append((start_s, end_s))
+    def _keep_for_stalls(self, gap: LongGap) -> None:
+        self.long_gaps.append(gap)
         if len(self.long_gaps) >= 2 * _MOST_GAPS_FOR_STALLS:
-            self.long_gaps.sort(key=lambda gap: gap[0] - gap[1])
+            self.long_gaps.sort(key=lambda gap: gap.start_s - gap.end_s)
             del self.long_gaps[_MOST_GAPS_FOR_STALLS:]
 
     def _controls(self, tail: Iterable[TailEvent]) -> Iterator[TailEvent]:

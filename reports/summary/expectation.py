@@ -6,28 +6,18 @@ of 100 on any server. Divided by the expectation, what is left is the server's.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from operator import mul, sub
 from random import Random
 
 import msgspec
-
-from ..recording.recorder import ALL
-from ..recording.request_sample import RequestSample
 
 _MOST_FITTED = 2000
 _MOST_ROUNDS = 100
 _SAME = 1e-4
 """The fit has converged once costs change by less than this."""
 _LEAST_FITTED = 30
-_FLOOR_SHARE = 0.1
-_WORTH = 0.8
-"""Of the error: a further column must bring it down to that, or the simpler line stands."""
-_LEAST_NORMALISED = 300
-"""A p99 of fewer samples is meaningless."""
 
 
 class FittedSizes(msgspec.Struct, kw_only=True):
@@ -56,125 +46,24 @@ class FittedSizes(msgspec.Struct, kw_only=True):
 
     def tokens_ms(self, prefill_tokens: int, prompt_tokens: int) -> float:
         """The part of it that so many tokens of a prompt make up."""
-        pairs_ms = self.ttft_ns_per_pair * _num_pairs(prefill_tokens, prompt_tokens) / 1e6
+        pairs_ms = self.ttft_ns_per_pair * num_pairs(prefill_tokens, prompt_tokens) / 1e6
         return self.ttft_us_per_token * prefill_tokens / 1e3 + pairs_ms
 
     def floor_ms(self, prefill_tokens: int, prompt_tokens: int = 0) -> float:
         """What computing the prompt takes, nearly without waiting."""
-        pairs_ms = self.floor_ns_per_pair * _num_pairs(prefill_tokens, prompt_tokens) / 1e6
+        pairs_ms = self.floor_ns_per_pair * num_pairs(prefill_tokens, prompt_tokens) / 1e6
         return self.floor_base_ms + self.floor_us_per_token * prefill_tokens / 1e3 + pairs_ms
 
     def e2e_ms(self, prefill_tokens: int, prompt_tokens: int, output_tokens: int) -> float:
         """Expected time to the end."""
         per_token_us = self.e2e_us_per_token * prefill_tokens + self.e2e_us_per_output_token * output_tokens
-        pairs_ms = self.e2e_ns_per_pair * _num_pairs(prefill_tokens, prompt_tokens) / 1e6
+        pairs_ms = self.e2e_ns_per_pair * num_pairs(prefill_tokens, prompt_tokens) / 1e6
         return self.e2e_base_ms + per_token_us / 1e3 + pairs_ms
 
 
-def _num_pairs(prefill_tokens: int, prompt_tokens: int) -> float:
+def num_pairs(prefill_tokens: int, prompt_tokens: int) -> float:
     """Of tokens that are computed, at the end of a prompt, and the tokens that they attend to."""
     return prefill_tokens * max(prompt_tokens - prefill_tokens / 2, prefill_tokens / 2)
-
-
-def normalise(sample: RequestSample) -> tuple[FittedSizes | None, dict[tuple[str, str], float]]:
-    """What requests of a size should take, and by (metric, class) the tail ratio of what they took over that.
-
-    One line is fitted to all classes: the server's price for a token does not depend on who asks. A request whose size
-    is unknown, or that was cut off, counts as the slowest one: with more than 1% of them there is no ratio.
-    """
-    requests = sample.requests()
-    ttfts_ms, e2es_ms = [each.ttft_ms for each in requests], [each.e2e_ms for each in requests]
-    prompts = [(each.prefill_tokens,) for each in requests]
-    sizes = [(each.prefill_tokens, each.output_tokens) for each in requests]
-    # What attends to a cache's tokens can be told from what is long only where a cache had some.
-    has_context = any(each.prompt_tokens > each.prefill_tokens for each in requests)
-    pairs = [_num_pairs(each.prefill_tokens, each.prompt_tokens) for each in requests] if has_context else None
-    ttft = _fit_prices(prompts, ttfts_ms, pairs)
-    floor = _fit_prices(prompts, ttfts_ms, pairs, share=_FLOOR_SHARE)
-    e2e = _fit_prices(sizes, e2es_ms, pairs)
-    if ttft is None or floor is None or e2e is None:
-        return None, {}
-    fitted = FittedSizes(
-        requests=len(requests),
-        ttft_base_ms=round(ttft.base_ms, 4),
-        ttft_us_per_token=round(ttft.cost_ms[0] * 1e3, 4),
-        floor_base_ms=round(floor.base_ms, 4),
-        floor_us_per_token=round(floor.cost_ms[0] * 1e3, 4),
-        e2e_base_ms=round(e2e.base_ms, 4),
-        e2e_us_per_token=round(e2e.cost_ms[0] * 1e3, 4),
-        e2e_us_per_output_token=round(e2e.cost_ms[1] * 1e3, 4),
-        ttft_ns_per_pair=round(ttft.cost_ms[-1] * 1e6, 6),
-        floor_ns_per_pair=round(floor.cost_ms[-1] * 1e6, 6),
-        e2e_ns_per_pair=round(e2e.cost_ms[-1] * 1e6, 6),
-    )
-    excess = {
-        "ttft": _over([(each.ttft_ms, fitted.ttft_ms(each.prefill_tokens, each.prompt_tokens)) for each in requests]),
-        "e2e": _over(
-            [
-                (each.e2e_ms, fitted.e2e_ms(each.prefill_tokens, each.prompt_tokens, each.output_tokens))
-                for each in requests
-            ]
-        ),
-    }
-    offered = sample.offered
-    ratios: dict[tuple[str, str], float] = {}
-    for metric, values in excess.items():
-        weighted: dict[str, list[tuple[float, float]]] = {}
-        for value, request in sorted(zip(values, requests, strict=True), key=lambda pair: pair[0]):
-            for name in (ALL, request.traffic_class):
-                weighted.setdefault(name, []).append((value, sample.stands_for(request.traffic_class)))
-        for name, of_class in weighted.items():
-            ratio = _tail_ratio(of_class, sum(offered.values()) if name == ALL else offered[name])
-            if ratio is not None and len(of_class) >= _LEAST_NORMALISED:
-                ratios[metric, name] = ratio
-    return fitted, ratios
-
-
-def _fit_prices(
-    sizes: Sequence[Sequence[float]],
-    latencies_ms: Sequence[float],
-    pairs: Sequence[float] | None,
-    *,
-    share: float = 0.5,
-) -> Expectation | None:
-    """A line whose last cost is that of a pair of tokens: 0 unless pairs explain a good deal that sizes do not."""
-    plain = fit(sizes, latencies_ms, share=share)
-    if plain is None:
-        return None
-    plain = Expectation(plain.base_ms, (*plain.cost_ms, 0.0))
-    if pairs is None:
-        return plain
-    rows = [(*size, pair) for size, pair in zip(sizes, pairs, strict=True)]
-    with_pairs = fit(rows, latencies_ms, share=share)
-    if with_pairs is None or _error(with_pairs, rows, latencies_ms) > _WORTH * _error(plain, rows, latencies_ms):
-        return plain
-    return with_pairs
-
-
-def _error(line: Expectation, rows: Sequence[Sequence[float]], latencies_ms: Sequence[float]) -> float:
-    """How far off a line is, by the median of relative errors: a few that suffered do not count."""
-    least_ms = min(latencies_ms)
-    expected_ms = [max(line.base_ms + sum(map(mul, line.cost_ms, row)), least_ms) for row in rows]
-    return float(statistics.median(abs(took - due) / due for took, due in zip(latencies_ms, expected_ms, strict=True)))
-
-
-def _over(latencies_ms: Sequence[tuple[float, float]]) -> list[float]:
-    """Each (took, should have taken) as a quotient."""
-    # No request should be faster than the fastest there was: one that a cache answers whole has no size at all.
-    least_ms = min(took_ms for took_ms, _ in latencies_ms)
-    return [took_ms / max(expected_ms, least_ms) for took_ms, expected_ms in latencies_ms]
-
-
-def _tail_ratio(values: Sequence[tuple[float, float]], offered: int) -> float | None:
-    """p99 / p50 of (value, how many it stands for) in order, and of others that are larger; None if p99 is of these."""
-    found = []
-    for share in (0.5, 0.99):
-        ranks = zip(accumulate(weight for _, weight in values), values, strict=True)
-        value = next((value for rank, (value, _) in ranks if rank >= share * offered - 1e-6), None)
-        if value is None:
-            return None
-        found.append(value)
-    return round(found[1] / found[0], 3)
 
 
 @dataclass(frozen=True, slots=True)

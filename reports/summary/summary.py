@@ -17,8 +17,9 @@ from .cache import CacheSummary, fill_cache
 from .causes import Attribution
 from .client import ClientSummary
 from .engine import EngineSummary
-from .expectation import FittedSizes, normalise
+from .expectation import FittedSizes
 from .metric import MetricSummary, summarise_metric
+from .normalised import normalise
 from .server import ServerSummary
 from .silence import SilenceSummary, summarise_silences
 from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns, summarise_time
@@ -173,10 +174,11 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         weighed = [(one.due_s, one.prompt_tokens, recorder.sample.stands_for(one.traffic_class)) for one in requests]
         summary.trend.work_growth = round(work_growth(weighed), 3)
     summary.goodput = recorder.goodput(measured_s)
-    summary.expectation, ratios = normalise(recorder.sample)
+    summary.expectation, normalised = normalise(recorder.sample, is_exact=summary.simulated)
     summary.silence = _silence(summary, recorder)
-    for (metric, traffic_class), ratio in ratios.items():
-        summary.metrics[metric][traffic_class].normalised_ratio = ratio
+    for (metric, traffic_class), tail in normalised.items():
+        measured = summary.metrics[metric][traffic_class]
+        measured.normalised_ratio, measured.normalised_interval = tail.ratio, tail.interval
     slowdowns = recorder.slowdowns
     if slowdowns is None and summary.expectation is not None:
         slowdowns = envelope(recorder.sample, summary.expectation)

@@ -11,7 +11,7 @@ import pytest
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import attribute
-from abatch.reports.attribution.stalls import find_stalls
+from abatch.reports.attribution.stalls import LongGap, find_stalls
 from abatch.reports.attribution.tail_events import MOST_EXAMINED, TailSample
 from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.statistics.interval import Interval
@@ -103,7 +103,7 @@ def test_the_same_moment_is_the_clients_where_the_client_stood_still(frozen: lis
 def test_two_freezes_are_two_events_the_longer_one_first() -> None:
     gaps = [(5.0 + shift, 5.5 + shift) for shift in (0.0, 0.004, 0.009)]
     gaps += [(5.48, 7.0), (5.49, 7.0), (5.495, 7.01), (9.0, 9.4), (9.1, 9.5)]
-    stalls = find_stalls(gaps)
+    stalls = find_stalls(LongGap(*gap) for gap in gaps)
     assert [(stall.streams, stall.length_s) for stall in stalls] == [(3, 1.515), (3, 0.5)]
 
 

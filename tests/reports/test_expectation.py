@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.recording.request_sample import RequestSample
+from abatch.reports.statistics.interval import Interval
 from abatch.reports.summary.expectation import Expectation, fit
 from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
@@ -107,6 +109,47 @@ def test_what_is_long_because_the_server_stood_still_is() -> None:
     assert raw > 10
     assert normalised is not None
     assert normalised > 10
+
+
+def _normalised(results: list[Result], *, simulated: bool = False) -> Interval | None:
+    recorder = Recorder()
+    for result in results:
+        recorder.add(result)
+    return fill_summary(Summary(simulated=simulated), recorder, 100.0).metrics["ttft"]["all"].normalised_interval
+
+
+def test_a_normalised_ratio_has_an_interval() -> None:
+    calm, stalled = _normalised(_sized(1000)), _normalised(_sized(1000, stall_ms=900.0))
+    assert calm is not None
+    assert stalled is not None
+    assert calm.low <= 1.05 <= calm.high < 1.5
+    assert stalled.low > 3
+    assert _normalised(_sized(1000), simulated=True) is None
+
+
+def test_later_turns_have_no_known_size_where_nobody_reports_prefix_hits() -> None:
+    """Their prompts are long, and were mostly cached, or not: the ratio would excuse or accuse at random."""
+
+    def later(cached: int | None) -> list[Result]:
+        return [msgspec.structs.replace(one, turn_index=1, cached_tokens=cached) for one in _sized(1000)]
+
+    assert _ratios(later(None))[1] is None
+    assert _ratios([*later(None)[:-1], *later(1)[-1:]])[1] is not None  # silent where there is none
+    assert _ratios(later(0))[1] is not None
+
+
+def test_cached_context_that_is_attended_to_is_part_of_the_price() -> None:
+    """10 ms, and 0.02 us for each new token and each token before it: a short question in a long session is slow."""
+    draw = random.Random(4)
+    results = []
+    for number in range(1000):
+        new, cached = 100, draw.choice((200, 1000, 30_000))
+        ttft_ms = (10 + 0.02e-3 * new * (cached + new / 2)) * draw.uniform(0.97, 1.03)
+        fields = {"session_id": str(number), "prompt_tokens": cached + new, "cached_tokens": cached}
+        results.append(make_result(ttft_ms, due_s=number * 0.1, **fields))  # type: ignore[arg-type]
+    raw, normalised = _ratios(results)
+    assert raw > 5
+    assert normalised == pytest.approx(1.03, abs=0.05)
 
 
 def test_a_sample_is_fair_and_bounded() -> None:

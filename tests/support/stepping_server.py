@@ -41,7 +41,7 @@ class Machine:
         kv_tokens: With more than this in running contexts, the last to join is evicted and computed again.
         connect_every: One in so many requests needs a new connection, which takes about `connect_s`.
         refuse_above: More requests in flight are tried again after `retry_s`, twice as long each time, and refused with
-            status 429 after three tries.
+            status 429 after three tries; at once if it is 0.
     """
 
     step_s: float = 0.01
@@ -115,7 +115,7 @@ class SteppingServer:
         for attempt in range(4):
             if self._num_in_flight < machine.refuse_above:
                 break
-            if attempt == 3:
+            if attempt == 3 or not machine.retry_s:
                 return reply.fail("http_429", "too many requests")
             await asyncio.sleep(machine.retry_s * 2**attempt)
         self._num_in_flight += 1

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
@@ -45,6 +46,29 @@ async def test_a_stream_is_timed_chunk_by_chunk() -> None:
     assert reply.finish_reason == "length"
     assert (reply.prompt_tokens, reply.output_tokens) == (14, 4)
     assert reply.text == ["w"] * 4
+
+
+async def test_what_a_new_connection_took_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is part of a request's wait, and the server has no part in it. An open connection takes no time."""
+    loop = asyncio.get_running_loop()
+    look_up = loop.getaddrinfo
+
+    async def look_up_slowly(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0.1)
+        return await look_up(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "getaddrinfo", look_up_slowly)
+    async with fake_server(Behaviour()) as url:
+        by_name = url.replace("127.0.0.1", "localhost")
+        target = await HttpTarget.connect(by_name, model="m", api_key=None, headers={}, timeout_s=5.0)
+        first, second = Reply(), Reply()
+        for reply in (first, second):
+            await target.send(Call([ChatMessage(role="user", content="hi there")], 1, "s"), reply)
+        await target.close()
+    assert first.sent_s is not None
+    assert first.first_s is not None
+    assert 0.1 <= first.dns_s <= first.connect_s <= first.first_s - first.sent_s
+    assert (second.dns_s, second.connect_s) == (0.0, 0.0)
 
 
 async def test_neither_the_role_nor_usage_nor_the_end_count_as_content() -> None:

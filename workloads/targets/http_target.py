@@ -21,6 +21,7 @@ from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
 from .chat_stream import BadStreamError, error_message, read_chat_stream
 from .client_limit import CLIENT_LIMIT, client_limit
+from .connection_timing import connection_timing
 from .prompts import PromptSizer
 from .server_url import hide_credentials, normalise_url
 from .target import Call, Reply
@@ -93,6 +94,7 @@ class HttpTarget:
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=_KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=1 << 20,
+            trace_configs=[connection_timing()],
         )
         target = cls(http, base_url, model or "", timeout_s, tells_sessions=tells_sessions)
         try:
@@ -115,7 +117,9 @@ class HttpTarget:
         try:
             body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
             reply.sent_s = clock()
-            async with self._http.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
+            async with self._http.post(
+                self._url, data=body, headers=headers, timeout=self._timeout, trace_request_ctx=reply
+            ) as response:
                 if response.status == 200:
                     await read_chat_stream(response.content, reply)
                 elif response.status == _PROXY_WANTS_CREDENTIALS:
