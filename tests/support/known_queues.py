@@ -1,0 +1,184 @@
+"""Servers whose true percentiles are known: what intervals are checked against."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from random import Random
+from statistics import NormalDist
+
+from abatch.reports.statistics.time_blocks import TimeBlocks
+
+RATE = 20.0
+"""Requests per second, at random moments."""
+_SERVERS = 4
+_PREFILL = 0.2
+"""Of its service, what a request takes to its first token once it has a server."""
+_MEDIAN_S = 0.05
+_AT_ONCE_S = 0.25
+"""Requests of one block of the shortest length are counted together."""
+_LONG_RUN = 1_000_000
+
+Draw = Callable[[Random, int], list[tuple[float, float]]]
+"""So many requests: when each arrives and how long it takes, in seconds."""
+Survival = Callable[[float], float]
+"""The share of requests that take longer than so many seconds."""
+
+
+@dataclass(frozen=True)
+class KnownQueue:
+    """A server under constant load.
+
+    Attributes:
+        survival: In closed form; None if the truth is what a long run says.
+    """
+
+    name: str
+    draw: Draw
+    survival: Survival | None = None
+
+    def blocks(self, seed: int, count: int) -> list[Counter[int]]:
+        """One run, as a recorder keeps it."""
+        blocks = TimeBlocks()
+        requests = self.draw(Random(f"{self.name}/{seed}"), count)
+        for number, together in groupby(requests, lambda request: int(request[0] / _AT_ONCE_S)):
+            blocks.add(number * _AT_ONCE_S, [round(latency_s * 1e6) for _, latency_s in together])
+        return blocks.blocks()
+
+    def quantile_s(self, share: float) -> float:
+        """The true percentile."""
+        if self.survival is None:
+            return _long_run(self.name, self.draw)[int(share * _LONG_RUN)]
+        low, high = 0.0, 1e3
+        for _ in range(100):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.survival(middle) > 1 - share else (low, middle)
+        return high
+
+
+@cache
+def _long_run(name: str, draw: Draw) -> list[float]:
+    return sorted(latency_s for _, latency_s in draw(Random(f"long/{name}"), _LONG_RUN))
+
+
+def _arrivals(random: Random, count: int) -> list[float]:
+    at_s, found = 0.0, []
+    for _ in range(count):
+        at_s += random.expovariate(RATE)
+        found.append(at_s)
+    return found
+
+
+def _log_normal_survival(sigma: float) -> Survival:
+    return lambda x: 1 - NormalDist().cdf(math.log(x / _MEDIAN_S) / sigma) if x > 0 else 1.0
+
+
+def independent(sigma: float = 0.6) -> KnownQueue:
+    """Log-normal latencies that know nothing of each other."""
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        return [(at_s, _MEDIAN_S * random.lognormvariate(0, sigma)) for at_s in _arrivals(random, count)]
+
+    return KnownQueue("independent", draw, _log_normal_survival(sigma))
+
+
+def remembering(memory_s: float, sigma: float = 0.6) -> KnownQueue:
+    """Log-normal latencies, half of whose variance drifts with a memory of so many seconds."""
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        drift, before_s, found = random.gauss(0, 1), 0.0, []
+        for at_s in _arrivals(random, count):
+            kept = math.exp((before_s - at_s) / memory_s)
+            drift = kept * drift + math.sqrt(1 - kept * kept) * random.gauss(0, 1)
+            before_s = at_s
+            found.append((at_s, _MEDIAN_S * math.exp(sigma * (drift + random.gauss(0, 1)) / math.sqrt(2))))
+        return found
+
+    return KnownQueue(f"memory of {memory_s:g} s", draw, _log_normal_survival(sigma))
+
+
+def stalling(every_s: float, length_s: float, sigma: float = 0.2) -> KnownQueue:
+    """Log-normal latencies, and the rest of a stall for requests that arrive within it."""
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        phase_s = random.uniform(0, every_s)
+        return [
+            (at_s, _MEDIAN_S * random.lognormvariate(0, sigma) + max(0.0, length_s - (at_s + phase_s) % every_s))
+            for at_s in _arrivals(random, count)
+        ]
+
+    of_base, parts, share = _log_normal_survival(sigma), 200, length_s / every_s
+
+    def survival(x: float) -> float:
+        hit = sum(of_base(x - length_s * (part + 0.5) / parts) for part in range(parts)) / parts
+        return share * hit + (1 - share) * of_base(x)
+
+    return KnownQueue(f"stall of {length_s:g} s every {every_s:g} s", draw, survival)
+
+
+def slow_at_times(every_s: float, length_s: float, factor: float = 5.0, sigma: float = 0.3) -> KnownQueue:
+    """Log-normal latencies, so many times longer for a while."""
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        phase_s = random.uniform(0, every_s)
+        return [
+            (
+                at_s,
+                _MEDIAN_S
+                * random.lognormvariate(0, sigma)
+                * (factor if (at_s + phase_s) % every_s < length_s else 1.0),
+            )
+            for at_s in _arrivals(random, count)
+        ]
+
+    of_base, share = _log_normal_survival(sigma), length_s / every_s
+    return KnownQueue(
+        f"slow for {length_s:g} s of {every_s:g} s",
+        draw,
+        lambda x: share * of_base(x / factor) + (1 - share) * of_base(x),
+    )
+
+
+def queueing(load: float, sigma: float | None = None) -> KnownQueue:
+    """Times to first token of four servers with one queue, at this load (0 to 1), in their steady state.
+
+    `sigma`: of log-normal service; None is exponential, of which the distribution of waits is known (Erlang's C).
+    """
+    mean_s = load * _SERVERS / RATE
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        free_s, at_s, found = [0.0] * _SERVERS, 0.0, []
+        warm_up = int(4000 / (1 - load))
+        for number in range(warm_up + count):
+            at_s += random.expovariate(RATE)
+            if sigma is None:
+                service_s = random.expovariate(1 / mean_s)
+            else:
+                service_s = mean_s * random.lognormvariate(-sigma * sigma / 2, sigma)
+            start_s = max(free_s[0], at_s)
+            heapq.heapreplace(free_s, start_s + service_s)
+            if number >= warm_up:
+                found.append((at_s, start_s - at_s + _PREFILL * service_s))
+        return [(at_s - found[0][0], latency_s) for at_s, latency_s in found]
+
+    name = f"M/M/4, load {load:g}" if sigma is None else f"M/G/4, load {load:g}"
+    return KnownQueue(name, draw, _erlang_survival(load, mean_s) if sigma is None else None)
+
+
+def _erlang_survival(load: float, mean_s: float) -> Survival:
+    """Of an exponential wait that a share of requests has, plus an exponential time to the first token."""
+    offered = load * _SERVERS
+    all_busy = offered**_SERVERS / math.factorial(_SERVERS) / (1 - load)
+    waiting = all_busy / (sum(offered**busy / math.factorial(busy) for busy in range(_SERVERS)) + all_busy)
+    ends, starts = _SERVERS / mean_s - RATE, 1 / (_PREFILL * mean_s)
+
+    def survival(x: float) -> float:
+        both = (ends * math.exp(-starts * x) - starts * math.exp(-ends * x)) / (ends - starts)
+        return (1 - waiting) * math.exp(-starts * x) + waiting * both
+
+    return survival
