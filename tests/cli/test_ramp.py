@@ -5,8 +5,9 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from abatch.cli.commands.sweep import MOST_WARMUP_S, past_the_ramp, why_not
+from abatch.cli.commands.sweep import MOST_WARMUP_S, past_the_ramp
 from abatch.cli.measuring.ramp import Ramp, ramp_of
+from abatch.cli.measuring.sweep import why_not
 from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.recording.goodput import GoodputSummary, parse_objectives
