@@ -129,8 +129,8 @@ class Conversation:
         match turn.prompt:
             case MessagePrompt():
                 return 0.0
-            case BlockPrompt(tokens=tokens):
-                return tokens
+            case BlockPrompt() as prompt:  # a trace may have fewer blocks than it says it has tokens
+                return min(prompt.tokens, (prompt.kept + len(prompt.ids)) * prompt.block_tokens)
         new_tokens = turn.new_tokens if turn.text is None else 0
         if self.messages and not turn.compacts:
             return self._least_tokens + new_tokens

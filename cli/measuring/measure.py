@@ -16,7 +16,7 @@ from ...reports.run.folder import RunWriter, default_folder
 from ...reports.summary.cache import CacheMode
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
-from ...workloads.targets.client_limit import ReservedDescriptors, most_descriptors
+from ...workloads.targets.client_limit import most_descriptors
 from ...workloads.targets.engine_watch import EngineWatch
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer
@@ -184,8 +184,7 @@ async def _replay(
     watching = asyncio.create_task(watch.run(origin_s))
     try:
         async with watching_server:
-            with ReservedDescriptors():  # to save the run with
-                return await sender.run(origin_s)
+            return await sender.run(origin_s)
     except BaseException:
         writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
         raise

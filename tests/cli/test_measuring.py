@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import pickle
+import resource
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from abatch.cli.commands import progress
 from abatch.cli.measuring.measure import run
+from abatch.cli.measuring.observer import LiveRun, SilentObserver
 from abatch.cli.measuring.plan import Plan
 from abatch.cli.measuring.targets import SimulatedEngine
 from abatch.cli.measuring.traffic import TrafficRecipe
@@ -34,6 +37,26 @@ def test_a_plan_needs_no_command(tmp_path: Path) -> None:
     assert measured.folder == tmp_path / "run"
     assert measured.summary.succeeded == len(list(measured.results())) > 20
     assert measured.config.duration_s == 10.0
+
+
+def test_a_run_may_open_as_many_files_as_the_system_allows(tmp_path: Path) -> None:
+    """And the processes that it starts: then everything is as it was."""
+    seen = []
+
+    class Looking(SilentObserver):
+        def watching(self, run: LiveRun) -> AbstractContextManager[object]:
+            seen.append(resource.getrlimit(resource.RLIMIT_NOFILE))
+            return super().watching(run)
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = (min(before[0], 512), before[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, few)
+    try:
+        run(_plan(tmp_path / "run"), Looking())
+        assert seen == [(min(before[1], 1 << 20), before[1])]
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == few
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

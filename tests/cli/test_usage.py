@@ -30,6 +30,11 @@ from typer.testing import CliRunner
         (["bench", "--arrival", "sometimes", "--request-rate", "1"], "--arrival"),
         (["bench", "--context-scale", "0"], "--context-scale"),
         (["bench", "--header", "nocolon"], "--header"),
+        (
+            ["bench", "--max-in-flight", "2", "--workers", "3", "--url", "http://127.0.0.1:1"],
+            "--max-in-flight 2 leaves",
+        ),
+        (["compare", "--check-answers", "--device", "simulated:h100", "--real-time"], "its answers have no text"),
         (["bench", "--url", "http://127.0.0.1:1", "--header", "x-request-id: mine"], "results.jsonl"),
         (["bench", "--require", "ttft.p99 < fast"], "column 12"),
         (["bench", "--batching", "sometimes"], "--batching"),

@@ -152,23 +152,20 @@ def test_a_server_that_answers_less_is_not_better(tmp_path: Path) -> None:
     ):
         result = abatch(
             *("compare", "--url", f"old={whole.url}", "--url", f"new={short.url}", *_SHORT, "--osl", "40"),
-            *(
-                "-r",
-                "60",
-                "-d",
-                "2",
-                "--rounds",
-                "1",
-                "-o",
-                tmp_path / "runs",
-                "--require",
-                "e2e.p99 <= baseline + 10%",
-            ),
+            *("-r", "60", "-d", "2", "--rounds", "1", "-o", tmp_path / "runs"),
+            *("--require", "e2e.p99 <= baseline + 10%"),
+        )
+        meant = abatch(
+            *("bench", "--url", short.url, *_SHORT, "--osl", "40", "-r", "60", "-d", "1", "--no-ignore-eos"),
+            *("--idle-probe", "0", "-o", tmp_path / "meant"),
         )
     assert result.returncode == 4, result.stdout + result.stderr
     text = " ".join(result.stdout.split())
     assert "NOT TRUSTED: new: 100.0% of the answers have another length than was asked for (3.0 tokens" in text
     assert "VERDICT: Cannot compare new and old: their answers differ in length, 40.0 tokens on average" in text
+    assert "another length" not in meant.stdout
+    said = "note: answers end where the model ends them: 3.0 tokens on average, at most 40.0 were asked for"
+    assert said in " ".join(meant.stdout.split())
     again = abatch("report", tmp_path / "runs" / "new" / "round-1")
     assert "NOT TRUSTED: 100.0% of the answers have another length" in " ".join(again.stdout.split())
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads.targets.client_limit import CLIENT_LIMIT, ReservedDescriptors, client_limit, most_descriptors
+from abatch.workloads.targets.client_limit import CLIENT_LIMIT, client_limit, most_descriptors
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
 from support.fake_server import Behaviour, fake_server
@@ -109,13 +109,3 @@ def test_as_many_descriptors_as_may_be_and_then_as_before() -> None:
         with most_descriptors():
             assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[1], 1 << 20)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == limit
-
-
-def test_some_descriptors_are_left_to_save_a_run_with() -> None:
-    with _at_most(20):
-        with ReservedDescriptors():
-            taken = _take_all()
-        left = _take_all()
-        for descriptor in taken + left:
-            os.close(descriptor)
-    assert len(left) == 16

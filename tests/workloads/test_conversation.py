@@ -172,6 +172,8 @@ def test_how_many_tokens_a_prompt_has_at_least() -> None:
     assert least(Turn(9, 1, text="hello"), Turn(4, 1), Turn(9, 1, prompt=recorded), Turn(1, 1, prompt=blocks)) == [
         *(0, 4, 0, 20)
     ]
+    too_few = BlockPrompt("t", 8, 200, (7,), kept=2)
+    assert least(Turn(1, 1, prompt=blocks), Turn(1, 1, prompt=too_few)) == [20, 24], "what is there to be sent"
 
 
 def test_prefixes_are_not_kept_for_ever() -> None:

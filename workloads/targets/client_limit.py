@@ -12,8 +12,6 @@ from collections.abc import Iterator
 CLIENT_LIMIT = "client_limit"
 """Class of failures that are the client's own: the request never reached the server."""
 _MOST_DESCRIPTORS = 1 << 20
-_RESERVED = 16
-"""Descriptors with which a run can still be saved when connections have taken all others."""
 
 
 def client_limit(error: BaseException) -> str | None:
@@ -51,24 +49,6 @@ def most_descriptors() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-class ReservedDescriptors:
-    """A few descriptors that connections cannot take, until they are released."""
-
-    def __init__(self) -> None:
-        self._descriptors = [os.open(os.devnull, os.O_RDONLY) for _ in range(_RESERVED)]
-
-    def release(self) -> None:
-        """Now they are needed."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
-    def __enter__(self) -> ReservedDescriptors:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
 
 def _descriptors() -> str:
