@@ -9,13 +9,13 @@ from ...engine.loop.step_log import StepRecord
 from ...workloads.watching.server_metrics import ServerSample
 from ..recording.recorder import ALL, JUDGED
 from ..summary.causes import Attribution, Cause, CauseShare, TailCauses, advice_on
-from ..summary.size import may_be_size
 from ..summary.state import State
 from ..summary.summary import Summary
 from .drift import drift
 from .examine import Examined, ReadResults, examine
 from .rules import Setting, cause_of
 from .share import share_of
+from .size import may_be_size
 from .stalls import join_samples
 from .steps import StepIndex
 from .tail_events import TailEvent

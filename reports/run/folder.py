@@ -29,13 +29,13 @@ from ...workloads.watching.client_watch import ClientAudit
 from ...workloads.watching.server_metrics import ServerSample
 from ..atomic_file import write_atomically
 from ..attribution.attribution import attribute
+from ..attribution.size import tell_uneven_work
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
 from ..summary.answers import answer_notes
 from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
 from ..summary.server import summarise_server
-from ..summary.size import tell_uneven_work
 from ..summary.steadiness import growth_notes
 from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary
 from .config import RunConfig

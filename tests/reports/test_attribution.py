@@ -11,12 +11,12 @@ import pytest
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.attribution.attribution import attribute
+from abatch.reports.attribution.size import tell_uneven_work
 from abatch.reports.attribution.stalls import LongGap, find_stalls
 from abatch.reports.attribution.tail_events import MOST_EXAMINED, TailSample
 from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.statistics.interval import Interval
 from abatch.reports.summary.causes import ADVICE, BECAUSE, Attribution, Cause, TailCauses
-from abatch.reports.summary.size import tell_uneven_work
 from abatch.reports.summary.state import State
 from abatch.workloads.result import Result
 from abatch.workloads.watching.client_watch import Lapse

@@ -9,12 +9,12 @@ from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.reports.attribution.attribution import attribute
+from abatch.reports.attribution.size import tell_uneven_work
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.folder import recorded_part, summarise
 from abatch.reports.summary.causes import Cause
 from abatch.reports.summary.finding import Label
 from abatch.reports.summary.findings import findings
-from abatch.reports.summary.size import tell_uneven_work
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result

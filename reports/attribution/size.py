@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .causes import Cause
-from .metric import MetricSummary
-from .state import FLAG_RATIO, State
-from .steadiness import steadiness_doubts
-from .summary import Summary
+from ..summary.causes import Cause
+from ..summary.metric import MetricSummary
+from ..summary.state import FLAG_RATIO, State
+from ..summary.steadiness import steadiness_doubts
+from ..summary.summary import Summary
 
 _WAITS = {"ttft": ("ttft",), "resume_ttft": ("ttft",), "e2e": ("ttft", "itl")}
 """By metric that can be normalised, the waits whose causes speak against it."""
