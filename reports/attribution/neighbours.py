@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from ...workloads.result import Result
-from ..summary.expectation import FittedSizes
+from ..recording.expectation import FittedSizes
 from .contexts import Contexts
 from .tail_events import TailEvent, in_order
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ...workloads.watching.client_watch import Lapse
+from ..recording.expectation import FittedSizes
 from ..summary.causes import Cause, Stall
-from ..summary.expectation import FittedSizes
 from ..summary.state import FLAG_RATIO
 from .progress import Known
 from .streams import was_made_good

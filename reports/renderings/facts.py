@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..formatting import counted, milliseconds
+from ..recording.expectation import FittedSizes
 from ..recording.recorder import ALL
 from ..summary.cache import cache_facts
 from ..summary.client import ClientFloor, ClientSummary
 from ..summary.engine import EngineSummary, ParkingSummary
-from ..summary.expectation import FittedSizes
 from ..summary.finding import Finding, Tone
 from ..summary.findings import note
 from ..summary.server import ServerSummary

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
 
+from ..recording.expectation import Expectation, FittedSizes, fit, num_pairs
 from ..recording.recorder import ALL
 from ..recording.request_sample import RequestSample, SampledRequest
 from ..statistics.estimate import quotient
@@ -15,7 +16,6 @@ from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.percentile_estimate import percentile_estimate
 from ..statistics.time_blocks import TimeBlocks
-from .expectation import Expectation, FittedSizes, fit, num_pairs
 
 _FLOOR_SHARE = 0.1
 _WORTH = 0.8

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..recording.expectation import FittedSizes
 from ..recording.idle_model import IdleModel, IdlePoint
 from ..recording.recorder import ALL
 from ..recording.request_sample import RequestSample
@@ -16,7 +17,6 @@ from ..statistics.interval import Interval
 from ..statistics.log_buckets import quantile_us
 from ..statistics.percentile import nearest_rank
 from ..statistics.percentile_estimate import percentile_estimate
-from .expectation import FittedSizes
 from .state import MIN_SAMPLES
 
 TAIL_SHARE = 0.01

@@ -8,6 +8,7 @@ import msgspec
 
 from ...workloads.targets.client_limit import CLIENT_LIMIT
 from ..recording.answer_sizes import AnswerSizes
+from ..recording.expectation import FittedSizes
 from ..recording.goodput import GoodputSummary
 from ..recording.idle_model import IdleModel
 from ..recording.in_flight import SteadyState
@@ -17,7 +18,6 @@ from .cache import CacheSummary, fill_cache
 from .causes import Attribution
 from .client import ClientSummary
 from .engine import EngineSummary
-from .expectation import FittedSizes
 from .metric import MetricSummary, summarise_metric
 from .normalised import normalise
 from .server import ServerSummary

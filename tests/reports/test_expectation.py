@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+from abatch.reports.recording.expectation import Expectation, fit
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.recording.request_sample import RequestSample
 from abatch.reports.statistics.interval import Interval
-from abatch.reports.summary.expectation import Expectation, fit
 from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.result import Result
 from support.results import make_result
