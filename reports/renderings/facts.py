@@ -50,7 +50,7 @@ def facts(summary: Summary) -> Iterator[Fact | Finding]:
     if summary.expectation is not None:
         yield Fact("size model", size_model(summary.expectation))
     if summary.idle is not None:
-        yield Fact("idle server", idle_facts(summary.idle))
+        yield Fact("idle probe", idle_facts(summary.idle))
     if summary.engine is not None:
         yield Fact("engine", engine_facts(summary.engine))
         if summary.engine.parking is not None:

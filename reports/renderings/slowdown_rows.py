@@ -61,4 +61,4 @@ def idle_facts(idle: IdleModel) -> str:
         words += f", then {milliseconds(idle.itl_ms(idle.points[0].prompt_tokens, 0))} ms per output token"
     if idle.is_probed:
         return f"{words} ({counted(idle.requests, 'request')} before the run)"
-    return f"not probed; the run's own fastest requests are {words}, so slowdowns may be too small"
+    return f"none; the run's own fastest requests are {words}, so slowdowns may be too small"

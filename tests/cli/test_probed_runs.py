@@ -124,4 +124,4 @@ def test_several_workers_record_slowdowns_over_what_the_main_process_found(tmp_p
     assert 5 < idle.itl_base_ms < 20
     slowdown = measured.summary.slowdown["ttft"]["all"]
     assert slowdown.count == measured.summary.succeeded
-    assert "idle server: ttft" in done.stdout
+    assert "idle probe: ttft" in done.stdout

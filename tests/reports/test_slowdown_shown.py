@@ -57,7 +57,7 @@ def test_the_terminal_has_them_in_eighty_columns(shown: ShownRun) -> None:
     (head,) = (line for line in out.getvalue().splitlines() if line.startswith("x idle"))
     assert head.split() == " ".join(HEADER).split()
     text = " ".join(out.getvalue().split())
-    assert "idle server: ttft 10.00 ms at 20 uncached prompt tokens, then 5.000 ms per output token" in text
+    assert "idle probe: ttft 10.00 ms at 20 uncached prompt tokens, then 5.000 ms per output token" in text
 
 
 def test_a_bar_for_each_class_has_the_three_parts(shown: ShownRun) -> None:
@@ -82,8 +82,8 @@ def test_a_comparison_has_a_row_where_all_idle_servers_were_probed(shown: ShownR
     unprobed = shown_run(write_run(tmp_path / "unprobed", _results()))
     rows = dict(run_rows({"a": shown.summary, "b": unprobed.summary}))
     assert rows["ttft slowdown p50"] == ["3.00x", "-"]
-    words = next(fact.words for fact in facts(unprobed.summary) if fact.label == "idle server")
-    assert words.startswith("not probed")
+    words = next(fact.words for fact in facts(unprobed.summary) if fact.label == "idle probe")
+    assert words.startswith("none;")
     assert words.endswith("slowdowns may be too small")
 
 

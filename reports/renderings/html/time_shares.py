@@ -49,7 +49,7 @@ def _of_run(index: int, run: ShownRun, *, is_alone: bool) -> Html:
     )
     heading = "" if is_alone else element("h3", swatch(index), run.name)
     scroll = element("div", table, class_="scroll", tabindex=0, role="region", aria_label=f"Slowdowns of {run.name}")
-    idle = "" if summary.idle is None else element("p", f"Idle server: {idle_facts(summary.idle)}.", class_="meaning")
+    idle = "" if summary.idle is None else element("p", f"Idle probe: {idle_facts(summary.idle)}.", class_="meaning")
     return join([heading, scroll, idle])
 
 
