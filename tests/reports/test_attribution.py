@@ -17,6 +17,8 @@ from abatch.reports.attribution.tail_events import MOST_EXAMINED, TailSample
 from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.statistics.interval import Interval
 from abatch.reports.summary.causes import ADVICE, BECAUSE, Attribution, Cause, TailCauses
+from abatch.reports.summary.finding import Label
+from abatch.reports.summary.findings import findings
 from abatch.reports.summary.state import State
 from abatch.workloads.result import Result
 from abatch.workloads.watching.client_watch import Lapse
@@ -127,6 +129,22 @@ def test_a_cause_that_fits_ordinary_waits_as_well_is_not_named() -> None:
     assert queueing.share > 0.9
     assert queueing.base_rate > 0.9
     assert causes.likely == []
+
+
+def test_the_worst_class_besides_the_verdicts_gets_its_causes_too(frozen: list[Result]) -> None:
+    results = [
+        msgspec.structs.replace(result, traffic_class=("chat", "agent")[number % 2])
+        for number, result in enumerate(frozen)
+    ]
+    summary = summarised(results)
+    summary.verdict_class = "chat"
+    summary.metrics["ttft"]["agent"].verdict = State.FLAGGED
+    summary.attribution = found = attribute(lambda: results, summary)
+    assert found.worst_class == "agent"
+    assert found.worst_causes["ttft"].likely == [Cause.STALL]
+    said = {(finding.label, finding.traffic_class, finding.cause) for finding in findings(summary)}
+    assert (Label.CAUSE, "agent", Cause.STALL) in said
+    assert (Label.ADVICE, None, Cause.STALL) in said
 
 
 def test_a_few_slow_ones_are_accidents_and_not_explained() -> None:
