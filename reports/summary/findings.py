@@ -208,7 +208,7 @@ def _causes_of(metric: str, causes: TailCauses, traffic_class: str) -> Iterator[
             yield Finding(
                 label=Label.CAUSE,
                 tone=Tone.WHY,
-                words=f"{share.cause} explains {share.share:.0%} of {slow}, {share.base_rate:.0%} of random moments",
+                words=f"{share.cause} explains {share.share:.0%} of {slow}, {share.base_rate:.0%} by chance",
                 metric=metric,
                 traffic_class=traffic_class,
                 cause=share.cause,
