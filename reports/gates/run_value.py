@@ -52,7 +52,7 @@ def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[boo
     bound, unknown = rule.bound.value(), share_unknown(summary)
     high, ends = value, {rule.holds(value, bound)}
     if not summary.simulated:
-        interval = share_interval(value, summary.requests)
+        interval = share_interval(value, _independent(rule.run_value, summary))
         reason += f"; {interval_in_words(interval, '{:.3%}'.format)}"
         high, ends = interval.high, ends | {rule.holds(interval.low, bound), rule.holds(interval.high, bound)}
     if len(ends) == 1:
@@ -65,6 +65,12 @@ def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[boo
             f"{reason} spans the bound: {summary.requests:,} requests are too few, {needed:,} are enough"
         )
     raise UndecidedError(f"{reason} spans the bound: run longer")
+
+
+def _independent(name: str | None, summary: Summary) -> float:
+    """How many independent requests a share is known from."""
+    known = summary.goodput.independent if name == "goodput" and summary.goodput is not None else None
+    return known or summary.requests
 
 
 def judge_run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measurement) -> tuple[bool, str]:
@@ -98,7 +104,9 @@ def _share_against(
     low = high = value - base
     reason = f"measured {value:.3%}, baseline {base:.3%}"
     if not are_exact(run, baseline):
-        interval = difference_interval(value, run.summary.requests, base, baseline.summary.requests)
+        interval = difference_interval(
+            value, _independent(name, run.summary), base, _independent(name, baseline.summary)
+        )
         low, high = interval.low, interval.high
     # What never ended may have failed, or met its objectives; what timed out may be the client's fault.
     here, there = (share_timed_out_here(one.summary) if name == "errors" else 0.0 for one in (run, baseline))

@@ -9,6 +9,12 @@ import msgspec
 
 from ...engine.errors import ConfigurationError
 from ...workloads.result import Result
+from ..statistics.exceedances import Exceedances
+from ..statistics.percentile_estimate import effective_count
+from ..statistics.time_blocks import TimeBlocks
+
+MET_US, MISSED_US = 1, 1000
+"""How requests are counted by time: as one of two values."""
 
 
 def _max_gap_ms(result: Result) -> float | None:
@@ -45,12 +51,14 @@ class GoodputSummary(msgspec.Struct, kw_only=True):
         objectives: Milliseconds by metric.
         share: Of the requests that were due; those that failed or never ended met none. `by_class` likewise.
         rate: Requests per second that met them.
+        independent: How many independent requests those of the run are worth: what misses together is one event.
     """
 
     objectives: dict[str, float]
     share: float
     rate: float
     by_class: dict[str, float]
+    independent: float | None = None
 
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:
@@ -86,3 +94,9 @@ def meets(result: Result, objectives: tuple[Objective, ...]) -> bool:
         if latency_ms is not None and latency_ms > objective.limit_ms:
             return False
     return True
+
+
+def independent_requests(missed: TimeBlocks) -> float:
+    """How many independent requests these, each `MET_US` or `MISSED_US`, are worth for the share that missed."""
+    exceedances = Exceedances(missed.blocks())
+    return round(effective_count(exceedances.edges[-1], exceedances.count), 1) if exceedances.edges else 0.0

@@ -16,7 +16,7 @@ from ...workloads.workload import ALL as ALL
 from ..statistics.percentile import value_at
 from ..statistics.time_blocks import TimeBlocks, merged
 from .cache_use import CacheUse
-from .goodput import GoodputSummary, Objective, meets
+from .goodput import MET_US, MISSED_US, GoodputSummary, Objective, independent_requests, meets
 from .idle_model import IdleModel
 from .in_flight import InFlight
 from .request_sample import RequestSample
@@ -104,6 +104,7 @@ class Recorder:
         self.slowdowns = None if idle is None else Slowdowns(idle)
         self._objectives = objectives
         self._timed = frozenset(timed)
+        self.missed = TimeBlocks()
         self.finished = TimeBlocks()
         """Of requests that count for throughput: their output tokens, by when they ended."""
         self._sessions: dict[str, _Session] = {}
@@ -134,7 +135,9 @@ class Recorder:
             return
         totals.requests += 1
         totals.due[result.traffic_class] += 1
-        totals.good[result.traffic_class] += meets(result, self._objectives)
+        is_good = meets(result, self._objectives)
+        totals.good[result.traffic_class] += is_good
+        self.missed.add(result.due_s, (MET_US if is_good else MISSED_US,))
         totals.succeeded += has_succeeded
         totals.paused += result.pause is not Pause.NONE
         totals.capped_pauses += result.pause_was_capped
@@ -293,8 +296,7 @@ class Recorder:
 
     def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Iterable[float]) -> list[float] | None:
         """Percentiles so far; None before the first sample."""
-        histogram = self.histogram(metric, traffic_class)
-        if histogram is None:
+        if (histogram := self.histogram(metric, traffic_class)) is None:
             return None
         return [value_at(histogram, percentile) / 1e3 for percentile in percentiles]
 
@@ -325,6 +327,7 @@ class Recorder:
             share=round(good.total() / due.total(), 6),
             rate=round(good.total() / measured_s, 4) if measured_s > 0 else 0.0,
             by_class={name: round(good[name] / due[name], 6) for name in sorted(due)},
+            independent=independent_requests(self.missed),
         )
 
     def merge(self, other: Recorder) -> None:
@@ -334,6 +337,7 @@ class Recorder:
         self.in_flight.merge(other.in_flight)
         self.receipts.merge(other.receipts)
         self.cache_use.merge(other.cache_use)
+        self.missed.merge(other.missed)
         self.finished.merge(other.finished)
         if self.slowdowns is not None and other.slowdowns is not None:
             self.slowdowns.merge(other.slowdowns)

@@ -84,7 +84,7 @@ def _cautious(edges: Sequence[Edge], beyond: float) -> list[Edge]:
 
 def _side(edge: Edge, count: int, beyond: float) -> int:
     """1 if so little is above an edge that it is higher than the percentile, -1 if so much that it is lower, else 0."""
-    effective = _effective(edge, count)
+    effective = effective_count(edge, count)
     variance = effective * beyond * (1 - beyond)
     deviation = (edge.above - beyond) * effective / math.sqrt(variance)
     side = 1 if deviation < 0 else -1
@@ -104,8 +104,11 @@ def _divergence(share: float, of: float) -> float:
     return sum(part * math.log(part / whole) for part, whole in parts if part > 0)
 
 
-def _effective(edge: Edge, count: int) -> float:
-    """Independent values: fewer still where the design effect is estimated from few blocks (Korn and Graubard)."""
+def effective_count(edge: Edge, count: int) -> float:
+    """How many independent values so many are worth.
+
+    They are fewer still where the design effect is estimated from few blocks (Korn and Graubard).
+    """
     degrees = max(1.0, edge.effective_blocks - 1)
     return count / edge.design_effect * (_DEVIATIONS / _t_quantile(math.floor(4 * degrees) / 4)) ** 2
 
@@ -128,4 +131,4 @@ def _tail(num: float, of: float, probability: float, side: int) -> float:
 
 def _samples_needed(top: Edge, count: int, share: float) -> int:
     """If the rest of the run is as noisy as what was seen."""
-    return math.ceil(count * _fewest(share) / _effective(top, count))
+    return math.ceil(count * _fewest(share) / effective_count(top, count))

@@ -10,7 +10,7 @@ from .interval import CONFIDENCE, Interval
 _DEVIATIONS = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
-def share_interval(share: float, count: int) -> Interval:
+def share_interval(share: float, count: float) -> Interval:
     """Where the true share lies, at 95%, if each of the `count` is by itself (Wilson, 1927)."""
     z2 = _DEVIATIONS**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
@@ -23,7 +23,7 @@ def needed_for_none(bound: float) -> int:
     return math.ceil(_DEVIATIONS**2 * (1 - bound) / bound)
 
 
-def difference_interval(share: float, count: int, base_share: float, base_count: int) -> Interval:
+def difference_interval(share: float, count: float, base_share: float, base_count: float) -> Interval:
     """Where the true difference of two shares lies, at 95% (Newcombe, 1998, method 10)."""
     of, base = share_interval(share, count), share_interval(base_share, base_count)
     difference = share - base_share
