@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -74,7 +75,7 @@ def _cut_off(folder: Path, *, num_cut: int, num_slow: int = 0, count: int = 4000
         make_result(500.0 if index in slow else 70.0 if index % 20 == 5 else 50.0 + index % 5, due_s=59 * index / count)
         for index in range(count - num_cut)
     ]
-    cut = {"first_s": None, "gaps_us": [], "censored": True, "end_s": 59.96}
+    cut: dict[str, Any] = {"first_s": None, "gaps_us": [], "censored": True, "end_s": 59.96}
     results += [make_result(due_s=59.9, **cut) for _ in range(num_cut)]
     named = [msgspec.structs.replace(one, session_id=str(number)) for number, one in enumerate(results)]
     return measurement(folder, named)
