@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..formatting import counted, duration, factor, interval_in_words, samples_needed
 from ..recording.recorder import ALL
@@ -11,7 +11,7 @@ from .causes import BECAUSE, Attribution, Cause
 from .evenly_slow import evenly_slow, slowdown_of
 from .finding import Finding, Label, Tone
 from .metric import MetricSummary
-from .state import FLAG_RATIO, State
+from .state import FLAG_RATIO, MIN_SAMPLES, State
 from .summary import Summary
 
 PRIMARY = ("ttft", "itl", "e2e")
@@ -54,15 +54,20 @@ def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:
         value.verdict is not State.FLAGGED or value.tail[2] < slowdown_of(slow) for value in measured.values()
     ):
         return slow
+    stalled = _stalled(summary, by_ratio)
     for state, label in _TAILS.items():
+        if state is State.BORDERLINE and stalled is not None:
+            return stalled
         if (worst := next((item for item in by_ratio if item[1].verdict is state), None)) is not None:
             return _of_tail(summary, label, *worst)
     few = {metric: value for metric, value in measured.items() if value.verdict is State.TOO_FEW}
     if missing := {metric: value for metric, value in few.items() if metric in PRIMARY}:
         return _not_enough(summary, measured, missing)
     judged = {metric: value for metric, value in measured.items() if metric not in few}
-    if not judged:
-        return _not_enough(summary, measured, few)
+    return _ok(summary, judged, few) if judged else _not_enough(summary, measured, few)
+
+
+def _ok(summary: Summary, judged: Mapping[str, MetricSummary], few: Iterable[str]) -> Finding:
     largest = max(value.tail_ratio for value in judged.values())
     words = (
         f"no tail stands out{_of_class(summary)}: p99 is at most {largest:.1f}x the median of {_listed(list(judged))}"
@@ -83,9 +88,8 @@ _TAILS = {
 
 
 def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) -> Finding:
-    percentile, at_ms, ratio = value.tail
-    times = f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
-    words = f"your {percentile} {_NAMES[metric]}{_of_class(summary)} is {duration(at_ms)}, {times} the median"
+    ratio = value.tail[2]
+    words = _so_high(summary, metric, *value.tail)
     if label is Label.UNEVEN_WORK:
         words += f", because {BECAUSE[Cause.SIZE]}"
     elif ratio > FLAG_RATIO:
@@ -94,6 +98,24 @@ def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) 
     if label is Label.BORDERLINE:
         words += f". {_how_sure(value.tail_ratio_interval)}: run longer to tell"
     return _finding(summary, label, value.verdict.tone, words, tail_ratio=ratio)
+
+
+def _stalled(summary: Summary, by_ratio: Sequence[tuple[str, MetricSummary]]) -> Finding | None:
+    """What a stall did that was seen: no claim for other runs, which the interval of a tail makes."""
+    for metric, value in by_ratio:
+        tail = value.tail
+        if value.count < MIN_SAMPLES and value.p50_ms:
+            tail = ("p90", value.p90_ms, value.p90_ms / value.p50_ms)
+        if tail[2] > FLAG_RATIO and Cause.STALL in causes_of(metric, summary.attribution):
+            words = f"{_so_high(summary, metric, *tail)}, because {_because(summary, Cause.STALL)}"
+            words += ". Whether other runs have such stalls, this one cannot say"
+            return _finding(summary, Label.FLAGGED, Tone.BAD, words, tail_ratio=tail[2])
+    return None
+
+
+def _so_high(summary: Summary, metric: str, percentile: str, at_ms: float, ratio: float) -> str:
+    times = f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+    return f"your {percentile} {_NAMES[metric]}{_of_class(summary)} is {duration(at_ms)}, {times} the median"
 
 
 def _how_sure(interval: Interval | None) -> str:
