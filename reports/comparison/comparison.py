@@ -26,6 +26,7 @@ from .difference import (
     throughput_difference,
     without_false_ratios,
 )
+from .rare_stalls import stalls_in_words
 from .same_traffic import is_paired, why_traffic_differs
 from .sentence import in_words
 
@@ -195,6 +196,8 @@ def _notes(first: Measurement, other: Measurement, *, compares: bool) -> list[st
         for number, summary in enumerate(one.round_summaries, 1):
             if len(one.rounds) > 1 and (problems := doubts_of_comparison(summary)):
                 notes.append(f"round {number} of {which} is not trusted: {problems[0].words}")
+    if compares and (stalls := stalls_in_words(first, other)) is not None:
+        notes.append(stalls)
     shares = [share_failed(one.summary) for one in (first, other)]
     if abs(shares[0] - shares[1]) > _ERRORS_APART:
         notes.append(
