@@ -125,6 +125,22 @@ class Summary(msgspec.Struct, kw_only=True):
 
 def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Summary:
     """Put what was recorded into a summary whose labels are already there."""
+    _fill_totals(summary, recorder, measured_s)
+    _fill_metrics(summary, recorder)
+    if summary.cache is not None:
+        fill_cache(summary.cache, recorder.cache_use)
+    summary.trend = _trend(summary, recorder)
+    summary.goodput = recorder.goodput(measured_s)
+    summary.expectation, normalised = normalise(recorder.sample, is_exact=summary.simulated)
+    for (metric, traffic_class), tail in normalised.items():
+        measured = summary.metrics[metric][traffic_class]
+        measured.normalised_ratio, measured.normalised_interval = tail.ratio, tail.interval
+    summary.silence = _silence(summary, recorder)
+    _fill_slowdown(summary, recorder)
+    return summary
+
+
+def _fill_totals(summary: Summary, recorder: Recorder, measured_s: float) -> None:
     totals = recorder.totals
     per_second = 1 / measured_s if measured_s > 0 else 0.0
     summary.measured_s = round(measured_s, 3)
@@ -151,12 +167,14 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     summary.output_tokens = totals.output_tokens
     summary.answers = totals.answers
     summary.tokens_per_chunk = round(totals.chunk_tokens / totals.chunks, 3) if totals.chunks else 0.0
+
+
+def _fill_metrics(summary: Summary, recorder: Recorder) -> None:
     summary.metrics = {}
     for metric, traffic_class, histogram in recorder.histograms():
-        blocks = recorder.time_blocks(metric, traffic_class).blocks() if metric in JUDGED else []
         measured = summarise_metric(
             histogram,
-            blocks,
+            recorder.time_blocks(metric, traffic_class).blocks() if metric in JUDGED else [],
             summary.percentiles,
             cut_us=recorder.cut_us(metric, traffic_class),
             is_exact=summary.simulated,
@@ -164,21 +182,21 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         if metric not in JUDGED and measured.count >= MIN_SAMPLES:
             measured.verdict = State.NOT_JUDGED
         summary.metrics.setdefault(metric, {})[traffic_class] = measured
-    if summary.cache is not None:
-        fill_cache(summary.cache, recorder.cache_use)
-    by_metric = {metric: recorder.time_blocks(metric, summary.verdict_class).blocks() for metric in TRENDED}
-    trends = [find_trend(metric, blocks) for metric, blocks in by_metric.items()]
-    summary.trend = next((trend for trend in trends if trend is not None), None)
-    if summary.trend is not None:
-        requests = recorder.sample.requests()
-        weighed = [(one.due_s, one.prompt_tokens, recorder.sample.stands_for(one.traffic_class)) for one in requests]
-        summary.trend.work_growth = round(work_growth(weighed), 3)
-    summary.goodput = recorder.goodput(measured_s)
-    summary.expectation, normalised = normalise(recorder.sample, is_exact=summary.simulated)
-    summary.silence = _silence(summary, recorder)
-    for (metric, traffic_class), tail in normalised.items():
-        measured = summary.metrics[metric][traffic_class]
-        measured.normalised_ratio, measured.normalised_interval = tail.ratio, tail.interval
+
+
+def _trend(summary: Summary, recorder: Recorder) -> LatencyTrend | None:
+    """What grew in the verdict's class, and how much larger requests of all classes grew meanwhile."""
+    found = (find_trend(metric, recorder.time_blocks(metric, summary.verdict_class).blocks()) for metric in TRENDED)
+    trend = next((one for one in found if one is not None), None)
+    if trend is not None:
+        sample = recorder.sample
+        weighed = [(one.due_s, one.prompt_tokens, sample.stands_for(one.traffic_class)) for one in sample.requests()]
+        trend.work_growth = round(work_growth(weighed), 3)
+    return trend
+
+
+def _fill_slowdown(summary: Summary, recorder: Recorder) -> None:
+    """By what the probe found, or else by the fastest of the run's own requests."""
     slowdowns = recorder.slowdowns
     if slowdowns is None and summary.expectation is not None:
         slowdowns = envelope(recorder.sample, summary.expectation)
@@ -186,7 +204,6 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
         summary.idle = slowdowns.idle
         summary.slowdown = summarise_slowdowns(slowdowns, is_exact=summary.simulated)
         summary.time_spent = summarise_time(slowdowns)
-    return summary
 
 
 def _silence(summary: Summary, recorder: Recorder) -> SilenceSummary | None:
