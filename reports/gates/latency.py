@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..comparison.change import changes
 from ..comparison.same_traffic import is_paired
@@ -15,7 +16,8 @@ from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples
 from ..summary.answers import why_answers_differ
-from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.doubts import doubt_of_metric, doubts, doubts_of_comparison
+from ..summary.finding import Finding
 from ..summary.metric import MetricSummary
 from ..summary.statistic import P99, Statistic
 from ..summary.summary import Summary, share_unknown
@@ -39,7 +41,7 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     Raises:
         UndecidedError: it can be judged neither way.
     """
-    summary, measured = run.summary, _measured(rule, run.summary)
+    summary, measured = run.summary, _measured(rule, run.summary, "", doubts(run.summary))
     values = [_value_ms(statistic, rule, run, measured) for statistic in _statistics(rule)]
     value, shown = values[0], f"{significant(values[0])} ms"
     if rule.divisor is not None:
@@ -108,7 +110,12 @@ def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -
     Raises:
         UndecidedError: it can be judged neither way.
     """
-    measured, base = _measured(rule, run.summary), _measured(rule, baseline.summary, "the baseline: ")
+    # Growth all through a run is no reason not to compare it with another that had the same traffic for as long.
+    problems_of = doubts_of_comparison if is_paired(baseline, run) else doubts
+    measured, base = (
+        _measured(rule, one.summary, where, problems_of(one.summary))
+        for one, where in ((run, ""), (baseline, "the baseline: "))
+    )
     for one, where in ((run, ""), (baseline, "the baseline: ")):
         if (problem := doubt_of_metric(one.summary, rule.metric, rule.traffic_class)) is not None:
             raise UndecidedError(where + problem.words)
@@ -158,14 +165,14 @@ def _of_distribution(rule: Rule) -> OfDistribution:
     return RatioOf(rule.statistic.of_distribution, rule.divisor.of_distribution)
 
 
-def _measured(rule: Rule, summary: Summary, where: str = "") -> MetricSummary:
-    """What the rule is about, if that can be judged at all."""
+def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Finding]) -> MetricSummary:
+    """What the rule is about, if that can be judged at all. `problems`: what speaks against it."""
     by_class = summary.metrics.get(rule.metric, {})
     measured = by_class.get(rule.traffic_class)
     if measured is None:
         known = f"; classes are {', '.join(by_class)}" if by_class else ""
         raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}{known}")
-    if problems := doubts(summary):
+    if problems:
         raise UndecidedError(where + problems[0].words)
     needed = max(statistic.min_samples for statistic in _statistics(rule))
     if measured.count < needed:

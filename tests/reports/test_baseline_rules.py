@@ -12,6 +12,7 @@ import pytest
 from abatch.reports.gates.judge import Judgement, Outcome, judge
 from abatch.reports.gates.parser import parse_rule
 from abatch.reports.recording.goodput import GoodputSummary
+from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.run.measurement import Measurement
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
@@ -205,3 +206,19 @@ def test_other_traffic_and_a_model_of_a_device_are_no_baseline(tmp_path: Path, r
     for name, labels in (("other", {"workload": "hol-probe"}), ("model", {"simulated": True})):
         run = measurement(tmp_path / name, noisy(1), **labels)
         assert judged("ttft.p50 <= baseline + 900%", run, runs["base"]).outcome is Outcome.INCONCLUSIVE
+
+
+def test_growth_that_both_runs_had_is_no_obstacle(tmp_path: Path) -> None:
+    """Sessions that build up make every run of them grow. Against one of other traffic that is a reason for doubt."""
+    trend = LatencyTrend(metric="ttft", percentile=50, first_ms=20.0, last_ms=60.0, correlation=0.9)
+    base = measurement(tmp_path / "base", noisy(1), traffic=SAME)
+    same = measurement(tmp_path / "same", noisy(1, factor=1.3), traffic=SAME)
+    other = measurement(tmp_path / "other", noisy(2, factor=1.3), traffic=SAME | {"seed": 2})
+    rule = "ttft.p50 <= baseline + 10%"
+    for one in (base, same, other):
+        one.summary.trend = trend
+    assert judged(rule, same, base).outcome is Outcome.FAIL
+    unpaired = judged(rule, other, base)
+    assert unpaired.outcome is Outcome.INCONCLUSIVE
+    assert "grew from 20 ms" in unpaired.reason
+    assert judged("ttft.p50 <= 10s", same, None).outcome is Outcome.INCONCLUSIVE

@@ -79,7 +79,7 @@ def test_every_rendering_has_each_finding_with_its_own_label(misleading: ShownRu
             label = f'<strong class="word {finding.tone}">{finding.label}</strong>'
             assert f"{label} <span>{escape(finding.words)}</span>" in html
     titles = [line.partition("::")[2].partition("::")[0] for line in github_annotations([misleading])]
-    assert "notice title=abatch%3A BORDERLINE" in titles
+    assert "warning title=abatch%3A FLAGGED" in titles
     assert not any(_MISLEADING in title for title in titles)
 
 
