@@ -33,7 +33,7 @@ def report(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Co
 def test_a_single_run_is_shown_as_it_was(runs: Path) -> None:
     result = report("one", cwd=runs)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("BORDERLINE: ")
+    assert result.stdout.startswith("FLAGGED: ")
     assert "PASS         agent.ttft.p50 < 1s" in result.stdout
 
 
@@ -51,7 +51,7 @@ def test_every_rendering_is_written_and_said(runs: Path, tmp_path: Path) -> None
     result = report("one", *options, cwd=runs)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-5:] == [f"{name} in {tmp_path / file}" for name, file in names.items()]
-    assert (tmp_path / "r.md").read_text().startswith("## abatch: BORDERLINE")
+    assert (tmp_path / "r.md").read_text().startswith("## abatch: FLAGGED")
     assert ElementTree.fromstring((tmp_path / "r.xml").read_text()).get("errors") == "2"
     assert json.loads((tmp_path / "r.json").read_text())["summary"]["seed"] == 0
     assert (tmp_path / "hgrm" / "ttft.chat.hgrm").exists()
@@ -63,7 +63,7 @@ def test_stdout_has_the_rendering_and_nothing_else(runs: Path) -> None:
     rows = list(csv.reader(io.StringIO(result.stdout, newline="")))
     assert rows[0][:3] == ["run", "metric", "class"]
     assert {len(row) for row in rows} == {len(rows[0])}
-    assert result.stderr.startswith("BORDERLINE: ")
+    assert result.stderr.startswith("FLAGGED: ")
 
 
 def test_of_several_runs_each_has_its_folder_of_distributions(runs: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_github_is_told_in_its_own_words(runs: Path, tmp_path: Path) -> None:
     result = report("one", cwd=runs, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
     assert "\n::error title=abatch%3A rule inconclusive::chat.ttft.p99/p50 <= 3: measured 23.53" in result.stdout
     assert max(map(len, result.stdout.splitlines())) > 200, "a command is one line"
-    assert summary.read_text().startswith("\n## abatch: BORDERLINE")
+    assert summary.read_text().startswith("\n## abatch: FLAGGED")
     assert "::" not in report("one", cwd=runs).stdout
 
 

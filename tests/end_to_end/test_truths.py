@@ -28,7 +28,7 @@ from support.servers import null_server
 
 pytestmark = pytest.mark.xdist_group("wall_clock")
 
-_NOT_OK = ("FLAGGED", "borderline")
+_NOT_OK = ("FLAGGED", "borderline", "too few")
 """One freeze in a run of seconds is one event. Whether that is enough for a verdict is not what is tested here."""
 
 

@@ -35,9 +35,9 @@ def _judged(run: ShownRun, *outcomes: Outcome, text: str = "errors < 1%") -> Sho
 
 def test_the_verdict_the_metric_the_cause_and_the_advice_come_first(fixed: ShownRun) -> None:
     lines = render_markdown([_judged(fixed, Outcome.FAIL)]).splitlines()
-    assert lines[0] == "## abatch: BORDERLINE, rules: 1 failed"
+    assert lines[0] == "## abatch: FLAGGED, rules: 1 failed"
     labels = [line.split("**")[1] for line in lines[1:12] if line.startswith("- **")]
-    assert labels[0] == "BORDERLINE"
+    assert labels[0] == "FLAGGED"
     assert labels[-3:] == ["CAUSE", "STALL", "ADVICE"]
     assert "ttft p99 is 23.5x its median in class chat" in lines[4]
 
@@ -153,13 +153,13 @@ def test_annotations_say_what_changes_the_exit_code_as_errors(fixed: ShownRun) -
     assert [(kind[1], kind[2]) for kind in kinds if kind] == [
         ("error", "abatch%3A rule failed"),
         ("error", "abatch%3A rule inconclusive"),
+        ("warning", "abatch%3A FLAGGED"),
         ("warning", "abatch%3A ERRORS"),
-        ("notice", "abatch%3A BORDERLINE"),
     ]
     assert lines[0].endswith("::errors < 1%25: errors < 1%25")
-    assert "%0ACAUSE: batch-wide stall" in lines[3]
-    assert "%0AADVICE: " in lines[3]
-    assert "CAUSE" not in lines[2]
+    assert "%0ACAUSE: batch-wide stall" in lines[2]
+    assert "%0AADVICE: " in lines[2]
+    assert "CAUSE" not in lines[3]
 
 
 def test_a_client_that_is_not_trusted_is_a_warning(fixed: ShownRun) -> None:

@@ -56,6 +56,7 @@ class ProcessState:
         deadline_s = time.monotonic() + _THREADS_END_S
         while changes := self._changes():
             assert time.monotonic() < deadline_s, f"left behind: {changes}"
+            gc.collect()  # an error and the frames of its traceback may hold each other, and an open file with them
             time.sleep(0.01)
 
     def _changes(self) -> dict[str, Any]:
