@@ -130,8 +130,9 @@ def _tail(metric: str, value: MetricSummary, traffic_class: str) -> Finding:
     if value.normalised_ratio is not None:
         words += f"; {factor(value.normalised_ratio)} after normalising for request size"
         numbers["normalised_ratio"] = value.normalised_ratio
-        if value.normalised_interval is not None:
-            words += f" ({interval_in_words(value.normalised_interval, factor)})"
+        interval = value.normalised_interval
+        if interval is not None and (interval.low > 1 or not interval.is_open):
+            words += f" ({interval_in_words(interval, factor)})"
         if value.verdict is State.UNEVEN_WORK:
             words += ": explained by uneven request sizes, not the server"
     return Finding(

@@ -91,13 +91,19 @@ def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) 
     ratio = value.tail[2]
     words = _so_high(summary, metric, *value.tail)
     if label is Label.UNEVEN_WORK:
-        words += f", because {BECAUSE[Cause.SIZE]}"
+        words += f", because {BECAUSE[Cause.SIZE]}{_others_without_tail(summary)}"
     elif ratio > FLAG_RATIO:
         reasons = [_because(summary, cause) for cause in causes_of(metric, summary.attribution)[:_MOST_CAUSES]]
         words += f", because {' and '.join(reasons)}" if reasons else "; no single cause stands out"
     if label is Label.BORDERLINE:
         words += f". {_how_sure(value.tail_ratio_interval)}: run longer to tell"
     return _finding(summary, label, value.verdict.tone, words, tail_ratio=ratio)
+
+
+def _others_without_tail(summary: Summary) -> str:
+    by_class = {metric: summary.metrics.get(metric, {}).get(summary.verdict_class) for metric in PRIMARY}
+    even = [metric for metric, value in by_class.items() if value is not None and value.verdict is State.OK]
+    return f"; {_listed(even)} {'has' if len(even) == 1 else 'have'} no tail" if even else ""
 
 
 def _stalled(summary: Summary, by_ratio: Sequence[tuple[str, MetricSummary]]) -> Finding | None:
