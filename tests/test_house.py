@@ -110,7 +110,7 @@ def _imports(path: Path) -> frozenset[tuple[str, ...]]:
             base = (*place[: len(place) - node.level + 1], *(node.module.split(".") if node.module else ()))
             for name in node.names:
                 for target in ((*base, name.name), base):
-                    if (ROOT.joinpath(*target).with_suffix(".py")).is_file():
+                    if target and (ROOT.joinpath(*target).with_suffix(".py")).is_file():
                         found.add((*target[:-1], f"{target[-1]}.py"))
                         break
     return frozenset(found)

