@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ..statistics.coarsen import in_parts
 from ..statistics.distribution import Distribution, OfDistribution, RatioOf
 from ..statistics.interval import Interval
 from ..statistics.log_buckets import BUCKET_WIDTH
@@ -208,7 +209,7 @@ def _paired_logs(pairs: Sequence[Sequence[_Stretch]], wanted: Sequence[OfDistrib
     found = []
     for first, other in pairs:
         logs = []
-        for stretches in zip(_cut(first, per_round), _cut(other, per_round), strict=True):
+        for stretches in zip(in_parts(first, per_round), in_parts(other, per_round), strict=True):
             if all(map(_is_used, stretches)):
                 one, two = (_logs(wanted, stretch) for stretch in stretches)
                 logs.append([after - before for before, after in zip(one, two, strict=True)])
@@ -219,7 +220,9 @@ def _paired_logs(pairs: Sequence[Sequence[_Stretch]], wanted: Sequence[OfDistrib
 def _round_logs(rounds: Sequence[_Stretch], wanted: Sequence[OfDistribution]) -> list[list[list[float]]]:
     """By round and stretch: the logarithm of each statistic."""
     per_round = _per_round(rounds, len(rounds))
-    return [[_logs(wanted, stretch) for stretch in _cut(blocks, per_round) if _is_used(stretch)] for blocks in rounds]
+    return [
+        [_logs(wanted, stretch) for stretch in in_parts(blocks, per_round) if _is_used(stretch)] for blocks in rounds
+    ]
 
 
 def _own_blocks(one: TimeBlocks, block_s: float) -> list[Counter[int]]:
@@ -234,10 +237,6 @@ def _per_round(samples: Sequence[_Stretch], num_rounds: int) -> int:
     count = sum(block.total() for blocks in samples for block in blocks) / len(samples)
     fewest = _FEWEST_STRETCHES if num_rounds > 1 else 2 * _FEWEST_STRETCHES
     return round(min(max(count / _SAMPLES_OF_A_STRETCH, fewest), _MOST_STRETCHES))
-
-
-def _cut(blocks: _Stretch, parts: int) -> list[_Stretch]:
-    return [blocks[len(blocks) * part // parts : len(blocks) * (part + 1) // parts] for part in range(parts)]
 
 
 def _is_used(stretch: _Stretch) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ..comparison.change import Change
+from collections.abc import Callable
+
+from ..comparison.change import Change, Rounds, changes
+from ..comparison.same_traffic import is_paired
 from ..formatting import interval_in_words
 from ..run.measurement import Measurement
+from ..statistics.distribution import OfDistribution
 from ..statistics.interval import CONFIDENCE
+from ..summary.summary import Summary, share_unknown
 from .rule import Rule
 from .undecided import UndecidedError
 
@@ -46,6 +51,41 @@ def judge_change(
     if (is_cut and holds is not rule.holds_if_larger) or (is_base_cut and holds is rule.holds_if_larger):
         raise UndecidedError(f"{reason}, but only a lower bound is known for too many requests")
     return holds, reason
+
+
+def judge_values(
+    rule: Rule,
+    run: tuple[Measurement, float],
+    baseline: tuple[Measurement, float],
+    shown: str,
+    blocks_of: Callable[[Measurement], Rounds],
+    statistic: OfDistribution,
+) -> tuple[bool, str]:
+    """Whether a rule holds of a run's value against the baseline's, and why.
+
+    Args:
+        rule: With a bound relative to the baseline.
+        run: The run and its value.
+        baseline: Likewise.
+        shown: Both values in words.
+        blocks_of: What the statistic is taken of, by time.
+        statistic: The same as the values'.
+
+    Raises:
+        UndecidedError: it can be judged neither way.
+    """
+    (measured, value), (base, base_value) = run, baseline
+    is_cut, is_base_cut = (may_be_larger(rule, one.summary) for one in (measured, base))
+    if are_exact(measured, base) and not is_cut and not is_base_cut:
+        return rule.holds(value, rule.bound.value(base_value)), shown
+    refuse_summaries(measured, base)
+    (change,) = changes(blocks_of(base), blocks_of(measured), (statistic,), is_paired=is_paired(base, measured))
+    return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
+
+
+def may_be_larger(rule: Rule, summary: Summary) -> bool:
+    """Whether so many requests were cut off that the value is a lower bound."""
+    return share_unknown(summary) > rule.statistic.tail_share
 
 
 def refuse_summaries(run: Measurement, baseline: Measurement) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..comparison.change import changes
 from ..comparison.same_traffic import is_paired
 from ..formatting import counted, interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
@@ -21,7 +20,7 @@ from ..summary.finding import Finding
 from ..summary.metric import MetricSummary
 from ..summary.statistic import P99, Statistic
 from ..summary.summary import Summary, share_unknown
-from .against import are_exact, judge_change, refuse_summaries
+from .against import judge_values, may_be_larger
 from .rule import Rule
 from .undecided import UndecidedError
 
@@ -54,9 +53,7 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     interval, needed = _interval(rule, run, measured) if has_interval else (None, None)
     if interval is not None:
         reason += f"; {interval_in_words(interval, unit='' if rule.divisor else ' ms')}"
-    if may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
-        unknown = share_unknown(summary)
-        raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
+    refuse_lower_bound(rule, holds, reason, summary)
     if not rule.holds(_worst(rule, run, measured, value), rule.bound.value()) and holds:
         unended = counted(measured.cut_off, "request")
         raise UndecidedError(f"{reason}, and above the bound if the {unended} that were cut off had never ended")
@@ -66,6 +63,13 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     if rule.comparison != "==" and has_interval:
         refuse_unless_decided(rule, holds, interval, needed, reason, is_all_there=run.has_results)
     return holds, reason
+
+
+def refuse_lower_bound(rule: Rule, holds: bool, reason: str, summary: Summary) -> None:
+    """Raise `UndecidedError` if so many requests were cut off that the value may be larger, and that would matter."""
+    if may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
+        unknown = share_unknown(summary)
+        raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
 
 
 def refuse_unless_decided(
@@ -128,22 +132,14 @@ def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -
     value, base_value = (math.prod([one[0], *(1 / other for other in one[1:])]) for one in (values, base_values))
     unit = "" if rule.divisor else " ms"
     shown = f"measured {significant(value)}{unit}, baseline {significant(base_value)}{unit}"
-    is_cut, is_base_cut = (may_be_larger(rule, one.summary) for one in (run, baseline))
-    if are_exact(run, baseline) and not is_cut and not is_base_cut:
-        return rule.holds(value, rule.bound.value(base_value)), shown
-    refuse_summaries(run, baseline)
-    (change,) = changes(
-        baseline.time_blocks(rule.metric, rule.traffic_class),
-        run.time_blocks(rule.metric, rule.traffic_class),
-        (_of_distribution(rule),),
-        is_paired=is_paired(baseline, run),
+    return judge_values(
+        rule,
+        (run, value),
+        (baseline, base_value),
+        shown,
+        lambda one: one.time_blocks(rule.metric, rule.traffic_class),
+        _of_distribution(rule),
     )
-    return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
-
-
-def may_be_larger(rule: Rule, summary: Summary) -> bool:
-    """Whether so many requests were cut off that the value is a lower bound."""
-    return share_unknown(summary) > rule.statistic.tail_share
 
 
 def _worst(rule: Rule, run: Measurement, measured: MetricSummary, value: float) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ..comparison.change import changes
-from ..comparison.same_traffic import is_paired
 from ..formatting import interval_in_words, significant
 from ..run.measurement import Measurement
 from ..statistics.exceedances import Exceedances
@@ -15,8 +13,8 @@ from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.slowdown import SlowdownSummary
 from ..summary.summary import share_unknown
-from .against import are_exact, judge_change, refuse_summaries
-from .latency import may_be_larger, refuse_unless_decided
+from .against import judge_values
+from .latency import refuse_lower_bound, refuse_unless_decided
 from .rule import Rule
 from .undecided import UndecidedError
 
@@ -34,9 +32,7 @@ def judge_slowdown(rule: Rule, run: Measurement) -> tuple[bool, str]:
     interval, needed = _interval(rule, run, measured) if is_random else (None, None)
     if interval is not None:
         reason += f"; {interval_in_words(interval)}"
-    if may_be_larger(rule, run.summary) and holds is not rule.holds_if_larger:
-        unknown = share_unknown(run.summary)
-        raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
+    refuse_lower_bound(rule, holds, reason, run.summary)
     if holds and not rule.holds(_worst(rule, run, value), rule.bound.value()):
         raise UndecidedError(f"{reason}, and above the bound if the requests that were cut off had never ended")
     if is_random:
@@ -55,17 +51,14 @@ def judge_slowdown_against(rule: Rule, run: Measurement, baseline: Measurement) 
     if (why_not := why_answers_differ(baseline.summary, run.summary)) is not None:
         raise UndecidedError(f"no slowdowns of the baseline and this run can be compared: {why_not}")
     shown = f"measured {significant(value)}, baseline {significant(base_value)} times the idle server's"
-    is_cut, is_base_cut = (may_be_larger(rule, one.summary) for one in (run, baseline))
-    if are_exact(run, baseline) and not is_cut and not is_base_cut:
-        return rule.holds(value, rule.bound.value(base_value)), shown
-    refuse_summaries(run, baseline)
-    (change,) = changes(
-        baseline.slowdown_blocks(rule.metric, rule.traffic_class),
-        run.slowdown_blocks(rule.metric, rule.traffic_class),
-        (rule.statistic.of_distribution,),
-        is_paired=is_paired(baseline, run),
+    return judge_values(
+        rule,
+        (run, value),
+        (baseline, base_value),
+        shown,
+        lambda one: one.slowdown_blocks(rule.metric, rule.traffic_class),
+        rule.statistic.of_distribution,
     )
-    return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
 
 
 def _measured(rule: Rule, run: Measurement, where: str = "") -> SlowdownSummary:

@@ -13,6 +13,8 @@ from random import Random
 
 import msgspec
 
+FLOOR_SHARE = 0.1
+"""Of the requests, the fastest: they waited least."""
 _MOST_FITTED = 2000
 _MOST_ROUNDS = 100
 _SAME = 1e-4

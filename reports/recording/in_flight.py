@@ -8,7 +8,7 @@ import statistics
 import msgspec
 
 from ...workloads.result import Result
-from ..statistics.coarsen import in_pairs
+from ..statistics.coarsen import in_pairs, in_parts
 
 _MOST_BINS = 256
 _FIRST_BIN_S = 0.05
@@ -72,7 +72,7 @@ class InFlight:
             return None
         half_up, up = (_first_at(bins, share) for share in (_HALF_UP_SHARE, _UP_SHARE))
         rest = bins[half_up:]
-        quarters = [statistics.fmean(rest[len(rest) * part // 4 : len(rest) * (part + 1) // 4]) for part in range(4)]
+        quarters = [statistics.fmean(part) for part in in_parts(rest, 4)]
         before, after = (quarters[0] + quarters[1]) / 2, (quarters[2] + quarters[3]) / 2
         has_grown = quarters == sorted(quarters) and after > max(_GROWTH * before, before + _LEAST_GROWTH)
         return SteadyState(

@@ -6,12 +6,14 @@ slow request. Percentiles of requests do not show that, and time does.
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
 from ...workloads.result import Result
+from ..statistics.coarsen import in_pairs
 
 _MOST_BINS = 16_384
 _FIRST_BIN_S = 0.01
@@ -130,12 +132,8 @@ class Receipts:
             self._received[first : last + 1] = b"\x01" * (last + 1 - first)
 
     def _coarsen(self) -> None:
-        received, changes = self._received, self._changes
-        if len(received) % 2:
-            received.append(0)
-            changes.append(0)
-        self._received = bytearray(map(int.__or__, received[::2], received[1::2]))
-        self._changes = array("q", map(int.__add__, changes[::2], changes[1::2]))
+        self._received = bytearray(in_pairs(self._received, operator.or_))
+        self._changes = array("q", in_pairs(self._changes, operator.add))
         self._bin_s *= 2
 
 

@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 
 import msgspec
 from hdrh.histogram import HdrHistogram
 
 from ..recording.recorder import ALL, JUDGED, METRICS, Recorder
+from ..statistics.coarsen import in_parts
 from ..statistics.log_buckets import bucket_us
 from ..statistics.time_blocks import TimeBlocks
 from ..summary.client import ClientSummary
@@ -144,11 +144,9 @@ def _rates(finished: TimeBlocks, start_s: float, length_s: float, *, of_tokens: 
     """In whole blocks only: the first and the last may be cut by the measured part."""
     first = math.ceil(start_s / finished.block_s)
     blocks = finished.aligned(finished.block_s, first, int((start_s + length_s) / finished.block_s) - first)
-    parts = min(_RATE_STRETCHES, len(blocks))
-    cuts = [len(blocks) * part // parts for part in range(parts + 1)] if parts else []
     return [
-        sum(_amount(block, of_tokens=of_tokens) for block in blocks[low:high]) / ((high - low) * finished.block_s)
-        for low, high in pairwise(cuts)
+        sum(_amount(block, of_tokens=of_tokens) for block in part) / (len(part) * finished.block_s)
+        for part in in_parts(blocks, min(_RATE_STRETCHES, len(blocks)))
     ]
 
 

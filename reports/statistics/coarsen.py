@@ -1,4 +1,4 @@
-"""Bins of time that grow with a run, so that memory does not: neighbours are put together."""
+"""Bins of time that grow with a run, so that memory does not, and stretches of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def in_pairs(bins: Sequence[_Bin], merge: Callable[[_Bin, _Bin], _Bin]) -> list[
     """Bins of twice the length; the last one may be of half a pair."""
     pairs = [merge(first, second) for first, second in zip(bins[::2], bins[1::2], strict=False)]
     return [*pairs, *bins[2 * len(pairs) :]]
+
+
+def in_parts(bins: Sequence[_Bin], parts: int) -> list[Sequence[_Bin]]:
+    """As many runs of neighbours, of the same length as far as that goes. With fewer bins than parts some are empty."""
+    return [bins[len(bins) * part // parts : len(bins) * (part + 1) // parts] for part in range(parts)]
 
 
 def coarser(counts: Counter[int], ratio: int) -> Counter[int]:

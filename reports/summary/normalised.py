@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
 
-from ..recording.expectation import Expectation, FittedSizes, fit, num_pairs
+from ..recording.expectation import FLOOR_SHARE, Expectation, FittedSizes, fit, num_pairs
 from ..recording.recorder import ALL
 from ..recording.request_sample import RequestSample, SampledRequest
 from ..statistics.estimate import quotient
@@ -16,14 +16,12 @@ from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.percentile_estimate import percentile_estimate
 from ..statistics.time_blocks import TimeBlocks
+from .state import MIN_SAMPLES
 
-_FLOOR_SHARE = 0.1
 _WORTH = 0.8
 """Of the error: a further column must bring it down to that, or the simpler line stands."""
 _UNIT = 1e6
 """Quotients are counted like microseconds, in millionths."""
-_LEAST_NORMALISED = 300
-"""A p99 of fewer samples is meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ def normalise(
     has_context = any(each.prompt_tokens > each.prefill_tokens for each in requests)
     pairs = [num_pairs(each.prefill_tokens, each.prompt_tokens) for each in requests] if has_context else None
     ttft = _fit_prices(prompts, ttfts_ms, pairs)
-    floor = _fit_prices(prompts, ttfts_ms, pairs, share=_FLOOR_SHARE)
+    floor = _fit_prices(prompts, ttfts_ms, pairs, share=FLOOR_SHARE)
     e2e = _fit_prices(sizes, e2es_ms, pairs)
     if ttft is None or floor is None or e2e is None:
         return None, {}
@@ -92,7 +90,7 @@ def _tail(
 ) -> NormalisedTail | None:
     """Of a class; None if it has too few requests of known size."""
     ours = [pair for pair in values if name in (ALL, pair[0].traffic_class)]
-    if len(ours) < _LEAST_NORMALISED:
+    if len(ours) < MIN_SAMPLES:
         return None
     offered = sample.offered
     weighted = sorted((value, sample.stands_for(request.traffic_class)) for request, value in ours)

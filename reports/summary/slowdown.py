@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..recording.expectation import FittedSizes
+from ..recording.expectation import FLOOR_SHARE, FittedSizes
 from ..recording.idle_model import IdleModel, IdlePoint
 from ..recording.recorder import ALL
 from ..recording.request_sample import RequestSample
@@ -23,8 +23,6 @@ TAIL_SHARE = 0.01
 """The slowest of the requests that `TimeShares.tail` is about, by e2e."""
 LEAST_FOR_MEDIAN = 30
 """Requests: fewer say little of a median."""
-_FLOOR_SHARE = 0.1
-"""Of the run's own requests, the fastest: as in `FittedSizes`."""
 
 
 class SlowdownSummary(msgspec.Struct, kw_only=True):
@@ -129,7 +127,7 @@ def envelope(sample: RequestSample, fitted: FittedSizes) -> Slowdowns:
         for request in requests
         if request.output_tokens > 1
     )
-    itl_us = nearest_rank(per_token_us, 100 * _FLOOR_SHARE) if per_token_us else 0
+    itl_us = nearest_rank(per_token_us, 100 * FLOOR_SHARE) if per_token_us else 0
     slowdowns = Slowdowns(
         IdleModel(
             requests=len(requests), is_probed=False, points=ends, itl_base_ms=itl_us / 1e3, largest_prompt=largest
