@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.servers import RunningServer, get, post, running_server
-from support.waiting import PATIENCE_S
+from support.waiting import PATIENCE_S, wait_until
 
 _HI = [{"role": "user", "content": "hi"}]
 
@@ -223,6 +223,7 @@ def test_a_full_queue_answers_429_with_retry_after_and_a_hang_up_frees_everythin
     small_server: RunningServer,
 ) -> None:
     tokens = small_server.metric("abatch_generation_tokens_total")
+    cancelled = small_server.num_ended("cancelled")
     connections = [_open_stream(small_server) for _ in range(3)]
     try:
         deadline = time.monotonic() + PATIENCE_S
@@ -241,8 +242,9 @@ def test_a_full_queue_answers_429_with_retry_after_and_a_hang_up_frees_everythin
     finally:
         for connection in connections:
             connection.close()
-    small_server.wait_for_metric("abatch_kv_blocks_held", 0.0)
-    assert small_server.metric("abatch_requests_running") == small_server.metric("abatch_requests_waiting") == 0
+    wait_until(lambda: small_server.num_ended("cancelled") == cancelled + 3, "a hang-up was not noticed")
+    for left in ("kv_blocks_held", "requests_running", "requests_waiting"):
+        small_server.wait_for_metric(f"abatch_{left}", 0.0)
     tokens = small_server.metric("abatch_generation_tokens_total") - tokens
     assert tokens < 3 * 460, "the streams ran to their end instead"
 

@@ -37,11 +37,19 @@ class RunningServer:
 
     def metric(self, name: str) -> float:
         """One value of /metrics."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as response:
-            text = response.read().decode()
+        text = self._metrics()
         match = re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
         assert match is not None, f"no {name} in {text}"
         return float(match[1])
+
+    def num_ended(self, outcome: str) -> int:
+        """Requests that ended like this, by /metrics, which leaves out what has not happened yet."""
+        match = re.search(rf'^abatch_requests_total\{{outcome="{outcome}"\}} (\S+)$', self._metrics(), re.MULTILINE)
+        return int(float(match[1])) if match else 0
+
+    def _metrics(self) -> str:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as response:
+            return str(response.read().decode())
 
     def wait_for_metric(self, name: str, value: float) -> None:
         """Until a value of /metrics is what it should be."""
