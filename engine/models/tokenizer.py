@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..errors import ConfigurationError, RequestError
 from ..simulation.simulated_runner import FIRST_TOKEN, NUM_TOKENS
 from .source import is_built_in, pretrained_arguments
 from .tiny_tokenizer import tiny_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class ChatTokenizer:
@@ -111,6 +113,8 @@ def load_tokenizer(model: str, tokenizer: str | None, *, load_format: str = "aut
         return ChatTokenizer(tiny_tokenizer())
     if is_built_in(source, load_format):
         return NoiseTokenizer()
+    from transformers import AutoTokenizer  # it takes torch along: two seconds that the others need not wait
+
     name, arguments = pretrained_arguments(source)
     try:
         return ChatTokenizer(AutoTokenizer.from_pretrained(name, **arguments))

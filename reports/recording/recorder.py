@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from hdrh.histogram import HdrHistogram
 from ...workloads.result import Result
 from ...workloads.session import Pause
 from ...workloads.workload import ALL as ALL
-from ..statistics.percentile import value_at
+from ..statistics.percentile import values_at
 from ..statistics.time_blocks import TimeBlocks, merged
 from .cache_use import CacheUse
 from .goodput import MET_US, MISSED_US, GoodputSummary, Objective, independent_requests, meets
@@ -294,11 +294,11 @@ class Recorder:
         keys = [(metric, name) for name in (self.classes if traffic_class == ALL else [traffic_class])]
         return merged(self._blocks[key] for key in keys if key in self._blocks)
 
-    def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Iterable[float]) -> list[float] | None:
+    def percentiles_ms(self, metric: str, traffic_class: str, percentiles: Sequence[float]) -> list[float] | None:
         """Percentiles so far; None before the first sample."""
         if (histogram := self.histogram(metric, traffic_class)) is None:
             return None
-        return [value_at(histogram, percentile) / 1e3 for percentile in percentiles]
+        return [value_us / 1e3 for value_us in values_at(histogram, percentiles)]
 
     def histograms(self) -> Iterator[tuple[str, str, HdrHistogram]]:
         """(metric, class, histogram), metrics in reporting order, `all` before the other classes."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hdrh.histogram import HdrHistogram
 
 from ..formatting import milliseconds
-from ..statistics.percentile import value_at
+from ..statistics.percentile import values_at
 
 _MOST_NINES = 5.0
 _LEAST_NINES = 2.0
@@ -37,7 +37,7 @@ def percentile_picture(
     nines = min(max(math.log10(histogram.get_total_count()), _LEAST_NINES), _MOST_NINES)
     num_columns, num_rows = width * across, rows * down
     percentiles = [100 * (1 - 10 ** -(nines * place / (num_columns - 1))) for place in range(num_columns - 1)]
-    values = [math.log(max(value_at(histogram, percentile), 1)) for percentile in (*percentiles, 100.0)]
+    values = [math.log(max(value, 1)) for value in values_at(histogram, [*percentiles, 100.0])]
     low, high = _bounds(values[0], values[-1])
     heights = [round((value - low) / (high - low) * (num_rows - 1)) for value in values]
     dots = {(column, row) for column in range(num_columns) for row in _filled(heights, column)}

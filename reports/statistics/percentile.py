@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from hdrh.histogram import HdrHistogram
 
@@ -34,8 +36,22 @@ def value_at_rank(counts: Iterable[tuple[int, int]], rank: int) -> int:
 
 def value_at(histogram: HdrHistogram, percentile: float) -> int:
     """The value at a percentile (0 to 100): the largest of its bucket, at 0 the smallest. Of nothing, 0."""
+    (value,) = values_at(histogram, (percentile,))
+    return value
+
+
+def values_at(histogram: HdrHistogram, percentiles: Sequence[float]) -> list[int]:
+    """The value at each of these percentiles, in their order, as `value_at` gives them."""
     count = int(histogram.get_total_count())
-    if count == 0 or percentile <= 0:
-        return int(histogram.get_value_at_percentile(0)) if count else 0
-    # hdrh's rank of this is exactly ours.
-    return int(histogram.get_value_at_percentile(100 * rank_at(percentile, count) / count))
+    if count == 0:
+        return [0] * len(percentiles)
+    # hdrh itself calls a method for each of its 10,000s of counts, and does so again for each percentile.
+    totals = list(accumulate(histogram.counts[:]))
+
+    def value(percentile: float) -> int:
+        if percentile <= 0:
+            return int(histogram.get_value_at_percentile(0))
+        index = bisect_left(totals, rank_at(percentile, count))
+        return int(histogram.get_highest_equivalent_value(histogram.get_value_from_index(index)))
+
+    return [value(percentile) for percentile in percentiles]

@@ -6,7 +6,7 @@ import msgspec
 
 from ...workloads.watching.client_watch import ClientAudit, Lapse
 from ..recording.recorder import new_histogram
-from ..statistics.percentile import value_at
+from ..statistics.percentile import values_at
 from .finding import Finding, not_trusted
 
 _MOST_LAPSES = 100
@@ -69,7 +69,7 @@ def summarise_client(audit: ClientAudit, workers: int = 1, floor: ClientFloor | 
     lag = new_histogram()
     for value_us, count in audit.beats_us.items():
         lag.record_value(max(value_us, 1), count)
-    p50, p99, p999 = (value_at(lag, percentile) / 1e3 for percentile in (50, 99, 99.9))
+    p50, p99, p999 = (value_us / 1e3 for value_us in values_at(lag, (50, 99, 99.9)))
     return ClientSummary(
         lag_p50_ms=p50,
         lag_p99_ms=p99,

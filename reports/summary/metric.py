@@ -12,7 +12,7 @@ from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.kaplan_meier import survival_percentiles
-from ..statistics.percentile import value_at
+from ..statistics.percentile import value_at, values_at
 from ..statistics.percentile_estimate import fewest_samples, percentile_estimate
 from .state import FLAG_RATIO, MIN_SAMPLES, State, tail_state
 
@@ -150,7 +150,7 @@ def _percentiles_us(
     """Those asked for and the usual ones. What lies beyond everything that was watched counts as the largest value."""
     wanted = sorted({*_USUAL, *percentiles})
     if not cut_us:
-        return {percentile: value_at(histogram, percentile) for percentile in wanted}
+        return dict(zip(wanted, values_at(histogram, wanted), strict=True))
     largest_us = int(histogram.get_max_value())
     found = survival_percentiles(histogram, cut_us, wanted)
     return {one: largest_us if value is None else value for one, value in zip(wanted, found, strict=True)}
