@@ -10,6 +10,8 @@ from ..formatting import interval_in_words
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution
 from ..statistics.interval import CONFIDENCE
+from ..summary.doubts import doubts, doubts_of_comparison
+from ..summary.finding import Finding
 from ..summary.summary import Summary, share_unknown
 from .rule import Rule
 from .undecided import UndecidedError
@@ -81,6 +83,14 @@ def judge_values(
     refuse_summaries(measured, base)
     (change,) = changes(blocks_of(base), blocks_of(measured), (statistic,), is_paired=is_paired(base, measured))
     return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
+
+
+def problems_of_pair(run: Measurement, baseline: Measurement) -> Callable[[Summary], list[Finding]]:
+    """What speaks against judging latencies of one of two runs against the other's.
+
+    Growth all through a run is no reason not to compare it with another that had the same traffic for as long.
+    """
+    return doubts_of_comparison if is_paired(baseline, run) else doubts
 
 
 def may_be_larger(rule: Rule, summary: Summary) -> bool:

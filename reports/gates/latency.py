@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..comparison.same_traffic import is_paired
 from ..formatting import counted, interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution, RatioOf
@@ -15,12 +14,12 @@ from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples
 from ..summary.answers import why_answers_differ
-from ..summary.doubts import doubt_of_metric, doubts, doubts_of_comparison
+from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.finding import Finding
 from ..summary.metric import MetricSummary
 from ..summary.statistic import P99, Statistic
 from ..summary.summary import Summary, share_unknown
-from .against import judge_values, may_be_larger
+from .against import judge_values, may_be_larger, problems_of_pair
 from .rule import Rule
 from .undecided import UndecidedError
 
@@ -114,8 +113,7 @@ def judge_latency_against(rule: Rule, run: Measurement, baseline: Measurement) -
     Raises:
         UndecidedError: it can be judged neither way.
     """
-    # Growth all through a run is no reason not to compare it with another that had the same traffic for as long.
-    problems_of = doubts_of_comparison if is_paired(baseline, run) else doubts
+    problems_of = problems_of_pair(run, baseline)
     measured, base = (
         _measured(rule, one.summary, where, problems_of(one.summary))
         for one, where in ((run, ""), (baseline, "the baseline: "))

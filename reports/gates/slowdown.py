@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from ..formatting import interval_in_words, significant
 from ..run.measurement import Measurement
@@ -11,9 +12,10 @@ from ..statistics.interval import Interval
 from ..statistics.log_buckets import quantile_us
 from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.finding import Finding
 from ..summary.slowdown import SlowdownSummary
-from ..summary.summary import share_unknown
-from .against import judge_values
+from ..summary.summary import Summary, share_unknown
+from .against import judge_values, problems_of_pair
 from .latency import refuse_lower_bound, refuse_unless_decided
 from .rule import Rule
 from .undecided import UndecidedError
@@ -25,7 +27,7 @@ def judge_slowdown(rule: Rule, run: Measurement) -> tuple[bool, str]:
     Raises:
         UndecidedError: it can be judged neither way.
     """
-    measured = _measured(rule, run)
+    measured = _measured(rule, run.summary, "", doubts(run.summary))
     value = _value(rule, run, measured)
     holds, reason = rule.holds(value, rule.bound.value()), f"measured {significant(value)} times the idle server's"
     is_random = rule.comparison != "==" and not run.summary.simulated
@@ -46,8 +48,11 @@ def judge_slowdown_against(rule: Rule, run: Measurement, baseline: Measurement) 
     Raises:
         UndecidedError: it can be judged neither way.
     """
-    base_value = _value(rule, baseline, _measured(rule, baseline, "the baseline: "))
-    value = _value(rule, run, _measured(rule, run))
+    problems_of = problems_of_pair(run, baseline)
+    base_value, value = (
+        _value(rule, one, _measured(rule, one.summary, where, problems_of(one.summary)))
+        for one, where in ((baseline, "the baseline: "), (run, ""))
+    )
     if (why_not := why_answers_differ(baseline.summary, run.summary)) is not None:
         raise UndecidedError(f"no slowdowns of the baseline and this run can be compared: {why_not}")
     shown = f"measured {significant(value)}, baseline {significant(base_value)} times the idle server's"
@@ -61,9 +66,8 @@ def judge_slowdown_against(rule: Rule, run: Measurement, baseline: Measurement) 
     )
 
 
-def _measured(rule: Rule, run: Measurement, where: str = "") -> SlowdownSummary:
-    """What the rule is about, if that can be judged at all."""
-    summary = run.summary
+def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Finding]) -> SlowdownSummary:
+    """What the rule is about, if that can be judged at all. `problems`: what speaks against it."""
     if summary.idle is None or not summary.idle.is_probed:
         raise UndecidedError(f"{where}the run has no idle probe (--idle-probe), so what the work takes is not known")
     by_class = summary.slowdown.get(rule.metric, {})
@@ -71,7 +75,7 @@ def _measured(rule: Rule, run: Measurement, where: str = "") -> SlowdownSummary:
     if measured is None:
         known = f"; classes are {', '.join(by_class)}" if by_class else ": the server does not say how long answers are"
         raise UndecidedError(f"{where}there is no slowdown of {rule.metric} of class {rule.traffic_class!r}{known}")
-    if problems := doubts(summary):
+    if problems:
         raise UndecidedError(where + problems[0].words)
     if (problem := doubt_of_metric(summary, rule.metric, rule.traffic_class)) is not None:
         raise UndecidedError(where + problem.words)

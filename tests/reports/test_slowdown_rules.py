@@ -10,6 +10,7 @@ from abatch.engine.errors import ConfigurationError
 from abatch.reports.gates.judge import Judgement, Outcome, judge
 from abatch.reports.gates.parser import parse_rule
 from abatch.reports.recording.idle_model import IdleModel, IdlePoint
+from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.recording.recorder import ALL
 from abatch.reports.run.measurement import Measurement
 from support.measured import measurement, noisy
@@ -102,6 +103,23 @@ def test_against_a_baseline(run: Measurement, tmp_path: Path) -> None:
     assert _judge("ttft.slowdown.p50 <= baseline + 10%", slower, run).outcome is Outcome.FAIL
     assert _judge("ttft.slowdown.p50 <= baseline + 60%", slower, run).outcome is Outcome.PASS
     assert _judge("ttft.slowdown.p50 <= baseline + 10%", run, run).outcome is Outcome.PASS
+
+
+def test_growth_that_both_runs_had_is_no_obstacle_as_for_latencies(tmp_path: Path) -> None:
+    trend = LatencyTrend(metric="ttft", percentile=50, first_ms=20.0, last_ms=60.0, correlation=0.9)
+    base, same, other = (
+        measurement(tmp_path / f"{seed}-{factor}", noisy(1, factor=factor), idle=_IDLE, traffic={"seed": seed})
+        for seed, factor in ((1, 1.0), (1, 1.3), (2, 1.3))
+    )
+    for one in (base, same, other):
+        one.summary.trend = trend
+    rule = "ttft.slowdown.p50 <= baseline + 10%"
+    assert _judge(rule, same, base).outcome is Outcome.FAIL
+    assert _judge(rule, base, same).outcome is Outcome.PASS
+    unpaired = _judge(rule, other, base)
+    assert unpaired.outcome is Outcome.INCONCLUSIVE
+    assert "grew from 20 ms" in unpaired.reason
+    assert _judge("ttft.slowdown.p50 <= 100", same).outcome is Outcome.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
