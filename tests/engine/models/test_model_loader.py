@@ -12,7 +12,10 @@ import torch
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError, UnsupportedModelError
 from abatch.engine.models.loader import load_model
+from abatch.engine.models.tokenizer import load_tokenizer
+from support.gguf_files import write_gguf
 from support.models import ARCHITECTURES, load, make_model
+from support.smollm2 import smollm2_folder, smollm2_gguf
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -22,6 +25,8 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
     StableLmConfig,
     T5Config,
 )
@@ -80,21 +85,28 @@ def test_dummy_weights_need_no_more_than_a_config(tmp_path: Path) -> None:
         load_model(EngineConfig(model=str(tmp_path), device="cpu"))
 
 
-@pytest.mark.slow
-def test_a_gguf_file() -> None:
-    """The real one, of which everything else here is made: transformers takes half a minute to read it."""
-    from abatch.engine.models.tokenizer import load_tokenizer
-    from support.smollm2 import smollm2_folder, smollm2_gguf
-
-    model = load(smollm2_gguf())
-    folder = AutoModelForCausalLM.from_pretrained(smollm2_folder())
+def _check_gguf(path: Path, same: PreTrainedModel) -> None:
+    """The engine loads what is in it, and reads its tokenizer."""
     for (name, weight), (other_name, other) in zip(
-        model.module.named_parameters(), folder.named_parameters(), strict=True
+        load(path).module.named_parameters(), same.named_parameters(), strict=True
     ):
         assert name == other_name
         assert torch.equal(weight, other)
-    tokenizer = load_tokenizer(str(smollm2_gguf()), None)
+    tokenizer = load_tokenizer(str(path), None)
     assert tokenizer.decode(tokenizer.encode("Hello there")) == "Hello there"
+
+
+def test_a_gguf_file(tmp_path: Path) -> None:
+    config = Qwen2Config(**_SMALL | {"vocab_size": 300}, tie_word_embeddings=False)
+    model = AutoModelForCausalLM.from_config(config)
+    write_gguf(model, tmp_path / "small.gguf")
+    _check_gguf(tmp_path / "small.gguf", model)
+
+
+@pytest.mark.nightly
+def test_a_quantised_gguf_file() -> None:
+    """The real one, of which everything else here is made: transformers takes half a minute to read it."""
+    _check_gguf(smollm2_gguf(), AutoModelForCausalLM.from_pretrained(smollm2_folder()))
 
 
 @pytest.mark.parametrize(
