@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
-from .commands.bench import bench
-from .commands.calibrate import calibrate
-from .commands.compare import compare
-from .commands.gate import gate
-from .commands.null_server import null_server
-from .commands.report import report
-from .commands.serve import serve
-from .commands.workload import workload
 from .exit_codes import ExitCode
-from .options.target import TAKES_WORDS
+
+_NAMES = ("serve", "bench", "compare", "gate", "report", "calibrate", "null-server", "workload")
+"""As `--help` lists them. Each is a module of its own in `commands`, and what it is made of has the same name."""
+TAKE_WORDS = ("serve", "bench")
+"""Those that say themselves what to do about bare words (see `refuse_positional` in `cli/options/target.py`)."""
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for: a server need not wait for what reports are made of."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _NAMES:
+            raise KeyError(name)
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+@cache
+def _command(name: str) -> Any:
+    """A command whose help is its docstring, without the line breaks within paragraphs: Typer would keep them."""
+    identifier = name.replace("-", "_")
+    module = import_module(f"{__package__}.commands.{identifier}")
+    made_of = getattr(module, identifier)
+    if not isinstance(made_of, typer.Typer):
+        paragraphs = (made_of.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        function, made_of = made_of, typer.Typer(add_completion=False)
+        made_of.command(name, help=text, context_settings={"allow_extra_args": name in TAKE_WORDS})(function)
+    command = typer.main.get_command(made_of)
+    command.name = name
+    return command
+
+
+class _Group(TyperGroup):
+    """`abatch` itself."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = cast(MutableMapping[str, Any], _Commands())
+
 
 app = typer.Typer(
+    cls=_Group,
     name="abatch",
     help="Is my tail latency the price of the work, or an artifact of how the server schedules it?",
     no_args_is_help=True,
@@ -31,23 +71,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _add(command: Callable[..., None], **settings: bool) -> None:
-    """A command whose help is its docstring, without the line breaks within paragraphs: Typer would keep them."""
-    paragraphs = (command.__doc__ or "").split("\n\n")
-    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    app.command(help=text, context_settings=settings)(command)
-
-
-_add(serve, **TAKES_WORDS)
-_add(bench, **TAKES_WORDS)
-_add(compare)
-_add(gate)
-_add(report)
-_add(calibrate)
-_add(null_server)
-app.add_typer(workload, name="workload")
 
 
 def _print_version(wanted: bool) -> None:

@@ -154,7 +154,7 @@ def test_folders_stay_small_and_say_what_they_are_for(folder: Path) -> None:
 
 def test_the_client_loads_nothing_of_the_engines_packages() -> None:
     modules = (
-        "abatch.cli.main",
+        *(f"abatch.cli.commands.{path.stem}" for path in (ROOT / "cli" / "commands").glob("[a-z]*.py")),
         "abatch.workloads.load_generator",
         "abatch.reports.renderings.console",
         "abatch.engine.null_server.server",
@@ -167,6 +167,20 @@ def test_the_client_loads_nothing_of_the_engines_packages() -> None:
         f"    assert not {{*sys.modules}} & {{*{packages}}}, name\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("what", "without"),
+    [
+        ("typer.main.get_command(abatch.cli.main.app).commands['null-server']", "abatch.cli.commands.bench"),
+        ("abatch.engine.models.tokenizer.load_tokenizer('tiny', None)", "torch"),
+    ],
+    ids=["null server", "server of a built-in model"],
+)
+def test_a_server_starts_without_what_it_does_not_need(what: str, without: str) -> None:
+    """Each takes about a second to import."""
+    imports = "import sys, typer, abatch.cli.main, abatch.engine.models.tokenizer"
+    subprocess.run([sys.executable, "-c", f"{imports}; {what}; assert {without!r} not in sys.modules"], check=True)
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ _Sessions = Annotated[
     typer.Option(min=1, help=f"Look at the first N sessions. Default: {_NUM_SESSIONS}; of a trace, all.", metavar="N"),
 ]
 
-workload = typer.Typer(help="Inspect a preset or trace before running it.", no_args_is_help=True)
+workload = typer.Typer(help="Inspect a preset or trace before running it.", no_args_is_help=True, add_completion=False)
 
 
 @workload.command("list")

@@ -20,9 +20,6 @@ from .engine import EngineOptions
 from .groups import given
 from .headers import parse_headers
 
-TAKES_WORDS = {"allow_extra_args": True}
-"""Settings of a command that says itself what to do about bare words (see `refuse_positional`)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOptions:
@@ -177,6 +174,6 @@ def clean_api_key(key: str | None) -> str | None:
 
 
 def refuse_positional(context: Context) -> None:
-    """Raise `ConfigurationError` where the model is named by a bare word. See `TAKES_WORDS`."""
+    """Raise `ConfigurationError` where the model is named by a bare word. See `TAKE_WORDS` in `cli/main.py`."""
     if context.args:
         raise ConfigurationError(f"write --model {context.args[0]}: the model is named by an option")
