@@ -12,6 +12,7 @@ from urllib.parse import quote
 from hdrh.histogram import HdrHistogram
 
 from ..atomic_file import write_atomically
+from ..statistics.percentile import filled
 from .shown_run import ShownRun
 
 _TICKS_PER_HALF_DISTANCE = 5
@@ -81,11 +82,10 @@ def _fixed(value: float, digits: int) -> str:
 
 def _recorded(histogram: HdrHistogram) -> Iterator[tuple[int, int, int]]:
     """(highest value, median value, count) of each place that has any: what all implementations report of it."""
-    for index, count in enumerate(histogram.counts):
-        if count:
-            lowest_us = int(histogram.get_value_from_index(index))
-            highest_us = int(histogram.get_highest_equivalent_value(lowest_us))
-            yield highest_us, lowest_us + (highest_us - lowest_us + 1) // 2, int(count)
+    for index, count in filled(histogram):
+        lowest_us = int(histogram.get_value_from_index(index))
+        highest_us = int(histogram.get_highest_equivalent_value(lowest_us))
+        yield highest_us, lowest_us + (highest_us - lowest_us + 1) // 2, count
 
 
 def _levels(values: Sequence[tuple[int, int, int]], total: int) -> Iterator[tuple[int, float, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 
 from hdrh.histogram import HdrHistogram
 
@@ -40,18 +40,27 @@ def value_at(histogram: HdrHistogram, percentile: float) -> int:
     return value
 
 
+def filled(histogram: HdrHistogram) -> list[tuple[int, int]]:
+    """(index, count) of each place that has any, in ascending order.
+
+    hdrh itself calls a method for each of its 10,000s of places, and does so again for each percentile and mean.
+    """
+    counts = histogram.counts[:]
+    return [(index, counts[index]) for index in compress(range(len(counts)), counts)]
+
+
 def values_at(histogram: HdrHistogram, percentiles: Sequence[float]) -> list[int]:
     """The value at each of these percentiles, in their order, as `value_at` gives them."""
     count = int(histogram.get_total_count())
     if count == 0:
         return [0] * len(percentiles)
-    # hdrh itself calls a method for each of its 10,000s of counts, and does so again for each percentile.
-    totals = list(accumulate(histogram.counts[:]))
+    places = filled(histogram)
+    totals = list(accumulate(number for _, number in places))
 
     def value(percentile: float) -> int:
         if percentile <= 0:
             return int(histogram.get_value_at_percentile(0))
-        index = bisect_left(totals, rank_at(percentile, count))
+        index, _ = places[bisect_left(totals, rank_at(percentile, count))]
         return int(histogram.get_highest_equivalent_value(histogram.get_value_from_index(index)))
 
     return [value(percentile) for percentile in percentiles]

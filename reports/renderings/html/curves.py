@@ -11,7 +11,7 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from ...run.histogram_log import tag
-from ...statistics.percentile import rank_at
+from ...statistics.percentile import filled, rank_at
 from ..shown_run import ShownRun
 
 _NAMED = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999)
@@ -69,14 +69,14 @@ def curve(histogram: HdrHistogram, points: Grid) -> Curve | None:
     count = int(histogram.get_total_count())
     if count == 0:
         return None
-    filled = [(index, number) for index, number in enumerate(histogram.counts) if number]
-    cumulative = list(itertools.accumulate(number for _, number in filled))
+    places = filled(histogram)
+    cumulative = list(itertools.accumulate(number for _, number in places))
     values_us = []
     for percent in points.percents:
         rank = rank_at(percent, count)
         if percent and rank == count:
             break
-        lowest_us = int(histogram.get_value_from_index(filled[bisect.bisect_left(cumulative, rank)][0]))
+        lowest_us = int(histogram.get_value_from_index(places[bisect.bisect_left(cumulative, rank)][0]))
         values_us.append(int(histogram.get_highest_equivalent_value(lowest_us)) if percent else lowest_us)
     end = round(math.log10(count) + 0.5 / _POINTS_PER_NINE, 5)
     return Curve(count, end, [*values_us, int(histogram.get_max_value())])
