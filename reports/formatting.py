@@ -62,8 +62,13 @@ def samples_needed(number: int) -> str:
     """`about 3,900 samples`, and in words where no one could measure so many."""
     if number > MOST_PRACTICAL:
         return "no practical number of samples"
-    digits = max(0, len(str(number)) - 2)
-    return f"about {math.ceil(number / 10**digits) * 10**digits:,} samples"
+    return f"about {rounded_up(number):,} samples"
+
+
+def rounded_up(value: float) -> int:
+    """To two significant digits, where it has more: 211 to 220, 15.2 to 16."""
+    unit: int = 10 ** max(0, len(str(math.ceil(value))) - 2)
+    return math.ceil(value / unit) * unit
 
 
 def counted(number: int, noun: str) -> str:

@@ -43,7 +43,10 @@ def null_server(
     header_delay: Annotated[float, typer.Option(help="Milliseconds before the response's headers.")] = 0.0,
     freeze_at: Annotated[
         float | None,
-        typer.Option(help="Freeze this many seconds after the first request ...", rich_help_panel=_FAULTS),
+        typer.Option(
+            help="Freeze this many seconds after the first request, which may be a client's probe before its run ...",
+            rich_help_panel=_FAULTS,
+        ),
     ] = None,
     freeze_for: Annotated[float, typer.Option(help="... for this many seconds.", rich_help_panel=_FAULTS)] = 2.0,
     block: Annotated[

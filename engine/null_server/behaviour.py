@@ -74,7 +74,8 @@ class Behaviour:
         burst: This many chunks are held back and sent together, when the last of them is due: a proxy that buffers.
         header_delay_s: From a request's arrival to the response's headers, where the first chunk is not due before.
         freeze_at_s: From then on the server freezes for `freeze_for_s`: nothing is written, and everything under way
-            resumes afterwards where it was. Counted from the first request.
+            resumes afterwards where it was. Counted from the first request: a server cannot tell a client's probe from
+            its run.
         stall_every: One in this many requests pauses for `stall_for_s` in the middle of its answer, if that has several
             chunks.
         error_rate: Share of requests that are answered with status 500.

@@ -37,22 +37,22 @@ class AnswerAgreement(msgspec.Struct, kw_only=True):
     earliest_difference: int | None = None
 
     def in_words(self, name: str, first: str) -> str:
-        """A sentence without a full stop."""
+        """What `name` does, without the name in front and without a full stop."""
         if not self.prompts:
-            return f"whether {name} answers as {first} does is unknown: no prompt was answered by both"
-        repeats = f"{first} repeats itself on {self.first_repeats}, {name} on {self.other_repeats}"
-        if not self.stable_differ:
-            return (
-                f"{name} answers {self.equal} of {self.prompts} greedy prompts exactly as {first} does, and all "
-                f"{self.stable} that each of them answers alike every time ({repeats})"
+            return f"answers no greedy prompt that {first} answers too: whether they agree is unknown"
+        details = []
+        if self.stable_differ and self.median_difference is not None:
+            details.append(f"the median first difference is after {self.median_difference:.0f} characters")
+        if min(self.first_repeats, self.other_repeats) < self.prompts:
+            details.append(
+                f"asked twice, {first} repeats itself on {self.first_repeats}, {name} on {self.other_repeats}"
             )
-        where = ""
-        if self.median_difference is not None:
-            where = f"the first difference comes after {self.median_difference:.0f} characters at the median; "
-        return (
-            f"{name} answers {self.stable_differ} of {self.prompts} greedy prompts differently from {first} "
-            f"({where}{repeats})"
-        )
+        in_brackets = f" ({'; '.join(details)})" if details else ""
+        if self.stable_differ:
+            share = f"{self.stable_differ} of {self.prompts}"
+            return f"answers {share} greedy prompts differently from {first}{in_brackets}"
+        share = f"all {self.prompts}" if self.equal == self.prompts else f"{self.equal} of {self.prompts}"
+        return f"answers {share} greedy prompts exactly as {first} does{in_brackets}"
 
 
 def agreement(first: Answers, other: Answers) -> AnswerAgreement:

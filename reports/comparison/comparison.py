@@ -185,17 +185,17 @@ def _add_answers(target: ComparedTarget, answers: AnswerAgreement, first_name: s
     words = answers.in_words(target.name, first_name)
     if answers.stable_differ:
         is_better = any(difference.verdict is Verdict.BETTER for difference in target.differences)
-        target.verdict += f" {'But' if is_better else 'Besides,'} {words}."
+        target.verdict += f" {'But' if is_better else 'Besides,'} {target.name} {words}."
     else:
         target.notes.append(words)
 
 
 def _notes(first: Measurement, other: Measurement, *, compares: bool) -> list[str]:
     notes = comparison_notes(first.config, other.config) if compares else []
-    for one, which in ((first, "the first"), (other, "this one")):
+    for one, of_which in ((first, " of the first"), (other, "")):
         for number, summary in enumerate(one.round_summaries, 1):
             if len(one.rounds) > 1 and (problems := doubts_of_comparison(summary)):
-                notes.append(f"round {number} of {which} is not trusted: {problems[0].words}")
+                notes.append(f"round {number}{of_which} is not trusted: {problems[0].first_sentence}")
     if compares and (stalls := stalls_in_words(first, other)) is not None:
         notes.append(stalls)
     shares = [share_failed(one.summary) for one in (first, other)]

@@ -164,10 +164,12 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
     by_class = summary.metrics.get(rule.metric, {})
     measured = by_class.get(rule.traffic_class)
     if measured is None:
-        known = f"; classes are {', '.join(by_class)}" if by_class else ""
-        raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}{known}")
+        if not by_class:
+            raise UndecidedError(f"{where}no request has a {rule.metric}")
+        known = ", ".join(by_class)
+        raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}; classes are {known}")
     if problems:
-        raise UndecidedError(where + problems[0].words)
+        raise UndecidedError(where + problems[0].first_sentence)
     needed = max(statistic.min_samples for statistic in _statistics(rule))
     if measured.count < needed:
         raise UndecidedError(f"{where}{measured.count:,} samples; this rule needs {needed:,}")

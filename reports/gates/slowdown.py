@@ -76,7 +76,7 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
         known = f"; classes are {', '.join(by_class)}" if by_class else ": the server does not say how long answers are"
         raise UndecidedError(f"{where}there is no slowdown of {rule.metric} of class {rule.traffic_class!r}{known}")
     if problems:
-        raise UndecidedError(where + problems[0].words)
+        raise UndecidedError(where + problems[0].first_sentence)
     if (problem := doubt_of_metric(summary, rule.metric, rule.traffic_class)) is not None:
         raise UndecidedError(where + problem.words)
     if measured.count < (needed := rule.statistic.min_samples):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
 from ...workloads.result import Result
@@ -26,13 +26,15 @@ class Silence:
     """A stretch of a run without a receipt. Seconds since the run began.
 
     Attributes:
-        in_flight: Requests that were waiting or streaming all the while, at least.
+        in_flight: Requests that were waiting or streaming, at most at once.
+        crowded_s: How long there were two or more of them: one alone is silent while its prompt is computed.
         is_last: Nothing was received after it either.
     """
 
     start_s: float
     length_s: float
     in_flight: int
+    crowded_s: float = 0.0
     is_last: bool = False
 
 
@@ -94,20 +96,21 @@ class Receipts:
     def silences(self) -> list[Silence]:
         """All stretches of at least one bin in which requests were in flight and none received anything, in order."""
         found: list[Silence] = []
-        start, fewest = -1, 0
+        start, most, crowded = -1, 0, 0
         in_flight = list(accumulate(self._changes))
         for index, received in enumerate(chain(self._received, (1,))):
             waiting = in_flight[index - 1] if 0 < index <= len(in_flight) else 0
             if not received and waiting > 0:
                 if start < 0:
-                    start, fewest = index, waiting
-                fewest = min(fewest, waiting)
+                    start, most, crowded = index, 0, 0
+                most = max(most, waiting)
+                crowded += waiting > 1
             elif start >= 0:
-                found.append(Silence(start * self._bin_s, (index - start) * self._bin_s, fewest))
+                length_s = (index - start) * self._bin_s
+                found.append(Silence(start * self._bin_s, length_s, most, crowded * self._bin_s))
                 start = -1
         if found and not any(self._received[round((found[-1].start_s + found[-1].length_s) / self._bin_s) :]):
-            last = found[-1]
-            found[-1] = Silence(last.start_s, last.length_s, last.in_flight, is_last=True)
+            found[-1] = replace(found[-1], is_last=True)
         return found
 
     def _bin(self, at_s: float) -> int:

@@ -25,12 +25,13 @@ def doubts(summary: Summary) -> list[Finding]:
     Rules on latencies are inconclusive then; those on rates and errors are judged all the same.
     """
     found = error_findings(summary) if share_failed(summary) > MAX_ERROR_SHARE else []
+    late = client_problems(summary)
     return [
         *found,
-        *client_problems(summary),
+        *late,
         *place_doubts(summary),
         *silence_doubts(summary.silence, summary.measured_s, is_closed_loop=summary.closed_loop),
-        *steadiness_doubts(summary),
+        *([] if late else steadiness_doubts(summary)),  # a client that falls behind makes latencies grow by itself
         *cache_doubts(summary.cache),
         *answer_doubts(summary),
     ]

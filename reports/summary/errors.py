@@ -14,7 +14,6 @@ _AT_ONCE_S = 1.0
 _NAMES = {
     "connect": "no connection to the server",
     "disconnected": "the server closed the connection",
-    "timeout": "no answer within --timeout",
 }
 
 
@@ -43,6 +42,8 @@ def _what(summary: Summary, kind: str) -> str:
     else:
         name = _NAMES.get(kind, kind)
     example = summary.error_examples.get(kind, "")
+    if kind == "timeout" and example:
+        return example  # names the limit that was exceeded
     return f"{name} ({example})" if example and len(example) <= 80 else name
 
 

@@ -74,6 +74,11 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     cause: Cause | None = None
     numbers: dict[str, float] = {}
 
+    @property
+    def first_sentence(self) -> str:
+        """What was found, without the advice that follows it."""
+        return self.words.split(". ")[0]
+
 
 def not_trusted(
     words: str, *, metric: str | None = None, traffic_class: str | None = None, **numbers: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -15,8 +16,6 @@ _LEAST_S = 1.0
 _LEAST_AT_END_S = 0.2
 _USUAL_WAITS = 3
 """Medians: for as long as this it is nothing unusual that one request receives nothing."""
-_AT_ONCE = 2
-"""Requests in flight. One alone is silent while its prompt is computed."""
 _MOST_SHARE = 0.01
 """Of the time measured: a p99 is of the other 99%."""
 
@@ -45,6 +44,7 @@ def summarise_silences(
     silences: Sequence[Silence],
     *,
     from_s: float,
+    to_s: float,
     usual_wait_s: float,
     usual_gap_s: float,
     cut_streams: int,
@@ -55,6 +55,7 @@ def summarise_silences(
     Args:
         silences: Of the whole run, in order.
         from_s: Where the measured part begins.
+        to_s: Where it ends. What is silent after that keeps no one from sending.
         usual_wait_s: What the largest of its requests waits for its first token when nothing is wrong.
         usual_gap_s: The longest gap of a usual request.
         cut_streams: Requests that were streaming when the run ended.
@@ -62,7 +63,7 @@ def summarise_silences(
     """
     measured = [silence for silence in silences if silence.start_s + silence.length_s > from_s]
     least_s = max(_LEAST_S, _USUAL_WAITS * max(usual_wait_s, usual_gap_s))
-    long = [one for one in measured if one.length_s > least_s and one.in_flight >= _AT_ONCE]
+    long = [part for one in measured if (part := _crowded(one, from_s, to_s)).length_s > least_s]
     to_end_s = _to_end_s(measured, usual_gap_s if cut_streams else usual_wait_s) if cut_streams + cut_waiting else 0.0
     if not long and not to_end_s:
         return None
@@ -76,6 +77,13 @@ def summarise_silences(
         to_end_s=round(to_end_s, 3),
         cut_off=cut_streams + cut_waiting if to_end_s else 0,
     )
+
+
+def _crowded(silence: Silence, from_s: float, to_s: float) -> Silence:
+    """The part of it in which several requests waited, as far as it was measured."""
+    end_s = silence.start_s + silence.length_s
+    start_s = max(end_s - silence.crowded_s, from_s)
+    return replace(silence, start_s=start_s, length_s=min(end_s, to_s) - start_s)
 
 
 def _to_end_s(measured: Sequence[Silence], usual_s: float) -> float:

@@ -28,7 +28,7 @@ def steadiness_doubts(summary: Summary) -> list[Finding]:
     trend = summary.trend
     if trend is None:
         return []
-    is_behind = summary.achieved_rate < _KEPT_UP * summary.offered_rate
+    is_behind = _is_behind(summary)
     is_explained = is_explained_by_work(trend)
     if is_explained and not is_behind:
         return []
@@ -38,13 +38,13 @@ def steadiness_doubts(summary: Summary) -> list[Finding]:
     numbers = {"first_ms": trend.first_ms, "last_ms": trend.last_ms}
     if not has_backlog and not is_behind:
         words += (
-            ", though as many requests were finished as were due: its p99 and ratios are of no one moment. Look for "
-            "what grows, or warm up for longer (--warmup)"
+            ", though as many requests were finished as were due, so p99 and ratios describe no single moment. Look "
+            "for what grows on the server, or warm up for longer (--warmup)"
         )
         return [Finding(label=Label.NOT_STEADY, tone=Tone.BAD, words=words, numbers=numbers)]
     words = f"the server did not keep up: {words}"
     if is_behind:
-        words += f", and {summary.achieved_rate:.3g} of {summary.offered_rate:.3g} requests/s were finished"
+        words += f", and {_finished_in_words(summary)}"
     if has_backlog and steady is not None:
         words += f"; requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}"
     words += ". How bad p99 is depends on how long you measure: lower the rate (--sweep finds the highest that holds)"
@@ -71,8 +71,18 @@ def growth_notes(summary: Summary) -> list[str]:
         )
     steady = summary.steady_state
     if steady is not None and not steady.is_steady:
-        notes.append(
-            f"requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}, though the server kept "
-            "up: the run is probably too short for its sessions (--duration, --warmup)"
-        )
+        words = f"requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}"
+        if _is_behind(summary):
+            words += f", and {_finished_in_words(summary)}: the server may not keep up, or the run is too short for its"
+        else:
+            words += ", though the server kept up: the run is probably too short for its"
+        notes.append(f"{words} sessions (--duration, --warmup)")
     return notes
+
+
+def _is_behind(summary: Summary) -> bool:
+    return summary.achieved_rate < _KEPT_UP * summary.offered_rate
+
+
+def _finished_in_words(summary: Summary) -> str:
+    return f"{summary.achieved_rate:.3g} of {summary.offered_rate:.3g} requests/s were finished"

@@ -217,6 +217,7 @@ def _silence(summary: Summary, recorder: Recorder) -> SilenceSummary | None:
     return summarise_silences(
         receipts.silences(),
         from_s=recorder.measured[0],
+        to_s=recorder.measured[1],
         usual_wait_s=usual_wait_s,
         usual_gap_s=0.0 if gaps is None else gaps.p50_ms / 1e3,
         cut_streams=receipts.cut_streams,

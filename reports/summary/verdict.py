@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..formatting import counted, duration, factor, interval_in_words, samples_needed
+from ..formatting import MOST_PRACTICAL, counted, duration, factor, interval_in_words, rounded_up, samples_needed
 from ..recording.recorder import ALL
 from ..statistics.interval import Interval
 from .causes import BECAUSE, Attribution, Cause
@@ -146,12 +146,13 @@ def _not_enough(
     parts, needed_s = [], 0.0
     for metric, value in missing.items():
         needed = value.samples_for_p99
-        parts.append(f"{metric} has {counted(value.count, 'sample')}, p99 needs {samples_needed(needed)}")
+        parts.append(f"{metric} {value.count:,} of {samples_needed(needed)}")
         if value.count:
             needed_s = max(needed_s, summary.measured_s * needed / value.count)
-    words = f"no verdict{_of_class(summary)}: {'; '.join(parts)}"
-    if needed_s > summary.measured_s:
-        words += f". At this rate {duration(needed_s * 1e3)} of measuring would be enough (--duration)"
+    words = f"p99{_of_class(summary)} cannot be judged yet: {', '.join(parts)}"
+    if needed_s > summary.measured_s and all(value.samples_for_p99 <= MOST_PRACTICAL for value in missing.values()):
+        about = duration(rounded_up(needed_s) * 1e3)
+        words += f". At this rate about {about} of measuring would be enough (--duration, besides the warm-up)"
     judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
     if judged:
         words += f". Not above {FLAG_RATIO:g}x so far: {_listed(judged)}"

@@ -266,3 +266,8 @@ def test_a_verdict_is_the_comparison_unless_the_interval_has_the_bound_within(
     ends = [holds(end, bound) for end in (value_ms, value_ms * (1 - reach), value_ms * (1 + reach))]
     expected = Outcome.PASS if all(ends) else Outcome.INCONCLUSIVE if any(ends) else Outcome.FAIL
     assert outcome is expected
+
+
+def test_a_metric_that_nothing_has_is_no_pass(known: Summary) -> None:
+    assert judged("resume_ttft.p50 < 1s", known).reason == "no request has a resume_ttft"
+    assert "classes are all, chat" in judged("agent.ttft.p50 < 1s", known).reason

@@ -101,3 +101,20 @@ def test_growth_is_said_in_every_run() -> None:
         recorder.add(result)
     summary = summarise(RunConfig(), recorded_part(RunConfig(), recorder, 100.0, lambda: results))
     assert any("requests in flight grew from" in warning for warning in summary.warnings)
+
+
+def test_a_server_that_finished_less_is_not_said_to_have_kept_up() -> None:
+    """It died towards the end: what was in flight then is cut off."""
+    answered = [make_result(due_s=at / 2, end_s=at / 2 + 1 + at / 50, session_id=str(at)) for at in range(170)]
+    dead = [
+        make_result(due_s=at / 2, end_s=100.0, session_id=str(at), censored=True, first_s=None, gaps_us=[])
+        for at in range(170, 200)
+    ]
+    recorder = RunConfig(duration_s=100.0).new_recorder()
+    for result in (*answered, *dead):
+        recorder.add(result)
+    config = RunConfig(duration_s=100.0)
+    summary = summarise(config, recorded_part(config, recorder, 100.0, lambda: [*answered, *dead]))
+    (note,) = (warning for warning in summary.warnings if "requests in flight grew from" in warning)
+    assert "1.7 of 2 requests/s were finished" in note
+    assert "kept up" not in note

@@ -142,3 +142,25 @@ def test_a_long_run_takes_no_more_memory() -> None:
     longest = max(receipts.silences(), key=lambda one: one.length_s)
     assert isinstance(longest, Silence)
     assert longest.length_s == pytest.approx(10.0, abs=3.0), "others received something every ten seconds"
+
+
+def _closed(*slow: Result) -> Summary:
+    """Short answers for ten seconds, then these."""
+    usual = [make_result(50.0, due_s=at_s / 10, session_id=str(at_s)) for at_s in range(100)]
+    return _summary([*usual, *slow], 20.0)
+
+
+def test_sessions_that_walk_into_a_freeze_one_by_one_are_seen() -> None:
+    """When it begins only one of them waits, and all of them do before it is over."""
+    frozen = _closed(*(make_result(3000.0 - 200 * one, due_s=10.0 + one / 5) for one in range(8)))
+    assert frozen.silence is not None
+    assert frozen.silence.longest_s == pytest.approx(2.8, abs=0.1), "without the part in which one waited alone"
+    assert frozen.silence.in_flight == 8
+    assert findings(frozen)[0].label is Label.FLAGGED
+
+
+def test_what_is_silent_after_the_last_request_was_sent_hides_nothing() -> None:
+    """Some long answers outlast the run: while they are drained nothing would have been sent anyway."""
+    drained = _closed(*(make_result(4000.0, due_s=19.5, session_id=str(one)) for one in range(4)))
+    assert drained.silence is None
+    assert _closed(*(make_result(4000.0, due_s=15.0) for _ in range(4))).silence is not None

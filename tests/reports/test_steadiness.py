@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 from abatch.reports.gates.judge import Outcome
 from abatch.reports.recording.latency_trend import LatencyTrend, find_trend
@@ -127,3 +128,21 @@ def test_rank_correlation_of_known_values() -> None:
     assert rank_correlation([1, 2, 3, 4]) == pytest.approx(1)
     assert rank_correlation([4, 3, 2, 1]) == pytest.approx(-1)
     assert rank_correlation([1, 3, 2, 4]) == pytest.approx(0.8)
+
+
+def test_a_client_that_falls_behind_accuses_itself_and_not_the_server() -> None:
+    """Its own delay makes latencies grow, and they count from when requests were due."""
+    results = queue_run(1.2, 1500, 1)
+    late = [msgspec.structs.replace(one, sent_s=one.first_s) for one in results]
+    summary = _summary(late)
+    assert summary.trend is not None
+    labels = {finding.label for finding in findings(summary)}
+    assert findings(summary)[0].label is Label.NOT_TRUSTED
+    assert not labels & {Label.OVERLOADED, Label.NOT_STEADY}
+    assert judged("ttft.p50 < 3600s", summary).outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_reason_of_a_rule_is_one_sentence() -> None:
+    summary = _summary(queue_run(1.2, 1500, 1))
+    assert "lower the rate" in findings(summary)[0].words
+    assert "lower the rate" not in judged("ttft.p50 < 3600s", summary).reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,14 +52,15 @@ def test_ok_needs_every_primary_metric() -> None:
     assert "e2e" in ok.words
     few = head(summary_of(even(200)))
     assert few.label is Label.NOT_ENOUGH_DATA, "thousands of gaps make no verdict on the first token"
-    assert "ttft has 200 samples" in few.words
-    assert "e2e has 200 samples" in few.words
+    assert "ttft 200 of about" in few.words
+    assert "e2e 200 of about" in few.words
 
 
 def test_what_would_be_enough_is_said() -> None:
     words = head(summary_of(even(200))).words
-    assert "p99 needs about 310 samples" in words
-    assert "30.8 s of measuring would be enough" in words
+    assert words.startswith("p99 cannot be judged yet: ttft 200 of about 310 samples, ")
+    assert "At this rate about 31 s of measuring would be enough (--duration, besides the warm-up)" in words
+    assert len(words) < 240, "it is the first line"
 
 
 def test_a_run_of_one_token_per_answer_has_no_gaps_to_judge() -> None:
@@ -213,3 +215,15 @@ def test_a_stall_that_was_seen_is_flagged_however_short_the_run(seconds: int) ->
     assert "because the server made no progress for 1.0" in first.words
     assert "Whether other runs have such stalls, this one cannot say" in first.words
     assert ("your p90 TTFT" in first.words) == (seconds == 8)
+
+
+def test_a_timeout_is_said_once() -> None:
+    slow: dict[str, Any] = {
+        "error": "timeout",
+        "error_message": "no complete answer within 2 s (--timeout)",
+        "first_s": None,
+    }
+    results = [make_result(50.0, due_s=index / 10, **(slow if index % 5 == 0 else {})) for index in range(400)]
+    first = head(summary_of(results))
+    assert first.label is Label.ERRORS
+    assert first.words.endswith("(80 of 400): no complete answer within 2 s (--timeout)")
