@@ -58,6 +58,11 @@ def factor(value: float) -> str:
     return f"{value:.1f}x"
 
 
+def times(value: float) -> str:
+    """A slowdown, without its x: `1.02`, `62.2`, `280`."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
 def samples_needed(number: int) -> str:
     """`about 3,900 samples`, and in words where no one could measure so many."""
     if number > MOST_PRACTICAL:

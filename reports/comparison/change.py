@@ -101,7 +101,7 @@ def changes(first: Rounds, other: Rounds, wanted: Sequence[OfDistribution], *, i
         logs = [_paired_logs(pairs, every)]
     else:
         block_s = max(one.block_s for one in (*first, *other))
-        logs = [_round_logs([_own_blocks(one, block_s) for one in rounds], every) for rounds in (first, other)]
+        logs = [_round_logs([one.in_blocks_of(block_s) for one in rounds], every) for rounds in (first, other)]
     if min(sum(map(len, by_round)) for by_round in logs) < _LEAST_USED:
         return [None] * len(wanted)
     means = [[_mean_of(statistic, every, by_round) for by_round in logs] for statistic in wanted]
@@ -223,13 +223,6 @@ def _round_logs(rounds: Sequence[_Stretch], wanted: Sequence[OfDistribution]) ->
     return [
         [_logs(wanted, stretch) for stretch in in_parts(blocks, per_round) if _is_used(stretch)] for blocks in rounds
     ]
-
-
-def _own_blocks(one: TimeBlocks, block_s: float) -> list[Counter[int]]:
-    start, end = one.span
-    scale = one.block_s / block_s
-    first = int(start * scale)
-    return one.aligned(block_s, first, math.ceil(end * scale) - first)
 
 
 def _per_round(samples: Sequence[_Stretch], num_rounds: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -14,7 +15,7 @@ from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts_of_comparison
 from ..summary.summary import share_failed
 from .answer_agreement import AnswerAgreement
-from .change import changes, rate_change
+from .change import Rounds, changes, rate_change
 from .comparable import comparison_notes
 from .difference import (
     COMPARED,
@@ -29,11 +30,13 @@ from .difference import (
 from .rare_stalls import stalls_in_words
 from .same_traffic import is_paired, why_traffic_differs
 from .sentence import in_words
+from .slow_moments import LOOKED_AT, SlowMoments, slow_moments
+from .slowdown import COMPARED_SLOWDOWNS, slowdown_differences
 
 COMPARISON = "comparison.json"
 DEFAULT_EFFECT = 0.1
 _ERRORS_APART = 0.01
-_PER_TARGET = len(JUDGED) * len(COMPARED) + 1
+_PER_TARGET = len(JUDGED) * len(COMPARED) + 1 + len(COMPARED_SLOWDOWNS)
 
 
 class ComparedTarget(msgspec.Struct, kw_only=True):
@@ -42,6 +45,7 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
     Attributes:
         differences: Of every metric that both have, in the class of the verdict.
         verdict: In a sentence or two.
+        slow_moments: Which side the slowest 1% of requests are on, by ttft and by the longest gap.
         notes: What a reader should know before believing it.
         answers: Whether it gives the same answers; None if that was not checked.
         recommended_requests: By metric, how many each target needs to detect a change of `effect` with 90% power.
@@ -51,6 +55,7 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
     name: str
     differences: list[Difference]
     verdict: str
+    slow_moments: list[SlowMoments] = []
     notes: list[str] = []
     answers: AnswerAgreement | None = None
     recommended_requests: dict[str, int] = {}
@@ -110,73 +115,131 @@ def compare(
         floor=floor,
         effect=effect,
     )
+    look = _Look(confidence, floor, effect)
     for name, other in others:
-        target = _target(name, (first_name, first), other, confidence, floor, effect)
+        target = _target(name, (first_name, first), other, look)
         if agreements and (answers := agreements.get(name)) is not None:
             _add_answers(target, answers, first_name)
         comparison.targets.append(target)
     return comparison
 
 
-def _target(
-    name: str, base: tuple[str, Measurement], other: Measurement, confidence: float, floor: Floor, effect: float
-) -> ComparedTarget:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """At what confidence each interval holds by itself, what does not matter, and what is worth detecting."""
+
+    confidence: float
+    floor: Floor
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two targets. `is_paired`: both got the same traffic. `is_trusted`: nothing speaks against comparing them."""
+
+    first: Measurement
+    other: Measurement
+    is_paired: bool
+    is_trusted: bool
+
+    @property
+    def traffic_class(self) -> str:
+        return self.first.summary.verdict_class
+
+    @property
+    def num_requests(self) -> int:
+        """Of the one that has fewer."""
+        return min(one.summary.requests for one in (self.first, self.other))
+
+    def is_fit(self, metric: str) -> bool:
+        """Whether a metric that both have can be compared."""
+        return self.is_trusted and not any(
+            doubt_of_metric(one.summary, metric, self.traffic_class) for one in (self.first, self.other)
+        )
+
+    def blocks(self, metric: str) -> tuple[Rounds, Rounds]:
+        return (
+            self.first.time_blocks(metric, self.traffic_class),
+            self.other.time_blocks(metric, self.traffic_class),
+        )
+
+
+def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: _Look) -> ComparedTarget:
     first_name, first = base
-    pair = (first, other)
-    has_same_traffic = is_paired(first, other)
     why_not = why_traffic_differs((first.config, first_name), (other.config, name)) or why_answers_differ(
         first.summary, other.summary
     )
     is_trusted = why_not is None and not any(
-        doubts_of_comparison(summary) for one in pair for summary in (one.summary, *one.round_summaries)
+        doubts_of_comparison(summary) for one in (first, other) for summary in (one.summary, *one.round_summaries)
     )
-    traffic_class = first.summary.verdict_class
-    found: list[Difference] = []
-    for metric in JUDGED:
-        measured = [one.summary.metrics.get(metric, {}).get(traffic_class) for one in pair]
-        if measured[0] is None or measured[1] is None:
-            continue
-        of_metric = changes(
-            first.time_blocks(metric, traffic_class),
-            other.time_blocks(metric, traffic_class),
-            [compared.of_distribution for compared in COMPARED],
-            is_paired=has_same_traffic,
-        )
-        of_target: list[Difference] = []
-        is_fit = is_trusted and not any(doubt_of_metric(one.summary, metric, traffic_class) for one in pair)
-        for compared, change in zip(COMPARED, of_metric, strict=True):
-            difference = latency_difference(
-                metric, compared, (measured[0], measured[1]), change, confidence, floor, is_trusted=is_fit
-            )
-            if change is not None and compared.name == "p99":
-                num_requests = min(one.summary.requests for one in pair)
-                factor = change.size_factor(1 + effect, confidence, POWER)
-                difference.needed_requests = math.ceil(num_requests * factor)
-            of_target.append(difference)
-        found += without_false_ratios(of_target)
-    of_rate = rate_change(first.rates(of_tokens=True), other.rates(of_tokens=True), is_paired=has_same_traffic)
-    summaries = first.summary, other.summary
-    found.append(throughput_difference(summaries, of_rate, confidence, floor, is_trusted=is_trusted))
-    num_requests = max(min(one.summary.requests for one in pair), 1)
-    requests = {
-        difference.metric: needed
-        for difference in found
-        if (needed := difference.needed_requests) is not None
-        and needed > num_requests
-        and difference.verdict is Verdict.INCONCLUSIVE
-    }
+    pair = _Pair(first, other, is_paired(first, other), is_trusted)
+    found = [*_latencies(pair, look), _throughput(pair, look)]
+    found += slowdown_differences(
+        first, other, look.confidence, look.floor, is_paired=pair.is_paired, is_trusted=is_trusted
+    )
+    moments = list(_slow_moments(pair))
+    requests = _recommended(found, pair)
+    num_requests = max(pair.num_requests, 1)
     return ComparedTarget(
         name=name,
         differences=found,
-        verdict=in_words(name, first_name, found, rounds=len(first.rounds))
+        verdict=in_words(name, first_name, found, rounds=len(first.rounds), moments=moments)
         if why_not is None
         else f"Cannot compare {name} and {first_name}: {why_not}.",
+        slow_moments=moments,
         notes=_notes(first, other, compares=why_not is None),
         recommended_requests=requests,
         recommended_rounds={
             metric: math.ceil(len(first.rounds) * needed / num_requests) for metric, needed in requests.items()
         },
     )
+
+
+def _latencies(pair: _Pair, look: _Look) -> Iterator[Difference]:
+    """Of every metric that both have."""
+    for metric in JUDGED:
+        measured = [one.summary.metrics.get(metric, {}).get(pair.traffic_class) for one in (pair.first, pair.other)]
+        if measured[0] is None or measured[1] is None:
+            continue
+        statistics = [compared.of_distribution for compared in COMPARED]
+        of_metric = changes(*pair.blocks(metric), statistics, is_paired=pair.is_paired)
+        of_target: list[Difference] = []
+        is_fit = pair.is_fit(metric)
+        for compared, change in zip(COMPARED, of_metric, strict=True):
+            difference = latency_difference(
+                metric, compared, (measured[0], measured[1]), change, look.confidence, look.floor, is_trusted=is_fit
+            )
+            if change is not None and compared.name == "p99":
+                factor = change.size_factor(1 + look.effect, look.confidence, POWER)
+                difference.needed_requests = math.ceil(pair.num_requests * factor)
+            of_target.append(difference)
+        yield from without_false_ratios(of_target)
+
+
+def _throughput(pair: _Pair, look: _Look) -> Difference:
+    rates = [one.rates(of_tokens=True) for one in (pair.first, pair.other)]
+    change = rate_change(*rates, is_paired=pair.is_paired)
+    summaries = pair.first.summary, pair.other.summary
+    return throughput_difference(summaries, change, look.confidence, look.floor, is_trusted=pair.is_trusted)
+
+
+def _slow_moments(pair: _Pair) -> Iterator[SlowMoments]:
+    """By metric, where both have enough of it and nothing speaks against comparing it."""
+    for metric in LOOKED_AT:
+        has_both = all(pair.traffic_class in one.summary.metrics.get(metric, {}) for one in (pair.first, pair.other))
+        if has_both and pair.is_fit(metric) and (found := slow_moments(metric, *pair.blocks(metric))) is not None:
+            yield found
+
+
+def _recommended(differences: Iterable[Difference], pair: _Pair) -> dict[str, int]:
+    """By metric, how many requests would detect a change of its p99, where these were too few."""
+    return {
+        one.metric: one.needed_requests
+        for one in differences
+        if one.needed_requests is not None
+        and one.needed_requests > max(pair.num_requests, 1)
+        and one.verdict is Verdict.INCONCLUSIVE
+    }
 
 
 def _add_answers(target: ComparedTarget, answers: AnswerAgreement, first_name: str) -> None:

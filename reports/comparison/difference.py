@@ -11,6 +11,7 @@ import msgspec
 from ..statistics.distribution import OfDistribution, RatioOf
 from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
+from ..summary.slowdown import SlowdownSummary
 from ..summary.state import MIN_SAMPLES
 from ..summary.statistic import P50, P99
 from ..summary.summary import Summary
@@ -58,7 +59,7 @@ class Difference(msgspec.Struct, kw_only=True):
     """A statistic of a metric, of the first target and of another.
 
     Attributes:
-        statistic: `p50` and `p99` in milliseconds, `p99/p50`; of `output_tokens_per_s` the rate.
+        statistic: `p50` and `p99` in milliseconds, `p99/p50`, `slowdown p50`; of `output_tokens_per_s` the rate.
         change: Other over first, stretch by stretch of time (see `change`), not the quotient of the two values.
         low: Where the true change lies; all of a comparison's intervals together hold at 95%. `high` likewise.
         is_restless: The rounds differ by more than chance; the interval is as wide as they require.
@@ -86,8 +87,14 @@ class Difference(msgspec.Struct, kw_only=True):
         """Whether one is better than the other."""
         return self.verdict in (Verdict.BETTER, Verdict.WORSE)
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether it says how uneven or how crowded a target is, not how slow: it counts where nothing else differs."""
+        return self.statistic in (RATIO, SLOWDOWN)
+
 
 RATIO = "p99/p50"
+SLOWDOWN = "slowdown p50"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,23 @@ def throughput_difference(
     if change is None:
         return difference
     return _judged(difference, change, confidence, floor.share, is_less_better=False, is_trusted=is_trusted)
+
+
+def slowdown_difference(
+    metric: str,
+    measured: tuple[SlowdownSummary, SlowdownSummary],
+    change: Change | None,
+    confidence: float,
+    floor: Floor,
+    *,
+    is_trusted: bool,
+) -> Difference:
+    """The difference of a median slowdown. Less is better."""
+    first, other = (one.p50 for one in measured)
+    difference = Difference(metric=metric, statistic=SLOWDOWN, first=first, other=other, verdict=Verdict.TOO_FEW)
+    if change is None or min(one.count for one in measured) < P50.min_samples:
+        return difference
+    return _judged(difference, change, confidence, floor.share, is_less_better=True, is_trusted=is_trusted)
 
 
 def _judged(

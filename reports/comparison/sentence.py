@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..formatting import milliseconds
-from .difference import RATIO, Difference, Verdict
+from ..formatting import milliseconds, times
+from .difference import RATIO, SLOWDOWN, Difference, Verdict
+from .slow_moments import SlowMoments
 
 _MOST_NAMED = 4
 _SAYS_NOTHING = 1000.0
@@ -13,14 +14,41 @@ _SAYS_NOTHING = 1000.0
 _ENOUGH_ROUNDS = 6
 
 
-def in_words(name: str, first: str, differences: Sequence[Difference], *, rounds: int = 1) -> str:
+def in_words(
+    name: str, first: str, differences: Sequence[Difference], *, rounds: int = 1, moments: Sequence[SlowMoments] = ()
+) -> str:
     """What differs between a target and the first one, the largest differences first; or what could not be decided.
 
-    `rounds`: that each was measured in.
+    Args:
+        name: Of the target.
+        first: The first one's.
+        differences: Of all numbers that are compared.
+        rounds: That each was measured in.
+        moments: The slowest requests of both, by metric.
     """
-    # A ratio says how uneven a target is, not how slow: it counts where nothing else differs.
-    times = [one for one in differences if one.is_real and one.statistic != RATIO]
-    real = sorted(times or [one for one in differences if one.is_real], key=_size, reverse=True)
+    of_moments = _rare_moments(differences, moments)
+    if of_moments is None:
+        return _of_differences(name, first, differences, rounds)
+    words = of_moments.in_words(name, first)
+    if any(one.is_real for one in differences):
+        return f"{_of_differences(name, first, differences, rounds)} {words}"
+    return words
+
+
+def _rare_moments(differences: Sequence[Difference], moments: Sequence[SlowMoments]) -> SlowMoments | None:
+    """The clearest of them that no p99 has said already."""
+    said = {(one.metric, one.verdict) for one in differences if one.statistic == "p99"}
+    told = [
+        one
+        for one in moments
+        if one.is_real and (one.metric, Verdict.WORSE if one.is_other_worse else Verdict.BETTER) not in said
+    ]
+    return min(told, key=lambda one: one.chance, default=None)
+
+
+def _of_differences(name: str, first: str, differences: Sequence[Difference], rounds: int) -> str:
+    absolute = [one for one in differences if one.is_real and not one.is_relative]
+    real = sorted(absolute or [one for one in differences if one.is_real], key=_size, reverse=True)
     by_verdict = {
         verdict: [one for one in real if one.verdict is verdict] for verdict in (Verdict.BETTER, Verdict.WORSE)
     }
@@ -28,11 +56,11 @@ def in_words(name: str, first: str, differences: Sequence[Difference], *, rounds
     if better and worse:
         return f"{name} is better than {first} in {_listed(better)}; and worse in {_listed(worse)}."
     if real:
-        behind = "" if times else f" ({_times_behind(real[0], differences)})"
+        behind = "" if absolute or real[0].statistic != RATIO else f" ({_times_behind(real[0], differences)})"
         return f"{name} is {real[0].verdict} than {first}: {_listed(real)}{behind}."
     if any(one.verdict is Verdict.UNTRUSTED for one in differences):
         return f"Cannot compare {name} and {first}: one of the measurements is not trusted."
-    unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE]
+    unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE and one.statistic != SLOWDOWN]
     if unclear:
         widest = max(unclear, key=_reach)
         if _reach(widest) > _SAYS_NOTHING:
@@ -56,8 +84,8 @@ def _rounds(rounds: int) -> str:
 
 def _times_behind(ratio: Difference, differences: Sequence[Difference]) -> str:
     """The times that a ratio is made of."""
-    times = [one for one in differences if one.metric == ratio.metric and one.statistic in ("p50", "p99")]
-    return ", ".join(f"{one.statistic} {change_in_words(one)}" for one in times)
+    behind = [one for one in differences if one.metric == ratio.metric and one.statistic in ("p50", "p99")]
+    return ", ".join(f"{one.statistic} {change_in_words(one)}" for one in behind)
 
 
 def change_in_words(difference: Difference) -> str:
@@ -73,6 +101,8 @@ def value_in_words(difference: Difference, value: float) -> str:
     """A value without its unit: milliseconds, a ratio or a rate."""
     if difference.statistic == RATIO:
         return f"{value:.2f}"
+    if difference.statistic == SLOWDOWN:
+        return f"{times(value)}x"
     return milliseconds(value) if difference.statistic else f"{value:.0f}"
 
 

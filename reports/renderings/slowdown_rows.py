@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..formatting import counted, milliseconds
+from ..formatting import counted, milliseconds, times
 from ..recording.idle_model import IdleModel
 from ..recording.recorder import ALL
 from ..recording.slowdown import SLOWED
@@ -40,11 +40,6 @@ def _cells(value: SlowdownSummary | None) -> list[str]:
     if value is None:
         return ["-", "-"]
     return [times(value.p50), times(value.p99) if value.count >= _LEAST_FOR_P99 else "-"]
-
-
-def times(value: float) -> str:
-    """A slowdown, without its x."""
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def share_cells(spent: Spent) -> list[str]:

@@ -78,6 +78,13 @@ class TimeBlocks:
         found = blocks._blocks[first : first + length]
         return [*found, *(Counter[int]() for _ in range(length - len(found)))]
 
+    def in_blocks_of(self, block_s: float) -> list[Counter[int]]:
+        """Blocks of this length, from the first that has anything in it to the last."""
+        start, end = self.span
+        scale = self.block_s / block_s
+        first = int(start * scale)
+        return self.aligned(block_s, first, math.ceil(end * scale) - first)
+
     @property
     def span(self) -> tuple[int, int]:
         """Numbers of the first block that has anything in it, and of the one after the last."""

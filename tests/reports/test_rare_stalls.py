@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from abatch.reports.comparison.rare_stalls import chance_of, stalls_in_words
+from abatch.reports.comparison.rare_stalls import stalls_in_words
 from abatch.reports.run.measurement import Measurement
 from abatch.reports.summary.causes import Attribution, Cause, Stall
 from abatch.reports.summary.summary import Summary
@@ -14,20 +13,6 @@ def run(num_stalls: int, *, measured_s: float = 300.0, simulated: bool = False) 
     stalls.append(Stall(start_s=5.0, length_s=2.0, streams=9, cause=Cause.CLIENT))
     attribution = Attribution(causes={}, stalls=stalls)
     return Measurement((), Summary(attribution=attribution, measured_s=measured_s, simulated=simulated))
-
-
-@pytest.mark.parametrize(
-    ("first", "other", "share", "chance"),
-    [
-        (4, 0, 0.5, 0.125),
-        (0, 4, 0.5, 0.125),
-        (10, 0, 0.5, 2 / 1024),
-        (3, 3, 0.5, 1.0),
-        (5, 0, 0.8, 1 - 5 * 0.8**4 * 0.2),
-    ],
-)
-def test_the_chance_is_that_of_the_exact_test(first: int, other: int, share: float, chance: float) -> None:
-    assert chance_of(first, other, share=share) == pytest.approx(chance)
 
 
 def test_four_against_none_may_be_chance_and_ten_are_not() -> None:

@@ -1,4 +1,4 @@
-"""Slowdowns in reports: a line a class, a bar a class, a row of a comparison."""
+"""Slowdowns in reports: a line a class, a bar a class."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from abatch.reports.formatting import times
 from abatch.reports.recording.idle_model import IdleModel, IdlePoint
-from abatch.reports.renderings.comparison.console import run_rows
 from abatch.reports.renderings.console import print_summary
 from abatch.reports.renderings.facts import facts
 from abatch.reports.renderings.html.time_shares import time_shares
 from abatch.reports.renderings.shown_run import ShownRun
-from abatch.reports.renderings.slowdown_rows import HEADER, slowdown_rows, times
+from abatch.reports.renderings.slowdown_rows import HEADER, slowdown_rows
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
 from rich.console import Console
@@ -78,10 +78,8 @@ def test_without_sizes_there_is_nothing_to_show(shown: ShownRun) -> None:
     assert list(slowdown_rows(Summary())) == []
 
 
-def test_a_comparison_has_a_row_where_all_idle_servers_were_probed(shown: ShownRun, tmp_path: Path) -> None:
+def test_without_a_probe_the_report_says_what_its_slowdowns_rest_on(tmp_path: Path) -> None:
     unprobed = shown_run(write_run(tmp_path / "unprobed", _results()))
-    rows = dict(run_rows({"a": shown.summary, "b": unprobed.summary}))
-    assert rows["ttft slowdown p50"] == ["3.00x", "-"]
     words = next(fact.words for fact in facts(unprobed.summary) if fact.label == "idle probe")
     assert words.startswith("none;")
     assert words.endswith("slowdowns may be too small")

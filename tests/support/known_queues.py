@@ -44,11 +44,15 @@ class KnownQueue:
 
     def blocks(self, seed: int, count: int) -> list[Counter[int]]:
         """One run, as a recorder keeps it."""
+        return self.time_blocks(seed, count).blocks()
+
+    def time_blocks(self, seed: int | str, count: int) -> TimeBlocks:
+        """One run, with when it was."""
         blocks = TimeBlocks()
         requests = self.draw(Random(f"{self.name}/{seed}"), count)
         for number, together in groupby(requests, lambda request: int(request[0] / _AT_ONCE_S)):
             blocks.add(number * _AT_ONCE_S, [round(latency_s * 1e6) for _, latency_s in together])
-        return blocks.blocks()
+        return blocks
 
     def quantile_s(self, share: float) -> float:
         """The true percentile."""
@@ -119,6 +123,20 @@ def stalling(every_s: float, length_s: float, sigma: float = 0.2) -> KnownQueue:
         return share * hit + (1 - share) * of_base(x)
 
     return KnownQueue(f"stall of {length_s:g} s every {every_s:g} s", draw, survival)
+
+
+def stalled(queue: KnownQueue, *, every_s: float, num: int, length_s: float = 2.0) -> KnownQueue:
+    """A queue, and the rest of a stall for requests that arrive in one of so many."""
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        phase_s, found = random.uniform(0, every_s - length_s), []
+        for at_s, latency_s in queue.draw(random, count):
+            number, since_s = divmod(at_s - phase_s, every_s)
+            rest_s = length_s - since_s if 0 <= number < num else 0.0
+            found.append((at_s, latency_s + max(0.0, rest_s)))
+        return found
+
+    return KnownQueue(f"{queue.name}, {num} stalls", draw)
 
 
 def slow_at_times(every_s: float, length_s: float, factor: float = 5.0, sigma: float = 0.3) -> KnownQueue:

@@ -15,7 +15,6 @@ from ...comparison.sentence import percent, value_in_words
 from ...formatting import milliseconds, one_line
 from ...summary.summary import Summary, server_errors
 from ..layout import STYLES, styled_line
-from ..slowdown_rows import times
 
 _INCONCLUSIVE = "?"
 
@@ -23,8 +22,6 @@ RUN_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("requests", lambda summary: str(summary.requests)),
     ("requests/s", lambda summary: f"{summary.achieved_rate:.2f}"),
     ("failed", lambda summary: str(sum(server_errors(summary).values()))),
-    ("ttft slowdown p50", lambda summary: _slowdown(summary, "ttft")),
-    ("e2e slowdown p50", lambda summary: _slowdown(summary, "e2e")),
     ("cut off (lower bounds)", lambda summary: str(summary.censored)),
     ("device idle", lambda summary: f"{summary.engine.device_idle:.2%}" if summary.engine else "-"),
     ("device ms per step", lambda summary: milliseconds(summary.engine.device_step_ms) if summary.engine else "-"),
@@ -89,12 +86,6 @@ def run_rows(summaries: Mapping[str, Summary]) -> Iterator[tuple[str, list[str]]
         values = [show(summary) for summary in summaries.values()]
         if any(value not in ("-", "0") for value in values):
             yield name, values
-
-
-def _slowdown(summary: Summary, metric: str) -> str:
-    """Of the verdict's class; targets whose idle servers were not probed have nothing to be compared."""
-    value = summary.slowdown.get(metric, {}).get(summary.verdict_class)
-    return "-" if value is None or summary.idle is None or not summary.idle.is_probed else f"{times(value.p50)}x"
 
 
 def _mark(difference: Difference | None) -> Text:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...formatting import factor, interval_in_words, milliseconds
+from ...formatting import factor, interval_in_words, milliseconds, times
 from ...recording.slowdown import SLOWED
 from ...summary.slowdown import SlowdownSummary, Spent
 from ...summary.summary import Summary
 from ..shown_run import ShownRun
-from ..slowdown_rows import SLOWEST, idle_facts, share_cells, shown_classes, times
+from ..slowdown_rows import SLOWEST, idle_facts, share_cells, shown_classes
 from .header import swatch
 from .markup import Html, element, join
 
