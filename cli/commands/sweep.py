@@ -65,9 +65,10 @@ def sweep_rates(
     if any(folder.iterdir()):
         raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
 
-    def measure(rate: float, into: Path) -> Summary:
-        observer.say(f"{rate:g} sessions/s")
-        of_rate = make_traffic(replace(options, request_rate=rate)).salted_apart(into.name)
+    def measure(rate: float, into: Path, times: int) -> Summary:
+        observer.say(f"{rate:g} sessions/s" + (", for longer: what grew may be chance" if times > 1 else ""))
+        lasting = lengthened(options, planned.limits, times) if times > 1 else options
+        of_rate = make_traffic(replace(lasting, request_rate=rate)).salted_apart(into.name)
         try:
             measured = run(replace(plan, traffic=of_rate, folder=into), observer)
         except KeyboardInterrupt:
@@ -83,8 +84,7 @@ def sweep_rates(
     if (warmup_s := planned.limits.warmup_s) > traffic.limits.warmup_s:
         rises = "its load rises until as many sessions end as begin"
         observer.say(f"each rate is warmed up for {warmup_s:.0f} s, because {rises} (--warmup)")
-    tries = 1 if plan.source.is_virtual else 2
-    sweeping = Sweep(measure, folder, sweep.sweep_share, say, planned, ramp, tries)
+    sweeping = Sweep(measure, folder, sweep.sweep_share, say, planned, ramp, is_exact=plan.source.is_virtual)
     report = sweeping.run(first_rate, sweep.max_rate)
     if report.points:
         print_sweep(console, report)
@@ -103,6 +103,16 @@ def past_the_ramp(options: TrafficOptions, limits: RunLimits, ramp: Ramp) -> Tra
         return options
     warmup_s = math.ceil(min(ramp.length_s, MOST_WARMUP_S))
     return replace(options, warmup_s=warmup_s, duration_s=limits.duration_s - limits.warmup_s + warmup_s)
+
+
+def lengthened(options: TrafficOptions, limits: RunLimits, times: int) -> TrafficOptions:
+    """The traffic of a try that is measured for so many times as long. `limits`: of a usual one."""
+    sessions = None if limits.num_sessions is None else times * limits.num_sessions
+    if limits.duration_s is None:
+        return replace(options, num_sessions=sessions)
+    measured_s = limits.duration_s - limits.warmup_s
+    duration_s = limits.warmup_s + times * measured_s
+    return replace(options, num_sessions=sessions, warmup_s=limits.warmup_s, duration_s=duration_s)
 
 
 def print_sweep(console: Console, report: SweepReport) -> None:

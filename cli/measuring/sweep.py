@@ -10,7 +10,7 @@ import msgspec
 
 from ...reports.atomic_file import write_atomically
 from ...reports.summary.doubts import doubts
-from ...reports.summary.finding import Label
+from ...reports.summary.finding import Finding, Label
 from ...reports.summary.steadiness import grown_in_words
 from ...reports.summary.summary import Summary
 from .ramp import Ramp
@@ -22,6 +22,10 @@ LEAST_GROWTH = 1.05
 """Of the load: from here on it counts."""
 SPARE_GROWTH = 1.25
 """Of requests in flight, beyond that of the load."""
+LONGER = 2
+"""A factor on the time of a rate's second try, where nothing but growth spoke against it: luck in the arrivals of a
+minute looks like growth, and a second try has the same arrivals."""
+_OF_GROWTH = (Label.OVERLOADED, Label.NOT_STEADY)
 
 
 class SweepPoint(msgspec.Struct, kw_only=True):
@@ -65,29 +69,29 @@ class Sweep:
     """Measures rates until the highest that holds is known.
 
     Attributes:
-        measure: A run at this rate, into this folder.
+        measure: A run at this rate, into this folder, for so many times as long as usual.
         traffic: What each try sends, at its own rate.
         ramp: How long the load of a try rises.
-        tries: Of each rate, as long as it fails.
+        is_exact: Nothing is left to chance: a second try as long as the first would come to the same.
     """
 
-    measure: Callable[[float, Path], Summary]
+    measure: Callable[[float, Path, int], Summary]
     folder: Path
     required_share: float
     on_point: Callable[[SweepPoint], None]
     traffic: Traffic
     ramp: Ramp
-    tries: int = 2
+    is_exact: bool = False
     points: list[SweepPoint] = field(default_factory=list)
+    _grown: set[float] = field(default_factory=set)
+    """Rates whose last try failed for nothing but growth."""
     objectives: dict[str, float] = field(default_factory=dict)
 
     def run(self, first_rate: float, max_rate: float) -> SweepReport:
         """Search, and save what was found beside the runs. An interrupted search is saved as far as it went."""
         found = Found(None, None, Limit.INTERRUPTED)
         try:
-            found = highest_rate(
-                self._holds, first_rate=first_rate, max_rate=max_rate, precision=PRECISION, tries=self.tries
-            )
+            found = highest_rate(self._holds, first_rate=first_rate, max_rate=max_rate, precision=PRECISION)
         except InterruptedSweepError:
             held = [point.request_rate for point in self.points if not point.why_not]
             found = Found(max(held, default=None), None, Limit.INTERRUPTED)
@@ -106,9 +110,11 @@ class Sweep:
         return report
 
     def _holds(self, rate: float) -> bool:
-        tries = sum(1 for point in self.points if point.request_rate == rate)
-        folder = self.folder / (f"rate-{rate:g}" + ("-again" if tries else ""))
-        summary = self.measure(rate, folder)
+        is_again = any(point.request_rate == rate for point in self.points)
+        if is_again and self.is_exact and rate not in self._grown:
+            return False
+        folder = self.folder / (f"rate-{rate:g}" + ("-again" if is_again else ""))
+        summary = self.measure(rate, folder, LONGER if rate in self._grown else 1)
         if not summary.is_complete:
             raise InterruptedSweepError
         assert summary.goodput is not None
@@ -126,7 +132,19 @@ class Sweep:
         )
         self.points.append(point)
         self.on_point(point)
+        if point.why_not and has_only_grown(summary, self.required_share):
+            self._grown.add(rate)
         return not point.why_not
+
+
+def has_only_grown(summary: Summary, required_share: float) -> bool:
+    """Whether at most growth speaks against a rate: all else is as it should be."""
+    assert summary.goodput is not None
+    return summary.goodput.share >= required_share and all(_is_growth(summary, one) for one in doubts(summary))
+
+
+def _is_growth(summary: Summary, problem: Finding) -> bool:
+    return problem.label in _OF_GROWTH and summary.trend is not None
 
 
 def why_not(summary: Summary, required_share: float, growth: float = 1.0) -> list[str]:
@@ -142,7 +160,7 @@ def why_not(summary: Summary, required_share: float, growth: float = 1.0) -> lis
     )
     found, has_grown = [], False
     for problem in doubts(summary):
-        if problem.label not in (Label.OVERLOADED, Label.NOT_STEADY) or trend is None:
+        if not _is_growth(summary, problem) or trend is None:
             found.append(problem.words)
         elif not is_rising:
             has_grown = True

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
-from abatch.cli.commands.sweep import MOST_WARMUP_S, past_the_ramp
+from abatch.cli.commands.sweep import MOST_WARMUP_S, lengthened, past_the_ramp
 from abatch.cli.measuring.ramp import Ramp, ramp_of
-from abatch.cli.measuring.sweep import why_not
+from abatch.cli.measuring.sweep import LONGER, Sweep, why_not
 from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.recording.goodput import GoodputSummary, parse_objectives
 from abatch.reports.recording.in_flight import SteadyState
 from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.summary.summary import Summary
+from abatch.workloads.run_limits import RunLimits
 from abatch.workloads.session import Session, Turn
 from abatch.workloads.workload import ClosedLoop, OpenLoop, Stream, Workload, drawn
 
@@ -94,3 +96,36 @@ def test_latencies_that_grow_with_the_load_are_no_overload_either() -> None:
     assert of_growth(10, 18, growth=1.0, of_ttft=True) == [grown]
     assert of_growth(10, 18, growth=1.5, of_ttft=True) == []
     assert of_growth(10, 40, growth=1.5, of_ttft=True) == [grown]
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_a_rate_at_which_something_grew_is_tried_for_longer(tmp_path: Path, *, is_exact: bool) -> None:
+    """At 2/s requests in flight grow in the first minute by chance; at 4/s they do in the second as well."""
+    asked: list[tuple[float, int]] = []
+
+    def measure(rate: float, _folder: Path, times: int) -> Summary:
+        asked.append((rate, times))
+        has_grown = rate >= 4 or (rate == 2 and times == 1)
+        second_half = 40 if has_grown else 10
+        steady = SteadyState(from_s=0, to_s=60, first_half=10, second_half=second_half, is_steady=not has_grown)
+        share = 0.5 if rate >= 8 else 1.0
+        return Summary(goodput=GoodputSummary(objectives={}, share=share, rate=rate, by_class={}), steady_state=steady)
+
+    traffic = make_traffic(TrafficOptions(workload="chat-short"))
+    sweeping = Sweep(measure, tmp_path, 0.99, lambda _: None, traffic, Ramp([], []), is_exact=is_exact)
+    report = sweeping.run(2.0, 4.0)
+    assert asked[:2] == [(2.0, 1), (2.0, LONGER)]
+    assert report.highest_rate is not None
+    assert 2.0 <= report.highest_rate < 4.0
+    assert (4.0, LONGER) in asked, "growth that stays is overload"
+    asked.clear()
+    assert Sweep(measure, tmp_path, 0.99, lambda _: None, traffic, Ramp([], []), is_exact=is_exact).run(8.0, 8.0)
+    assert asked == [(8.0, 1)] if is_exact else [(8.0, 1), (8.0, 1)], "more than growth speaks against it"
+
+
+def test_a_longer_try_has_the_same_warm_up() -> None:
+    options = TrafficOptions(workload="chat-short", duration_s=133.0, warmup_s=78.0, num_sessions=100)
+    longer = lengthened(options, make_traffic(options).limits, 2)
+    assert (longer.warmup_s, longer.duration_s, longer.num_sessions) == (78.0, 188.0, 200)
+    endless = lengthened(TrafficOptions(num_sessions=7), RunLimits(duration_s=None, num_sessions=7), 2)
+    assert (endless.duration_s, endless.num_sessions) == (None, 14)
