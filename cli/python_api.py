@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from ..reports.comparison.comparison import DEFAULT_EFFECT, Comparison
 from ..reports.comparison.comparison import compare as compare_measurements
 from ..reports.comparison.difference import Floor
 from .measuring.measure import run as measure
+from .measuring.observer import LiveRun, SilentObserver
 from .measuring.plan import Plan
 from .measuring.run import Run
 from .measuring.saved_targets import unique_names
@@ -151,4 +153,31 @@ def _measure(plan: Plan) -> Run:
     except RuntimeError:
         return measure(plan)
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(measure, plan).result()
+        interrupting = _Interrupting()
+        running = executor.submit(measure, plan, interrupting)
+        try:
+            return running.result()
+        except KeyboardInterrupt:  # meant for the run, and only this thread is told
+            interrupting.interrupt()
+            return running.result()
+
+
+class _Interrupting(SilentObserver):
+    """Ends a run that goes on in another thread; one that has not begun yet, as soon as it does."""
+
+    def __init__(self) -> None:
+        self._run: LiveRun | None = None
+        self._is_wanted = False
+
+    def watching(self, run: LiveRun) -> AbstractContextManager[object]:
+        """See `Observer`."""
+        self._run = run
+        if self._is_wanted:
+            run.interrupt()
+        return nullcontext()
+
+    def interrupt(self) -> None:
+        """To be called from another thread than the run's."""
+        self._is_wanted = True
+        if self._run is not None:
+            self._run.interrupt()

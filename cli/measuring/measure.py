@@ -6,7 +6,14 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import replace
 
 from ...engine.hosting.precise_loop import new_precise_loop
@@ -86,11 +93,14 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             sender = _ThisProcess(plan, target, sizer, writer.add)
         else:
             sender = await stack.enter_async_context(_workers(plan, opened, sizer, writer))
-        stack.enter_context(observer.watching(LiveRun(sender, writer, limits, source.is_virtual)))
+        interruption = _Interruption(sender)
+        stack.enter_context(
+            observer.watching(LiveRun(sender, writer, limits, source.is_virtual, interruption.from_any_thread))
+        )
         config.origin_s = asyncio.get_running_loop().time() + _HEAD_START_S
         writer.save_config()
         watch = EngineWatch(target, limits)
-        with _stopping_on_signals(sender) as interrupted:
+        with interruption.on_signals():
             outcome = await _replay(sender, watch, _watching_server(plan, opened, writer), writer)
         if sender.num_skipped and plan.traffic.trace is not None:
             name = plan.traffic.trace.path.name
@@ -99,7 +109,7 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             observer.say(f"analysing {num_requests:,} requests")
         summary = writer.finish(
             max(outcome.sending_s - limits.warmup_s, 0.0),
-            is_complete=not interrupted.is_set(),
+            is_complete=not interruption.has_come,
             abandoned_turns=sender.counts.turns_abandoned,
             engine=await watch.totals(),
             client=sender.audit(),
@@ -227,23 +237,31 @@ def _abandoned_on_error(writer: RunWriter) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _stopping_on_signals(sender: Sender) -> Iterator[asyncio.Event]:
-    """End the run on Ctrl-C or SIGTERM, with everything up to then saved."""
-    interrupted = asyncio.Event()
-    loop = asyncio.get_running_loop()
+class _Interruption:
+    """Ends a run before its time, with everything up to then saved. `has_come`: it did."""
 
-    def stop() -> None:
-        interrupted.set()
-        sender.stop()
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._loop = asyncio.get_running_loop()
+        self.has_come = False
 
-    # Only the main thread can be told of signals. In a notebook a run has a thread of its own.
-    is_main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield interrupted
-    finally:
+    def from_any_thread(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the run is over
+            self._loop.call_soon_threadsafe(self._come)
+
+    def _come(self) -> None:
+        self.has_come = True
+        self._sender.stop()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """On Ctrl-C or SIGTERM, of which only the main thread is told. In a notebook a run has a thread of its own."""
+        is_main = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
         for number in numbers:
-            loop.remove_signal_handler(number)
+            self._loop.add_signal_handler(number, self._come)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                self._loop.remove_signal_handler(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,12 +20,14 @@ class LiveRun:
         sender: How far it has got.
         writer: What was recorded so far; `writer.watchers` are called after each result.
         is_virtual: It runs in virtual time: no timer of its event loop follows the real clock.
+        interrupt: Ends it now, as Ctrl-C does; to be called from any thread.
     """
 
     sender: Sender
     writer: RunWriter
     limits: RunLimits
     is_virtual: bool
+    interrupt: Callable[[], object]
 
 
 class Observer(Protocol):

@@ -49,11 +49,12 @@ def why_traffic_differs(first: tuple[RunConfig, str], other: tuple[RunConfig, st
 
 
 def traffic_notes(first: RunConfig, other: RunConfig) -> list[str]:
-    """What to know of the traffic of two runs that compare."""
+    """What to know of the traffic of two runs that compare; of others, `why_traffic_differs` has said it."""
     if not first.traffic or not other.traffic:
         return ["whether the traffic was the same is unknown (an older run): the comparison is less sensitive"]
     notes = []
-    if differing := _differing(first, other):
+    differing = _differing(first, other)
+    if differing and set(differing) <= set(_SAME_KIND):
         listed = ", ".join(
             f"{_name(key)} {_value(first.traffic[key])} and {_value(other.traffic[key])}" for key in differing
         )

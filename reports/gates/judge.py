@@ -70,6 +70,8 @@ def judge(
     """
     try:
         holds, reason = _decide(rule, run, baseline)
+        if holds and not run.summary.is_complete:
+            raise UndecidedError(f"{reason}; but the run did not finish")
         if holds and rare_s is not None:
             _refuse_what_may_miss(rare_s, run.summary, reason)
     except UndecidedError as undecided:

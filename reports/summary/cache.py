@@ -110,7 +110,7 @@ def cache_facts(cache: CacheSummary) -> str:
         case CacheMode.WARM if cache.priming is not None:
             mode = _primed(cache.priming)
         case CacheMode.AS_IS:
-            mode = "as-is: earlier runs of this seed sent the same texts"
+            mode = "as-is: all runs of this seed send the same texts"
         case _:
             mode = f"{cache.mode}: new texts" if cache.mode == CacheMode.COLD else cache.mode
     return f"{mode}; {_had(cache)}"

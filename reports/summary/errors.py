@@ -79,10 +79,9 @@ def unknown_in_words(summary: Summary) -> str:
 def no_success(summary: Summary) -> str:
     """Why there is nothing to judge in a run without a measured success."""
     if summary.requests == 0 and summary.warmup_requests:
-        return (
-            f"all {counted(summary.warmup_requests, 'request')} fell into the warm-up: run longer (--duration), or "
-            "shorten the warm-up (--warmup)"
-        )
+        count = summary.warmup_requests
+        which = "the only request" if count == 1 else f"all {count:,} requests"
+        return f"{which} fell into the warm-up: run longer (--duration), or shorten the warm-up (--warmup)"
     if summary.requests == 0:
         return "no request was due: run longer, or raise the rate"
     if summary.censored + summary.dropped_arrivals >= summary.requests:

@@ -14,6 +14,8 @@ _MORE_THAN_WORK = 1.5
 """A step takes longer for longer contexts, and for more of them at once: both grow as sessions build up."""
 _KEPT_UP = 0.95
 """Of the requests that were due: a server that finishes fewer, while latencies grow, is falling behind."""
+_MOST_HELD = 0.05
+"""Of the requests: with more of them waiting for a place of --max-in-flight, the limit may be the reason."""
 _NAMES = {"ttft": "TTFT", "itl": "the gap between tokens"}
 
 
@@ -42,12 +44,16 @@ def steadiness_doubts(summary: Summary) -> list[Finding]:
             "for what grows on the server, or warm up for longer (--warmup)"
         )
         return [Finding(label=Label.NOT_STEADY, tone=Tone.BAD, words=words, numbers=numbers)]
-    words = f"the server did not keep up: {words}"
+    held = summary.held_requests > _MOST_HELD * summary.requests
+    words = f"the server did not keep up{' at so few requests at once (--max-in-flight)' if held else ''}: {words}"
     if is_behind:
         words += f", and {_finished_in_words(summary)}"
     if has_backlog and steady is not None:
         words += f"; requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}"
-    words += ". How bad p99 is depends on how long you measure: lower the rate (--sweep finds the highest that holds)"
+    words += ". How bad p99 is depends on how long you measure: "
+    words += (
+        "raise --max-in-flight, or lower the rate" if held else "lower the rate (--sweep finds the highest that holds)"
+    )
     return [Finding(label=Label.OVERLOADED, tone=Tone.BAD, words=words, numbers=numbers)]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,26 @@ def test_rules_and_comparisons(run: Run, tmp_path: Path) -> None:
 async def test_where_a_loop_is_running_as_in_a_notebook(run: Run, tmp_path: Path) -> None:
     again = bench(engine=_SIMULATED, traffic=_CHATS, folder=tmp_path / "run")
     assert list(again.results()) == list(run.results())
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.6], ids=["before it begins", "while it goes on"])
+async def test_interrupting_a_cell_ends_its_run(after_s: float, tmp_path: Path) -> None:
+    """A kernel lets Ctrl-C raise KeyboardInterrupt in the main thread while a cell runs, and the run has another."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with null_server("--ttft", "20", "--itl", "2", log=tmp_path / "log") as server:
+            target = TargetOptions(idle_probe=0 if after_s else 4)
+            traffic = TrafficOptions(workload="chat-short", turns=1, request_rate=20.0, duration_s=600.0, warmup_s=0.0)
+            main_thread = threading.main_thread().ident
+            assert main_thread is not None
+            threading.Timer(0.05 + after_s, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+            run = bench(url=server.url, target=target, traffic=traffic, folder=tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not run.summary.is_complete
+    assert not load_run(run.folder).summary.is_complete
+    assert run.summary.measured_s < 60
+    assert (run.summary.succeeded > 0) is (after_s > 0)
 
 
 def test_a_server_at_a_url(tmp_path: Path) -> None:

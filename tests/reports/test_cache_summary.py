@@ -91,7 +91,7 @@ def test_a_mode_that_was_asked_for_is_said_and_is_no_doubt() -> None:
     had = "its prefix cache had 99.2% of sessions' first prompts"
     made = summary(known, CacheMode.AS_IS).cache
     assert made is not None
-    assert cache_facts(made) == f"as-is: earlier runs of this seed sent the same texts; {had}"
+    assert cache_facts(made) == f"as-is: all runs of this seed send the same texts; {had}"
     made.mode, made.priming = CacheMode.WARM, priming
     assert cache_facts(made) == (
         "warm: the first prompts of 30 sessions were sent before the run, 1 failed, in 1.2 s; later sessions are cold; "

@@ -271,3 +271,11 @@ def test_a_verdict_is_the_comparison_unless_the_interval_has_the_bound_within(
 def test_a_metric_that_nothing_has_is_no_pass(known: Summary) -> None:
     assert judged("resume_ttft.p50 < 1s", known).reason == "no request has a resume_ttft"
     assert "classes are all, chat" in judged("agent.ttft.p50 < 1s", known).reason
+
+
+def test_a_run_that_did_not_finish_passes_nothing() -> None:
+    interrupted = summary()
+    interrupted.is_complete = False
+    assert judged("ttft.p99 < 41ms", interrupted).outcome is Outcome.INCONCLUSIVE
+    assert judged("ttft.p99 < 41ms", interrupted).reason.endswith("; but the run did not finish")
+    assert judged("ttft.p99 < 39ms", interrupted).outcome is Outcome.FAIL

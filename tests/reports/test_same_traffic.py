@@ -112,6 +112,7 @@ def test_a_gate_and_a_comparison_name_the_option_and_no_winner(tmp_path: Path) -
         judgement = judge(parse_rule(rule), run, base)
         assert judgement.outcome is Outcome.INCONCLUSIVE
         assert judgement.reason == ("they were not sent the same traffic: --osl 64 in this run, 256 in the baseline")
+    assert not traffic_notes(base.config, run.config), "it has been said that they do not compare at all"
     (target,) = compare({"base": base, "run": run}).targets
     assert target.verdict == (
         "Cannot compare run and base: they were not sent the same traffic: --osl 64 in run, 256 in base."

@@ -146,3 +146,13 @@ def test_the_reason_of_a_rule_is_one_sentence() -> None:
     summary = _summary(queue_run(1.2, 1500, 1))
     assert "lower the rate" in findings(summary)[0].words
     assert "lower the rate" not in judged("ttft.p50 < 3600s", summary).reason
+
+
+def test_a_limit_of_places_is_named() -> None:
+    """The server may well keep up with more requests at once."""
+    results = [
+        msgspec.structs.replace(one, waited_s=one.ttft_us / 1e6, sent_s=one.first_s) for one in queue_run(1.2, 1500, 1)
+    ]
+    words = findings(_summary(results))[0].words
+    assert words.startswith("the server did not keep up at so few requests at once (--max-in-flight): ")
+    assert "raise --max-in-flight" in words

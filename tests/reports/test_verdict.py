@@ -15,6 +15,7 @@ from abatch.reports.gates.parser import parse_rules
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.run.config import RunConfig
 from abatch.reports.summary.causes import BECAUSE, Cause
+from abatch.reports.summary.errors import no_success
 from abatch.reports.summary.finding import Finding, Label
 from abatch.reports.summary.findings import findings
 from abatch.reports.summary.state import State
@@ -227,3 +228,8 @@ def test_a_timeout_is_said_once() -> None:
     first = head(summary_of(results))
     assert first.label is Label.ERRORS
     assert first.words.endswith("(80 of 400): no complete answer within 2 s (--timeout)")
+
+
+def test_one_request_is_not_all_of_them() -> None:
+    assert no_success(Summary(warmup_requests=1)).startswith("the only request fell into the warm-up")
+    assert no_success(Summary(warmup_requests=2)).startswith("all 2 requests fell into the warm-up")
