@@ -71,7 +71,7 @@ def test_an_interrupted_run_is_no_pass(tmp_path: Path) -> None:
     result = abatch("gate", tmp_path / "run", "--require", "chat.itl.p50 < 1s")
     assert result.returncode == 4
     assert result.stdout.startswith("INTERRUPTED")
-    assert "PASS" in result.stdout
+    assert "INCONCLUSIVE" in result.stdout
 
 
 def test_what_ci_servers_read(runs: Path, tmp_path: Path) -> None:
