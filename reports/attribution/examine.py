@@ -10,6 +10,7 @@ from ..recording.recorder import ALL
 from ..summary.causes import Cause, Stall
 from ..summary.summary import Summary
 from .contexts import Contexts
+from .interference import prompt_cost_s
 from .neighbours import Neighbours
 from .progress import Progress
 from .rules import Setting, cause_of, stands_out
@@ -54,13 +55,14 @@ def examine(
         for sample in samples:
             sample.add(result, lost_tokens, prefill_tokens)
     known = progress.sum_up()
-    itl_p50_s, ttft_p50_s = _p50_s(summary, "itl"), _p50_s(summary, "ttft")
+    (itl_p50_s, _), (ttft_p50_s, ttft_p90_s) = _usual_s(summary, "itl"), _usual_s(summary, "ttft")
     silences = known.silences(max(_LEAST_SILENCE_S, _LONG_SILENCE * max(itl_p50_s, ttft_p50_s)))
-    stalls = find_stalls(samples[0].long_gaps, silences)
+    stalls = [stall for stall in find_stalls(samples[0].long_gaps, silences) if not known.is_left_over(stall.start_s)]
     as_events = [TailEvent(("", index), stall.start_s, stall.end_s, is_gap=True) for index, stall in enumerate(stalls)]
     tails = {sample.traffic_class: ExaminedTail(sample, sample.events()) for sample in samples}
+    any_gaps = samples[0].any_gaps()
     neighbours = Neighbours(
-        [*as_events, *(event for tail in tails.values() for event in tail.events)],
+        [*as_events, *any_gaps, *(event for tail in tails.values() for event in tail.events)],
         summary.expectation,
         itl_p50_s=itl_p50_s,
         ttft_p50_s=ttft_p50_s,
@@ -69,7 +71,17 @@ def examine(
     for result in results():
         neighbours.add(result)
     lapses = [] if summary.client is None else summary.client.lapses
-    setting = Setting(lapses, stalls, summary.expectation, known, itl_p50_s, ttft_p50_s, has_preempted)
+    setting = Setting(
+        lapses=lapses,
+        stalls=stalls,
+        expected=summary.expectation,
+        progress=known,
+        itl_p50_s=itl_p50_s,
+        ttft_p50_s=ttft_p50_s,
+        ttft_p90_s=ttft_p90_s,
+        prompt_cost_s=prompt_cost_s(any_gaps),
+        has_preempted=has_preempted,
+    )
     for stall, event in zip(stalls, as_events, strict=True):
         cause = cause_of(event, setting)
         if cause is not Cause.STALL:
@@ -80,7 +92,8 @@ def examine(
     return Examined(tails, setting, merge_spells(stalls))
 
 
-def _p50_s(summary: Summary, metric: str) -> float:
+def _usual_s(summary: Summary, metric: str) -> tuple[float, float]:
+    """(p50, p90) of the verdict's class, or of all where that has none."""
     by_class = summary.metrics.get(metric, {})
     measured = by_class.get(summary.verdict_class) or by_class.get(ALL)
-    return measured.p50_ms / 1e3 if measured else 0.0
+    return (measured.p50_ms / 1e3, measured.p90_ms / 1e3) if measured else (0.0, 0.0)

@@ -46,6 +46,7 @@ class Neighbours:
         self._contexts = Contexts(reports_hits=reports_hits)
         self._ttft_p50_s = ttft_p50_s
         self._moment_s = max(0.002, 0.5 * itl_p50_s)
+        self._together_s = min(0.002, 0.15 * itl_p50_s)
 
     def add(self, result: Result) -> None:
         """Take a result of any class into account, even a failed one: it was on the server too."""
@@ -69,7 +70,7 @@ class Neighbours:
             if result.first_s is not None and result.gaps_us and result.first_s < event.end_s:
                 if chunk_s is None:
                     chunk_s = [result.first_s + at_us / 1e6 for at_us in accumulate(result.gaps_us, initial=0)]
-                _count_stream(event, chunk_s)
+                _count_stream(event, chunk_s, self._together_s)
 
     def _count_prompt(self, event: TailEvent, result: Result, prefill_ms: float) -> None:
         """A prompt that was computed while the event lasted, or may have been."""
@@ -86,6 +87,10 @@ class Neighbours:
         prefill_ms = min(prefill_ms, (until_s - sent_s) * 1e3)
         if first_s is not None and first_s <= event.end_s + self._moment_s:
             around.num_first_tokens += 1
+            # What comes of one step comes together, more or less.
+            if event.start_s + self._together_s < first_s <= event.end_s + self._together_s:
+                around.num_within += 1
+                around.longest_within_s = max(around.longest_within_s, common_s)
             around.prefill_ms = self._together_ms(around.prefill_ms, prefill_ms)
         elif sent_s <= event.start_s:
             around.under_way_ms = self._together_ms(around.under_way_ms, prefill_ms)
@@ -124,8 +129,11 @@ class Neighbours:
         )
 
 
-def _count_stream(event: TailEvent, chunk_s: list[float]) -> None:
-    """Whether a stream with chunks at these times went on while the event lasted."""
+def _count_stream(event: TailEvent, chunk_s: list[float], together_s: float) -> None:
+    """Whether a stream with chunks at these times went on while the event lasted.
+
+    `together_s`: chunks no further apart come of the same step.
+    """
     around, length_s = event.around, event.length_s
     start_s, end_s = max(event.start_s, chunk_s[0]), min(event.end_s, chunk_s[-1])
     margin_s = 0.1 * length_s
@@ -143,6 +151,9 @@ def _count_stream(event: TailEvent, chunk_s: list[float]) -> None:
     longest_s = max(longest_s, end_s - last_s)
     if longest_s >= _STALLED_SHARE * (end_s - start_s):
         around.num_stalled += 1
+        before, after = bisect_left(chunk_s, event.start_s + together_s), bisect_left(chunk_s, event.end_s - together_s)
+        has_same_end = after < len(chunk_s) and chunk_s[after] <= event.end_s + together_s
+        around.num_in_step += before == after > 0 and has_same_end and chunk_s[before - 1] >= event.start_s - together_s
     elif longest_s <= _MOVED_SHARE * (end_s - start_s):
         around.num_moved += 1
     else:

@@ -18,6 +18,7 @@ _FULL = 0.85
 """Of the most streams there were at once, but for 1% of the time: all slots are taken, as far as a client can see."""
 _OFTEN = 0.05
 """Of the time: where fewer slots are taken than that, streams were never many enough to fill them."""
+_MOST = 0.5
 _REFUSED = frozenset({"http_429", "http_503", "queue_full"})
 
 
@@ -102,6 +103,7 @@ class Known:
         self._streams_before = list(accumulate(self._streams, initial=0))
         at_once = sorted(number for number in self._streams if number)
         most = at_once[int(0.99 * len(at_once))] if at_once else 0
+        self._usual_streams = at_once[len(at_once) // 2] if at_once else 0
         self._full_before = list(accumulate((number >= max(1, _FULL * most) for number in self._streams), initial=0))
         self.has_slots = bool(at_once) and self._full_before[-1] >= _OFTEN * len(at_once)
         self.usual_pace_s = self._usual_pace_s()
@@ -132,6 +134,13 @@ class Known:
     def num_refused(self, start_s: float, end_s: float) -> int:
         """Requests that were refused meanwhile."""
         return sum(1 for at_s in self._refused_s if start_s <= at_s <= end_s)
+
+    def is_left_over(self, at_s: float) -> bool:
+        """Whether nobody was sent any more, and most streams had ended: of those few each may have its own reason."""
+        first, _ = self._bins(at_s, at_s)
+        return (
+            at_s > self._last_sent_s and self._streams[min(first, len(self._streams) - 1)] < _MOST * self._usual_streams
+        )
 
     def silences(self, least_s: float) -> Iterator[tuple[float, float, int]]:
         """(start, end, streams) of the times of at least this length in which nothing came, with three in flight.

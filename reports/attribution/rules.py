@@ -11,7 +11,6 @@ from ..recording.expectation import FittedSizes
 from ..summary.causes import Cause, Stall
 from ..summary.state import FLAG_RATIO
 from .progress import Known
-from .streams import was_made_good
 from .tail_events import Around, TailEvent
 
 _MOST = 0.5
@@ -35,6 +34,7 @@ class Setting:
     """What the rules know of the run as a whole. Times in seconds since it began.
 
     Attributes:
+        prompt_cost_s: What one prompt adds to others' gaps.
         has_preempted: Whether the server's metrics say that it preempted; False if nobody knows.
     """
 
@@ -44,6 +44,8 @@ class Setting:
     progress: Known
     itl_p50_s: float
     ttft_p50_s: float
+    ttft_p90_s: float = 0.0
+    prompt_cost_s: float = 0.0
     has_preempted: bool = False
 
 
@@ -56,12 +58,10 @@ def cause_of(event: TailEvent, setting: Setting) -> Cause:
 
 def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
     around, stream = event.around, event.stream
-    have_nearly_all_stalled = around.num_stalled >= _NEARLY_ALL * around.num_streaming
-    if stream is not None and was_made_good(event.length_s, stream.typical_s, event.catch_up_s):
+    if stream is not None and event.was_made_good:
         if stream.is_in_bursts:
             return Cause.COALESCING
-        if around.num_moved and not have_nearly_all_stalled:
-            return Cause.NETWORK
+        return Cause.NETWORK
     if around.num_moved + around.num_between <= _FEW * around.num_streaming and _is_a_prompts(event, setting):
         return Cause.PREFILL
     if around.num_moved:
@@ -69,19 +69,36 @@ def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
         if is_slow_throughout and around.num_moved >= _LEAST_STREAMS:
             return Cause.SLOW_REPLICA
         if around.num_stalled <= _FEW * around.num_streaming and not is_slow_throughout and not event.is_control:
-            return Cause.PREEMPTION if setting.has_preempted else Cause.SINGLE
+            if setting.has_preempted:
+                return Cause.PREEMPTION
+            # Those who stop and go on together are on one machine; one whose prompt took as long may have been, too.
+            return Cause.UNKNOWN if around.num_in_step or around.num_released else Cause.SINGLE
     if setting.progress.slowness(event.start_s - 2 * event.length_s, event.end_s + 2 * event.length_s) >= _SLOW:
         return Cause.SLOW_SPELL
-    return Cause.STALL if _has_everybody_stalled(around) else Cause.UNKNOWN
+    if _stalled_s(event, setting.stalls, Cause.NETWORK) >= _MOST * event.length_s:
+        return Cause.NETWORK
+    if _may_be_a_prompts(event, setting) or not _has_everybody_stalled(around):
+        return Cause.UNKNOWN
+    return Cause.STALL
 
 
 def _is_a_prompts(event: TailEvent, setting: Setting) -> bool:
     """Whether prompts that were computed meanwhile should have taken that long."""
     around = event.around
     excess_ms = (event.length_s - setting.itl_p50_s) * 1e3
-    if around.num_first_tokens and around.prefill_ms >= _MOST * excess_ms:
+    of_prompts_ms = max(around.prefill_ms, around.num_within * setting.prompt_cost_s * 1e3)
+    if around.num_first_tokens and of_prompts_ms >= _MOST * excess_ms:
         return True
     return around.under_way_ms >= _MOST * excess_ms
+
+
+def _may_be_a_prompts(event: TailEvent, setting: Setting) -> bool:
+    """Whether somebody had waited for most of it when his first token came, and waits of that length are common.
+
+    What a prompt takes is not known where prompts are alike, or machines are not.
+    """
+    excess_s = event.length_s - setting.itl_p50_s
+    return excess_s <= setting.ttft_p90_s and event.around.longest_within_s >= _MOST * event.length_s
 
 
 def _has_everybody_stalled(around: Around) -> bool:
@@ -113,12 +130,12 @@ def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
             return Cause.COLD_PREFIX
         if expected.floor_ms(event.prefill_tokens, event.prompt_tokens) >= _MOST * length_s * 1e3:
             return Cause.SIZE
-    for stalled in (Cause.STALL, Cause.CLIENT):
+    for stalled in (Cause.STALL, Cause.CLIENT, Cause.NETWORK):
         if _stalled_s(event, setting.stalls, stalled) >= _MOST * length_s:
             return stalled
     if _waited_for_a_batch(event):
         return Cause.STATIC_BATCH
-    if was_made_good(length_s, setting.ttft_p50_s, event.catch_up_s):
+    if event.was_made_good:
         return Cause.NETWORK
     if _is_on_a_slow_replica(event, progress):
         return Cause.SLOW_REPLICA

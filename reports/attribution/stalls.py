@@ -20,11 +20,12 @@ _LEAST_SILENCE_S = 0.25
 
 
 class LongGap(NamedTuple):
-    """A gap of a stream. `is_usual`: that stream's gaps are like that."""
+    """A gap of a stream. `is_usual`: its gaps are like that; `was_made_good`: by the chunks right behind it."""
 
     start_s: float
     end_s: float
     is_usual: bool = False
+    was_made_good: bool = False
 
 
 def find_stalls(gaps: Iterable[LongGap], silences: Iterable[tuple[float, float, int]] = ()) -> list[Stall]:
@@ -74,13 +75,17 @@ def _stall(cluster: Sequence[LongGap]) -> list[Stall]:
     starts = sorted(gap.start_s for gap in cluster)
     lengths = sorted(gap.end_s - gap.start_s for gap in cluster)
     middle = len(cluster) // 2
-    are_usual = 2 * sum(gap.is_usual for gap in cluster) > len(cluster)
+    cause = Cause.STALL
+    if 2 * sum(gap.was_made_good for gap in cluster) > len(cluster):
+        cause = Cause.NETWORK
+    elif 2 * sum(gap.is_usual for gap in cluster) > len(cluster):
+        cause = Cause.UNKNOWN
     return [
         Stall(
             start_s=round(starts[middle], 4),
             length_s=round(lengths[middle], 4),
             streams=len(cluster),
-            cause=Cause.UNKNOWN if are_usual else Cause.STALL,
+            cause=cause,
         )
     ]
 

@@ -16,7 +16,7 @@ from ..recording.recorder import ALL
 from ..summary.state import FLAG_RATIO
 from ..summary.summary import Summary
 from .stalls import LongGap
-from .streams import LATE, Stream, was_made_good
+from .streams import LATE, Stream
 
 MOST_EXAMINED = 400
 """Of each kind: enough for shares to a few percent, and a bound on what looking into them costs."""
@@ -29,12 +29,18 @@ class Around:
 
     num_stalled: int = 0
     """Streams that got nothing for most of it."""
+    num_in_step: int = 0
+    """Those of them whose wait began and ended with it."""
     num_moved: int = 0
     """Streams that went on at least twice as fast."""
     num_between: int = 0
     """Other streams."""
     num_first_tokens: int = 0
-    """Requests whose first token came within it."""
+    """Requests whose first token came within it, or a moment later."""
+    num_within: int = 0
+    """Those of them whose first token came after it had begun, and before its end."""
+    longest_within_s: float = 0.0
+    """The longest of these waits, as far as it lies within it."""
     prefill_ms: float = 0.0
     """What the prompts of those should take together."""
     under_way_ms: float = 0.0
@@ -72,7 +78,7 @@ class TailEvent:
         key: Session and turn.
         is_control: Not of the tail.
         stream: The answer that it belongs to; None where there is none.
-        catch_up_s: How much of a wait the chunks right behind it made good, by coming faster than the stream's pace.
+        was_made_good: The chunks right behind it came so much faster than usual.
         client_s: How late the client was in sending it; `waited_s`: how long it waited for a place of --max-in-flight.
         connect_s: How long of it a connection was being set up.
         prefill_tokens: Tokens of its prompt that no cache had; `prompt_tokens`: of the whole prompt.
@@ -85,7 +91,7 @@ class TailEvent:
     is_gap: bool
     is_control: bool = False
     stream: Stream | None = None
-    catch_up_s: float = 0.0
+    was_made_good: bool = False
     client_s: float = 0.0
     waited_s: float = 0.0
     connect_s: float = 0.0
@@ -108,12 +114,12 @@ class _Request:
     lost_tokens: int
     prefill_tokens: int | None
 
-    def wait(self, length_s: float | None = None) -> TailEvent:
-        """Its wait for the first token; with a length, a control that begins when it was due."""
+    def wait(self, usual_s: float, tokens_per_chunk: float, length_s: float | None = None) -> TailEvent:
+        """Its wait for the first token, `usual_s` in others; with a length, a control that begins when it was due."""
         result = self.result
         assert result.first_s is not None
         end_s = result.first_s if length_s is None else result.due_s + length_s
-        stream = Stream.of(result)
+        stream = Stream.of(result, tokens_per_chunk)
         return TailEvent(
             key=(result.session_id, result.turn_index),
             start_s=result.due_s,
@@ -121,7 +127,7 @@ class _Request:
             is_gap=False,
             is_control=length_s is not None,
             stream=stream,
-            catch_up_s=stream.catch_up_s(0, end_s - result.due_s),
+            was_made_good=stream.makes_good(0, end_s - result.due_s, usual_s),
             client_s=result.start_delay_us / 1e6,
             waited_s=result.waited_s,
             connect_s=result.connect_s,
@@ -156,6 +162,8 @@ class TailSample:
         self.traffic_class = summary.verdict_class if traffic_class is None else traffic_class
         self.gap_threshold_s = self._threshold_s(summary, "itl")
         self.ttft_threshold_s = self._threshold_s(summary, "ttft")
+        self._usual_ttft_s = self.ttft_threshold_s / FLAG_RATIO
+        self._tokens_per_chunk = summary.tokens_per_chunk
         random = Random("tail")
         self._random = Random("controls")
         self._gap_places, self._wait_places = _Reservoir(random), _Reservoir(random)
@@ -198,20 +206,21 @@ class TailSample:
             if result.first_s - result.due_s > self.ttft_threshold_s:
                 self._keep_wait(request)
         if result.gaps_us and max(result.gaps_us) / 1e6 > self.gap_threshold_s:
-            self._add_gaps(result, result.first_s, Stream.of(result), is_ours=is_ours)
+            self._add_gaps(result, result.first_s, Stream.of(result, self._tokens_per_chunk), is_ours=is_ours)
 
     def _keep_wait(self, request: _Request) -> None:
         if (place := self._wait_places.place()) is not None:
-            self._waits[place] = request.wait()
+            self._waits[place] = request.wait(self._usual_ttft_s, self._tokens_per_chunk)
 
     def _add_gaps(self, result: Result, first_s: float, stream: Stream, *, is_ours: bool) -> None:
         start_s = first_s
         for index, gap_us in enumerate(result.gaps_us):
             end_s = start_s + gap_us / 1e6
             if gap_us / 1e6 > self.gap_threshold_s:
-                catch_up_s = stream.catch_up_s(index + 1, end_s - start_s)
-                if not was_made_good(end_s - start_s, stream.typical_s, catch_up_s):
-                    self._keep_for_stalls(LongGap(start_s, end_s, is_usual=end_s - start_s < LATE * stream.typical_s))
+                was_made_good = stream.makes_good(index + 1, end_s - start_s, stream.typical_s)
+                if not (was_made_good and stream.is_in_bursts):
+                    is_usual = end_s - start_s < LATE * stream.typical_s
+                    self._keep_for_stalls(LongGap(start_s, end_s, is_usual=is_usual, was_made_good=was_made_good))
                 if is_ours and (place := self._gap_places.place()) is not None:
                     self._gaps[place] = TailEvent(
                         key=(result.session_id, result.turn_index),
@@ -219,7 +228,7 @@ class TailSample:
                         end_s=end_s,
                         is_gap=True,
                         stream=stream,
-                        catch_up_s=catch_up_s,
+                        was_made_good=was_made_good,
                     )
             start_s = end_s
 
@@ -235,17 +244,31 @@ class TailSample:
         streaming_s = [sum(request.result.gaps_us) for request in requests]
         for event in tail:
             if not event.is_gap:
-                yield self._random.choice(requests).wait(event.length_s)
+                yield self._random.choice(requests).wait(self._usual_ttft_s, self._tokens_per_chunk, event.length_s)
             elif any(streaming_s):
                 # By how long they streamed: a moment of the run, not a request.
                 (request,) = self._random.choices(requests, streaming_s)
                 yield self._gap_control(request.result, event.length_s)
 
+    def any_gaps(self) -> list[TailEvent]:
+        """A gap of each of some requests, of the tail or not."""
+        random, found = Random("any gaps"), []
+        for request in self._any.values():
+            result = request.result
+            if not result.gaps_us or result.first_s is None:
+                continue
+            index = random.randrange(len(result.gaps_us))
+            start_s = result.first_s + sum(result.gaps_us[:index]) / 1e6
+            end_s = start_s + max(1, result.gaps_us[index]) / 1e6
+            key = result.session_id, result.turn_index
+            found.append(TailEvent(key=key, start_s=start_s, end_s=end_s, is_gap=True))
+        return found
+
     def _gap_control(self, result: Result, length_s: float) -> TailEvent:
         assert result.first_s is not None
         index = self._random.randrange(len(result.gaps_us))
         start_s = result.first_s + (sum(result.gaps_us[:index]) + self._random.random() * result.gaps_us[index]) / 1e6
-        stream = Stream.of(result)
+        stream = Stream.of(result, self._tokens_per_chunk)
         return TailEvent(
             key=(result.session_id, result.turn_index),
             start_s=start_s,
@@ -253,7 +276,7 @@ class TailSample:
             is_gap=True,
             is_control=True,
             stream=stream,
-            catch_up_s=stream.catch_up_s(index + 1, length_s),
+            was_made_good=stream.makes_good(index + 1, length_s, stream.typical_s),
         )
 
 

@@ -31,7 +31,7 @@ class Cause(StrEnum):
     COALESCING = "chunk coalescing"
     """Chunks were held back and arrived together, again and again: the tokens were on time."""
     NETWORK = "network jitter"
-    """A chunk was late on its way, and those behind it caught up: the tokens were on time."""
+    """Chunks were late on their way, and those behind them caught up: the tokens were on time."""
     CONNECTION = "connection set-up"
     """It waited for a new connection: name look-up, TCP and TLS."""
     SLOW_REPLICA = "slow replica"
@@ -62,7 +62,7 @@ ADVICE = {
     Cause.SINGLE: "single streams pause while others go on: if the server's counter of preemptions grows, add KV "
     "memory or run fewer sequences at once (--max-num-seqs); otherwise look for these requests in its log",
     Cause.NETWORK: "chunks are late on the way and those behind them catch up: look for lost packets between client "
-    "and server, or measure from a machine nearer to it",
+    "and server, or, where all streams are late together, for a link that fails or a front end that blocks",
     Cause.CONNECTION: "new connections take that long (name look-up, TCP, TLS): keep connections open, and look at "
     "the name server and at the server's queue of connections",
     Cause.SLOW_REPLICA: "some answers come at half the pace of others or less: compare the replicas behind the "

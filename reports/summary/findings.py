@@ -24,6 +24,7 @@ _LABELS = {
 }
 """Of a metric with a tail."""
 _MOST_STALLS = 3
+_TOLD_STALLS = frozenset({Cause.STALL, Cause.CLIENT, Cause.SLOW_SPELL, Cause.NETWORK})
 
 
 def findings(summary: Summary) -> list[Finding]:
@@ -82,12 +83,15 @@ def stall_in_words(stall: Stall) -> str:
     """Who made no progress, or little, for how long and when, and what that affected."""
     if stall.cause is Cause.SLOW_SPELL:
         return f"the server was slow for {stall.length_s:.2f} s, {stall.start_s:.1f} s into the run"
+    affected = f"{counted(stall.streams, 'stream')} and {counted(stall.waiting, 'waiting request')} affected"
+    if stall.cause is Cause.NETWORK:
+        return (
+            f"nothing arrived for {stall.length_s:.2f} s, {stall.start_s:.1f} s into the run, then all that had been "
+            f"held up; {affected}"
+        )
     who = {Cause.STALL: "the server", Cause.CLIENT: "the client"}.get(stall.cause)
     subject = "several streams" if who is None else who
-    words = (
-        f"{subject} made no progress for {stall.length_s:.2f} s, {stall.start_s:.1f} s into the run; "
-        f"{counted(stall.streams, 'stream')} and {counted(stall.waiting, 'waiting request')} affected"
-    )
+    words = f"{subject} made no progress for {stall.length_s:.2f} s, {stall.start_s:.1f} s into the run; {affected}"
     return words if who is not None else f"{words} ({stall.cause})"
 
 
@@ -189,7 +193,7 @@ def _causes(summary: Summary, attribution: Attribution, suspects: Iterable[str])
             if (causes := by_metric.get(metric)) is not None:
                 found += _causes_of(metric, causes, name)
                 named += causes.likely
-    stalls = [stall for stall in attribution.stalls if stall.cause in (Cause.STALL, Cause.CLIENT, Cause.SLOW_SPELL)]
+    stalls = [stall for stall in attribution.stalls if stall.cause in _TOLD_STALLS]
     found += [_stall(stall) for stall in stalls[:_MOST_STALLS]]
     if (num_more := len(stalls) - _MOST_STALLS) > 0:
         words = f"{num_more} more in summary.json"

@@ -83,7 +83,10 @@ FIRST_SIGHT = (
     ),
     scene(
         "link down twice",
-        {Cause.NETWORK},  # all that was written meanwhile comes at once
+        {
+            Cause.NETWORK,
+            Cause.PREFILL,
+        },  # all that was written meanwhile comes at once, and then the prompts that waited
         Site(link=Outages(((17.0, 1.3), (39.5, 0.9)))),
         chats(request_rate=18.0, turns=1, input_len=100, output_len=60),
     ),
@@ -134,7 +137,12 @@ FIRST_SIGHT = (
     ),
     scene(
         "evicted, and counted",
-        {Cause.PREEMPTION, Cause.QUEUEING, Cause.SINGLE},  # newcomers wait for memory, too
+        {
+            Cause.PREEMPTION,
+            Cause.QUEUEING,
+            Cause.SINGLE,
+            Cause.PREFILL,
+        },  # newcomers wait for memory, and come in crowds
         Site(rigs=(Batch(memory_tokens=9_000),), scrapes=True),
         chats(request_rate=9.0, arrival="bursty", turns=1, input_len=300, output_len=120),
     ),
