@@ -80,6 +80,7 @@ def examine(
         ttft_p50_s=ttft_p50_s,
         ttft_p90_s=ttft_p90_s,
         prompt_cost_s=prompt_cost_s(any_gaps),
+        long_context=samples[0].long_context,
         has_preempted=has_preempted,
     )
     for stall, event in zip(stalls, as_events, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,8 @@ _SLOW = 2.0
 """Times the usual pace: from here on it is a slow spell."""
 _NEARBY = 10.0
 """Lengths of a stall, before and after it."""
+_CROWDS = frozenset({Cause.STALL, Cause.NETWORK, Cause.CLIENT, Cause.UNKNOWN})
+"""While these last, prompts gather."""
 _SLOWER_THAN_OTHERS = 1.5
 """The others' mean pace has the slow replica's other streams in it."""
 
@@ -35,6 +38,7 @@ class Setting:
 
     Attributes:
         prompt_cost_s: What one prompt adds to others' gaps.
+        long_context: An answer to a prompt of so many tokens is slow because of them.
         has_preempted: Whether the server's metrics say that it preempted; False if nobody knows.
     """
 
@@ -46,6 +50,7 @@ class Setting:
     ttft_p50_s: float
     ttft_p90_s: float = 0.0
     prompt_cost_s: float = 0.0
+    long_context: float = math.inf
     has_preempted: bool = False
 
 
@@ -63,23 +68,40 @@ def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
             return Cause.COALESCING
         return Cause.NETWORK
     if around.num_moved + around.num_between <= _FEW * around.num_streaming and _is_a_prompts(event, setting):
-        return Cause.PREFILL
+        return _cause_of_a_crowd(event, setting) or Cause.PREFILL
     if around.num_moved:
         is_slow_throughout = stream is not None and stream.typical_s >= _MOST * event.length_s
         if is_slow_throughout and around.num_moved >= _LEAST_STREAMS:
-            return Cause.SLOW_REPLICA
+            return Cause.SIZE if event.prompt_tokens >= setting.long_context else Cause.SLOW_REPLICA
         if around.num_stalled <= _FEW * around.num_streaming and not is_slow_throughout and not event.is_control:
             if setting.has_preempted:
                 return Cause.PREEMPTION
             # Those who stop and go on together are on one machine; one whose prompt took as long may have been, too.
             return Cause.UNKNOWN if around.num_in_step or around.num_released else Cause.SINGLE
-    if setting.progress.slowness(event.start_s - 2 * event.length_s, event.end_s + 2 * event.length_s) >= _SLOW:
+    if _is_in_a_slow_spell(event, setting.progress):
         return Cause.SLOW_SPELL
     if _stalled_s(event, setting.stalls, Cause.NETWORK) >= _MOST * event.length_s:
         return Cause.NETWORK
     if _may_be_a_prompts(event, setting) or not _has_everybody_stalled(around):
         return Cause.UNKNOWN
     return Cause.STALL
+
+
+def _cause_of_a_crowd(event: TailEvent, setting: Setting) -> Cause | None:
+    """What had just kept many prompts waiting that were then computed together; None if nothing had."""
+    for stall in setting.stalls:
+        is_right_after = stall.start_s < event.start_s <= stall.end_s + stall.length_s
+        if is_right_after and stall.cause in _CROWDS and event.stream is not None:
+            return stall.cause
+    return None
+
+
+def _is_in_a_slow_spell(event: TailEvent, progress: Known) -> bool:
+    """Whether everybody was slow around it. What is far longer than gaps were then is no part of that."""
+    start_s, end_s = event.start_s - 2 * event.length_s, event.end_s + 2 * event.length_s
+    pace_s = progress.pace_s(start_s, end_s)
+    is_of_its_pace = pace_s is None or event.length_s <= FLAG_RATIO * pace_s
+    return is_of_its_pace and progress.slowness(start_s, end_s) >= _SLOW
 
 
 def _is_a_prompts(event: TailEvent, setting: Setting) -> bool:
@@ -138,11 +160,12 @@ def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
     if event.was_made_good:
         return Cause.NETWORK
     if _is_on_a_slow_replica(event, progress):
-        return Cause.SLOW_REPLICA
+        return Cause.SIZE if event.prompt_tokens >= setting.long_context else Cause.SLOW_REPLICA
     if (behind := _cause_of_waiting_behind_prompts(event)) is not None:
         return behind
     if progress.slowness(event.start_s, event.end_s) >= _SLOW:
-        return Cause.SLOW_SPELL
+        has_stood_still = _stalled_s(event, setting.stalls, Cause.UNKNOWN) >= _MOST * length_s
+        return Cause.UNKNOWN if has_stood_still else Cause.SLOW_SPELL
     if progress.num_refused(event.start_s, event.end_s + length_s):
         return Cause.REFUSALS
     around = event.around

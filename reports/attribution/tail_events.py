@@ -13,6 +13,7 @@ from random import Random
 
 from ...workloads.result import Result
 from ..recording.recorder import ALL
+from ..statistics.trend import rank_correlation
 from ..summary.state import FLAG_RATIO
 from ..summary.summary import Summary
 from .stalls import LongGap
@@ -21,6 +22,9 @@ from .streams import LATE, Stream
 MOST_EXAMINED = 400
 """Of each kind: enough for shares to a few percent, and a bound on what looking into them costs."""
 _MOST_GAPS_FOR_STALLS = 50_000
+_FOLLOWS = 0.5
+"""Rank correlation of answers' pace with their contexts."""
+_LEAST_ANSWERS = 20
 
 
 @dataclass(slots=True)
@@ -229,6 +233,7 @@ class TailSample:
                         is_gap=True,
                         stream=stream,
                         was_made_good=was_made_good,
+                        prompt_tokens=result.prompt_tokens or 0,
                     )
             start_s = end_s
 
@@ -249,6 +254,21 @@ class TailSample:
                 # By how long they streamed: a moment of the run, not a request.
                 (request,) = self._random.choices(requests, streaming_s)
                 yield self._gap_control(request.result, event.length_s)
+
+    @property
+    def long_context(self) -> float:
+        """From so many prompt tokens on an answer is slow because of them; infinite if pace does not follow length."""
+        lengths = [
+            (request.result.prompt_tokens, Stream.of(request.result).typical_s)
+            for request in self._any.values()
+            if request.result.prompt_tokens is not None and request.result.gaps_us
+        ]
+        if len(lengths) < _LEAST_ANSWERS:
+            return math.inf
+        Random("equal lengths").shuffle(lengths)
+        lengths.sort(key=lambda length: length[0])
+        follows = rank_correlation([pace_s for _, pace_s in lengths]) >= _FOLLOWS
+        return lengths[len(lengths) // 2][0] if follows else math.inf
 
     def any_gaps(self) -> list[TailEvent]:
         """A gap of each of some requests, of the tail or not."""
@@ -277,6 +297,7 @@ class TailSample:
             is_control=True,
             stream=stream,
             was_made_good=stream.makes_good(index + 1, length_s, stream.typical_s),
+            prompt_tokens=result.prompt_tokens or 0,
         )
 
 

@@ -20,6 +20,8 @@ from abatch.reports.summary.causes import Cause
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.injections import injections
+from support.more_site_scenes import SECOND_SIGHT
+from support.site_scenes import FIRST_SIGHT
 from support.tail_scenes import FURTHER, HELD_BACK, OPEN
 from support.tails import Scene, play, report, said
 
@@ -29,7 +31,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     seeds = range(parser.parse_args().seeds)
     print_confusion(seeds)
-    for title, scenes in (("open", OPEN), ("held back", HELD_BACK), ("further", FURTHER)):
+    sets = {
+        "open": OPEN,
+        "held back": HELD_BACK,
+        "further": FURTHER,
+        "first eighteen": FIRST_SIGHT,
+        "next twelve": SECOND_SIGHT,
+    }
+    for title, scenes in sets.items():
         print(f"\n{title} scenes, seeds {seeds.start} to {seeds.stop - 1}")
         print_said(scenes, seeds)
 

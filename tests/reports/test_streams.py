@@ -6,7 +6,6 @@ import pytest
 from abatch.reports.attribution.stalls import LongGap, find_stalls
 from abatch.reports.attribution.streams import Stream
 from abatch.reports.summary.causes import Cause
-
 from support.results import make_result
 
 _USUAL_MS = 10.0
