@@ -54,8 +54,8 @@ def interval_in_words(interval: Interval, shown: Callable[[float], str] = signif
 
 
 def factor(value: float) -> str:
-    """`12.2x`."""
-    return f"{value:.1f}x"
+    """`12.2x`, `2,394x`."""
+    return f"{value:.1f}x" if value < 100 else f"{value:,.0f}x"
 
 
 def times(value: float) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from ..statistics.distribution import OfDistribution, RatioOf
+from ..statistics.interval import Interval
 from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.slowdown import SlowdownSummary
@@ -182,7 +183,7 @@ def _judged(
     is_more = interval.low > 1 and change.ratio >= 1 + least
     if not is_trusted:
         verdict = Verdict.UNTRUSTED
-    elif (is_less or is_more) and not _contradicts(difference, is_more=is_more):
+    elif (is_less or is_more) and not _contradicts(difference, interval, least):
         verdict = Verdict.BETTER if is_less == is_less_better else Verdict.WORSE
     else:
         is_small = interval.low > 1 / (1 + least) and interval.high < 1 + least
@@ -202,13 +203,25 @@ def _significant(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _contradicts(difference: Difference, *, is_more: bool) -> bool:
-    """Whether the whole runs say the opposite of a tail ratio's change.
+_FAR_APART = 1.25
 
-    They may: if every request waits for a while and later none does, each stretch is even and the whole is not. A time
-    is the same either way, except for noise.
+
+def _contradicts(difference: Difference, interval: Interval, least: float) -> bool:
+    """Whether the whole runs speak against a change that lies in this interval, above or below 1.
+
+    The whole runs may say the opposite of a tail ratio's change: if every request waits for a while and later none
+    does, each stretch is even and the whole is not. And where one in a hundred waits is of another kind, such as gaps
+    with a prefill in them, a p99 is of that kind in some stretches and not in others: the mean over them changes
+    several-fold with the share of such waits, though the p99 of the whole runs is the same.
     """
-    return difference.statistic == RATIO and (difference.other > difference.first) != is_more
+    if not difference.first or not difference.other:
+        return False
+    whole = difference.other / difference.first
+    is_more = interval.low > 1
+    if difference.statistic == RATIO and (whole > 1) != is_more:
+        return True
+    is_the_same = 1 / (1 + least) < whole < 1 + least
+    return is_the_same and (interval.low > _FAR_APART * whole if is_more else interval.high * _FAR_APART < whole)
 
 
 def without_false_ratios(differences: Sequence[Difference]) -> list[Difference]:

@@ -9,9 +9,12 @@ from random import Random
 
 import pytest
 from abatch.reports.comparison.change import Change, changes, rate_change
+from abatch.reports.comparison.difference import COMPARED, Floor, Verdict, latency_difference
 from abatch.reports.statistics.distribution import OfDistribution, RatioOf
 from abatch.reports.statistics.students_t import chi_square_quantile, two_sided_quantile
 from abatch.reports.statistics.time_blocks import TimeBlocks, side_by_side
+from abatch.reports.summary.metric import MetricSummary
+from abatch.reports.summary.state import State
 from abatch.reports.summary.statistic import P50, P99
 
 _STATISTICS = (
@@ -206,3 +209,36 @@ def test_rates_are_compared_with_the_time_in_which_nothing_ended() -> None:
     assert half.interval(0.95).high < 0.51
     assert rate_change(steady, [[0.0] * 16], is_paired=True) is None
     assert rate_change([[10.0] * 3], [[10.0] * 3], is_paired=True) is None
+
+
+def _p99(p99_ms: float) -> MetricSummary:
+    return MetricSummary(
+        count=60_000,
+        mean_ms=7.0,
+        p50_ms=6.0,
+        p90_ms=6.4,
+        p99_ms=p99_ms,
+        p999_ms=60.0,
+        max_ms=62.0,
+        tail_ratio=p99_ms / 6.0,
+        verdict=State.FLAGGED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "other_ms", "verdict"),
+    [
+        (3.4, 51.55, Verdict.INCONCLUSIVE),
+        (3.4, 90.0, Verdict.WORSE),
+        (1 / 3.4, 50.0, Verdict.INCONCLUSIVE),
+        (1 / 3.4, 20.0, Verdict.BETTER),
+        (1.3, 51.0, Verdict.WORSE),
+    ],
+    ids=["other stretches, the same p99", "both", "less, the same p99", "both less", "within noise"],
+)
+def test_a_p99_that_only_stretches_call_other_is_inconclusive(change: float, other_ms: float, verdict: Verdict) -> None:
+    """Gaps of 6 ms, of which 0.9% or 1.2% have a prefill of 50 ms in them: +1.5% was printed as x3.4."""
+    (p99,) = (compared for compared in COMPARED if compared.name == "p99")
+    measured = Change(math.log(change), error=0.05, degrees=30)
+    pair = _p99(50.81), _p99(other_ms)
+    assert latency_difference("itl", p99, pair, measured, 0.997, Floor(), is_trusted=True).verdict is verdict
