@@ -212,13 +212,13 @@ def _contradicts(difference: Difference, interval: Interval, least: float) -> bo
     The whole runs may say the opposite of a tail ratio's change: if every request waits for a while and later none
     does, each stretch is even and the whole is not. And where one in a hundred waits is of another kind, such as gaps
     with a prefill in them, a p99 is of that kind in some stretches and not in others: the mean over them changes
-    several-fold with the share of such waits, though the p99 of the whole runs is the same.
+    several-fold with the share of such waits, though the p99 of the whole runs is the same, or changes the other way.
     """
     if not difference.first or not difference.other:
         return False
     whole = difference.other / difference.first
     is_more = interval.low > 1
-    if difference.statistic == RATIO and (whole > 1) != is_more:
+    if (whole > 1) != is_more:
         return True
     is_the_same = 1 / (1 + least) < whole < 1 + least
     return is_the_same and (interval.low > _FAR_APART * whole if is_more else interval.high * _FAR_APART < whole)

@@ -82,7 +82,10 @@ def judge_values(
         return rule.holds(value, rule.bound.value(base_value)), shown
     refuse_summaries(measured, base)
     (change,) = changes(blocks_of(base), blocks_of(measured), (statistic,), is_paired=is_paired(base, measured))
-    return judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
+    holds, reason = judge_change(rule, change, base_value, shown, is_cut=is_cut, is_base_cut=is_base_cut)
+    if rule.holds(value, rule.bound.value(base_value)) is not holds:  # see `_contradicts` in difference.py
+        raise UndecidedError(f"{reason} from stretch to stretch, and the whole runs say otherwise: run both longer")
+    return holds, reason
 
 
 def problems_of_pair(run: Measurement, baseline: Measurement) -> Callable[[Summary], list[Finding]]:

@@ -16,7 +16,7 @@ from abatch.reports.recording.latency_trend import LatencyTrend
 from abatch.reports.run.measurement import Measurement
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
-from support.measured import measurement, noisy, write_run
+from support.measured import LENGTH_S, measurement, noisy, write_run
 from support.results import make_result
 
 SAME = {"seed": 1, "duration": 60.0}
@@ -222,3 +222,20 @@ def test_growth_that_both_runs_had_is_no_obstacle(tmp_path: Path) -> None:
     assert unpaired.outcome is Outcome.INCONCLUSIVE
     assert "grew from 20 ms" in unpaired.reason
     assert judged("ttft.p50 <= 10s", same, None).outcome is Outcome.INCONCLUSIVE
+
+
+def test_stretches_that_the_whole_run_contradicts_decide_nothing(tmp_path: Path) -> None:
+    """Three slow requests in a hundred of 200 ms, then hardly more than one of 300: a stretch's p99 misses that one."""
+
+    def with_slow(every: int, ttft_ms: float) -> list[Result]:
+        return [
+            make_result(ttft_ms if index % every == 0 else 50.0, due_s=LENGTH_S * index / 2400, session_id=str(index))
+            for index in range(2400)
+        ]
+
+    base = measurement(tmp_path / "base", with_slow(33, 200.0), traffic=SAME)
+    run = measurement(tmp_path / "run", with_slow(96, 300.0), traffic=SAME)
+    judgement = judge(parse_rule("ttft.p99 <= baseline + 10%"), run, base)
+    assert judgement.outcome is Outcome.INCONCLUSIVE
+    assert "measured 300" in judgement.reason
+    assert "the whole runs say otherwise" in judgement.reason

@@ -230,11 +230,12 @@ def _p99(p99_ms: float) -> MetricSummary:
     [
         (3.4, 51.55, Verdict.INCONCLUSIVE),
         (3.4, 90.0, Verdict.WORSE),
+        (0.4, 62.0, Verdict.INCONCLUSIVE),
         (1 / 3.4, 50.0, Verdict.INCONCLUSIVE),
         (1 / 3.4, 20.0, Verdict.BETTER),
         (1.3, 51.0, Verdict.WORSE),
     ],
-    ids=["other stretches, the same p99", "both", "less, the same p99", "both less", "within noise"],
+    ids=["other stretches, the same p99", "both", "the opposite", "less, the same p99", "both less", "within noise"],
 )
 def test_a_p99_that_only_stretches_call_other_is_inconclusive(change: float, other_ms: float, verdict: Verdict) -> None:
     """Gaps of 6 ms, of which 0.9% or 1.2% have a prefill of 50 ms in them: +1.5% was printed as x3.4."""
