@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from ..formatting import counted, interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution, RatioOf
-from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
-from ..statistics.percentile_estimate import fewest_samples
+from ..statistics.percentile_estimate import fewest_samples, ratio_interval
 from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.finding import Finding
@@ -202,7 +201,7 @@ def _interval(rule: Rule, run: Measurement, measured: MetricSummary) -> tuple[In
     if len(found) < len(statistics):
         return None, None
     needed = max((estimate.samples_needed or 0 for estimate in found), default=0) or None
-    return (found[0].interval_ms if rule.divisor is None else quotient(*found)), needed
+    return (found[0].interval_ms if rule.divisor is None else ratio_interval(exceedances, *found)), needed
 
 
 def _statistics(rule: Rule) -> list[Statistic]:

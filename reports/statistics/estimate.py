@@ -15,6 +15,7 @@ class Estimate:
 
     Attributes:
         high_us: Infinite if there is no upper end.
+        share: Of a percentile, how much of the values is no larger; None of a mean.
         residuals: By block of time: by how much there is more above the value than there would be if all blocks were
             alike. They say how two statistics of one run move together.
         samples_needed: About how many would give it an upper end; None if it has one.
@@ -25,6 +26,7 @@ class Estimate:
     high_us: float
     residuals: Sequence[float]
     samples_needed: int | None = None
+    share: float | None = None
 
     @property
     def interval_ms(self) -> Interval:

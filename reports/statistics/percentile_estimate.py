@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate
 from statistics import NormalDist
 
 from .beta import incomplete_beta
-from .estimate import Estimate
+from .estimate import Estimate, quotient
 from .exceedances import Edge, Exceedances
-from .interval import CONFIDENCE
+from .interval import CONFIDENCE, Interval
 from .log_buckets import bucket_us, lower_end_us, upper_end_us
 from .students_t import two_sided_quantile
 
@@ -49,15 +49,33 @@ def percentile_estimate(exceedances: Exceedances, share: float) -> Estimate | No
     at = num_above - 1
     places = range(len(edges))
     highest = next((place for place in places if _side(edges[place], exceedances.count, beyond) <= 0), len(edges))
-    lowest = next((place for place in reversed(places) if _side(edges[place], exceedances.count, beyond) >= 0), at)
     is_open = highest == 0
     return Estimate(
         value_us=bucket_us(edges[at].bucket),
-        low_us=lower_end_us(edges[max(lowest, at)].bucket),
+        low_us=lower_end_us(min(_lowest(edges, exceedances.count, beyond), edges[at].bucket)),
         high_us=math.inf if is_open else upper_end_us(edges[min(highest - 1, at)].bucket),
         residuals=exceedances.residuals(edges[at].bucket),
         samples_needed=_samples_needed(edges[0], exceedances.count, share) if is_open else None,
+        share=share,
     )
+
+
+def ratio_interval(exceedances: Exceedances, over: Estimate, under: Estimate) -> Interval:
+    """The interval of a ratio of two statistics of one run.
+
+    Of a percentile over a lower one, the lower end is the lowest multiple of `under` above which the share of values
+    agrees with that of `over`: one test of what is claimed, such as "more than 1% of all requests took longer than
+    three medians". The intervals of the two (MOVER) would say less: where requests wait for each other, what makes many
+    of them slow makes the median slow as well. So high up that hardly any values are left, no slope can be seen: there
+    the upper end comes from MOVER.
+    """
+    interval = quotient(over, under)
+    if over.share is None or under.share is None or over.share <= under.share:
+        return interval
+    beyond = 1 - over.share
+    lowest = _lowest(_cautious(exceedances.edges_over(under.share), beyond), exceedances.count, beyond)
+    low_us = lower_end_us(max(lowest - exceedances.jump(under.share, under.high_us), 0))
+    return Interval(round(min(low_us, over.value_us) / under.value_us, 4), interval.high)
 
 
 def fewest_samples(share: float) -> int:
@@ -82,6 +100,11 @@ def _cautious(edges: Sequence[Edge], beyond: float) -> list[Edge]:
     return [*reversed(cautious), *edges[num_tail:]]
 
 
+def _lowest(edges: Sequence[Edge], count: int, beyond: float) -> int:
+    """The bucket of the lowest edge that so large a share may lie above."""
+    return next(edge.bucket for edge in reversed(edges) if _side(edge, count, beyond) >= 0)
+
+
 def _side(edge: Edge, count: int, beyond: float) -> int:
     """1 if so little is above an edge that it is higher than the percentile, -1 if so much that it is lower, else 0."""
     effective = effective_count(edge, count)
@@ -100,8 +123,8 @@ def _side(edge: Edge, count: int, beyond: float) -> int:
 
 def _divergence(share: float, of: float) -> float:
     """Kullback and Leibler's, which bounds the tail of a binomial distribution (Chernoff, 1952)."""
-    parts = ((share, of), (1 - share, 1 - of))
-    return sum(part * math.log(part / whole) for part, whole in parts if part > 0)
+    log, rest = math.log, 1 - share
+    return (share * log(share / of) if share > 0 else 0.0) + (rest * log(rest / (1 - of)) if rest > 0 else 0.0)
 
 
 def effective_count(edge: Edge, count: int) -> float:
@@ -113,7 +136,7 @@ def effective_count(edge: Edge, count: int) -> float:
     return count / edge.design_effect * (_DEVIATIONS / _t_quantile(math.floor(4 * degrees) / 4)) ** 2
 
 
-@lru_cache
+@cache
 def _t_quantile(degrees: float) -> float:
     return two_sided_quantile(CONFIDENCE, degrees)
 

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.kaplan_meier import survival_percentiles
 from ..statistics.percentile import filled, value_at, values_at
-from ..statistics.percentile_estimate import fewest_samples, percentile_estimate
+from ..statistics.percentile_estimate import fewest_samples, percentile_estimate, ratio_interval
 from .state import FLAG_RATIO, MIN_SAMPLES, State, tail_state
 
 _NOTHING_CUT: Mapping[int, int] = {}
@@ -113,7 +112,9 @@ def summarise_metric(
     has_enough = count >= MIN_SAMPLES
     of_p50 = percentile_estimate(exceedances, 0.5) if has_enough else None
     of_p99 = percentile_estimate(exceedances, 0.99) if has_enough else None
-    of_ratio = None if of_p50 is None or of_p99 is None else _never_below_one(quotient(of_p99, of_p50))
+    of_ratio = None
+    if of_p50 is not None and of_p99 is not None:
+        of_ratio = _never_below_one(ratio_interval(exceedances, of_p99, of_p50))
     p99_interval_ms = None if of_p99 is None else of_p99.interval_ms
     if p99_interval_ms is not None and _is_cut_beyond(p99_interval_ms, p99, sum(cut_us.values()), count):
         p99_interval_ms = Interval(p99_interval_ms.low)
@@ -191,7 +192,7 @@ def _lower_tail(histogram: HdrHistogram, exceedances: Exceedances, *, is_exact: 
 
 def _ratio_interval(exceedances: Exceedances, share: float) -> Interval | None:
     over, under = percentile_estimate(exceedances, share), percentile_estimate(exceedances, 0.5)
-    return None if over is None or under is None else quotient(over, under)
+    return None if over is None or under is None else ratio_interval(exceedances, over, under)
 
 
 def _mean_us(histogram: HdrHistogram) -> float:

@@ -11,10 +11,9 @@ from operator import mul
 from ..recording.expectation import FLOOR_SHARE, Expectation, FittedSizes, fit, num_pairs
 from ..recording.recorder import ALL
 from ..recording.request_sample import RequestSample, SampledRequest
-from ..statistics.estimate import quotient
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
-from ..statistics.percentile_estimate import percentile_estimate
+from ..statistics.percentile_estimate import percentile_estimate, ratio_interval
 from ..statistics.time_blocks import TimeBlocks
 from .state import MIN_SAMPLES
 
@@ -109,7 +108,7 @@ def _interval(values: Iterable[tuple[float, float]]) -> Interval | None:
         blocks.add(at_s, (max(1, round(value * _UNIT)),))
     exceedances = Exceedances(blocks.blocks())
     p50, p99 = percentile_estimate(exceedances, 0.5), percentile_estimate(exceedances, 0.99)
-    return None if p50 is None or p99 is None else quotient(p99, p50)
+    return None if p50 is None or p99 is None else ratio_interval(exceedances, p99, p50)
 
 
 def _fit_prices(

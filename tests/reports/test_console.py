@@ -63,7 +63,7 @@ def test_rules_are_reported() -> None:
 
 def test_too_few_samples_are_said_in_words() -> None:
     text = shown(60)
-    assert "NOT ENOUGH DATA: no verdict of class chat: ttft has 19 samples" in text
+    assert "NOT ENOUGH DATA: p99 of class chat cannot be judged yet: ttft 19 of about 310" in text
     assert "too few" in text
 
 

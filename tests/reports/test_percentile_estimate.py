@@ -6,16 +6,18 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from operator import mul
 from random import Random
 
 import pytest
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.statistics.distribution import Distribution
-from abatch.reports.statistics.estimate import Estimate, quotient
-from abatch.reports.statistics.exceedances import Exceedances
+from abatch.reports.statistics.estimate import Estimate
+from abatch.reports.statistics.exceedances import Exceedances, memory_factor
+from abatch.reports.statistics.interval import Interval
 from abatch.reports.statistics.log_buckets import bucket_us
 from abatch.reports.statistics.mean_estimate import mean_estimate
-from abatch.reports.statistics.percentile_estimate import percentile_estimate
+from abatch.reports.statistics.percentile_estimate import percentile_estimate, ratio_interval
 from abatch.reports.statistics.time_blocks import TimeBlocks
 from abatch.reports.summary.metric import MetricSummary
 from abatch.reports.summary.state import State
@@ -47,6 +49,48 @@ def test_an_estimate_is_the_quantile_and_lies_in_its_interval(counts: list[dict[
         assert sum(found.residuals) == pytest.approx(0, abs=1e-6)
 
 
+@given(_BLOCKS, st.sampled_from([0.5, 0.9]))
+def test_edges_as_multiples_of_a_percentile_vary_less_by_what_the_percentile_varies(
+    counts: list[dict[int, int]], share: float
+) -> None:
+    """Block by block, by the definition."""
+    exceedances = Exceedances([Counter(block) for block in counts])
+    if not exceedances.blocks:
+        return
+    at = exceedances.bucket_at(share)
+    reach = exceedances.bucket_at(1 - 0.6 * (1 - share)) - at
+    together = sum(exceedances.blocks, Counter[int]())
+    of_percentile = exceedances.residuals(at)
+
+    def num_next(bucket: int) -> int:
+        return sum(count for other, count in together.items() if bucket < other <= bucket + reach)
+
+    for edge in exceedances.edges_over(share):
+        slope = num_next(edge.bucket) / (num_next(at) or 1)
+        pairs = zip(exceedances.residuals(edge.bucket), of_percentile, strict=True)
+        residuals = [here - slope * there for here, there in pairs]
+        squares, num_blocks = sum(one * one for one in residuals), len(residuals)
+        if squares < 1e-6 or num_blocks < 2 or edge.above == 0:
+            assert edge.design_effect == 1
+            continue
+        factor = memory_factor(squares, sum(map(mul, residuals, residuals[1:])), num_blocks)
+        noise = exceedances.count * edge.above * (1 - edge.above)
+        assert edge.effective_blocks == pytest.approx(num_blocks / factor, rel=1e-3)
+        assert edge.design_effect == pytest.approx(
+            max(1.0, squares * num_blocks / (num_blocks - 1) * factor / noise), rel=1e-3
+        )
+
+
+def test_a_median_between_two_heaps_bounds_no_ratio() -> None:
+    """Gaps of 8 ms and of 40 ms by turns: which of the two is the median is chance."""
+    heaps = blocks_of([8.0 + index % 5 / 10 if index % 2 else 40.0 + index % 7 for index in range(2000)])
+    one_heap = blocks_of([40.0 + index % 7 if index % 10 else 8.0 for index in range(2000)])
+    of_heaps, of_one = tail_ratio(heaps), tail_ratio(one_heap)
+    assert of_heaps.low <= 1.2
+    assert of_heaps.high > 5
+    assert 1 < of_one.low < of_one.high < 1.2
+
+
 def blocks_of(latencies_ms: Sequence[float], per_s: float = 20.0) -> list[Counter[int]]:
     blocks = TimeBlocks()
     for index, latency_ms in enumerate(latencies_ms):
@@ -58,6 +102,10 @@ def of_blocks(blocks: Sequence[Counter[int]], share: float) -> Estimate:
     found = percentile_estimate(Exceedances(blocks), share)
     assert found is not None
     return found
+
+
+def tail_ratio(blocks: Sequence[Counter[int]]) -> Interval:
+    return ratio_interval(Exceedances(blocks), of_blocks(blocks, 0.99), of_blocks(blocks, 0.5))
 
 
 def test_19_of_20_intervals_contain_the_truth_and_they_are_no_wider_than_they_must_be() -> None:
@@ -72,7 +120,7 @@ def test_19_of_20_intervals_contain_the_truth_and_they_are_no_wider_than_they_mu
         blocks = blocks_of([50 * random.lognormvariate(0, 0.6) for _ in range(1200)])
         p50, p99, mean = of_blocks(blocks, 0.5), of_blocks(blocks, 0.99), mean_estimate(blocks)
         assert mean is not None
-        found = [p50.interval_ms, p99.interval_ms, quotient(p99, p50), mean.interval_ms]
+        found = [p50.interval_ms, p99.interval_ms, tail_ratio(blocks), mean.interval_ms]
         for place, (interval, value) in enumerate(zip(found, truth, strict=True)):
             hits[place] += interval.low <= value <= interval.high
             widths[place] += (interval.high - interval.low) / value / 60
@@ -148,8 +196,7 @@ def test_too_few_blocks_with_anything_in_them_tell_nothing(num_filled: int, num_
 
 
 def test_values_that_do_not_vary_have_an_interval_as_wide_as_a_bucket() -> None:
-    blocks = [Counter({1000: 100})] * 8
-    interval = quotient(of_blocks(blocks, 0.99), of_blocks(blocks, 0.5))
+    interval = tail_ratio([Counter({1000: 100})] * 8)
     assert (interval.low, interval.high) == pytest.approx((0.995, 1.005), abs=3e-3)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -48,21 +48,37 @@ class KnownQueue:
 
     def time_blocks(self, seed: int | str, count: int) -> TimeBlocks:
         """One run, with when it was."""
-        blocks = TimeBlocks()
-        requests = self.draw(Random(f"{self.name}/{seed}"), count)
-        for number, together in groupby(requests, lambda request: int(request[0] / _AT_ONCE_S)):
-            blocks.add(number * _AT_ONCE_S, [round(latency_s * 1e6) for _, latency_s in together])
-        return blocks
+        return _counted(self.draw(Random(f"{self.name}/{seed}"), count))
+
+    def runs(self, count: int, num: int) -> Iterator[list[Counter[int]]]:
+        """So many runs of so many requests, one right after the other: the server warms up once for all of them."""
+        requests = self.draw(Random(f"{self.name}/runs of {count}"), count * num)
+        for start in range(0, len(requests), count):
+            start_s = requests[start][0]
+            run = [(at_s - start_s, latency_s) for at_s, latency_s in requests[start : start + count]]
+            yield _counted(run).blocks()
 
     def quantile_s(self, share: float) -> float:
         """The true percentile."""
         if self.survival is None:
             return _long_run(self.name, self.draw)[int(share * _LONG_RUN)]
-        low, high = 0.0, 1e3
-        for _ in range(100):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.survival(middle) > 1 - share else (low, middle)
-        return high
+        return _quantile_s(self.survival, share)
+
+
+def _counted(requests: Sequence[tuple[float, float]]) -> TimeBlocks:
+    blocks = TimeBlocks()
+    for number, together in groupby(requests, lambda request: int(request[0] / _AT_ONCE_S)):
+        blocks.add(number * _AT_ONCE_S, [round(latency_s * 1e6) for _, latency_s in together])
+    return blocks
+
+
+@cache
+def _quantile_s(survival: Survival, share: float) -> float:
+    low, high = 0.0, 1e3
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if survival(middle) > 1 - share else (low, middle)
+    return high
 
 
 @cache
@@ -159,6 +175,41 @@ def slow_at_times(every_s: float, length_s: float, factor: float = 5.0, sigma: f
         f"slow for {length_s:g} s of {every_s:g} s",
         draw,
         lambda x: share * of_base(x / factor) + (1 - share) * of_base(x),
+    )
+
+
+def of_ratio(queue: KnownQueue, ratio: float) -> KnownQueue:
+    """A queue whose p99 is so many medians: its latencies to a power, so that what goes together still does."""
+    assert queue.survival is not None
+    of_queue = queue.survival
+    power = math.log(ratio) / math.log(queue.quantile_s(0.99) / queue.quantile_s(0.5))
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        return [(at_s, latency_s**power) for at_s, latency_s in queue.draw(random, count)]
+
+    return KnownQueue(f"{queue.name}, ratio {ratio:g}", draw, lambda x: of_queue(x ** (1 / power)))
+
+
+def switching(slow: float, mean_s: float, factor: float = 5.0, sigma: float = 0.1) -> KnownQueue:
+    """Log-normal latencies, so many times longer for this share of the time, in spells of so many seconds on average.
+
+    With a share of a little more than a half the true median is a slow one, and that of many runs is not.
+    """
+
+    def draw(random: Random, count: int) -> list[tuple[float, float]]:
+        is_slow, until_s, found = False, 0.0, []
+        for at_s in _arrivals(random, count):
+            while at_s >= until_s:
+                is_slow = not is_slow
+                until_s += random.expovariate(1 / (2 * mean_s * (slow if is_slow else 1 - slow)))
+            found.append((at_s, _MEDIAN_S * random.lognormvariate(0, sigma) * (factor if is_slow else 1.0)))
+        return found
+
+    of_base = _log_normal_survival(sigma)
+    return KnownQueue(
+        f"slow for {slow:.0%} of the time",
+        draw,
+        lambda x: slow * of_base(x / factor) + (1 - slow) * of_base(x),
     )
 
 
