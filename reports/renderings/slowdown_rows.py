@@ -47,6 +47,10 @@ def share_cells(spent: Spent) -> list[str]:
     return [f"{share:.0%}" for share in (spent.work, spent.waiting, spent.interference)]
 
 
+_VARIES = 0.5
+"""Of the fastest probe: a server that is this uneven when idle makes slowdowns too large."""
+
+
 def idle_facts(idle: IdleModel) -> str:
     """What a request takes on the idle server, in one line: slowdowns rest on it."""
     ends = dict.fromkeys((idle.points[0], idle.points[-1]))
@@ -55,5 +59,6 @@ def idle_facts(idle: IdleModel) -> str:
     if idle.itl_base_ms:
         words += f", then {milliseconds(idle.itl_ms(idle.points[0].prompt_tokens, 0))} ms per output token"
     if idle.is_probed:
-        return f"{words} ({counted(idle.requests, 'request')} before the run)"
+        varies = f"; of one size they differed up to {1 + idle.spread:.1f}-fold" if idle.spread > _VARIES else ""
+        return f"{words} ({counted(idle.requests, 'request')} before the run{varies})"
     return f"none; the run's own fastest requests are {words}, so slowdowns may be too small"

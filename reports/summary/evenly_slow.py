@@ -22,15 +22,18 @@ def evenly_slow(summary: Summary, measured: Mapping[str, MetricSummary]) -> Find
     """The finding that the median request of the verdict's class waits for much longer than its work takes.
 
     None where that is not certain, where the idle server was not probed, and of metrics whose tail is flagged: they are
-    slow, and not evenly. `measured`: the judged metrics of the class.
+    slow, and not evenly. An idle server may be slow by itself: of its answers the fastest of a size counts as the work,
+    so a median must be that much further from it as the slowest was. `measured`: the judged metrics of the class.
     """
     if summary.idle is None or not summary.idle.is_probed:
         return None
     found = {}
+    by_itself = 1 + summary.idle.spread
     for metric, judged in _TAIL_OF.items():
         slowdown = summary.slowdown.get(metric, {}).get(summary.verdict_class)
         is_uneven = judged in measured and measured[judged].verdict is State.FLAGGED
-        if slowdown is not None and not is_uneven and _is_slow(slowdown, is_exact=summary.simulated):
+        least = SLOW if metric == "tpot" else SLOW * by_itself
+        if slowdown is not None and not is_uneven and _is_slow(slowdown, least, is_exact=summary.simulated):
             found[metric] = slowdown
     if not found:
         return None
@@ -49,11 +52,11 @@ def slowdown_of(finding: Finding) -> float:
     return max(finding.numbers.values())
 
 
-def _is_slow(slowdown: SlowdownSummary, *, is_exact: bool) -> bool:
-    """`is_exact`: nothing about the run is random."""
+def _is_slow(slowdown: SlowdownSummary, least: float, *, is_exact: bool) -> bool:
+    """Whether a median is above the least that counts. `is_exact`: nothing about the run is random."""
     if slowdown.p50_interval is None:
-        return is_exact and slowdown.count >= LEAST_FOR_MEDIAN and slowdown.p50 > SLOW
-    return min(slowdown.p50_interval.low, slowdown.p50) > SLOW
+        return is_exact and slowdown.count >= LEAST_FOR_MEDIAN and slowdown.p50 > least
+    return min(slowdown.p50_interval.low, slowdown.p50) > least
 
 
 def _in_words(summary: Summary, metric: str, slowdown: SlowdownSummary) -> str:

@@ -71,6 +71,14 @@ def test_nothing_is_claimed_without_a_probe(idle: IdleModel | None) -> None:
     assert _heads(_summary(_requests(500.0), idle))[0].label is Label.OK
 
 
+def test_an_idle_server_that_is_slow_by_itself_is_no_schedule() -> None:
+    """Of two probes of a size one took 10 ms, the other 40 ms: a median of 35 ms is what this server does when idle."""
+    unsure = msgspec.structs.replace(_IDLE, spread=3.0)
+    assert _heads(_summary(_requests(35.0)))[0].label is Label.EVENLY_SLOW
+    assert _heads(_summary(_requests(35.0), unsure))[0].label is Label.OK
+    assert _heads(_summary(_requests(500.0), unsure))[0].label is Label.EVENLY_SLOW
+
+
 def test_close_to_three_is_no_word() -> None:
     """Stretches of 25 s at 2.6 and at 3.8 times the work take turns: the median of another run may be below three."""
     random = Random(8)

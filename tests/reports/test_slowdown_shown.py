@@ -15,7 +15,7 @@ from abatch.reports.renderings.console import print_summary
 from abatch.reports.renderings.facts import facts
 from abatch.reports.renderings.html.time_shares import time_shares
 from abatch.reports.renderings.shown_run import ShownRun
-from abatch.reports.renderings.slowdown_rows import HEADER, slowdown_rows
+from abatch.reports.renderings.slowdown_rows import HEADER, idle_facts, slowdown_rows
 from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
 from rich.console import Console
@@ -87,3 +87,10 @@ def test_without_a_probe_the_report_says_what_its_slowdowns_rest_on(tmp_path: Pa
 
 def test_times_have_as_many_digits_as_matter() -> None:
     assert [times(value) for value in (1.0, 2.345, 62.16, 280.4, 12345.0)] == ["1.00", "2.35", "62.2", "280", "12,345"]
+
+
+def test_an_idle_server_that_varies_is_said_to() -> None:
+    even = IdleModel(requests=8, is_probed=True, points=[IdlePoint(20.0, 10.0)], itl_base_ms=10.0, spread=0.1)
+    assert idle_facts(even).endswith("(8 requests before the run)")
+    uneven = IdleModel(requests=8, is_probed=True, points=[IdlePoint(20.0, 10.0)], itl_base_ms=10.0, spread=2.2)
+    assert idle_facts(uneven).endswith("(8 requests before the run; of one size they differed up to 3.2-fold)")
