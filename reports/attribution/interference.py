@@ -9,8 +9,8 @@ from .tail_events import TailEvent
 _LEAST_GAPS = 10
 
 
-def prompt_cost_s(gaps: Sequence[TailEvent]) -> float:
-    """How much longer a gap is if just one other request's first token comes within it; 0 where that is unknown.
+def prompt_cost_s(gaps: Sequence[TailEvent]) -> float | None:
+    """How much longer a gap is if just one other request's first token comes within it; None where that is unknown.
 
     A long gap has somebody's first token within it more often than a short one, whatever made it long. So each gap with
     one counts the less the longer it is (as in Horvitz and Thompson, 1952): if first tokens came at moments that have
@@ -22,7 +22,7 @@ def prompt_cost_s(gaps: Sequence[TailEvent]) -> float:
     with_one = [(gap.length_s, 1 / gap.length_s) for gap in gaps if gap.around.num_within == 1]
     without = [(gap.length_s, 1.0) for gap in gaps if gap.around.num_within == 0]
     if len(with_one) < _LEAST_GAPS or len(without) < _LEAST_GAPS:
-        return 0.0
+        return None
     return max(0.0, _median(with_one) - _median(without))
 
 

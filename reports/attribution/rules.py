@@ -22,6 +22,8 @@ _NEARLY_ALL = 0.8
 _FEW = 0.2
 _LEAST_STREAMS = 3
 """With fewer others, it says nothing if all of them stalled."""
+_LEAST_AFTER = 3
+"""Gaps: with fewer behind it, nobody can tell whether a wait was made good."""
 _SLOW = 2.0
 """Times the usual pace: from here on it is a slow spell."""
 _NEARBY = 10.0
@@ -37,7 +39,7 @@ class Setting:
     """What the rules know of the run as a whole. Times in seconds since it began.
 
     Attributes:
-        prompt_cost_s: What one prompt adds to others' gaps.
+        prompt_cost_s: What one prompt adds to others' gaps; None where that is unknown.
         long_context: An answer to a prompt of so many tokens is slow because of them.
         has_preempted: Whether the server's metrics say that it preempted; False if nobody knows.
     """
@@ -49,7 +51,7 @@ class Setting:
     itl_p50_s: float
     ttft_p50_s: float
     ttft_p90_s: float = 0.0
-    prompt_cost_s: float = 0.0
+    prompt_cost_s: float | None = None
     long_context: float = math.inf
     has_preempted: bool = False
 
@@ -77,7 +79,8 @@ def _cause_of_gap(event: TailEvent, setting: Setting) -> Cause:
             if setting.has_preempted:
                 return Cause.PREEMPTION
             # Those who stop and go on together are on one machine; one whose prompt took as long may have been, too.
-            return Cause.UNKNOWN if around.num_in_step or around.num_released else Cause.SINGLE
+            is_alone = not around.num_in_step and not around.num_released
+            return Cause.SINGLE if is_alone and event.num_after >= _LEAST_AFTER else Cause.UNKNOWN
     if _is_in_a_slow_spell(event, setting.progress):
         return Cause.SLOW_SPELL
     if _stalled_s(event, setting.stalls, Cause.NETWORK) >= _MOST * event.length_s:
@@ -108,7 +111,7 @@ def _is_a_prompts(event: TailEvent, setting: Setting) -> bool:
     """Whether prompts that were computed meanwhile should have taken that long."""
     around = event.around
     excess_ms = (event.length_s - setting.itl_p50_s) * 1e3
-    of_prompts_ms = max(around.prefill_ms, around.num_within * setting.prompt_cost_s * 1e3)
+    of_prompts_ms = max(around.prefill_ms, around.num_within * (setting.prompt_cost_s or 0.0) * 1e3)
     if around.num_first_tokens and of_prompts_ms >= _MOST * excess_ms:
         return True
     return around.under_way_ms >= _MOST * excess_ms
@@ -117,9 +120,12 @@ def _is_a_prompts(event: TailEvent, setting: Setting) -> bool:
 def _may_be_a_prompts(event: TailEvent, setting: Setting) -> bool:
     """Whether somebody had waited for most of it when his first token came, and waits of that length are common.
 
-    What a prompt takes is not known where prompts are alike, or machines are not.
+    What a prompt takes is not known where prompts are alike, or machines are not. Where what it costs others is not
+    known either, it may be all that requests usually wait.
     """
     excess_s = event.length_s - setting.itl_p50_s
+    if setting.prompt_cost_s is None and event.around.num_within * setting.ttft_p50_s >= _MOST * excess_s:
+        return True
     return excess_s <= setting.ttft_p90_s and event.around.longest_within_s >= _MOST * event.length_s
 
 

@@ -17,6 +17,8 @@ _QUICK_SHARE = 0.25
 _QUICK_US = 2000.0
 """Nor is a longer gap next to nothing, however long the others are."""
 _LEAST_BURSTS = 3
+_LEAST_CHUNKS = 2
+"""Of most bursts. Where most chunks come alone, and some together behind a late one, nothing collects them."""
 _MANY_QUICK = 0.4
 """Of the gaps: chunks come in bursts throughout, not now and then."""
 _SOME_QUICK = 0.25
@@ -60,12 +62,21 @@ class Stream:
 
     @cached_property
     def typical_s(self) -> float:
-        """Its usual pace: the median gap, or the mean where chunks come in bursts. 0 without gaps."""
+        """Its usual pace: the median gap; where chunks come in bursts, the median burst's. 0 without gaps."""
         if not self.gaps_us:
             return 0.0
         if self.quick_share >= _SOME_QUICK:
-            return statistics.fmean(self.gaps_us) / 1e6
+            return statistics.median(sum(burst) / len(burst) for burst in self._bursts()) / 1e6
         return statistics.median(self.gaps_us) / 1e6
+
+    def _bursts(self) -> list[list[int]]:
+        """Its gaps, each that is more than next to nothing together with those behind it that are not."""
+        bursts: list[list[int]] = []
+        for gap_us in self.gaps_us:
+            if not bursts or gap_us >= self._quick_us:
+                bursts.append([])
+            bursts[-1].append(gap_us)
+        return bursts
 
     @cached_property
     def is_in_bursts(self) -> bool:
@@ -73,9 +84,9 @@ class Stream:
         if self.quick_share < _MANY_QUICK:
             return False
         between = sorted(gap_us for gap_us in self.gaps_us if gap_us >= self._quick_us)
-        if len(between) < _LEAST_BURSTS:
+        if len(between) < _LEAST_BURSTS or statistics.median(map(len, self._bursts())) < _LEAST_CHUNKS:
             return False
-        return between[int(0.9 * len(between))] <= _REGULAR * statistics.median(between)
+        return between[int(0.9 * (len(between) - 1))] <= _REGULAR * statistics.median(between)
 
     def makes_good(self, index: int, length_s: float, usual_s: float) -> bool:
         """Whether most of what a wait took too long was caught up right after it: the tokens were there, but not here.
@@ -120,6 +131,6 @@ class Stream:
         typical_us = self.typical_s * 1e6
         return sum(gap_us - typical_us for gap_us in self.gaps_us if gap_us > LATE * typical_us)
 
-    @property
+    @cached_property
     def _quick_us(self) -> float:
         return min(_QUICK_US, _QUICK_SHARE * statistics.fmean(self.gaps_us))

@@ -83,6 +83,7 @@ class TailEvent:
         is_control: Not of the tail.
         stream: The answer that it belongs to; None where there is none.
         was_made_good: The chunks right behind it came so much faster than usual.
+        num_after: Gaps of its answer that follow: hardly any, and nobody can tell whether it was made good.
         client_s: How late the client was in sending it; `waited_s`: how long it waited for a place of --max-in-flight.
         connect_s: How long of it a connection was being set up.
         prefill_tokens: Tokens of its prompt that no cache had; `prompt_tokens`: of the whole prompt.
@@ -96,6 +97,7 @@ class TailEvent:
     is_control: bool = False
     stream: Stream | None = None
     was_made_good: bool = False
+    num_after: int = 0
     client_s: float = 0.0
     waited_s: float = 0.0
     connect_s: float = 0.0
@@ -233,6 +235,7 @@ class TailSample:
                         is_gap=True,
                         stream=stream,
                         was_made_good=was_made_good,
+                        num_after=len(result.gaps_us) - index - 1,
                         prompt_tokens=result.prompt_tokens or 0,
                     )
             start_s = end_s
@@ -271,12 +274,11 @@ class TailSample:
         return lengths[len(lengths) // 2][0] if follows else math.inf
 
     def any_gaps(self) -> list[TailEvent]:
-        """A gap of each of some requests, of the tail or not."""
+        """Gaps of some requests, of the tail or not; as many of each."""
         random, found = Random("any gaps"), []
-        for request in self._any.values():
-            result = request.result
-            if not result.gaps_us or result.first_s is None:
-                continue
+        results = [request.result for request in self._any.values() if request.result.gaps_us]
+        for result in results * (MOST_EXAMINED // max(1, len(results))):
+            assert result.first_s is not None
             index = random.randrange(len(result.gaps_us))
             start_s = result.first_s + sum(result.gaps_us[:index]) / 1e6
             end_s = start_s + max(1, result.gaps_us[index]) / 1e6

@@ -20,6 +20,7 @@ from abatch.reports.summary.causes import Cause
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.injections import injections
+from support.last_site_scenes import THIRD_SIGHT
 from support.more_site_scenes import SECOND_SIGHT
 from support.site_scenes import FIRST_SIGHT
 from support.tail_scenes import FURTHER, HELD_BACK, OPEN
@@ -37,6 +38,7 @@ def main() -> None:
         "further": FURTHER,
         "first eighteen": FIRST_SIGHT,
         "next twelve": SECOND_SIGHT,
+        "last eighteen": THIRD_SIGHT,
     }
     for title, scenes in sets.items():
         print(f"\n{title} scenes, seeds {seeds.start} to {seeds.stop - 1}")

@@ -36,9 +36,11 @@ def test_gaps_that_are_long_by_themselves_are_not_the_prompts() -> None:
     with_one = sorted(gap.length_s for gap in gaps if gap.around.num_within == 1)
     without = sorted(gap.length_s for gap in gaps if gap.around.num_within == 0)
     assert with_one[len(with_one) // 2] > 1.7 * without[len(without) // 2]
-    assert prompt_cost_s(gaps) < 0.003
+    cost_s = prompt_cost_s(gaps)
+    assert cost_s is not None
+    assert cost_s < 0.003
 
 
 def test_a_few_gaps_say_nothing() -> None:
-    assert prompt_cost_s(_gaps(15, 0.05, 0.1)) == 0.0
-    assert prompt_cost_s([]) == 0.0
+    assert prompt_cost_s(_gaps(15, 0.05, 0.1)) is None
+    assert prompt_cost_s([]) is None

@@ -48,3 +48,13 @@ def test_streams_that_were_held_up_together_did_not_stall(num_good: int, cause: 
     gaps = [LongGap(5.0, 6.0, was_made_good=number < num_good) for number in range(5)]
     (stall,) = find_stalls(gaps)
     assert stall.cause is cause
+
+
+def test_bursts_are_bursts_though_one_of_them_was_late() -> None:
+    """Six tokens at a time; before one of them the server stood still, and what followed it made nothing good."""
+    gaps_ms = ([60.0] + [0.2] * 5) * 8
+    gaps_ms[18] = 1200.0
+    stream = _stream(gaps_ms, len(gaps_ms) + 1)
+    assert stream.is_in_bursts
+    assert stream.typical_s == pytest.approx(0.01, rel=0.05)
+    assert not stream.makes_good(19, 1.2, stream.typical_s)

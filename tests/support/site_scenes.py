@@ -83,10 +83,7 @@ FIRST_SIGHT = (
     ),
     scene(
         "link down twice",
-        {
-            Cause.NETWORK,
-            Cause.PREFILL,
-        },  # all that was written meanwhile comes at once, and then the prompts that waited
+        {Cause.NETWORK},  # all that was written meanwhile comes at once
         Site(link=Outages(((17.0, 1.3), (39.5, 0.9)))),
         chats(request_rate=18.0, turns=1, input_len=100, output_len=60),
     ),
