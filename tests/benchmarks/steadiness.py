@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from abatch.reports.recording.latency_trend import find_trend
 from abatch.reports.statistics.time_blocks import TimeBlocks
-from support.queueing import queue_run
+from support.known_queues import queue_run
 
 _LOADS = (0.3, 0.5, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 _SLOWER = (1.25, 1.5, 2.0, 4.0)

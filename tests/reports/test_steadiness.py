@@ -18,7 +18,7 @@ from abatch.reports.summary.summary import Summary
 from abatch.workloads.result import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from support.queueing import queue_run
+from support.known_queues import queue_run
 from support.results import make_result
 from support.rules import judged
 

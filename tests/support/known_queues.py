@@ -1,4 +1,4 @@
-"""Servers whose true percentiles are known: what intervals are checked against."""
+"""Servers whose true percentiles or load are known: what intervals and steadiness are checked against."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import count as count_up
+from itertools import groupby, islice
 from random import Random
 from statistics import NormalDist
 
 from abatch.reports.statistics.time_blocks import TimeBlocks
+from abatch.workloads.result import Result
+
+from support.results import make_result
 
 RATE = 20.0
 """Requests per second, at random moments."""
@@ -221,22 +225,55 @@ def queueing(load: float, sigma: float | None = None) -> KnownQueue:
     mean_s = load * _SERVERS / RATE
 
     def draw(random: Random, count: int) -> list[tuple[float, float]]:
-        free_s, at_s, found = [0.0] * _SERVERS, 0.0, []
-        warm_up = int(4000 / (1 - load))
-        for number in range(warm_up + count):
-            at_s += random.expovariate(RATE)
+        def service_s(_: int) -> float:
             if sigma is None:
-                service_s = random.expovariate(1 / mean_s)
-            else:
-                service_s = mean_s * random.lognormvariate(-sigma * sigma / 2, sigma)
-            start_s = max(free_s[0], at_s)
-            heapq.heapreplace(free_s, start_s + service_s)
-            if number >= warm_up:
-                found.append((at_s, start_s - at_s + _PREFILL * service_s))
+                return random.expovariate(1 / mean_s)
+            return mean_s * random.lognormvariate(-sigma * sigma / 2, sigma)
+
+        requests = islice(served(random, service_s), int(4000 / (1 - load)), None)
+        found = [(at_s, waited_s + _PREFILL * taken_s) for at_s, waited_s, taken_s in islice(requests, count)]
         return [(at_s - found[0][0], latency_s) for at_s, latency_s in found]
 
     name = f"M/M/4, load {load:g}" if sigma is None else f"M/G/4, load {load:g}"
     return KnownQueue(name, draw, _erlang_survival(load, mean_s) if sigma is None else None)
+
+
+def served(random: Random, service_s: Callable[[int], float]) -> Iterator[tuple[float, float, float]]:
+    """(arrival, wait, service) in seconds of one request after another at four servers with one queue; endless.
+
+    `service_s`: how long the request with this number takes, once it has a server.
+    """
+    free_s, at_s = [0.0] * _SERVERS, 0.0
+    for number in count_up():
+        at_s += random.expovariate(RATE)
+        taken_s = service_s(number)
+        start_s = max(free_s[0], at_s)
+        heapq.heapreplace(free_s, start_s + taken_s)
+        yield at_s, start_s - at_s, taken_s
+
+
+def queue_run(
+    load: float, count: int, seed: int, *, slowness: Callable[[float], float] = lambda share: 1.0
+) -> list[Result]:
+    """`count` requests through a queue of four servers (M/M/4), which starts empty and warms up for 500 more.
+
+    Args:
+        load: Share of the capacity that is asked for; above 1 the queue grows without end.
+        count: Requests that are measured.
+        seed: Of arrivals and service times.
+        slowness: Factor on service times, by how much of the run is over (0 to 1).
+    """
+    random = Random(seed)
+    mean_s, num_warmup = _SERVERS * load / RATE, 500 if load < 1 else 0
+
+    def service_s(number: int) -> float:
+        return random.expovariate(1 / mean_s) * slowness(max(number - num_warmup, 0) / count)
+
+    requests = islice(served(random, service_s), num_warmup, num_warmup + count)
+    return [
+        make_result((waited_s + taken_s) * 1e3, due_s=at_s, session_id=str(index))
+        for index, (at_s, waited_s, taken_s) in enumerate(requests)
+    ]
 
 
 def _erlang_survival(load: float, mean_s: float) -> Survival:
