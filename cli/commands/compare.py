@@ -100,7 +100,7 @@ def compare(
         bool,
         typer.Option(
             "--check-answers",
-            help="Before the rounds, ask all targets the same greedy prompts and say whether they answer alike.",
+            help="Before the rounds, send all targets the same greedy prompts and report whether their answers match.",
         ),
     ] = False,
     output: Annotated[

@@ -32,9 +32,7 @@ def report(
     ] = None,
     traffic_class: Annotated[
         str | None,
-        typer.Option(
-            "--class", help="Traffic class that the verdict is about; all is every class. Default: the run's own."
-        ),
+        typer.Option("--class", help="Traffic class to judge; all: every class together. Default: the run's own."),
     ] = None,
     *,
     rendering: RenderingOptions,

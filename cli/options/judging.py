@@ -47,8 +47,8 @@ class RuleOptions:
             "--rare",
             min=0,
             metavar="SECONDS",
-            help="Stalls as rare as one in this many seconds must not go unseen: no rule passes in a run shorter than "
-            "three times that. Default: a third of the run.",
+            help="Stalls that come once in this many seconds must not be missed: no rule passes in a run shorter than "
+            "three times that. Default: no such limit.",
         ),
     ] = None
 

@@ -60,7 +60,9 @@ class TargetOptions:
     )
     idle_probe: Annotated[
         int,
-        Option(min=0, max=100, help="Requests to the idle server before the run, for slowdowns; 0 disables."),
+        Option(
+            min=0, max=100, help="Requests sent to the idle server before the run, to measure slowdowns; 0 disables."
+        ),
     ] = 8
     no_sessions: Annotated[
         bool, Option("--no-sessions", help="Do not tell abatch serve which requests belong to one session.")
@@ -69,7 +71,7 @@ class TargetOptions:
         bool,
         Option(
             "--no-ignore-eos",
-            help="Let answers end where the model ends them, not after the number of tokens that was asked for.",
+            help="Let the model end its answers, instead of asking for an exact number of tokens.",
         ),
     ] = False
     real_time: Annotated[

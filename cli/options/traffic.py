@@ -65,17 +65,17 @@ class TrafficOptions:
     cache: Annotated[
         str,
         Option(
-            help="What a prefix cache may know of the texts: cold, nothing (they are new in each run); warm, the first "
-            "prompt of each session (all are sent once before the run); as-is, whatever runs of this seed have left.",
+            help="Prompts that the server's prefix cache may have seen. cold: none, texts are new in every run; warm: "
+            "the first prompt of each session, sent once before the run; as-is: whatever runs of this seed left.",
         ),
     ] = CacheMode.COLD.value
     text_salt: Annotated[
-        str | None, Option(help="Write the texts of the run that has this text_salt in its config.json.")
+        str | None, Option(help="Repeat the prompts of the run that has this text_salt in its config.json.")
     ] = None
 
     traffic_class: Annotated[
         str | None,
-        Option("--class", help="Traffic class that the verdict is about; all is every class. Default: the workload's."),
+        Option("--class", help="Traffic class to judge; all: every class together. Default: the workload's."),
     ] = None
 
     def saved(self) -> dict[str, object]:

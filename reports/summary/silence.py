@@ -115,11 +115,12 @@ def silence_doubts(silence: SilenceSummary | None, measured_s: float, *, is_clos
         )
         found.append(_flagged(words, to_end_s=silence.to_end_s))
     if is_closed_loop and silence.total_s > _MOST_SHARE * measured_s:
-        times = "" if silence.count == 1 else f", {silence.count} times"
+        when = f"from {silence.longest_at_s:.1f} s on"
+        if silence.count > 1:
+            when = f"{silence.count} times, the longest for {duration(1e3 * silence.longest_s)} {when}"
         words = (
-            f"the server sent nothing for {duration(1e3 * silence.total_s)} of {duration(1e3 * measured_s)}"
-            f"{times}, the longest {duration(1e3 * silence.longest_s)} at {silence.longest_at_s:.1f} s with "
-            f"{counted(silence.in_flight, 'request')} in flight. A closed loop sends nothing meanwhile, so its "
+            f"the server sent nothing for {duration(1e3 * silence.total_s)} of {duration(1e3 * measured_s)}, {when}, "
+            f"with {counted(silence.in_flight, 'request')} in flight. A closed loop sends nothing meanwhile, so its "
             "percentiles hide this: use --request-rate"
         )
         found.append(_flagged(words, silent_s=silence.total_s))
