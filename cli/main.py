@@ -19,6 +19,7 @@ from .exit_codes import ExitCode
 
 _NAMES = ("serve", "bench", "compare", "gate", "report", "calibrate", "null-server", "workload")
 """As `--help` lists them. Each is a module of its own in `commands`, and what it is made of has the same name."""
+_HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 TAKE_WORDS = ("serve", "bench")
 """Those that say themselves what to do about bare words (see `refuse_positional` in `cli/options/target.py`)."""
 
@@ -48,7 +49,9 @@ def _command(name: str) -> Any:
         paragraphs = (made_of.__doc__ or "").split("\n\n")
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         function, made_of = made_of, typer.Typer(add_completion=False)
-        made_of.command(name, help=text, context_settings={"allow_extra_args": name in TAKE_WORDS})(function)
+        # click remembers a command's help option: where it is first asked for without the group, that had no -h
+        settings = {"allow_extra_args": name in TAKE_WORDS, **_HELP}
+        made_of.command(name, help=text, context_settings=settings)(function)
     command = typer.main.get_command(made_of)
     command.name = name
     return command
@@ -69,7 +72,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 
 
