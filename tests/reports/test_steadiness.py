@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
+from abatch.reports.attribution.drift import drift
 from abatch.reports.gates.judge import Outcome
 from abatch.reports.recording.latency_trend import LatencyTrend, find_trend
 from abatch.reports.run.config import RunConfig
@@ -139,6 +142,9 @@ def test_a_client_that_falls_behind_accuses_itself_and_not_the_server() -> None:
     labels = {finding.label for finding in findings(summary)}
     assert findings(summary)[0].label is Label.NOT_TRUSTED
     assert not labels & {Label.OVERLOADED, Label.NOT_STEADY}
+    waits: list[Any] = [SimpleNamespace(start_s=float(at_s)) for at_s in range(100)]
+    assert drift(waits[90:], waits, _summary(results)) is not None, "nor is the server's overload the cause of its tail"
+    assert drift(waits[90:], waits, summary) is None
     assert judged("ttft.p50 < 3600s", summary).outcome is Outcome.INCONCLUSIVE
 
 
