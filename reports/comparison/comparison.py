@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ..formatting import CI
 from ..recording.recorder import JUDGED
 from ..run.measurement import Measurement
 from ..statistics.interval import CONFIDENCE
+from ..statistics.proportion import difference_interval
 from ..summary.answers import why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts_of_comparison
-from ..summary.summary import share_failed
+from ..summary.summary import Summary, independent_of_errors, independent_of_pair, share_failed
 from .answer_agreement import AnswerAgreement
 from .change import Rounds, changes, rate_change
 from .comparable import comparison_notes
@@ -261,10 +263,23 @@ def _notes(first: Measurement, other: Measurement, *, compares: bool) -> list[st
                 notes.append(f"round {number}{of_which} is not trusted: {problems[0].first_sentence}")
     if compares and (stalls := stalls_in_words(first, other)) is not None:
         notes.append(stalls)
-    shares = [share_failed(one.summary) for one in (first, other)]
-    if abs(shares[0] - shares[1]) > _ERRORS_APART:
-        notes.append(
-            f"{shares[0]:.1%} of the first's requests failed and {shares[1]:.1%} of the other's: failed requests "
-            "have no latency, and failures are often the slow ones"
-        )
+    if (failures := failures_in_words(first.summary, other.summary)) is not None:
+        notes.append(failures)
     return notes
+
+
+def failures_in_words(first: Summary, other: Summary) -> str | None:
+    """That one target failed more often, and whether that may be chance; None where neither is more than a little."""
+    shares = [share_failed(one) for one in (first, other)]
+    if min(first.requests, other.requests) == 0 or shares[0] == shares[1]:
+        return None
+    counts = independent_of_pair(independent_of_errors, first, other)
+    interval = difference_interval(shares[1], counts[1], shares[0], counts[0])
+    is_real = not interval.low <= 0 <= interval.high
+    if not is_real and abs(shares[0] - shares[1]) <= _ERRORS_APART:
+        return None
+    return (
+        f"{shares[0]:.2%} of the first's requests failed and {shares[1]:.2%} of the other's ({CI} of the difference "
+        f"{interval.low * 100:+.2f} to {interval.high * 100:+.2f} points{'' if is_real else ', so it may be chance'}): "
+        "failed requests have no latency, and failures are often the slow ones"
+    )

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ..recording.recorder import ALL
 from ..summary.statistic import P50, Statistic
-from ..summary.summary import Summary, share_failed, share_good
+from ..summary.summary import Summary, independent_of_errors, independent_of_goodput, share_failed, share_good
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -33,15 +33,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunValue:
-    """A value of a whole run that a rule may be about."""
+    """A value of a whole run that a rule may be about.
+
+    Attributes:
+        independent: Of a share, how many independent requests it is known from.
+    """
 
     kind: Kind
     read: Callable[[Summary], float]
+    independent: Callable[[Summary], float] = lambda summary: summary.requests
 
 
 RUN_VALUES: dict[str, RunValue] = {
-    "errors": RunValue(Kind.SHARE, share_failed),
-    "goodput": RunValue(Kind.SHARE, share_good),
+    "errors": RunValue(Kind.SHARE, share_failed, independent_of_errors),
+    "goodput": RunValue(Kind.SHARE, share_good, independent_of_goodput),
     "achieved_rate": RunValue(Kind.RATE, lambda summary: summary.achieved_rate),
     "offered_rate": RunValue(Kind.RATE, lambda summary: summary.offered_rate),
     "output_tokens_per_s": RunValue(Kind.RATE, lambda summary: summary.output_tokens_per_s),

@@ -11,11 +11,13 @@ from ..run.measurement import Measurement
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
 from ..summary.doubts import client_problems, share_timed_out_here
 from ..summary.errors import unknown_in_words
-from ..summary.summary import Summary, share_unknown
+from ..summary.summary import Summary, independent_of_pair, share_unknown
 from .against import are_exact, judge_change, refuse_summaries
 from .rule import RUN_VALUES, Kind, Rule
 from .undecided import UndecidedError
 
+_TOGETHER = 0.5
+"""With fewer independent requests than this share of all, failures came together, and the reason says so."""
 _MADE_WORSE_BY_THE_CLIENT = ("goodput", "achieved_rate", "output_tokens_per_s")
 
 
@@ -43,16 +45,19 @@ def judge_run_value(rule: Rule, name: str, summary: Summary) -> tuple[bool, str]
     if rule.holds(value - here, bound) is not holds:
         raise UndecidedError(f"{reason}, but {here:.1%} timed out while the client itself was behind")
     if is_share and rule.comparison != "==":
-        return _share(rule, summary, value, reason)
+        return _share(rule, name, summary, reason)
     return holds, reason
 
 
-def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[bool, str]:
+def _share(rule: Rule, name: str, summary: Summary, reason: str) -> tuple[bool, str]:
     """Undecided if more requests, or the ones that never ended, might change the outcome."""
-    bound, unknown = rule.bound.value(), share_unknown(summary)
+    value, bound, unknown = RUN_VALUES[name].read(summary), rule.bound.value(), share_unknown(summary)
     high, ends = value, {rule.holds(value, bound)}
     if not summary.simulated:
-        interval = share_interval(value, _independent(rule.run_value, summary))
+        independent = RUN_VALUES[name].independent(summary)
+        interval = share_interval(value, independent)
+        if independent < _TOGETHER * summary.requests:
+            reason += f"; in clusters, so {summary.requests:,} requests count as {independent:,.0f}"
         reason += f"; {interval_in_words(interval, '{:.3%}'.format)}"
         high, ends = interval.high, ends | {rule.holds(interval.low, bound), rule.holds(interval.high, bound)}
     if len(ends) == 1:
@@ -65,12 +70,6 @@ def _share(rule: Rule, summary: Summary, value: float, reason: str) -> tuple[boo
             f"{reason} spans the bound: {summary.requests:,} requests are too few, {needed:,} are enough"
         )
     raise UndecidedError(f"{reason} spans the bound: run longer")
-
-
-def _independent(name: str | None, summary: Summary) -> float:
-    """How many independent requests a share is known from."""
-    known = summary.goodput.independent if name == "goodput" and summary.goodput is not None else None
-    return known or summary.requests
 
 
 def judge_run_value_against(rule: Rule, name: str, run: Measurement, baseline: Measurement) -> tuple[bool, str]:
@@ -104,9 +103,8 @@ def _share_against(
     low = high = value - base
     reason = f"measured {value:.3%}, baseline {base:.3%}"
     if not are_exact(run, baseline):
-        interval = difference_interval(
-            value, _independent(name, run.summary), base, _independent(name, baseline.summary)
-        )
+        count, base_count = independent_of_pair(RUN_VALUES[name].independent, run.summary, baseline.summary)
+        interval = difference_interval(value, count, base, base_count)
         low, high = interval.low, interval.high
     # What never ended may have failed, or met its objectives; what timed out may be the client's fault.
     here, there = (share_timed_out_here(one.summary) if name == "errors" else 0.0 for one in (run, baseline))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,12 +10,6 @@ import msgspec
 
 from ...engine.errors import ConfigurationError
 from ...workloads.result import Result
-from ..statistics.exceedances import Exceedances
-from ..statistics.percentile_estimate import effective_count
-from ..statistics.time_blocks import TimeBlocks
-
-MET_US, MISSED_US = 1, 1000
-"""How requests are counted by time: as one of two values."""
 
 
 def _max_gap_ms(result: Result) -> float | None:
@@ -61,6 +56,19 @@ class GoodputSummary(msgspec.Struct, kw_only=True):
     independent: float | None = None
 
 
+def goodput_of(
+    objectives: tuple[Objective, ...], due: Counter[str], good: Counter[str], measured_s: float, independent: float
+) -> GoodputSummary:
+    """What so many requests by class come to: those that were due, and those of them that met all objectives."""
+    return GoodputSummary(
+        objectives={objective.metric: objective.limit_ms for objective in objectives},
+        share=round(good.total() / due.total(), 6),
+        rate=round(good.total() / measured_s, 4) if measured_s > 0 else 0.0,
+        by_class={name: round(good[name] / due[name], 6) for name in sorted(due)},
+        independent=independent,
+    )
+
+
 def parse_objectives(text: str) -> tuple[Objective, ...]:
     """Parse `ttft:200,tpot:50`, milliseconds.
 
@@ -94,9 +102,3 @@ def meets(result: Result, objectives: tuple[Objective, ...]) -> bool:
         if latency_ms is not None and latency_ms > objective.limit_ms:
             return False
     return True
-
-
-def independent_requests(missed: TimeBlocks) -> float:
-    """How many independent requests these, each `MET_US` or `MISSED_US`, are worth for the share that missed."""
-    exceedances = Exceedances(missed.blocks())
-    return round(effective_count(exceedances.edges[-1], exceedances.count), 1) if exceedances.edges else 0.0

@@ -12,11 +12,13 @@ from hdrh.histogram import HdrHistogram
 
 from ...workloads.result import Result
 from ...workloads.session import Pause
+from ...workloads.targets.client_limit import CLIENT_LIMIT
 from ...workloads.workload import ALL as ALL
 from ..statistics.percentile import values_at
+from ..statistics.share_blocks import ShareBlocks
 from ..statistics.time_blocks import TimeBlocks, merged
 from .cache_use import CacheUse
-from .goodput import MET_US, MISSED_US, GoodputSummary, Objective, independent_requests, meets
+from .goodput import GoodputSummary, Objective, goodput_of, meets
 from .idle_model import IdleModel
 from .in_flight import InFlight
 from .request_sample import RequestSample
@@ -104,7 +106,9 @@ class Recorder:
         self.slowdowns = None if idle is None else Slowdowns(idle)
         self._objectives = objectives
         self._timed = frozenset(timed)
-        self.missed = TimeBlocks()
+        self.missed = ShareBlocks()
+        """Requests that missed their objectives. `failed`: those that failed, but not by a limit of the client."""
+        self.failed = ShareBlocks()
         self.finished = TimeBlocks()
         """Of requests that count for throughput: their output tokens, by when they ended."""
         self._sessions: dict[str, _Session] = {}
@@ -137,7 +141,8 @@ class Recorder:
         totals.due[result.traffic_class] += 1
         is_good = meets(result, self._objectives)
         totals.good[result.traffic_class] += is_good
-        self.missed.add(result.due_s, (MET_US if is_good else MISSED_US,))
+        self.missed.add(result.due_s, is_of_kind=not is_good)
+        self.failed.add(result.due_s, is_of_kind=result.error not in (None, CLIENT_LIMIT))
         totals.succeeded += has_succeeded
         totals.paused += result.pause is not Pause.NONE
         totals.capped_pauses += result.pause_was_capped
@@ -322,13 +327,7 @@ class Recorder:
         due, good = self.totals.due, self.totals.good
         if not self._objectives or not due:
             return None
-        return GoodputSummary(
-            objectives={objective.metric: objective.limit_ms for objective in self._objectives},
-            share=round(good.total() / due.total(), 6),
-            rate=round(good.total() / measured_s, 4) if measured_s > 0 else 0.0,
-            by_class={name: round(good[name] / due[name], 6) for name in sorted(due)},
-            independent=independent_requests(self.missed),
-        )
+        return goodput_of(self._objectives, due, good, measured_s, self.missed.independent())
 
     def merge(self, other: Recorder) -> None:
         """Add what another process recorded of the same run: of other sessions, over the same time."""
@@ -338,6 +337,7 @@ class Recorder:
         self.receipts.merge(other.receipts)
         self.cache_use.merge(other.cache_use)
         self.missed.merge(other.missed)
+        self.failed.merge(other.failed)
         self.finished.merge(other.finished)
         if self.slowdowns is not None and other.slowdowns is not None:
             self.slowdowns.merge(other.slowdowns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import msgspec
 
@@ -47,6 +48,8 @@ class Summary(msgspec.Struct, kw_only=True):
         capped_pauses: Turns whose pause was shortened by the cap, out of `paused_turns`.
         abandoned_turns: Later turns skipped because their session had failed.
         errors: Failed requests by class; they are in no latency histogram.
+        independent_requests: What those of the run are worth for the share that failed: failures that come together are
+            one event. None in older runs.
         error_spans_s: By class of error, when the first and the last ended, in seconds since the run began.
         last_success_s: When the last success ended; None if there was none.
         has_own_lengths: Answers end where the model ends them, not after exactly as many tokens as were asked for.
@@ -94,6 +97,7 @@ class Summary(msgspec.Struct, kw_only=True):
     capped_pauses: int = 0
     abandoned_turns: int = 0
     errors: dict[str, int] = {}
+    independent_requests: float | None = None
     error_examples: dict[str, str] = {}
     error_spans_s: dict[str, list[float]] = {}
     last_success_s: float | None = None
@@ -159,6 +163,7 @@ def _fill_totals(summary: Summary, recorder: Recorder, measured_s: float) -> Non
     summary.paused_turns = totals.paused
     summary.capped_pauses = totals.capped_pauses
     summary.errors = dict(sorted(totals.errors.items()))
+    summary.independent_requests = recorder.failed.independent()
     summary.error_examples = dict(sorted(totals.error_examples.items()))
     summary.error_spans_s = {kind: list(span) for kind, span in sorted(totals.error_spans_s.items())}
     summary.last_success_s = totals.last_success_s if math.isfinite(totals.last_success_s) else None
@@ -233,6 +238,27 @@ def server_errors(summary: Summary) -> dict[str, int]:
 def share_failed(summary: Summary) -> float:
     """Share of requests that failed, other than by a limit of the client."""
     return sum(server_errors(summary).values()) / max(summary.requests, 1)
+
+
+def independent_of_errors(summary: Summary) -> float:
+    """How many independent requests the share that failed is known from."""
+    known = summary.independent_requests
+    return summary.requests if known is None else known
+
+
+def independent_of_goodput(summary: Summary) -> float:
+    """How many independent requests the share that met the objectives is known from."""
+    known = None if summary.goodput is None else summary.goodput.independent
+    return summary.requests if known is None else known
+
+
+def independent_of_pair(independent: Callable[[Summary], float], one: Summary, other: Summary) -> tuple[float, float]:
+    """Likewise of two runs. One in which nothing failed shows no clusters: they may be as large as the other's."""
+    worth = min(independent(run) / max(run.requests, 1) for run in (one, other))
+    first, second = (
+        run.requests * worth if independent(run) >= run.requests else independent(run) for run in (one, other)
+    )
+    return first, second
 
 
 def share_client_limited(summary: Summary) -> float:
