@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .statistics.interval import CONFIDENCE, Interval
 
@@ -74,6 +74,11 @@ def rounded_up(value: float) -> int:
     """To two significant digits, where it has more: 211 to 220, 15.2 to 16."""
     unit: int = 10 ** max(0, len(str(math.ceil(value))) - 2)
     return math.ceil(value / unit) * unit
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; at least one."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -139,7 +139,8 @@ def print_sweep(console: Console, report: SweepReport) -> None:
         )
         return
     above = "" if report.failed_rate is None else f"; {report.failed_rate:g} does not"
-    console.print(f"HIGHEST RATE: {report.highest_rate:g} sessions/s hold {what}{above} ({report.limit})")
+    while_rising = " while their load still rose" if report.ramp_s > report.warmup_s else ""
+    console.print(f"HIGHEST RATE: {report.highest_rate:g} sessions/s hold {what}{while_rising}{above} ({report.limit})")
 
 
 def _notes(report: SweepReport) -> Iterator[str]:

@@ -15,6 +15,9 @@ from ..summary.summary import Summary
 from .comparison import ComparedTarget, Comparison
 from .difference import POWER
 
+_MOST_ROUNDS = 100
+"""More than anyone would measure."""
+
 
 def comparison_findings(comparison: Comparison, summaries: Mapping[str, Summary]) -> list[Finding]:
     """What failed, did not finish or is not to be trusted; then the verdict on each target.
@@ -59,11 +62,11 @@ def footnotes(comparison: Comparison, summaries: Mapping[str, Summary]) -> Itera
 def _recommendation(comparison: Comparison, target: ComparedTarget) -> Finding:
     needed, hopeless = [], []
     for metric, requests in target.recommended_requests.items():
-        if requests > MOST_PRACTICAL:
+        rounds = target.recommended_rounds.get(metric, 0) if comparison.rounds > 1 else 0
+        if requests > MOST_PRACTICAL or rounds > _MOST_ROUNDS:
             hopeless.append(metric)
             continue
-        rounds = f" (--rounds {target.recommended_rounds.get(metric, 0)})" if comparison.rounds > 1 else ""
-        needed.append(f"{metric} {requests:,} requests{rounds}")
+        needed.append(f"{metric} {requests:,} requests{f' (--rounds {rounds})' if rounds else ''}")
     parts = [f"{target.name} needs: {', '.join(needed)}"] if needed else []
     if hopeless:
         parts.append(f"no practical number of requests would tell for {', '.join(hopeless)}")

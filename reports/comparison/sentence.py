@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..formatting import milliseconds, times
+from ..formatting import listed, milliseconds, times
 from .difference import RATIO, SLOWDOWN, Difference, Verdict
 from .slow_moments import SlowMoments
 
@@ -58,8 +58,11 @@ def _of_differences(name: str, first: str, differences: Sequence[Difference], ro
     if real:
         behind = "" if absolute or real[0].statistic != RATIO else f" ({_times_behind(real[0], differences)})"
         return f"{name} is {real[0].verdict} than {first}: {_listed(real)}{behind}."
-    if any(one.verdict is Verdict.UNTRUSTED for one in differences):
-        return f"Cannot compare {name} and {first}: one of the measurements is not trusted."
+    untrusted = list(dict.fromkeys(one.metric for one in differences if one.verdict is Verdict.UNTRUSTED))
+    if untrusted:
+        trusted = {one.metric for one in differences if one.verdict in (Verdict.SAME, Verdict.INCONCLUSIVE)}
+        where = f" in {listed(untrusted)}" if trusted else ""
+        return f"Cannot compare {name} and {first}{where}: one of the measurements is not trusted."
     unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE and one.statistic != SLOWDOWN]
     if unclear:
         widest = max(unclear, key=_reach)

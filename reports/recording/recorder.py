@@ -157,9 +157,7 @@ class Recorder:
             totals.late += result.start_delay_us > LATE_US
             totals.censored += result.censored and result.error is None
         if result.error is not None:
-            totals.errors[result.error] += 1
-            totals.error_examples.setdefault(result.error, result.error_message or "")
-            totals.saw_error(result.error, result.end_s)
+            totals.add_error(result)
             return
         self._count_tokens(result)
         self._record_latencies(result)

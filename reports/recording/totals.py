@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field, fields
 
+from ...workloads.result import Result
+from ...workloads.targets.client_limit import CLIENT_LIMIT
 from .answer_sizes import AnswerSizes
 
 
@@ -20,7 +22,8 @@ class Totals:
         answers: Sizes of those that succeeded.
         held: Requests that waited for one of the places of --max-in-flight, `held_s` in all. `unplaced`: those of the
             dropped ones that waited for one to the end.
-        due: Requests by class. `good`: those of them that met all objectives.
+        due: Requests by class. `good`: those of them that met all objectives. `failed`: those that failed, but not by a
+            limit of the client.
         error_spans_s: By class of error, when the first and the last of them ended, in seconds since the run began.
         last_success_s: When the last success ended.
     """
@@ -42,6 +45,7 @@ class Totals:
     answers: AnswerSizes = field(default_factory=AnswerSizes)
     due: Counter[str] = field(default_factory=Counter)
     good: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
     finished: int = 0
     finished_tokens: int = 0
     paused: int = 0
@@ -61,6 +65,14 @@ class Totals:
         for total in fields(self):
             if total.name not in ("error_spans_s", "last_success_s", "error_examples"):
                 setattr(self, total.name, getattr(self, total.name) + getattr(other, total.name))
+
+    def add_error(self, result: Result) -> None:
+        """Count a request that failed, by how, when and of which class."""
+        assert result.error is not None
+        self.errors[result.error] += 1
+        self.failed[result.traffic_class] += result.error != CLIENT_LIMIT
+        self.error_examples.setdefault(result.error, result.error_message or "")
+        self.saw_error(result.error, result.end_s)
 
     def saw_error(self, kind: str, at_s: float) -> None:
         """Note when a request failed."""

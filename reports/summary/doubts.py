@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from .answers import answer_doubts
 from .cache import cache_doubts
 from .client import client_doubts, floor_doubts, lag_doubt
-from .errors import MAX_ERROR_SHARE, error_findings, limit_in_words
+from .errors import error_findings, has_failed, limit_in_words
 from .finding import Finding, Label, Tone, not_trusted
 from .silence import silence_doubts
 from .steadiness import steadiness_doubts
-from .summary import Summary, share_client_limited, share_failed
+from .summary import Summary, share_client_limited
 
 MAX_LATE_SHARE = 0.05
 _MAX_LIMITED_SHARE = 0.01
@@ -24,7 +24,7 @@ def doubts(summary: Summary) -> list[Finding]:
 
     Rules on latencies are inconclusive then; those on rates and errors are judged all the same.
     """
-    found = error_findings(summary) if share_failed(summary) > MAX_ERROR_SHARE else []
+    found = error_findings(summary) if has_failed(summary) else []
     late = client_problems(summary)
     return [
         *found,

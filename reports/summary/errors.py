@@ -9,6 +9,8 @@ from .summary import Summary, server_errors, share_client_limited, share_failed,
 
 MAX_ERROR_SHARE = 0.05
 """Above this share there is no verdict: failures are often the slow ones. `bench` then exits with 1."""
+_MUCH_MORE = 2
+"""Times the share of all requests: such a class is named."""
 _AT_ONCE_S = 1.0
 """Requests already under way may still succeed after the first of the others has failed."""
 _NAMES = {
@@ -28,8 +30,16 @@ def error_findings(summary: Summary) -> list[Finding]:
     if count < failed:
         words += f" ({count:,} of them)"
     words += _when(summary, kind)
-    tone = Tone.BAD if share > MAX_ERROR_SHARE else Tone.CAUTION
+    worst, worst_share = max(summary.failed_by_class.items(), key=lambda item: item[1], default=("", 0.0))
+    if worst_share > MAX_ERROR_SHARE and worst_share >= _MUCH_MORE * share:
+        words += f". Of class {worst}, {_percent(worst_share)} failed"
+    tone = Tone.BAD if max(share, worst_share) > MAX_ERROR_SHARE else Tone.CAUTION
     return [Finding(label=Label.ERRORS, tone=tone, words=words, numbers={"share_failed": share, "failed": failed})]
+
+
+def has_failed(summary: Summary) -> bool:
+    """Whether so many requests failed, of all or of the verdict's class, that those that succeeded show too little."""
+    return max(share_failed(summary), summary.failed_by_class.get(summary.verdict_class, 0.0)) > MAX_ERROR_SHARE
 
 
 def _percent(share: float) -> str:

@@ -56,11 +56,13 @@ def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[
     judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
     problems = doubts_with(summary, judged, summary.verdict_class) if measured else []
     yield from problems[:1]
+    first = [error for error in errors if error.tone is Tone.BAD and error not in problems]  # of a class, not of all
+    yield from first
     if measured and summary.succeeded and summary.is_complete and not problems:
         yield (told := verdict(summary, measured))
         if (slow := evenly_slow(summary, measured)) is not None and slow != told:
             yield slow
-    yield from (error for error in errors if error not in problems)
+    yield from (error for error in errors if error not in problems and error not in first)
     yield from problems[1:]
 
 

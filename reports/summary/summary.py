@@ -50,6 +50,7 @@ class Summary(msgspec.Struct, kw_only=True):
         errors: Failed requests by class; they are in no latency histogram.
         independent_requests: What those of the run are worth for the share that failed: failures that come together are
             one event. None in older runs.
+        failed_by_class: Share of the requests of a traffic class that failed, where any did.
         error_spans_s: By class of error, when the first and the last ended, in seconds since the run began.
         last_success_s: When the last success ended; None if there was none.
         has_own_lengths: Answers end where the model ends them, not after exactly as many tokens as were asked for.
@@ -98,6 +99,7 @@ class Summary(msgspec.Struct, kw_only=True):
     abandoned_turns: int = 0
     errors: dict[str, int] = {}
     independent_requests: float | None = None
+    failed_by_class: dict[str, float] = {}
     error_examples: dict[str, str] = {}
     error_spans_s: dict[str, list[float]] = {}
     last_success_s: float | None = None
@@ -164,6 +166,9 @@ def _fill_totals(summary: Summary, recorder: Recorder, measured_s: float) -> Non
     summary.capped_pauses = totals.capped_pauses
     summary.errors = dict(sorted(totals.errors.items()))
     summary.independent_requests = recorder.failed.independent()
+    summary.failed_by_class = {
+        name: round(count / totals.due[name], 6) for name, count in sorted(totals.failed.items()) if count
+    }
     summary.error_examples = dict(sorted(totals.error_examples.items()))
     summary.error_spans_s = {kind: list(span) for kind, span in sorted(totals.error_spans_s.items())}
     summary.last_success_s = totals.last_success_s if math.isfinite(totals.last_success_s) else None

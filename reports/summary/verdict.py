@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..formatting import MOST_PRACTICAL, counted, duration, factor, interval_in_words, rounded_up, samples_needed
+from ..formatting import (
+    MOST_PRACTICAL,
+    counted,
+    duration,
+    factor,
+    interval_in_words,
+    listed,
+    rounded_up,
+    samples_needed,
+)
 from ..recording.recorder import ALL
 from ..statistics.interval import Interval
 from .causes import BECAUSE, Attribution, Cause
@@ -70,7 +79,7 @@ def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:
 def _ok(summary: Summary, judged: Mapping[str, MetricSummary], few: Iterable[str]) -> Finding:
     largest = max(value.tail_ratio for value in judged.values())
     words = (
-        f"no tail stands out{_of_class(summary)}: p99 is at most {largest:.1f}x the median of {_listed(list(judged))}"
+        f"no tail stands out{_of_class(summary)}: p99 is at most {largest:.1f}x the median of {listed(list(judged))}"
     )
     if few:
         words += f" ({', '.join(few)}: too few samples)"
@@ -103,7 +112,7 @@ def _of_tail(summary: Summary, label: Label, metric: str, value: MetricSummary) 
 def _others_without_tail(summary: Summary) -> str:
     by_class = {metric: summary.metrics.get(metric, {}).get(summary.verdict_class) for metric in PRIMARY}
     even = [metric for metric, value in by_class.items() if value is not None and value.verdict is State.OK]
-    return f"; {_listed(even)} {'has' if len(even) == 1 else 'have'} no tail" if even else ""
+    return f"; {listed(even)} {'has' if len(even) == 1 else 'have'} no tail" if even else ""
 
 
 def _stalled(summary: Summary, by_ratio: Sequence[tuple[str, MetricSummary]]) -> Finding | None:
@@ -155,7 +164,7 @@ def _not_enough(
         words += f". At this rate about {about} of measuring would be enough (--duration, besides the warm-up)"
     judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
     if judged:
-        words += f". Not above {FLAG_RATIO:g}x so far: {_listed(judged)}"
+        words += f". Not above {FLAG_RATIO:g}x so far: {listed(judged)}"
     numbers = {f"{metric}_samples": float(value.count) for metric, value in missing.items()}
     return _finding(summary, Label.NOT_ENOUGH_DATA, Tone.CAUTION, words, **numbers)
 
@@ -166,7 +175,3 @@ def _of_class(summary: Summary) -> str:
 
 def _finding(summary: Summary, label: Label, tone: Tone, words: str, **numbers: float) -> Finding:
     return Finding(label=label, tone=tone, words=words, traffic_class=summary.verdict_class, numbers=numbers)
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -84,7 +84,9 @@ def outcome(folder: Path, number: int, duration_s: float) -> Outcome:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
-def test_the_same_server_is_called_different_in_5_of_100_at_most_and_a_tenth_is_found_in_90(tmp_path: Path) -> None:
+def test_the_same_server_is_called_different_in_5_of_100_at_most_and_a_tenth_is_found_in_about_90(
+    tmp_path: Path,
+) -> None:
     """At the size that small pilots recommend. All sixteen numbers of a comparison are held to the 5% together."""
     # Spawned: a fork would take over whatever threads the tests before have left.
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -95,4 +97,6 @@ def test_the_same_server_is_called_different_in_5_of_100_at_most_and_a_tenth_is_
         outcomes = list(pool.map(outcome, [tmp_path] * _COMPARISONS, numbers, [duration_s] * _COMPARISONS))
     claims = [one.false_claims for one in outcomes if one.false_claims]
     assert len(claims) <= 0.05 * _COMPARISONS, claims
-    assert sum(one.is_shift_found for one in outcomes) >= 0.9 * _COMPARISONS, (num_requests, duration_s)
+    # 90% is what the recommended size aims at: of 50, all but 6 in a thousand such series find it 39 times or more.
+    found = sum(one.is_shift_found for one in outcomes)
+    assert found >= 0.78 * _COMPARISONS, (found, num_requests, duration_s)

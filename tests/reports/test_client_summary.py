@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -107,11 +108,12 @@ def test_in_virtual_time_there_is_no_client_to_doubt() -> None:
 
 
 def _failing(errors: dict[str, int], client: ClientSummary | None = None) -> Summary:
-    """A thousand requests, of which so many failed of each class."""
+    """A thousand requests, of which so many failed of each class, here and there."""
     recorder = Recorder()
-    kinds = [kind for kind, count in errors.items() for _ in range(count)]
-    for number in range(1000):
-        error = kinds[number] if number < len(kinds) else None
+    kinds: list[str | None] = [kind for kind, count in errors.items() for _ in range(count)]
+    kinds += [None] * (1000 - len(kinds))
+    Random(0).shuffle(kinds)
+    for number, error in enumerate(kinds):
         message = "too many open files (limit 64)" if error == CLIENT_LIMIT else None
         recorder.add(make_result(due_s=number * 0.1, session_id=str(number), error=error, error_message=message))
     summary = fill_summary(Summary(), recorder, 100.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.loop.step_account import EngineTotals
@@ -166,16 +167,7 @@ def test_a_change_in_words(ratio: float, words: str) -> None:
 
 def test_better_here_and_worse_there_is_said_in_one_sentence() -> None:
     def real(metric: str, verdict: Verdict, change: float) -> Difference:
-        return Difference(
-            metric=metric,
-            statistic="p99",
-            first=100.0,
-            other=100 * change,
-            verdict=verdict,
-            change=change,
-            low=change,
-            high=change,
-        )
+        return msgspec.structs.replace(_difference("p99", verdict, change, reach=1.0), metric=metric)
 
     found = [real("ttft", Verdict.BETTER, 0.5), real("itl", Verdict.WORSE, 1.3)]
     assert in_words("b", "a", found) == (
@@ -244,6 +236,13 @@ def test_the_times_behind_a_ratio_are_named() -> None:
     )
 
 
+def test_what_is_not_trusted_is_named_where_something_else_is() -> None:
+    untrusted = _difference("p99", Verdict.UNTRUSTED, 2.0)
+    assert in_words("b", "a", [untrusted]) == "Cannot compare b and a: one of the measurements is not trusted."
+    judged = msgspec.structs.replace(_difference("p99", Verdict.SAME, 1.0), metric="e2e")
+    assert in_words("b", "a", [untrusted, judged]).startswith("Cannot compare b and a in ttft: ")
+
+
 def test_intervals_that_say_nothing_are_not_printed(runs: dict[str, Measurement]) -> None:
     wild = [_difference("p99", Verdict.INCONCLUSIVE, 2.0, reach=1e13)]
     assert in_words("b", "a", wild) == (
@@ -257,6 +256,9 @@ def test_intervals_that_say_nothing_are_not_printed(runs: dict[str, Measurement]
     text = " ".join(shown(picked(runs, "base", "again"), comparison).split())
     assert "needs: ttft 12,000 requests; no practical number of requests would tell for e2e" in text
     assert "25,022" not in text
+    comparison.rounds, comparison.targets[0].recommended_rounds = 2, {"ttft": 4217}
+    text = " ".join(shown(picked(runs, "base", "again"), comparison).split())
+    assert "no practical number of requests would tell for ttft, e2e" in text
     assert "(by any factor)" in str(comparison_sections(comparison, {n: r.summary for n, r in runs.items()}))
 
 
