@@ -53,6 +53,11 @@ def interval_in_words(interval: Interval, shown: Callable[[float], str] = signif
     return f"{CI} {shown(interval.low)} to {shown(interval.high)}{unit}"
 
 
+def points(interval: Interval) -> str:
+    """A difference of two shares: `95% CI of the difference -0.10 to +0.25 points`."""
+    return f"{CI} of the difference {interval.low * 100:+.2f} to {interval.high * 100:+.2f} points"
+
+
 def factor(value: float) -> str:
     """`12.2x`, `2,394x`."""
     return f"{value:.1f}x" if value < 100 else f"{value:,.0f}x"

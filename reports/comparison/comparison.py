@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
-from ..formatting import CI
+from ..formatting import points
 from ..recording.recorder import JUDGED
 from ..run.measurement import Measurement
 from ..statistics.interval import CONFIDENCE
 from ..statistics.proportion import difference_interval
 from ..summary.answers import why_answers_differ
-from ..summary.doubts import doubt_of_metric, doubts_of_comparison
+from ..summary.doubts import doubts_of_comparison
 from ..summary.summary import Summary, independent_of_errors, independent_of_pair, share_failed
 from .answer_agreement import AnswerAgreement
-from .change import Rounds, changes, rate_change
+from .change import changes, rate_change
 from .comparable import comparison_notes
 from .difference import (
     COMPARED,
@@ -29,6 +28,7 @@ from .difference import (
     throughput_difference,
     without_false_ratios,
 )
+from .pair import Look, Pair
 from .rare_stalls import stalls_in_words
 from .same_traffic import is_paired, why_traffic_differs
 from .sentence import in_words
@@ -117,7 +117,7 @@ def compare(
         floor=floor,
         effect=effect,
     )
-    look = _Look(confidence, floor, effect)
+    look = Look(confidence, floor, effect)
     for name, other in others:
         target = _target(name, (first_name, first), other, look)
         if agreements and (answers := agreements.get(name)) is not None:
@@ -126,47 +126,7 @@ def compare(
     return comparison
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """At what confidence each interval holds by itself, what does not matter, and what is worth detecting."""
-
-    confidence: float
-    floor: Floor
-    effect: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two targets. `is_paired`: both got the same traffic. `is_trusted`: nothing speaks against comparing them."""
-
-    first: Measurement
-    other: Measurement
-    is_paired: bool
-    is_trusted: bool
-
-    @property
-    def traffic_class(self) -> str:
-        return self.first.summary.verdict_class
-
-    @property
-    def num_requests(self) -> int:
-        """Of the one that has fewer."""
-        return min(one.summary.requests for one in (self.first, self.other))
-
-    def is_fit(self, metric: str) -> bool:
-        """Whether a metric that both have can be compared."""
-        return self.is_trusted and not any(
-            doubt_of_metric(one.summary, metric, self.traffic_class) for one in (self.first, self.other)
-        )
-
-    def blocks(self, metric: str) -> tuple[Rounds, Rounds]:
-        return (
-            self.first.time_blocks(metric, self.traffic_class),
-            self.other.time_blocks(metric, self.traffic_class),
-        )
-
-
-def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: _Look) -> ComparedTarget:
+def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: Look) -> ComparedTarget:
     first_name, first = base
     why_not = why_traffic_differs((first.config, first_name), (other.config, name)) or why_answers_differ(
         first.summary, other.summary
@@ -174,11 +134,9 @@ def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: 
     is_trusted = why_not is None and not any(
         doubts_of_comparison(summary) for one in (first, other) for summary in (one.summary, *one.round_summaries)
     )
-    pair = _Pair(first, other, is_paired(first, other), is_trusted)
+    pair = Pair(first, other, is_paired(first, other), is_trusted)
     found = [*_latencies(pair, look), _throughput(pair, look)]
-    found += slowdown_differences(
-        first, other, look.confidence, look.floor, is_paired=pair.is_paired, is_trusted=is_trusted
-    )
+    found += slowdown_differences(pair, look)
     moments = list(_slow_moments(pair))
     requests = _recommended(found, pair)
     num_requests = max(pair.num_requests, 1)
@@ -197,10 +155,10 @@ def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: 
     )
 
 
-def _latencies(pair: _Pair, look: _Look) -> Iterator[Difference]:
+def _latencies(pair: Pair, look: Look) -> Iterator[Difference]:
     """Of every metric that both have."""
     for metric in JUDGED:
-        measured = [one.summary.metrics.get(metric, {}).get(pair.traffic_class) for one in (pair.first, pair.other)]
+        measured = [one.summary.metrics.get(metric, {}).get(pair.traffic_class) for one in pair.both]
         if measured[0] is None or measured[1] is None:
             continue
         statistics = [compared.of_distribution for compared in COMPARED]
@@ -218,22 +176,22 @@ def _latencies(pair: _Pair, look: _Look) -> Iterator[Difference]:
         yield from without_false_ratios(of_target)
 
 
-def _throughput(pair: _Pair, look: _Look) -> Difference:
-    rates = [one.rates(of_tokens=True) for one in (pair.first, pair.other)]
+def _throughput(pair: Pair, look: Look) -> Difference:
+    rates = [one.rates(of_tokens=True) for one in pair.both]
     change = rate_change(*rates, is_paired=pair.is_paired)
     summaries = pair.first.summary, pair.other.summary
     return throughput_difference(summaries, change, look.confidence, look.floor, is_trusted=pair.is_trusted)
 
 
-def _slow_moments(pair: _Pair) -> Iterator[SlowMoments]:
+def _slow_moments(pair: Pair) -> Iterator[SlowMoments]:
     """By metric, where both have enough of it and nothing speaks against comparing it."""
     for metric in LOOKED_AT:
-        has_both = all(pair.traffic_class in one.summary.metrics.get(metric, {}) for one in (pair.first, pair.other))
+        has_both = all(pair.traffic_class in one.summary.metrics.get(metric, {}) for one in pair.both)
         if has_both and pair.is_fit(metric) and (found := slow_moments(metric, *pair.blocks(metric))) is not None:
             yield found
 
 
-def _recommended(differences: Iterable[Difference], pair: _Pair) -> dict[str, int]:
+def _recommended(differences: Iterable[Difference], pair: Pair) -> dict[str, int]:
     """By metric, how many requests would detect a change of its p99, where these were too few."""
     return {
         one.metric: one.needed_requests
@@ -279,7 +237,7 @@ def failures_in_words(first: Summary, other: Summary) -> str | None:
     if not is_real and abs(shares[0] - shares[1]) <= _ERRORS_APART:
         return None
     return (
-        f"{shares[0]:.2%} of the first's requests failed and {shares[1]:.2%} of the other's ({CI} of the difference "
-        f"{interval.low * 100:+.2f} to {interval.high * 100:+.2f} points{'' if is_real else ', so it may be chance'}): "
-        "failed requests have no latency, and failures are often the slow ones"
+        f"{shares[0]:.2%} of the first's requests failed and {shares[1]:.2%} of the other's ({points(interval)}"
+        f"{'' if is_real else ', so it may be chance'}): failed requests have no latency, and failures are often the "
+        "slow ones"
     )

@@ -13,14 +13,13 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 
 import msgspec
 
 from ..formatting import counted, duration
-from ..statistics.exceedances import memory_factor
+from ..statistics.exceedances import memory_of
 from ..statistics.interval import CONFIDENCE
-from ..statistics.log_buckets import bucket_us
+from ..statistics.log_buckets import bucket_us, num_above, quantile_bucket
 from ..statistics.rare_events import chance_of_split, in_events
 from ..statistics.time_blocks import TimeBlocks
 
@@ -82,13 +81,13 @@ def slow_moments(metric: str, first: Sequence[TimeBlocks], other: Sequence[TimeB
     sizes = [total.total() for total in totals]
     if min(sizes) < _LEAST_SAMPLES:
         return None
-    threshold = _threshold(totals[0] + totals[1])
-    counts = [[[_above(block, threshold) for block in blocks] for blocks in rounds] for rounds in sides]
+    threshold = quantile_bucket(totals[0] + totals[1], 1 - _BEYOND)
+    counts = [[[num_above(block, threshold) for block in blocks] for blocks in rounds] for rounds in sides]
     usual = int(statistics.median(count for rounds in counts for blocks in rounds for count in blocks))
     gap = max(_remembered(rounds) for rounds in sides) - 1
     events = [[size for blocks in rounds for size in in_events(blocks, usual, gap)] for rounds in counts]
     share = sizes[0] / sum(sizes)
-    numbers = [_above(total, threshold) for total in totals]
+    numbers = [num_above(total, threshold) for total in totals]
     return SlowMoments(
         metric=metric,
         threshold_ms=round(bucket_us(threshold) / 1e3, 3),
@@ -108,9 +107,8 @@ def _remembered(rounds: Sequence[Sequence[Counter[int]]]) -> int:
     sums = [sum(count * math.log(bucket_us(bucket)) for bucket, count in block.items()) for block in blocks]
     mean = sum(sums) / sum(sizes)
     residuals = [total - mean * size for total, size in zip(sums, sizes, strict=True)]
-    squares = sum(residual * residual for residual in residuals)
-    products = sum(one * following for one, following in pairwise(residuals))
-    return math.ceil(memory_factor(squares, products, len(blocks)))
+    _, factor = memory_of(residuals)
+    return math.ceil(factor)
 
 
 def _total(rounds: Sequence[Sequence[Counter[int]]]) -> Counter[int]:
@@ -119,17 +117,3 @@ def _total(rounds: Sequence[Sequence[Counter[int]]]) -> Counter[int]:
         for block in blocks:
             total.update(block)
     return total
-
-
-def _threshold(total: Counter[int]) -> int:
-    """The bucket of the p99."""
-    above, count = 0, total.total()
-    for bucket in sorted(total, reverse=True):
-        above += total[bucket]
-        if above > _BEYOND * count:
-            return bucket
-    return min(total)
-
-
-def _above(block: Counter[int], bucket: int) -> int:
-    return sum(count for place, count in block.items() if place > bucket)

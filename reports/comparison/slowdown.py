@@ -8,55 +8,39 @@ from dataclasses import replace
 
 from ..recording.idle_model import IdleModel
 from ..run.measurement import Measurement
-from ..summary.doubts import doubt_of_metric
 from ..summary.statistic import P50
 from .change import Change, changes
-from .difference import Difference, Floor, slowdown_difference
+from .difference import Difference, slowdown_difference
+from .pair import Look, Pair
 
 COMPARED_SLOWDOWNS = ("ttft", "e2e")
 
 
-def slowdown_differences(
-    first: Measurement, other: Measurement, confidence: float, floor: Floor, *, is_paired: bool, is_trusted: bool
-) -> Iterator[Difference]:
-    """The difference of each median slowdown that both have, if both idle servers were probed.
-
-    Args:
-        first: The target that the other is compared with.
-        other: As many rounds, if paired.
-        confidence: Of each interval by itself.
-        floor: Differences too small to matter.
-        is_paired: Whether both got the same traffic.
-        is_trusted: Whether nothing speaks against comparing them.
-    """
-    pair, traffic_class = (first, other), first.summary.verdict_class
-    if not all(one.summary.idle is not None and one.summary.idle.is_probed for one in pair):
+def slowdown_differences(pair: Pair, look: Look) -> Iterator[Difference]:
+    """The difference of each median slowdown that both have, if both idle servers were probed."""
+    both, traffic_class = pair.both, pair.traffic_class
+    if not all(one.summary.idle is not None and one.summary.idle.is_probed for one in both):
         return
     for metric in COMPARED_SLOWDOWNS:
-        measured = [one.summary.slowdown.get(metric, {}).get(traffic_class) for one in pair]
+        measured = [one.summary.slowdown.get(metric, {}).get(traffic_class) for one in both]
         if measured[0] is None or measured[1] is None:
             continue
-        (change,) = changes(
-            first.slowdown_blocks(metric, traffic_class),
-            other.slowdown_blocks(metric, traffic_class),
-            (P50.of_distribution,),
-            is_paired=is_paired,
-        )
-        is_fit = is_trusted and not any(doubt_of_metric(one.summary, metric, traffic_class) for one in pair)
+        first, other = (one.slowdown_blocks(metric, traffic_class) for one in both)
+        (change,) = changes(first, other, (P50.of_distribution,), is_paired=pair.is_paired)
         yield slowdown_difference(
             metric,
             (measured[0], measured[1]),
-            None if change is None else _with_probes(change, pair),
-            confidence,
-            floor,
-            is_trusted=is_fit,
+            None if change is None else _with_probes(change, both),
+            look.confidence,
+            look.floor,
+            is_trusted=pair.is_fit(metric),
         )
 
 
-def _with_probes(change: Change, pair: Sequence[Measurement]) -> Change | None:
+def _with_probes(change: Change, both: Sequence[Measurement]) -> Change | None:
     """With the noise of the probes, which all requests of a round share and no stretch of it shows; None if unknown."""
     errors = [
-        0.0 if one.summary.simulated else probe_error([reader.config.idle for reader in one.rounds]) for one in pair
+        0.0 if one.summary.simulated else probe_error([reader.config.idle for reader in one.rounds]) for one in both
     ]
     if any(error is None for error in errors):
         return None

@@ -6,8 +6,9 @@ import math
 
 from ..comparison.change import rate_change
 from ..comparison.same_traffic import is_paired
-from ..formatting import CI, interval_in_words
+from ..formatting import interval_in_words, points
 from ..run.measurement import Measurement
+from ..statistics.interval import Interval
 from ..statistics.proportion import difference_interval, needed_for_none, share_interval
 from ..summary.doubts import client_problems, share_timed_out_here
 from ..summary.errors import unknown_in_words
@@ -118,7 +119,7 @@ def _share_against(
     low = low - share_unknown(baseline.summary) - here
     high = high + share_unknown(run.summary) + there
     if low < high:
-        reason += f"; {CI} of the difference {low * 100:+.2f} to {high * 100:+.2f} points"
+        reason += f"; {points(Interval(low, high))}"
     bound = (rule.bound.factor - 1) * base + rule.bound.plus
     ends = {rule.holds(low, bound), rule.holds(high, bound)}
     if len(ends) > 1:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from hdrh.histogram import HdrHistogram
 
 from ..atomic_file import write_atomically
-from ..statistics.percentile import filled
+from ..statistics.percentile import recorded
 from .shown_run import ShownRun
 
 _TICKS_PER_HALF_DISTANCE = 5
@@ -82,9 +82,7 @@ def _fixed(value: float, digits: int) -> str:
 
 def _recorded(histogram: HdrHistogram) -> Iterator[tuple[int, int, int]]:
     """(highest value, median value, count) of each place that has any: what all implementations report of it."""
-    for index, count in filled(histogram):
-        lowest_us = int(histogram.get_value_from_index(index))
-        highest_us = int(histogram.get_highest_equivalent_value(lowest_us))
+    for lowest_us, highest_us, count in recorded(histogram):
         yield highest_us, lowest_us + (highest_us - lowest_us + 1) // 2, count
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import mul
 
-from .log_buckets import bucket_us
+from .log_buckets import bucket_us, num_above
 
 _MOST_MEMORY = 0.9
 _NEXT = 0.4
@@ -106,7 +106,7 @@ class Exceedances:
 
     def residuals(self, bucket: int) -> list[float]:
         """By block: values above a bucket, less what they would be if all blocks had the same share."""
-        above = [sum(count for place, count in block.items() if place > bucket) for block in self.blocks]
+        above = [num_above(block, bucket) for block in self.blocks]
         share = sum(above) / self.count
         return [here - share * size for here, size in zip(above, self._sizes, strict=True)]
 
@@ -176,6 +176,13 @@ class _Sums:
 def _neighbours(values: Sequence[float]) -> list[float]:
     """By place, the sum of the values before and after it."""
     return [before + after for before, after in zip([0, *values[:-1]], [*values[1:], 0], strict=True)]
+
+
+def memory_of(residuals: Sequence[float]) -> tuple[float, float]:
+    """Of residuals by block: the sum of their squares, and the factor of `memory_factor`."""
+    squares = sum(residual * residual for residual in residuals)
+    products = sum(map(mul, residuals, residuals[1:]))
+    return squares, memory_factor(squares, products, len(residuals))
 
 
 def memory_factor(squares: float, products: float, num_blocks: int) -> float:

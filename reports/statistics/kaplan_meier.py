@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from .percentile import filled
+from .percentile import recorded
 
 _ROUNDING = 1e-9
 
@@ -46,6 +46,5 @@ def _in_order(histogram: HdrHistogram, cut_us: Mapping[int, int]) -> Iterator[tu
     cut: Counter[int] = Counter()
     for value_us, count in cut_us.items():
         cut[int(histogram.get_highest_equivalent_value(value_us))] += count
-    for index, count in filled(histogram):
-        highest_us = int(histogram.get_highest_equivalent_value(histogram.get_value_from_index(index)))
+    for _, highest_us, count in recorded(histogram):
         yield highest_us, count - cut[highest_us], cut[highest_us]

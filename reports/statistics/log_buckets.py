@@ -36,5 +36,14 @@ def upper_end_us(bucket: int) -> float:
 
 def quantile_us(counts: Counter[int], share: float) -> float:
     """A quantile (0 to 1) of counts by bucket, by nearest rank. There must be at least one."""
-    bucket = value_at_rank(sorted(counts.items()), rank_at(100 * share, counts.total()))
-    return bucket_us(bucket)
+    return bucket_us(quantile_bucket(counts, share))
+
+
+def quantile_bucket(counts: Counter[int], share: float) -> int:
+    """The bucket that a quantile (0 to 1) lies in. There must be at least one value."""
+    return value_at_rank(sorted(counts.items()), rank_at(100 * share, counts.total()))
+
+
+def num_above(counts: Counter[int], bucket: int) -> int:
+    """How many values lie in higher buckets."""
+    return sum(count for place, count in counts.items() if place > bucket)

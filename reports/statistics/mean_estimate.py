@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
 
 from .estimate import Estimate
-from .exceedances import memory_factor
+from .exceedances import memory_of
 from .interval import CONFIDENCE
 from .log_buckets import BUCKET_WIDTH, bucket_us
 from .students_t import two_sided_quantile
@@ -30,9 +29,7 @@ def mean_estimate(blocks: Sequence[Counter[int]]) -> Estimate | None:
         return None
     mean_us = sum(sums_us) / sum(sizes)
     residuals = [total - mean_us * size for total, size in zip(sums_us, sizes, strict=True)]
-    squares = sum(residual * residual for residual in residuals)
-    products = sum(one * following for one, following in itertools.pairwise(residuals))
-    factor = memory_factor(squares, products, len(used))
+    squares, factor = memory_of(residuals)
     effective_blocks = len(used) / factor
     if effective_blocks < _LEAST_BLOCKS:
         return None

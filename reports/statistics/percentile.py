@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, compress
 
 from hdrh.histogram import HdrHistogram
@@ -47,6 +47,13 @@ def filled(histogram: HdrHistogram) -> list[tuple[int, int]]:
     """
     counts = histogram.counts[:]
     return [(index, counts[index]) for index in compress(range(len(counts)), counts)]
+
+
+def recorded(histogram: HdrHistogram) -> Iterator[tuple[int, int, int]]:
+    """(lowest value, highest value, count) of each place that has any, in ascending order."""
+    for index, count in filled(histogram):
+        lowest = int(histogram.get_value_from_index(index))
+        yield lowest, int(histogram.get_highest_equivalent_value(lowest)), count
 
 
 def values_at(histogram: HdrHistogram, percentiles: Sequence[float]) -> list[int]:

@@ -46,7 +46,6 @@ def findings(summary: Summary) -> list[Finding]:
 
 def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[Finding]:
     """The verdict, or what speaks against one; then failures too few to do that, and further reasons for doubt."""
-    errors = error_findings(summary)
     if summary.succeeded == 0:
         yield no_verdict(no_success(summary))
     elif not measured:
@@ -56,13 +55,16 @@ def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[
     judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]
     problems = doubts_with(summary, judged, summary.verdict_class) if measured else []
     yield from problems[:1]
-    first = [error for error in errors if error.tone is Tone.BAD and error not in problems]  # of a class, not of all
-    yield from first
+    rest = [error for error in error_findings(summary) if error not in problems]
+    is_of_a_class = any(error.tone is Tone.BAD for error in rest)  # of all it would be among the problems
+    if is_of_a_class:
+        yield from rest
     if measured and summary.succeeded and summary.is_complete and not problems:
         yield (told := verdict(summary, measured))
         if (slow := evenly_slow(summary, measured)) is not None and slow != told:
             yield slow
-    yield from (error for error in errors if error not in problems and error not in first)
+    if not is_of_a_class:
+        yield from rest
     yield from problems[1:]
 
 
