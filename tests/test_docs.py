@@ -15,7 +15,8 @@ from abatch.reports.gates.parser import parse_rule
 ROOT = Path(__file__).parent.parent
 FLOORS = ("cli", "reports", "workloads", "engine")
 _DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "github-workflow.yml"]
-_PROSE = [path for path in (*_DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md") if path.suffix == ".md"]
+_AT_THE_ROOT = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+_PROSE = [path for path in (*_DOCUMENTS, *(ROOT / name for name in _AT_THE_ROOT)) if path.suffix == ".md"]
 _PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FLOORS)}|tests|docs)/(?:[\w-]+/)*(?:[\w.-]+\.[a-z]+)?(?![\w/-])")
 _FILE = re.compile(r"`(\w+\.(?:py|js))`")
 _NAME = re.compile(r"`([A-Za-z_][\w.]*)`")
