@@ -288,7 +288,8 @@ def day(hours: float) -> tuple[list[Slope], list[str]]:
             peak_mib = max(sample["memory_mib"] for sample in samples)
             print(
                 f"day: {hours:g} virtual hours in {samples[-1]['at_s'] / 60:.1f} minutes, "
-                f"{summary['requests']} requests, {failed} failed, {summary['engine']['num_steps']} steps, at most {peak_mib:.0f} MiB"
+                f"{summary['requests']} requests, {failed} failed, "
+                f"{summary['engine']['num_steps']} steps, at most {peak_mib:.0f} MiB"
             )
         return [slope("day", series, samples[:-5]) for series in ("memory_mib", "descriptors", "threads")], []
 
