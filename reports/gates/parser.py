@@ -28,6 +28,8 @@ _SUBJECT = (
     f"or one of {', '.join(RUN_VALUES)}"
 )
 _SLOWDOWN = "slowdown"
+MOST_CHARACTERS = 500
+"""Of a rule. It is shown with what became of it; the longest that means anything has about a hundred."""
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
 _KEYWORD = re.compile(r"[A-Za-z]\w*")  # no hyphen: baseline-5% is a difference
 _STATISTIC = re.compile(r"[A-Za-z]\w*(?:\.\d+)?")
@@ -41,7 +43,10 @@ def parse_rule(text: str) -> Rule:
     Raises:
         ConfigurationError: the syntax is wrong; the text names the column.
     """
-    return _Parser(text.strip()).rule()
+    text = text.strip()
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigurationError(f"a rule has at most {MOST_CHARACTERS} characters; {text[:30]!r}... has {len(text):,}")
+    return _Parser(text).rule()
 
 
 def parse_rules(texts: Iterable[str]) -> list[Rule]:

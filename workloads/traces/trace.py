@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...engine.errors import ConfigurationError
+from ..regular_file import open_regular
 from ..session import Session
 from .formats import (
     aiperf,
@@ -101,7 +102,7 @@ class Trace:
             ConfigurationError: it cannot be read any more.
         """
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         except OSError as error:
             raise ConfigurationError(f"cannot read the trace {self.path}: {error.strerror}") from None
@@ -131,7 +132,7 @@ def open_trace(path: Path, *, trace_format: str | None = None, skip_bad_rows: bo
 
 def _beginning(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             beginning = file.read(_SNIFFED_BYTES)
     except IsADirectoryError:
         raise ConfigurationError(f"{path} is a directory; --trace takes a file") from None

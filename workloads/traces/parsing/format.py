@@ -11,7 +11,9 @@ from .csv_table import column_names
 from .rows import Reading
 from .trace_error import BadRow
 
-_TOKENS = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*:)?|[\[\]{}]', re.DOTALL)
+_TOKENS = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"(\s*+:)?|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""Strings and brackets. A string that breaks off is taken up to the end: were it no match, every quote in it that is
+escaped would be tried as the beginning of another, each time to the end."""
 _NOTHING: frozenset[str] = frozenset()
 
 

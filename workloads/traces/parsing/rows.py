@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
+from ...regular_file import open_regular
 from .json_splitter import JsonSplitter
 from .trace_error import BadRow, TraceError, as_bad_row
 
@@ -51,7 +52,7 @@ class Reading:
             TraceError: a line is too long.
         """
         number = offset = 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             while line := file.readline(LONGEST_ROW_BYTES + 1):
                 number += 1
                 size = len(line)
@@ -77,7 +78,7 @@ class Reading:
         Raises:
             TraceError: the file breaks off, or its brackets do not match.
         """
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             first = b""
             while not first.strip() and (line := file.readline(_PIECE_BYTES)):
                 first = line.removeprefix(_BOM)
@@ -126,7 +127,7 @@ class Reading:
         splitter = JsonSplitter(is_list=is_list)
         number = 0
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 if file.read(len(_BOM)) != _BOM:
                     file.seek(0)
                 for piece in iter(partial(file.read, _PIECE_BYTES), b""):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ...regular_file import open_regular
 from ...session import Session, SharedPrefix, Turn
 from .rows import Reading, Row
 from .session_ids import numbered_id, recorded_id
@@ -71,7 +72,7 @@ class RowFormat:
         for number, offset, key in reading.parsed(rows, lambda row: (row.number, row.offset, self.key(row))):
             index.add(number, offset, key)
         starts = StartTimes()
-        with reading.path.open("rb") as file:
+        with open_regular(reading.path) as file:
             for head in index.heads_by_start():
                 (first,) = reading.lines_at(file, [index.place(head)])
                 name, time_s = self.key(first)

@@ -8,6 +8,8 @@ import msgspec
 
 from ....engine.errors import ConfigurationError
 
+_MOST_CHARACTERS = 300
+"""Of a problem: it may quote a cell, and a row may be of 64 MiB."""
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
 
 
@@ -19,7 +21,8 @@ class BadRow(Exception):  # noqa: N818 - not an error yet: whoever reads the fil
     """A row that is no use. `field` is empty where no field is to blame."""
 
     def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}" if field else problem)
+        text = f"{field}: {problem}" if field else problem
+        super().__init__(text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}...")
 
 
 def as_bad_row(error: msgspec.DecodeError | BadRow) -> BadRow:
