@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_regular(path: Path, *, follows_links: bool = True) -> BinaryIO:
+def open_regular(path: Path, *, follows_links: bool = True) -> BufferedReader:
     """Open a file for reading.
 
     Args:
