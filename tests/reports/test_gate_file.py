@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.gates.file import read_gate_file
-
-from ..support.special_files import SPECIAL, make_special
+from support.special_files import SPECIAL, make_special
 
 
 def written(folder: Path, text: str) -> Path:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from abatch.workloads.regular_file import open_regular, read_regular
-
-from ..support.special_files import SPECIAL, make_special
+from support.special_files import SPECIAL, make_special
 
 
 @pytest.mark.timeout(10)

@@ -9,8 +9,7 @@ from abatch.engine.errors import ConfigurationError
 from abatch.workloads.traces.parsing.format import Sample
 from abatch.workloads.traces.parsing.trace_error import BadRow
 from abatch.workloads.traces.trace import open_trace
-
-from ...support.special_files import SPECIAL, make_special
+from support.special_files import SPECIAL, make_special
 
 _MEGABYTE = 2**20
 
