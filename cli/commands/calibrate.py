@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ...engine.errors import ConfigurationError
 from ...engine.null_server.truth import read_truths
+from ...engine.server.front.api_key import KEY_VARIABLE, find_api_key
 from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
 from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
@@ -27,7 +28,6 @@ from ..measuring.targets import NullServer, RemoteServer
 from ..measuring.workers import MOST_WORKERS
 from ..options.applies import Situation, refuse
 from ..options.recipe import make_traffic
-from ..options.target import clean_api_key
 from ..options.traffic import TrafficOptions
 from .progress import Progress
 
@@ -78,7 +78,10 @@ def calibrate(
         str | None, typer.Option("--model", "-m", help="Model to ask the server for, with --url. Default: its first.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar="ABATCH_API_KEY", show_envvar=True, help="Bearer token, with --url.")
+        str | None, typer.Option(envvar=KEY_VARIABLE, show_envvar=True, help="Bearer token, with --url.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with that token as its only line, which keeps it off the command line.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -101,7 +104,8 @@ def calibrate(
         if request_rate is None:
             raise ConfigurationError("--url needs --request-rate: a search would overload that server")
         normalise_url(url)
-        remote = RemoteServer(url=url, model=model, api_key=clean_api_key(api_key), headers={}, timeout_s=60.0)
+        key = find_api_key(api_key, api_key_file)
+        remote = RemoteServer(url=url, model=model, api_key=key, headers={}, timeout_s=60.0)
     else:
         refuse(Situation.NULL_SERVER, ["--model"] * (model is not None))
     meter = _Meter(progress, workers, remote)

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ...engine.hosting.listening import Listening
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.null_server.behaviour import Behaviour
 from ...engine.null_server.truth import OnTruth, truth_log
+from ...engine.server.front.listening import Listening
 from ..options.applies import Situation, refuse
 
 _FAULTS = "Faults"

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from ...engine.config import parse_bytes
 from ...engine.errors import ConfigurationError
-from ...engine.hosting.listening import Listening
 from ...engine.models.source import is_built_in, pretrained_arguments
+from ...engine.server.front.api_key import KEY_VARIABLE, find_api_key
+from ...engine.server.front.listening import Listening
 from ...engine.simulation.device_profile import is_simulated
 from ..measuring.own_engine import default_model, require_engine
 from ..options.applies import Situation, refuse
@@ -42,8 +43,14 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     fd: Annotated[int | None, typer.Option(help="Use this listening socket, inherited from the parent.")] = None,
     api_key: Annotated[
-        str | None, typer.Option(envvar="ABATCH_API_KEY", help="Key that clients must send.", show_envvar=True)
+        str | None, typer.Option(envvar=KEY_VARIABLE, help="Key that clients must send.", show_envvar=True)
     ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with that key as its only line, which keeps it off the command line.")
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Let anyone in, also from other machines, where --host lets them connect.")
+    ] = False,
     served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: that of --model.")] = None,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "16MiB",
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
@@ -55,8 +62,8 @@ def serve(
 ) -> None:
     """Serve a model behind an OpenAI-compatible API.
 
-    Listens on this machine only unless --host says otherwise. SIGTERM or Ctrl-C finishes what was accepted, then
-    exits 0.
+    Listens on this machine only unless --host says otherwise, and then wants an API key or --no-auth. SIGTERM or Ctrl-C
+    finishes what was accepted, then exits 0.
     """
     refuse_positional(context)
     if not is_simulated(engine.device):
@@ -71,12 +78,18 @@ def serve(
     config = engine.config(model, seed, step_log=str(step_log) if step_log else None)
     if model != "tiny" and not config.is_simulated and not is_built_in(model, config.load_format):
         pretrained_arguments(model)  # an unknown name is found before torch is loaded
+    key = find_api_key(api_key, api_key_file)
+    if no_auth and key is not None:
+        raise ConfigurationError(
+            f"--no-auth and an API key exclude each other: leave one out (or unset {KEY_VARIABLE})"
+        )
     max_body_bytes = parse_bytes(max_body)
     if max_body_bytes < 1:
         raise ConfigurationError("--max-body must be at least one byte")
     server_config = ServerConfig(
         listening=Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof),
-        api_key=api_key or None,
+        api_key=key,
+        is_open=no_auth,
         served_model_name=served_model_name,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout,

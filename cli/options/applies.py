@@ -36,7 +36,7 @@ class Situation(Enum):
 
 INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.SERVER_AT_URL: _ENGINE - {"--tokenizer"} | {"--real-time", "--step-log", "--startup-timeout"},
-    Situation.OWN_ENGINE: frozenset({"--header", "--metrics-url"}),
+    Situation.OWN_ENGINE: frozenset({"--header", "--metrics-url", "--api-key-file"}),
     Situation.NULL_SERVER: frozenset({"--model"}),
     Situation.VIRTUAL_TIME: frozenset(
         "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers "
@@ -53,7 +53,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.SAVED_RUNS: (_TRAFFIC - {"--class"})
     | _ENGINE
     | frozenset(
-        "--url --model --header --timeout --startup-timeout --rounds --real-time --step-log --output "
+        "--url --model --header --api-key-file --timeout --startup-timeout --rounds --real-time --step-log --output "
         "--no-ignore-eos --idle-probe --check-answers".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),

@@ -40,7 +40,7 @@ def live_targets(
         raise ConfigurationError("a simulated device and a server do not compare: leave out --device or --url")
     # Where both are measured, an option of one kind is not a mistake: it applies to some of the targets.
     of_servers = EngineOptions(tokenizer=None) if modes else engine
-    of_engine = replace(target, header=None, api_key=None) if urls else target
+    of_engine = replace(target, header=None, api_key=None, api_key_file=None) if urls else target
     if urls and modes:
         target = replace(target, real_time=False, step_log=False, startup_timeout_s=TargetOptions().startup_timeout_s)
     sources = {name: replace(target, url=url).source(of_servers, seed) for name, url in named_urls(urls).items()}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from typer import Context, Option
 
 from ...engine.errors import ConfigurationError
+from ...engine.server.front.api_key import KEY_VARIABLE, find_api_key
 from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
 from ...workloads.targets.exact_text import load_text_tokenizer
@@ -37,8 +39,11 @@ class TargetOptions:
             "the name to ask the server for. Default: its first.",
         ),
     ] = None
-    api_key: Annotated[
-        str | None, Option(envvar="ABATCH_API_KEY", show_envvar=True, help="Bearer token, with --url.")
+    api_key: Annotated[str | None, Option(envvar=KEY_VARIABLE, show_envvar=True, help="Bearer token, with --url.")] = (
+        None
+    )
+    api_key_file: Annotated[
+        Path | None, Option(help="File with that token as its only line, which keeps it off the command line.")
     ] = None
     header: Annotated[
         list[str] | None, Option(help="'Name: value' to send with each request, with --url; repeatable.")
@@ -126,7 +131,7 @@ class TargetOptions:
         return RemoteServer(
             url=url,
             model=self.model,
-            api_key=clean_api_key(self.api_key),
+            api_key=find_api_key(self.api_key, self.api_key_file),
             headers=parse_headers(self.header or ()),
             tells_sessions=not self.no_sessions,
             ignores_eos=not self.no_ignore_eos,
@@ -161,18 +166,6 @@ class TargetOptions:
             tells_sessions=not self.no_sessions,
             ignores_eos=not self.no_ignore_eos,
         )
-
-
-def clean_api_key(key: str | None) -> str | None:
-    """The key that a server at --url wants; None if there is none.
-
-    Raises:
-        ConfigurationError: it cannot be sent.
-    """
-    key = (key or "").strip()  # a key read from a file often ends in a line break
-    if not key.isprintable():
-        raise ConfigurationError("--api-key must be printable characters on one line")
-    return key or None
 
 
 def refuse_positional(context: Context) -> None:

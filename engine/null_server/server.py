@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from aiohttp import web
 
-from ..hosting.listening import BACKLOG, Listening, base_url
+from ..errors import RequestError
 from ..protocol import (
     DONE,
     AssistantMessage,
@@ -23,15 +24,17 @@ from ..protocol import (
     ChatCompletionRequest,
     ChatMessage,
     Delta,
-    ErrorBody,
-    ErrorDetail,
     ModelCard,
     ModelList,
     PromptTokensDetails,
     Usage,
-    encode,
     server_sent_event,
 )
+from ..server.front.answers import error_response, errors_middleware, json_response
+from ..server.front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
+from ..server.front.descriptors import raise_descriptor_limit
+from ..server.front.listening import Listening, base_url
+from ..server.front.serving import HEALTH_PATH, serving
 from .behaviour import Answer, Behaviour, Fault, Prefill
 from .prefill import PrefillQueue
 from .truth import OnTruth, Truth
@@ -40,6 +43,7 @@ MODEL = "null"
 _MAX_BODY_BYTES = 64 << 20
 _MAX_OUTPUT_TOKENS = 100_000
 
+_log = logging.getLogger("abatch.null_server")
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 
 
@@ -82,18 +86,19 @@ class NullServer:
         self._queue = PrefillQueue(self._behaviour)
         self._num_requests = 0
         self._first_s: float | None = None
-        self.app = web.Application(client_max_size=_MAX_BODY_BYTES)
-        self.app.router.add_get("/health", _health)
+        self.app = web.Application(middlewares=[errors_middleware(_log)])
+        self.app[BODIES] = Bodies(BodyLimits(most_bytes=_MAX_BODY_BYTES))
+        self.app.router.add_get(HEALTH_PATH, _health)
         self.app.router.add_get("/v1/models", _models)
-        self.app.router.add_post("/v1/chat/completions", self._chat)
+        self.app.router.add_post("/v1/chat/completions", self._chat, expect_handler=leave_continue_to_reading)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
+        raw = await request.app[BODIES].read(request)
         arrived_s = time.monotonic()
         try:
             body = _decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return _error(f"invalid body: {error}", 400)
+            raise RequestError(f"invalid body: {error}") from error
         max_tokens = min(body.max_completion_tokens or body.max_tokens or 16, _MAX_OUTPUT_TOKENS)
         words = [word for message in body.messages for word in _words(message)]
         answer, prefill = self._answer(arrived_s, words, max_tokens)
@@ -128,7 +133,7 @@ class NullServer:
         await _until(answer.header_s)
         if answer.fault is Fault.ERROR:
             writing.fault = answer.fault
-            return _error("an error on purpose (--error-rate)", 500)
+            return error_response(RequestError("an error on purpose (--error-rate)", status=500))
         usage = Usage(
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=sum(answer.tokens),
@@ -176,7 +181,7 @@ async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writi
     writing.fault = None
     message = AssistantMessage(content=f"{answer.word} " * usage.completion_tokens)
     choice = ChatChoice(index=0, message=message, finish_reason=answer.finish_reason)
-    return _json(ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage))
+    return json_response(ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage))
 
 
 def _cut_chunk(answer: Answer) -> int | None:
@@ -195,14 +200,10 @@ async def serve_null(
 ) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT; what is under way then is cut off, and logged as such."""
     stop = stops_on.stop_event()
-    runner = web.AppRunner(server.app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    raise_descriptor_limit()
+    async with serving(server.app, listener, _log, shutdown_timeout_s=0.1):
         on_ready(base_url(listener))
         await stop.wait()
-    finally:
-        await runner.cleanup()
 
 
 async def _health(_: web.Request) -> web.Response:
@@ -210,7 +211,7 @@ async def _health(_: web.Request) -> web.Response:
 
 
 async def _models(_: web.Request) -> web.Response:
-    return _json(ModelList(data=[ModelCard(id=MODEL, max_model_len=_MAX_OUTPUT_TOKENS)]))
+    return json_response(ModelList(data=[ModelCard(id=MODEL, max_model_len=_MAX_OUTPUT_TOKENS)]))
 
 
 def _chunk(delta: Delta, finish_reason: str | None = None) -> ChatCompletionChunk:
@@ -226,15 +227,6 @@ def _words(message: ChatMessage) -> list[str]:
     content = message.content
     texts = [content] if isinstance(content, str) else [part.text for part in content or ()]
     return [word for text in texts if text for word in text.split()]
-
-
-def _json(body: msgspec.Struct, status: int = 200) -> web.Response:
-    return web.Response(body=encode(body), status=status, content_type="application/json")
-
-
-def _error(message: str, status: int) -> web.Response:
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    return _json(ErrorBody(ErrorDetail(message=message, type=kind)), status)
 
 
 async def _until(at_s: float) -> None:

@@ -32,8 +32,9 @@ from ..protocol import (
 )
 from ..session import SessionUse
 from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave
+from .front.answers import json_response
 from .generation import TextDelta, TokenText, refuse_unsupported, sampling_params
-from .responses import json_response, read_body, stream_response
+from .responses import read_body, stream_response
 from .sessions import session_use
 from .state import STATE, ServerState
 from .tool_calls import ParsedToolCall, ToolCallParser

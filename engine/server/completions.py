@@ -16,8 +16,9 @@ from ..errors import RequestError, UnsupportedError
 from ..protocol import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Usage, server_sent_event
 from ..session import SessionUse
 from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave
+from .front.answers import json_response
 from .generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
-from .responses import json_response, read_body, stream_response
+from .responses import read_body, stream_response
 from .sessions import session_use
 from .state import STATE, ServerState
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from ..config import EngineConfig
-from ..errors import EngineDeadError
+from ..errors import ConfigurationError, EngineDeadError
 from ..hosting.engine_client import EngineClient
-from ..hosting.listening import BACKLOG, Listening, base_url
 from ..messages import Ready
 from .app import make_app
+from .front.descriptors import raise_descriptor_limit
+from .front.listening import Listening, base_url, is_local
+from .front.serving import serving
 from .generation import TextGenerator
 from .metrics import ServerMetrics
 from .state import ServerState
@@ -34,11 +34,14 @@ class ServerConfig:
 
     Attributes:
         listening: Where, and when it stops.
+        api_key: What clients must send. None: anyone may use the server, which is refused where others than this
+            machine could, unless `is_open` says that it is meant.
         drain_timeout_s: How long a shutdown waits for what was accepted.
     """
 
     listening: Listening = field(default_factory=Listening)
     api_key: str | None = None
+    is_open: bool = False
     served_model_name: str | None = None
     max_body_bytes: int = 16 << 20
     drain_timeout_s: float = 30.0
@@ -57,7 +60,13 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
             /health had been red, until the server was stopped.
     """
+    raise_descriptor_limit()
     with config.listening.bind() as listener:  # before the model is loaded: a port in use shows at once
+        if config.api_key is None and not config.is_open and not is_local(listener):
+            raise ConfigurationError(
+                f"{base_url(listener)} can be reached from other machines: set ABATCH_API_KEY or give --api-key-file, "
+                "or let anyone in with --no-auth"
+            )
         await _serve(listener, engine_config, config, on_ready)
 
 
@@ -81,19 +90,13 @@ async def _serve(
         name = config.served_model_name or engine_config.model
         state = ServerState(TextGenerator(engine, tokenizer), name, metrics)
         app = make_app(state, api_key=config.api_key, max_body_bytes=config.max_body_bytes)
-        # handler_cancellation: a client that hangs up cancels its handler, and with it its request in the engine.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        async with serving(app, listener, _log, shutdown_timeout_s=1.0):
             on_ready(base_url(listener), engine.ready)
             await stop.wait()
             engine_died = not engine.is_alive
             await _drain(state, config.drain_timeout_s, stop)
             # Before the connections go: what is still pending is answered with an error, not with silence.
             await engine.close()
-        finally:
-            await runner.cleanup()
         if engine_died:
             raise EngineDeadError("stopped, after the engine process had died")
     finally:

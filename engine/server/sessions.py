@@ -7,7 +7,7 @@ from aiohttp import web
 from ..errors import RequestError, SessionNotFoundError
 from ..protocol import SamplingFields, SessionDeleted
 from ..session import SessionUse
-from .responses import json_response
+from .front.answers import json_response
 from .state import STATE
 
 SESSION_HEADER = "X-Session-ID"

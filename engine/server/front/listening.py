@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
 import sys
 from dataclasses import dataclass
 
-from ..errors import ConfigurationError
-
-BACKLOG = 2048
+from ...errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +65,15 @@ def base_url(listener: socket.socket) -> str:
     """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_local(listener: socket.socket) -> bool:
+    """Whether only this machine can reach a listening socket, whatever name it was given."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return True  # a socket in the file system, with the permissions of a file
+    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _on_stdin(stop: asyncio.Event) -> None:
