@@ -14,7 +14,6 @@ from rich.console import Console
 
 from ...engine.errors import ConfigurationError
 from ...engine.null_server.truth import read_truths
-from ...engine.server.front.api_key import KEY_VARIABLE, find_api_key
 from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
 from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
@@ -26,6 +25,7 @@ from ..measuring.plan import Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
 from ..measuring.targets import NullServer, RemoteServer
 from ..measuring.workers import MOST_WORKERS
+from ..options.api_key import KEY_VARIABLE, find_api_key
 from ..options.applies import Situation, refuse
 from ..options.recipe import make_traffic
 from ..options.traffic import TrafficOptions

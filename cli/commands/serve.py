@@ -13,10 +13,10 @@ from rich.console import Console
 from ...engine.config import parse_bytes
 from ...engine.errors import ConfigurationError
 from ...engine.models.source import is_built_in, pretrained_arguments
-from ...engine.server.front.api_key import KEY_VARIABLE, find_api_key
 from ...engine.server.front.listening import Listening
 from ...engine.simulation.device_profile import is_simulated
 from ..measuring.own_engine import default_model, require_engine
+from ..options.api_key import KEY_VARIABLE, find_api_key
 from ..options.applies import Situation, refuse
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options

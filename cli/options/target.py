@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar
 from typer import Context, Option
 
 from ...engine.errors import ConfigurationError
-from ...engine.server.front.api_key import KEY_VARIABLE, find_api_key
 from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
 from ...workloads.targets.exact_text import load_text_tokenizer
@@ -17,6 +16,7 @@ from ...workloads.targets.server_url import normalise_metrics_url, normalise_url
 from ..measuring.own_engine import default_model, require_engine
 from ..measuring.plan import SERVER_METRICS_S
 from ..measuring.targets import OwnServer, RemoteServer, SimulatedEngine, Source
+from .api_key import KEY_VARIABLE, find_api_key
 from .applies import Situation, refuse
 from .engine import EngineOptions
 from .groups import given

@@ -14,7 +14,7 @@ from ..protocol import ModelCard, ModelList
 from .chat import chat_completions
 from .completions import completions
 from .front.answers import Handler, errors_middleware, json_response
-from .front.api_key import is_authorized
+from .front.bearer import is_authorized
 from .front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
 from .front.serving import HEALTH_PATH
 from .openapi import openapi

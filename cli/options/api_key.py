@@ -1,14 +1,13 @@
-"""API keys: where they come from, which can work at all, and whether a client sent the right one."""
+"""API keys, of our server and of others: where they come from, and which can work at all."""
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
-import stat
 from pathlib import Path
 
-from ...errors import ConfigurationError
+from ...engine.errors import ConfigurationError
+from ...workloads.regular_file import read_regular
 
 KEY_VARIABLE = "ABATCH_API_KEY"
 _LONGEST_KEY = 4096
@@ -34,30 +33,17 @@ def find_api_key(option: str | None, file: Path | None) -> str | None:
         return _checked(_read(file), f"the key in {file}")
     if is_option and option is not None:
         return _checked(option, "--api-key")
+    # The command line's parser takes an empty variable for none.
     return None if of_environment is None else _checked(of_environment, KEY_VARIABLE)
-
-
-def is_authorized(header: str, api_key: str) -> bool:
-    """Whether an Authorization header brings the key. The scheme's name may be in any case (RFC 9110, 11.1)."""
-    scheme, _, given = header.partition(" ")
-    matches = hmac.compare_digest(given.strip(" ").encode("utf-8", "surrogateescape"), api_key.encode())
-    return matches and scheme.lower() == "bearer"
 
 
 def _read(path: Path) -> str:
     """The only line of a file."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigurationError(f"--api-key-file {path} is not a regular file")
-            content: bytes = file.read(_LONGEST_KEY + 3)
+        content = read_regular(path, 2 * _LONGEST_KEY)
     except OSError as error:
         raise ConfigurationError(f"cannot read --api-key-file {path}: {error.strerror}") from error
     return content.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for its writer
 
 
 def _checked(key: str, source: str) -> str:

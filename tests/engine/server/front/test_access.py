@@ -1,74 +1,18 @@
-"""Keys: where they come from, and which are refused."""
+"""Who is let in: with a key, and from where."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from pathlib import Path
 
 import pytest
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.server.front.api_key import find_api_key, is_authorized
+from abatch.engine.server.front.bearer import is_authorized
 from abatch.engine.server.front.listening import Listening, is_local
 from abatch.engine.server.serve import ServerConfig, serve
 from support.fronts import engine_app, front, head, status_of
-
-
-def test_a_key_comes_from_the_option_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "key"
-    file.write_text("of-file\r\n")
-    assert find_api_key(None, None) is None
-    assert find_api_key("of-option", None) == "of-option"
-    assert find_api_key(None, file) == "of-file"
-    monkeypatch.setenv("ABATCH_API_KEY", "of-environment")
-    assert find_api_key("of-environment", None) == "of-environment"
-    assert find_api_key("of-environment", file) == "of-file"
-    with pytest.raises(ConfigurationError, match="give one of --api-key and --api-key-file"):
-        find_api_key("of-option", file)
-
-
-@pytest.mark.parametrize(
-    ("key", "reason"),
-    [
-        ("", "is empty"),
-        (" s3cret", "visible ASCII"),
-        ("s3cret ", "visible ASCII"),
-        ("s3 cret", "visible ASCII"),
-        ("s3cret\n", "visible ASCII"),
-        ("s3cret\x7f", "visible ASCII"),
-        ("s3crét", "visible ASCII"),
-        ("s3cret" * 1000, "more than 4096"),
-    ],
-    ids=repr,
-)
-def test_a_key_that_cannot_match_is_refused_wherever_it_comes_from(
-    key: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "key"
-    file.write_text(f"{key}\n")
-    monkeypatch.setenv("ABATCH_API_KEY", "another")
-    with pytest.raises(ConfigurationError, match=rf"^--api-key .*{reason}"):
-        find_api_key(key, None)
-    with pytest.raises(ConfigurationError, match=reason) as refused:
-        find_api_key("another", file)
-    assert "cret" not in str(refused.value)
-    monkeypatch.setenv("ABATCH_API_KEY", key)
-    with pytest.raises(ConfigurationError, match=rf"^ABATCH_API_KEY .*{reason}"):
-        find_api_key(key or None, None)  # the command line's parser takes an empty variable for none
-
-
-def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path, reason in (
-        (tmp_path / "missing", "No such file"),
-        (tmp_path, "Is a directory"),
-        (tmp_path / "pipe", "not a regular file"),
-        (Path("/dev/zero"), "not a regular file"),
-    ):
-        with pytest.raises(ConfigurationError, match=reason):
-            find_api_key(None, path)
 
 
 def test_the_scheme_may_be_in_any_case_and_the_key_may_not() -> None:
