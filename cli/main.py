@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
+from ..reports.renderings.terminal import terminal
+from ..reports.text import clean
 from .exit_codes import ExitCode
 
 _NAMES = ("serve", "bench", "compare", "gate", "report", "calibrate", "null-server", "workload")
@@ -96,8 +97,8 @@ def main() -> None:
     try:
         app(prog_name="abatch")  # usage errors are Typer's own: exit 2
     except AbatchError as error:
-        line = Text("abatch: ", style="bold") + Text(str(error), style="red")
-        Console(stderr=True, soft_wrap=True).print(line)
+        line = Text("abatch: ", style="bold") + Text(clean(str(error)), style="red")
+        terminal(stderr=True, soft_wrap=True).print(line)
         sys.exit(ExitCode.USAGE if isinstance(error, ConfigurationError) else ExitCode.FAILED)
 
 

@@ -1,4 +1,4 @@
-"""Numbers, and text from outside, as they are shown."""
+"""Numbers as they are shown."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ def duration(value_ms: float) -> str:
     if value_ms >= 1000:
         return f"{value_ms / 1e3:.3g} s"
     return f"{value_ms:.3g} ms"
-
-
-def one_line(text: str) -> str:
-    """Text on one line: runs of white space become one space, and invisible characters a replacement mark."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def interval_in_words(interval: Interval, shown: Callable[[float], str] = significant, unit: str = "") -> str:

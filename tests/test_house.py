@@ -24,8 +24,8 @@ ROOMS = {
     "attention messages models device assembly hosting server null_server",
     "workloads": "regular_file run_limits arrivals session watching result workload targets share presets conversation "
     "places traffic_classes traces load_generator",
-    "reports": "statistics formatting atomic_file recording traffic summary attribution run comparison calibration "
-    "gates renderings",
+    "reports": "statistics formatting text atomic_file recording traffic summary attribution run comparison "
+    "calibration gates renderings",
     "cli": "exit_codes measuring options python_api commands main __main__",
 }
 """The files and folders of each floor, from the ground up: each imports from itself and from those before it."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ...reports.renderings.console import print_judgements, print_summary
 from ...reports.renderings.shown_run import shown_target
+from ...reports.renderings.terminal import terminal
 from ...reports.renderings.timeline import check_writable, write_timeline
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
@@ -69,7 +69,7 @@ def bench(
     plan = plan_run(target, traffic, engine, report, workers=workers, folder=output)
     judging = make_judging(rules, plan.traffic.workload.name)
     plan = replace(plan, options={**plan.options, **judging.saved()})
-    progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
+    progress = Progress(terminal(stderr=True))
     if sweep.sweep:
         raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console()))
     try:

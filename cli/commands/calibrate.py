@@ -17,6 +17,7 @@ from ...engine.null_server.truth import read_truths
 from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
 from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
+from ...reports.renderings.terminal import terminal
 from ...reports.run.config import provenance, started_now
 from ...workloads.targets.server_url import normalise_url
 from ..exit_codes import ExitCode
@@ -97,8 +98,8 @@ def calibrate(
 
     With --request-rate the exit code is 4 if the client cannot be trusted at that rate.
     """
-    console = Console(highlight=False, markup=False, emoji=False)
-    progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
+    console = terminal()
+    progress = Progress(terminal(stderr=True))
     remote = None
     if url is not None:
         if request_rate is None:

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
@@ -27,8 +26,10 @@ from ...reports.gates.parser import parse_rules
 from ...reports.gates.rule import Rule
 from ...reports.renderings.comparison.console import print_comparison
 from ...reports.renderings.console import print_judgements
+from ...reports.renderings.terminal import terminal
 from ...reports.run.folder import default_folder
 from ...reports.run.measurement import Measurement
+from ...reports.text import clean
 from ..exit_codes import ExitCode
 from ..measuring.answer_check import check_answers
 from ..measuring.observer import Observer
@@ -120,7 +121,7 @@ def compare(
     """
     check_renderings(rendering, output)
     rules = parse_rules(require or [])
-    progress = Progress(Console(stderr=True, highlight=False, markup=False, emoji=False))
+    progress = Progress(terminal(stderr=True))
     if runs:
         own = {"--url": url, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
         own["--check-answers"] = has_answers_checked
@@ -210,7 +211,7 @@ def _conclude(
     console = rendering.console()
     if len(measurements) < 2:
         for name, why in came.failed.items():
-            console.print(f"FAILED: {name}: {why}")
+            console.print(clean(f"FAILED: {name}: {why}"))
         kept = "" if folder is None or not folder.exists() else f"; what was measured is in {folder}"
         console.print(f"nothing to compare{kept}", soft_wrap=True)
         return ExitCode.INTERRUPTED if came.is_interrupted else ExitCode.FAILED
@@ -224,7 +225,7 @@ def _conclude(
     print_comparison(console, comparison, summaries)
     for name, of_target in judgements.items():
         if of_target:
-            console.print(f"{name}:")
+            console.print(f"{clean(name)}:")
             print_judgements(console, of_target)
     if folder is not None:
         write_atomically(folder / COMPARISON, msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")

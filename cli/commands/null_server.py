@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.null_server.behaviour import Behaviour
 from ...engine.null_server.truth import OnTruth, truth_log
 from ...engine.server.front.listening import Listening
+from ...reports.renderings.terminal import terminal
 from ..options.applies import Situation, refuse
 
 _FAULTS = "Faults"
@@ -111,7 +111,7 @@ def null_server(
     )
     if freeze_at is None:
         refuse(Situation.NO_FREEZE, ["--block"] * block)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = terminal(stderr=True, soft_wrap=True)
     listening = Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof)
     with listening.bind() as listener, contextlib.ExitStack() as files:  # in this order: no log if the port is in use
         on_truth: OnTruth | None = files.enter_context(truth_log(log)) if log is not None else None

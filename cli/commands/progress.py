@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ...reports.formatting import milliseconds
 from ...reports.recording.recorder import ALL
+from ...reports.text import clean
 from ...workloads.result import Result
 from ...workloads.run_limits import RunLimits
 from ..measuring.observer import LiveRun
@@ -30,7 +31,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._console.print(f"abatch: {text}", soft_wrap=True)
+        self._console.print(f"abatch: {clean(text)}", soft_wrap=True)
 
     @contextmanager
     def watching(self, run: LiveRun) -> Iterator[None]:

@@ -16,6 +16,7 @@ from ...reports.renderings.shown_run import ShownRun, shown_target
 from ...reports.renderings.timeline import check_writable, write_timeline
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
+from ...reports.text import clean
 from ..options.applies import Situation, refuse
 from ..options.groups import with_options
 from ..options.judging import judging_of
@@ -48,7 +49,8 @@ def report(
     console = rendering.console()
     for number, one in enumerate(shown):
         if len(shown) > 1:
-            console.print(Text(one.name if number == 0 else f"\n{one.name}", style="bold"), soft_wrap=True)
+            name = clean(one.name)
+            console.print(Text(name if number == 0 else f"\n{name}", style="bold"), soft_wrap=True)
         print_summary(console, one.summary, one.judgements, one.histograms)
     if timeline is not None:
         write_timeline(readers[0], timeline)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ...engine.config import parse_bytes
 from ...engine.errors import ConfigurationError
 from ...engine.models.source import is_built_in, pretrained_arguments
 from ...engine.server.front.listening import Listening
 from ...engine.simulation.device_profile import is_simulated
+from ...reports.renderings.terminal import terminal
 from ..measuring.own_engine import default_model, require_engine
 from ..options.api_key import KEY_VARIABLE, find_api_key
 from ..options.applies import Situation, refuse
@@ -73,7 +73,7 @@ def serve(
     from ...engine.server.serve import serve as run_server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    console = terminal(stderr=True, soft_wrap=True)
     model = model or default_model(engine.device)
     config = engine.config(model, seed, step_log=str(step_log) if step_log else None)
     if model != "tiny" and not config.is_simulated and not is_built_in(model, config.load_format):

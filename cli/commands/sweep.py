@@ -19,6 +19,7 @@ from ...reports.renderings.shown_run import shown_target
 from ...reports.run.folder import default_folder
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.summary import Summary
+from ...reports.text import clean
 from ...workloads.run_limits import RunLimits
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
@@ -124,15 +125,15 @@ def print_sweep(console: Console, report: SweepReport) -> None:
     table.add_column("", overflow="fold")
     for point in sorted(report.points, key=lambda point: point.request_rate):
         ttft = "-" if point.ttft_p99_ms is None else milliseconds(point.ttft_p99_ms)
-        outcome = "; ".join(point.why_not) or "holds"
+        outcome = clean("; ".join(point.why_not)) or "holds"
         cells = f"{point.request_rate:g}", f"{point.offered_rate:.2f}", f"{point.goodput_share:.1%}", ttft
-        table.add_row(*cells, Path(point.folder).name, outcome, style="yellow" if point.why_not else "green")
+        table.add_row(*cells, clean(Path(point.folder).name), outcome, style="yellow" if point.why_not else "green")
     console.print(table)
     console.print()
     for note in _notes(report):
         console.print(f"note: {note}", style="yellow")
     objectives = ", ".join(f"{metric} {limit_ms:g} ms" for metric, limit_ms in report.objectives.items())
-    what = f"{report.required_share:.1%} of requests within {objectives}"
+    what = clean(f"{report.required_share:.1%} of requests within {objectives}")
     if report.highest_rate is None:
         console.print(
             f"NO RATE holds {what} (tried: {', '.join(f'{point.request_rate:g}' for point in report.points)})"

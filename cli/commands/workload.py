@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
 
 from ...engine.errors import ConfigurationError
+from ...reports.renderings.terminal import terminal
+from ...reports.text import clean
 from ...reports.traffic.arrivals import ArrivalCounts
 from ...reports.traffic.console import arrival_lines, pace_lines, summary_lines
 from ...reports.traffic.sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
@@ -226,7 +227,7 @@ def _left_out(chosen: Traffic) -> list[str]:
 
 def _shown(chosen: Traffic, summary: TrafficSummary, arrivals: ArrivalCounts, length_s: float) -> Iterator[str]:
     of_what = chosen.workload.name if chosen.trace is None else str(chosen.trace.path)
-    yield from textwrap.wrap(f"{of_what}: {chosen.workload.description}", _COLUMNS, break_long_words=False)
+    yield from textwrap.wrap(clean(f"{of_what}: {chosen.workload.description}"), _COLUMNS, break_long_words=False)
     yield from pace_lines(chosen.workload)
     yield from _left_out(chosen)
     yield ""
@@ -272,5 +273,5 @@ def _check_new(path: Path) -> None:
 
 def _print(lines: Iterable[str], *, is_error: bool = False) -> None:
     """Lines as they are: a narrow terminal wraps them, rich does not."""
-    console = Console(stderr=is_error, highlight=False, markup=False, emoji=False)
+    console = terminal(stderr=is_error)
     console.print("\n".join(lines), soft_wrap=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-import msgspec
 from rich.console import Console
 
 from ...reports.comparison.comparison import Comparison
 from ...reports.gates.judge import Judgement
 from ...reports.renderings.comparison.markdown import render_comparison_markdown
 from ...reports.renderings.comparison.section import comparison_sections
+from ...reports.renderings.json_report import json_text
 from ...reports.renderings.shown_run import ShownRun, shown_target
 from ...reports.run.measurement import Measurement
 from .rendering import RENDERERS, Renderers, RenderingOptions, tell_github, write_renderings
@@ -50,6 +50,6 @@ def _renderers(comparison: Comparison, judgements: Mapping[str, Sequence[Judgeme
             "summaries": {run.name: run.summary for run in runs},
             "rules": {name: list(of_target) for name, of_target in judgements.items()},
         }
-        return f"{msgspec.json.format(msgspec.json.encode(content)).decode()}\n"
+        return json_text(content)
 
     return {**RENDERERS, "html": html, "markdown": markdown, "json": json}

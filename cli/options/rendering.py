@@ -23,6 +23,7 @@ from ...reports.renderings.json_report import render_json
 from ...reports.renderings.junit import render_junit
 from ...reports.renderings.markdown import render_markdown
 from ...reports.renderings.shown_run import ShownRun
+from ...reports.renderings.terminal import terminal
 from ...reports.run.folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
 from ...reports.run.result_log import RESULTS
 from ...reports.run.server_log import SERVER
@@ -90,7 +91,7 @@ class RenderingOptions:
 
     def console(self) -> Console:
         """Where the report for people goes."""
-        return Console(stderr=self.takes_stdout, highlight=False, markup=False, emoji=False)
+        return terminal(stderr=self.takes_stdout)
 
 
 def check_renderings(options: RenderingOptions, run: Path | None = None) -> None:
@@ -149,13 +150,13 @@ def write_renderings(
         console = options.console()
     for name, path in options.places().items():
         if path == _STDOUT:
-            typer.echo(_encoded(renderers[name](runs)), nl=False)
+            typer.echo(renderers[name](runs).encode(), nl=False)
             continue
         try:
             if name == "hgrm":
                 _write_hgrm(path, runs)
             else:
-                write_atomically(path.resolve(), _encoded(renderers[name](runs)))
+                write_atomically(path.resolve(), renderers[name](runs).encode())
         except OSError as error:
             raise ConfigurationError(f"cannot write --{name} {path}: {error.strerror}") from error
         console.print(f"{name} in {path}", soft_wrap=True)
@@ -168,11 +169,6 @@ def _write_hgrm(folder: Path, runs: Sequence[ShownRun]) -> None:
         write_hgrm(run, folder if len(runs) == 1 else folder / safe_file_name(run.name))
 
 
-def _encoded(text: str) -> bytes:
-    # The name of a file may contain bytes that are not text in any encoding.
-    return text.encode(errors="replace")
-
-
 def tell_github(
     runs: Sequence[ShownRun], environment: Mapping[str, str], console: Console, renderers: Renderers = RENDERERS
 ) -> None:
@@ -180,6 +176,6 @@ def tell_github(
     if not is_github(environment):
         return
     for command in github_annotations(runs):
-        console.print(command, soft_wrap=True)
+        typer.echo(command, err=console.stderr)  # escaped already; the console would break it up
     if has_step_summary(environment) and not write_step_summary(environment, renderers["markdown"](runs)):
         console.print("note: the summary of this step could not be written, or is full", soft_wrap=True)

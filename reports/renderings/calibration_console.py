@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ..calibration.calibration import EXPECTED_E2E_MS, INPUT_TOKENS, OUTPUT_TOKENS, Added, Point
 from ..formatting import milliseconds
+from ..text import clean
 from .facts import client_facts
 
 _COUNT_FOR_P999 = 1000
@@ -36,7 +37,9 @@ def search_line(point: Point) -> str:
         _milliseconds(point.cpu_ms_per_request),
     ]
     line = f"{point.request_rate:>10g} {''.join(f'{cell:>7}' for cell in cells)}"
-    return "\n".join([f"{line}  no" if point.failed else f"{line}  ok", *(f"{'':>12}{why}" for why in point.failed)])
+    return "\n".join(
+        [f"{line}  no" if point.failed else f"{line}  ok", *(f"{'':>12}{clean(why)}" for why in point.failed)]
+    )
 
 
 def print_point(console: Console, point: Point) -> None:
@@ -64,7 +67,8 @@ def print_point(console: Console, point: Point) -> None:
 def _verdict_lines(point: Point) -> list[Text]:
     at_rate = f" at {point.request_rate:g} requests/s"
     lines = [
-        Text("NOT TRUSTED", style="bold yellow") + Text(f"{at_rate}: {why}", style="default") for why in point.failed
+        Text("NOT TRUSTED", style="bold yellow") + Text(f"{at_rate}: {clean(why)}", style="default")
+        for why in point.failed
     ]
     if point.failed and point.server_was_slow:
         server_ms = _milliseconds(point.server_e2e_p99_ms)

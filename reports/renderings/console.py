@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..formatting import milliseconds, one_line
+from ..formatting import milliseconds
 from ..gates.judge import Judgement
 from ..recording.recorder import ALL, RESUMES
 from ..run.histogram_log import tag
@@ -17,6 +17,7 @@ from ..summary.findings import findings
 from ..summary.metric import MetricSummary
 from ..summary.state import State
 from ..summary.summary import Summary
+from ..text import clean
 from .facts import facts
 from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
@@ -62,7 +63,7 @@ def print_judgements(console: Console, judgements: Iterable[Judgement]) -> None:
 def _pictures(console: Console, summary: Summary, histograms: Mapping[str, HdrHistogram]) -> Iterator[str]:
     """Percentile curves of the verdict's class, as many side by side as there are."""
     traffic_class = summary.verdict_class
-    of_class = "" if traffic_class == ALL else f" {one_line(traffic_class)}"
+    of_class = "" if traffic_class == ALL else f" {clean(traffic_class)}"
     shown = [
         percentile_picture(histogram, f"     ms {metric}{of_class}", has_braille=_has_braille(console))
         for metric in _PICTURED
@@ -89,7 +90,7 @@ def _table(summary: Summary) -> Table:
         for traffic_class, value in by_class.items():
             if traffic_class != ALL and not has_classes:
                 continue
-            label = metric if traffic_class == ALL else f"  {traffic_class}"
+            label = clean(metric) if traffic_class == ALL else f"  {clean(traffic_class)}"
             table.add_row(label, *_cells(value), style="" if traffic_class == ALL else "dim")
     return table
 
@@ -100,7 +101,7 @@ def _slowdown_table(summary: Summary) -> Table:
         table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for name, *cells in slowdown_rows(summary):
         of_verdict = name == summary.verdict_class
-        label = f"  {name}" if name == SLOWEST else one_line(name)
+        label = f"  {name}" if name == SLOWEST else clean(name)
         table.add_row(label, *cells, style="" if of_verdict or name == SLOWEST else "dim")
     return table
 

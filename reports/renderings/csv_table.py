@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from ..formatting import one_line
 from ..statistics.interval import Interval
 from ..summary.metric import MetricSummary
 from ..summary.slowdown import SlowdownSummary
 from ..summary.summary import Summary, share_failed
+from ..text import clean
 from .shown_run import ShownRun
 
 _Cell = str | int | float | None
@@ -52,7 +52,8 @@ _OF_SUMMARY: dict[str, Callable[[Summary], _Cell]] = {
 """Of the whole run, the same in each of its rows: one table with one kind of row is what spreadsheets can filter."""
 
 COLUMNS = ("run", "metric", "class", *_OF_METRIC, *_OF_SLOWDOWN, "started_at", *_OF_SUMMARY)
-_FORMULA_STARTS = ("=", "+", "-", "@")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Those of full width are the same to a spreadsheet in Japanese."""
 
 
 def render_csv(runs: Sequence[ShownRun]) -> str:
@@ -98,5 +99,5 @@ def _cell(value: _Cell) -> str:
     # Names of classes, models and targets come from outside. A spreadsheet would compute a text that begins like a
     # formula, which may send other cells elsewhere; after an apostrophe it is text. Line breaks would be allowed
     # between quotes, but not every reader of lines knows that.
-    text = one_line(value)
+    text = clean(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..formatting import one_line
 from ..gates.judge import Outcome
 from ..summary.finding import Finding, Label
 from ..summary.findings import findings
+from ..text import clean
 from .layout import plain_line
 from .shown_run import ShownRun
 
@@ -49,7 +49,6 @@ _ACTIVE = re.compile(
 )
 _HTML = {"<": "&lt;", "&": "&amp;"}
 """`>` does nothing where no tag was opened, and `->` stays legible in the source, which mails show."""
-_MOST_CHARACTERS = 400
 _NOT_IN_CODE = re.compile(r"[`|\\]")
 
 
@@ -67,19 +66,20 @@ def github_annotations(runs: Sequence[ShownRun]) -> list[str]:
     """Workflow commands, to be printed a line each: what exits with other than 0 is an error, a tail a warning."""
     found: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
     for run in runs:
-        of_run = f"abatch, {run.name}" if len(runs) > 1 else "abatch"
+        of_run = f"abatch, {clean(run.name)}" if len(runs) > 1 else "abatch"
         for judgement in run.judgements:
             if judgement.outcome is not Outcome.PASS:
                 # Inconclusive is an error too: it exits with 4 and is never a pass.
                 word = "failed" if judgement.outcome is Outcome.FAIL else "inconclusive"
-                command = _command("error", f"{of_run}: rule {word}", f"{judgement.rule}: {judgement.reason}")
+                text = clean(f"{judgement.rule}: {judgement.reason}")
+                command = _command("error", f"{of_run}: rule {word}", text)
                 found["error"].append(command)
         of_summary = findings(run.summary)
         why = _explanation(of_summary)
         for finding in of_summary:
             if (kind := _KINDS.get(finding.label)) is None or finding.metric is not None:
                 continue  # a metric's tail is in the verdict already
-            text = one_line(finding.words)
+            text = clean(finding.words)
             if finding.label in (Label.FLAGGED, Label.BORDERLINE):
                 text, why = f"{text}{why}", ""
             found[kind].append(_command(kind, f"{of_run}: {finding.label}", text))
@@ -133,12 +133,12 @@ def write_step_summary(environment: Mapping[str, str], markdown: str) -> bool:
 
 def escaped(text: str) -> str:
     """A text to stand within a line, a table's cell or HTML."""
-    return _ACTIVE.sub(_escape, _printable(text))
+    return _ACTIVE.sub(_escape, clean(text))
 
 
 def code(text: str) -> str:
     """The same as code, where it can be: `|` and backquotes have rules of their own there, which differ in tables."""
-    shown = _printable(text)
+    shown = clean(text)
     return f"`{shown}`" if shown and not _NOT_IN_CODE.search(shown) else escaped(text)
 
 
@@ -149,9 +149,3 @@ def _escape(match: re.Match[str]) -> str:
     if match["html"]:
         return _HTML[found]
     return "<span>$</span>" if match["dollar"] else f"{found}{_BREAK}"
-
-
-def _printable(text: str) -> str:
-    """On one line, without what is not seen or turns the direction of reading, and of bounded length."""
-    shown = one_line(text)
-    return shown if len(shown) <= _MOST_CHARACTERS else f"{shown[:_MOST_CHARACTERS]}..."

@@ -14,7 +14,27 @@ from .shown_run import ShownRun
 def render_json(runs: Sequence[ShownRun]) -> str:
     """An object of `summary`, `findings` and `rules`; of several runs, an array of these, each with its `name`."""
     content: Any = _content(runs[0]) if len(runs) == 1 else [{"name": run.name, **_content(run)} for run in runs]
-    return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
+    return json_text(content)
+
+
+def json_text(content: Any) -> str:
+    """JSON for programs: every text as it is, but for what is no Unicode. In the log of a CI job it is no command."""
+    try:
+        encoded = msgspec.json.encode(content)
+    except UnicodeEncodeError:  # the name of a file may be any bytes
+        encoded = msgspec.json.encode(_valid(msgspec.to_builtins(content)))
+    return msgspec.json.format(encoded).decode().replace("##", "#\\u0023") + "\n"
+
+
+def _valid(content: Any) -> Any:
+    match content:
+        case str():
+            return content.encode(errors="replace").decode()
+        case list() | tuple():
+            return [_valid(one) for one in content]
+        case dict():
+            return {_valid(name): _valid(value) for name, value in content.items()}
+    return content
 
 
 def _content(run: ShownRun) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from rich.text import Text
 
-from ..formatting import one_line
 from ..summary.finding import Tone
+from ..text import clean
 
 STYLES = {
     Tone.BAD: "bold red",
@@ -38,10 +38,10 @@ class Labelled(Protocol):
 
 def plain_line(item: Labelled) -> str:
     """As in `FLAGGED: ttft p99 is 23.5x its median`."""
-    return one_line(f"{item.label}: {item.words}")
+    return clean(f"{item.label}: {item.words}")
 
 
 def styled_line(item: Labelled, label_columns: int = 0) -> Text:
     """The same for a terminal; with `label_columns` the label is padded to a column of this width instead."""
-    label = f"{one_line(item.label):<{label_columns}} " if label_columns else f"{one_line(item.label)}: "
-    return Text(label, style=STYLES[item.tone]) + Text(one_line(item.words), style="default")
+    label = f"{clean(item.label):<{label_columns}} " if label_columns else f"{clean(item.label)}: "
+    return Text(label, style=STYLES[item.tone]) + Text(clean(item.words), style="default")

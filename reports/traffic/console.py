@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...workloads.workload import ClosedLoop, OpenLoop, Replay, Stream, Workload
 from ..statistics.tally import Tally
+from ..text import clean
 from .arrivals import ArrivalCounts
 from .picture import LogAxis, duration, timeline
 from .summary import GAPS, ClassTraffic, TrafficSummary
@@ -23,11 +24,11 @@ def pace_lines(workload: Workload) -> list[str]:
     closed = [stream for stream in workload.streams if isinstance(stream.pacing, ClosedLoop)]
     lines = []
     if closed:
-        counts = ", ".join(f"{_concurrency(stream)} {stream.name}" for stream in closed)
+        counts = ", ".join(f"{_concurrency(stream)} {clean(stream.name)}" for stream in closed)
         live = f"{_concurrency(closed[0])}" if len(workload.streams) == 1 else counts
         lines.append(f"closed loop of {live} sessions")
     for stream in workload.streams:
-        name = "" if len(workload.streams) == 1 else f"{stream.name} "
+        name = "" if len(workload.streams) == 1 else f"{clean(stream.name)} "
         match stream.pacing:
             case OpenLoop(rate, arrival):
                 lines.append(f"open loop, {rate:.4g} {name}sessions/s, {arrival}")
@@ -73,7 +74,7 @@ def _table(summary: TrafficSummary) -> Iterator[str]:
     yield _row("", "n", "p50", "p90", "p99", "max", "mean")
     for name in _class_names(summary):
         traffic = summary.classes[name]
-        yield name
+        yield clean(name)
         yield _tally_row("turns per session", traffic.turns)
         for label, tally in _lengths(traffic):
             yield _tally_row(f"{label} tokens", tally)
@@ -125,7 +126,7 @@ def _histograms(rows: list[tuple[str, str, Tally]], axis: LogAxis, unit: float, 
     shown = None
     for name, label, tally in rows:
         if has_classes and name != shown:
-            yield name
+            yield clean(name)
             shown = name
         yield f"  {label:<{_LABEL_COLUMNS - 2}}{axis.picture(tally)}".rstrip()
     yield " " * _LABEL_COLUMNS + axis.scale()
@@ -171,7 +172,7 @@ def _tools(summary: TrafficSummary) -> Iterator[str]:
     for name, count in ranked[:_MOST_TOOLS_SHOWN]:
         times = summary.tools_us.get(name)
         median = _seconds(times.percentiles(50)[0] / 1e6) if times else "-"
-        label = name if len(name) <= width - 2 else f"{name[: width - 5]}..."
+        label = clean(name, width - 2)
         yield f"  {label:<{width - 2}}{count:>9,}{count / summary.num_tool_turns:>9.1%}{median:>9}"
     if rest := ranked[_MOST_TOOLS_SHOWN:]:
         count = sum(number for _, number in rest)

@@ -17,6 +17,8 @@ from abatch.reports.renderings.html.page import render_html
 from abatch.reports.renderings.html.section import Section
 from abatch.reports.renderings.shown_run import ShownRun
 from abatch.reports.statistics.percentile import value_at
+from abatch.reports.summary.finding import Finding, Label, Tone
+from abatch.reports.text import clean
 from support.fixed_run import FREEZE_AT_S, FREEZE_FOR_S, write_fixed_run
 from support.html_pages import data_of, made_run
 from support.results import make_result
@@ -165,17 +167,16 @@ def test_what_comes_from_outside_is_text(fixed: ShownRun) -> None:
     assert html.count("<!--") == 0
     assert [attributes["id"] for tag, attributes in found.elements if tag == "section"][1] == "extra-1"
     data = data_of(html)
-    assert data["runs"][0]["name"] == HOSTILE
-    assert HOSTILE in data["runs"][0]["curves"]["ttft"]
-    assert HOSTILE in found.shown()
+    assert data["runs"][0]["name"] == clean(HOSTILE)
+    assert clean(HOSTILE) in data["runs"][0]["curves"]["ttft"]
+    assert clean(HOSTILE) in found.shown()
 
 
 def test_embedded_json_cannot_end_its_element() -> None:
-    encoded = json.dumps({HOSTILE: HOSTILE + "\u2029"}, ensure_ascii=False).encode()
-    text = embedded_json("x", encoded)
+    text = embedded_json("x", Finding(label=Label.NOTE, tone=Tone.PLAIN, words=f"</script>{HOSTILE}\u2029"))
     inside = text.removeprefix('<script type="application/json" id="x">').removesuffix("</script>\n")
     assert not set("<>&\u2028\u2029") & set(inside)
-    assert json.loads(inside) == json.loads(encoded)
+    assert json.loads(inside)["words"] == clean(f"</script>{HOSTILE}")
     with pytest.raises(ValueError, match="its own end"):
         inline("script", "x = '</SCRIPT >'")
     assert element("p", "a<b", title='"') == '<p title="&quot;">a&lt;b</p>'
@@ -183,8 +184,8 @@ def test_embedded_json_cannot_end_its_element() -> None:
 
 def test_a_folders_name_may_be_any_bytes() -> None:
     name = b"run-\xff".decode(errors="surrogateescape")
-    html = render_html([made_run([make_result()], name), made_run([make_result()], "run-?"), made_run([], "")])
-    assert [run["name"] for run in data_of(html)["runs"]] == ["run-?", "run-? (2)", "run"]
+    html = render_html([made_run([make_result()], name), made_run([make_result()], "run-\ufffd"), made_run([], "")])
+    assert [run["name"] for run in data_of(html)["runs"]] == ["run-\ufffd", "run-\ufffd (2)", "run"]
     html.encode()
 
 

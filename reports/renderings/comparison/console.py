@@ -12,8 +12,9 @@ from ...comparison.comparison import Comparison
 from ...comparison.difference import Difference, Verdict
 from ...comparison.findings import comparison_findings, footnotes
 from ...comparison.sentence import percent, value_in_words
-from ...formatting import milliseconds, one_line
+from ...formatting import milliseconds
 from ...summary.summary import Summary, server_errors
+from ...text import clean
 from ..layout import STYLES, styled_line
 
 _INCONCLUSIVE = "?"
@@ -39,9 +40,9 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
     console.print()
     rounds = f", {comparison.rounds} rounds in turns" if comparison.rounds > 1 else ""
     about = f"{first.workload}, class {comparison.traffic_class}, {first.model}, seed {first.seed}"
-    console.print(one_line(about) + rounds)
+    console.print(clean(about) + rounds)
     for name, summary in summaries.items():
-        console.print(one_line(f"{name}: {summary.target}"))
+        console.print(clean(f"{name}: {summary.target}"))
     console.print()
     console.print(_table(comparison, summaries))
     console.print()
@@ -52,13 +53,13 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
 def _table(comparison: Comparison, summaries: Mapping[str, Summary]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("ms", no_wrap=True)
-    table.add_column(comparison.first, justify="right")
+    table.add_column(clean(comparison.first), justify="right")
     for target in comparison.targets:
-        table.add_column(target.name, justify="right")
+        table.add_column(clean(target.name), justify="right")
         table.add_column("", no_wrap=True)
     for name, cells in rows(comparison):
         first, others = cells
-        row: list[str | Text] = [name.replace("output_tokens_per_s", "output tokens/s"), first]
+        row: list[str | Text] = [clean(name).replace("output_tokens_per_s", "output tokens/s"), first]
         for value, difference in others:
             row += [value, _mark(difference)]
         table.add_row(*row, end_section=name.endswith("/p50"))

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 
-import msgspec
-
 from .... import __version__
+from ...text import clean
 from ..shown_run import ShownRun
 from . import assets
 from .header import banners, fact_lists, report_title, run_cards
@@ -88,16 +87,17 @@ def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()
         ("metrics", "All metrics", metric_tables(runs)),
         ("facts", "Facts", fact_lists(runs)),
     ]
-    page = join([Html("<!doctype html>\n"), element("html", _head(title), _body(title, runs, sections), lang="en")])
-    return page.encode(errors="replace").decode() + "\n"
+    return join(
+        [Html("<!doctype html>\n"), element("html", _head(title), _body(title, runs, sections), lang="en"), Html("\n")]
+    )
 
 
 def _with_own_names(runs: Sequence[ShownRun]) -> list[ShownRun]:
-    """Make the names unique and printable: a folder's name may be any bytes."""
+    """Make the names unique, as they are shown."""
     taken: set[str] = set()
     named = []
     for run in runs:
-        name = base = run.name.encode(errors="replace").decode() or "run"
+        name = base = clean(run.name) or "run"
         number = 1
         while name in taken:
             number += 1
@@ -137,7 +137,7 @@ def _body(title: str, runs: Sequence[ShownRun], sections: Sequence[tuple[str, st
         element("nav", *links, aria_label="Sections"),
         element("main", *(_section(*section) for section in sections)),
         element("footer", element("p", f"abatch {__version__}. Charts: uPlot 1.6.32 (MIT).")),
-        embedded_json(DATA_ID, msgspec.json.encode(report_data(runs))),
+        embedded_json(DATA_ID, report_data(runs)),
         inline("script", library),
         inline("script", _script()),
     )
