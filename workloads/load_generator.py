@@ -317,6 +317,7 @@ class LoadGenerator:
             cached_tokens=reply.cached_tokens,
             shared_tokens=self._writer.shared_tokens(session) if index == 0 else None,
             output_tokens=reply.output_tokens,
+            has_odd_usage=reply.has_odd_usage,
             max_tokens=turn.output_tokens,
             connect_s=round(reply.connect_s, 6),
             dns_s=round(reply.dns_s, 6),

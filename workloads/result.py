@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from .session import Pause
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A number of tokens of one request. A line of results.jsonl that says anything else is damaged."""
 
 
 class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -24,6 +29,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         is_last: Whether it was the last turn of its session.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
+        has_odd_usage: The server's token counts could not be right; those are None (see `targets/usage.py`).
         error: Class of failure; None for a success. Failed requests enter no latency histogram.
         censored: The run ended first, so the latencies are lower bounds.
         shared_tokens: Of a first turn: the tokens at the beginning of its prompt that other sessions' prompts begin
@@ -46,12 +52,13 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     pause_was_capped: bool = False
     tool: str | None = None
     is_last: bool = False
-    prompt_tokens: int | None = None
-    least_prompt_tokens: int | None = None
-    cached_tokens: int | None = None
-    shared_tokens: int | None = None
-    output_tokens: int | None = None
-    max_tokens: int = 0
+    prompt_tokens: Tokens | None = None
+    least_prompt_tokens: Tokens | None = None
+    cached_tokens: Tokens | None = None
+    shared_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    has_odd_usage: bool = False
+    max_tokens: Tokens = 0
     connect_s: float = 0.0
     dns_s: float = 0.0
     finish_reason: str | None = None

@@ -154,6 +154,7 @@ def throughput_difference(
     difference = Difference(metric=THROUGHPUT, statistic="", first=first, other=other, verdict=Verdict.TOO_FEW)
     if change is None:
         return difference
+    is_trusted = is_trusted and not any(summary.share_without_tokens for summary in summaries)
     return _judged(difference, change, confidence, floor.share, is_less_better=False, is_trusted=is_trusted)
 
 

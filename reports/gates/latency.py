@@ -12,7 +12,7 @@ from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples, ratio_interval
-from ..summary.answers import why_answers_differ
+from ..summary.answers import unknown_sizes, why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.finding import Finding
 from ..summary.metric import MetricSummary
@@ -169,6 +169,8 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
         raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}; classes are {known}")
     if problems:
         raise UndecidedError(where + problems[0].first_sentence)
+    if rule.metric == "tpot" and (unknown := unknown_sizes(summary)) is not None:
+        raise UndecidedError(where + unknown)
     needed = max(statistic.min_samples for statistic in _statistics(rule))
     if measured.count < needed:
         raise UndecidedError(f"{where}{measured.count:,} samples; this rule needs {needed:,}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ..comparison.change import rate_change
+from ..comparison.difference import THROUGHPUT
 from ..comparison.same_traffic import is_paired
 from ..formatting import interval_in_words, points
 from ..run.measurement import Measurement
@@ -42,12 +43,24 @@ def judge_run_value(rule: Rule, name: str, summary: Summary) -> tuple[bool, str]
     problems = client_problems(summary) if name in _MADE_WORSE_BY_THE_CLIENT else []
     if problems and not holds:
         raise UndecidedError(f"{reason}, but {problems[0].words}")
+    if name == THROUGHPUT:
+        _refuse_unknown_tokens(rule, summary, reason, holds=holds)
     here = share_timed_out_here(summary) if name == "errors" else 0.0
     if rule.holds(value - here, bound) is not holds:
         raise UndecidedError(f"{reason}, but {here:.1%} timed out while the client itself was behind")
     if is_share and rule.comparison != "==":
         return _share(rule, name, summary, reason)
     return holds, reason
+
+
+def _refuse_unknown_tokens(rule: Rule, summary: Summary, reason: str, *, holds: bool) -> None:
+    """Raise `UndecidedError` if answers whose tokens are not known might decide otherwise: they only add to a rate."""
+    if summary.share_without_tokens and (rule.comparison == "==" or holds is not rule.holds_if_larger):
+        raise UndecidedError(f"{reason}, or more: {_without_tokens(summary)}")
+
+
+def _without_tokens(summary: Summary) -> str:
+    return f"the tokens of {summary.share_without_tokens:.1%} of the answers are not known"
 
 
 def _share(rule: Rule, name: str, summary: Summary, reason: str) -> tuple[bool, str]:
@@ -94,6 +107,8 @@ def judge_run_value_against(rule: Rule, name: str, run: Measurement, baseline: M
         for one, where in ((run, ""), (baseline, "the baseline: ")):
             if problems := client_problems(one.summary):
                 raise UndecidedError(where + problems[0].words)
+            if name == THROUGHPUT and one.summary.share_without_tokens:
+                raise UndecidedError(where + _without_tokens(one.summary))
     if about.kind is Kind.SHARE:
         return _share_against(rule, name, (value, run), (base, baseline))
     shown = f"measured {value:g}, baseline {base:g}"

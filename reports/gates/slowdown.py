@@ -10,7 +10,7 @@ from ..run.measurement import Measurement
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.log_buckets import quantile_us
-from ..summary.answers import why_answers_differ
+from ..summary.answers import unknown_sizes, why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.finding import Finding
 from ..summary.slowdown import SlowdownSummary
@@ -77,6 +77,8 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
         raise UndecidedError(f"{where}there is no slowdown of {rule.metric} of class {rule.traffic_class!r}{known}")
     if problems:
         raise UndecidedError(where + problems[0].first_sentence)
+    if (unknown := unknown_sizes(summary)) is not None:
+        raise UndecidedError(where + unknown)
     if (problem := doubt_of_metric(summary, rule.metric, rule.traffic_class)) is not None:
         raise UndecidedError(where + problem.words)
     if measured.count < (needed := rule.statistic.min_samples):

@@ -24,6 +24,7 @@ class AnswerSizes(msgspec.Struct, kw_only=True):
         answers: Those with a known length. `asked_tokens`: how many tokens they were asked for; `tokens`: how many they
             have.
         unknown: Those without a known length.
+        odd: Those of which the server counted tokens in a way that cannot be right.
         shorter: They have fewer tokens than asked for, by more than one and by more than 2%; `longer`: they have more.
         filtered: The server's filter ended them.
         ratios: Tokens over tokens asked for, added up; `squares`: the squares of these.
@@ -34,6 +35,7 @@ class AnswerSizes(msgspec.Struct, kw_only=True):
 
     answers: int = 0
     unknown: int = 0
+    odd: int = 0
     asked_tokens: int = 0
     tokens: int = 0
     shorter: int = 0
@@ -49,6 +51,7 @@ class AnswerSizes(msgspec.Struct, kw_only=True):
     def add(self, result: Result) -> None:
         """Count an answer that ended well."""
         self.filtered += result.finish_reason == "content_filter"
+        self.odd += result.has_odd_usage
         if result.output_tokens is None:
             self.unknown += 1
         elif result.max_tokens > 0:

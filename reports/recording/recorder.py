@@ -133,6 +133,7 @@ class Recorder:
         if has_succeeded and self.measured[0] <= result.end_s <= self.measured[1]:
             totals.finished += 1
             totals.finished_tokens += result.output_tokens or 0
+            totals.finished_unknown += result.output_tokens is None
             self.finished.add(result.end_s, (result.output_tokens or 0,))
         if result.warmup:
             totals.warmup += 1

@@ -17,7 +17,7 @@ class Totals:
 
     Attributes:
         finished: Requests that succeeded within the measured time, whenever they were due; throughput is made of these.
-        finished_tokens: Their output tokens.
+        finished_tokens: Their output tokens. `finished_unknown`: those of them whose tokens are not known.
         chunks: Of requests with a known number of tokens.
         answers: Sizes of those that succeeded.
         held: Requests that waited for one of the places of --max-in-flight, `held_s` in all. `unplaced`: those of the
@@ -48,6 +48,7 @@ class Totals:
     failed: Counter[str] = field(default_factory=Counter)
     finished: int = 0
     finished_tokens: int = 0
+    finished_unknown: int = 0
     paused: int = 0
     capped_pauses: int = 0
     errors: Counter[str] = field(default_factory=Counter)

@@ -35,7 +35,7 @@ from ..recording.recorder import JUDGED, Recorder
 from ..summary.answers import answer_notes
 from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
-from ..summary.server import summarise_server
+from ..summary.server import server_notes, summarise_server
 from ..summary.steadiness import growth_notes
 from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary
 from .config import RunConfig
@@ -310,7 +310,9 @@ def _check_class(folder: Path, summary: Summary) -> None:
 
 def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:
     to_s = part.start_s + summary.measured_s
-    summary.server = summarise_server(run.server_samples(), part.start_s, to_s, summary.output_tokens_per_s)
+    known_rate = 0.0 if summary.share_without_tokens else summary.output_tokens_per_s
+    summary.server = summarise_server(run.server_samples(), part.start_s, to_s, known_rate)
+    summary.warnings += server_notes(summary.server)
     if summary.cache is not None and summary.server is not None:
         summary.cache.server_hit_share = summary.server.prefix_hit_share
     summary.attribution = attribute(

@@ -54,8 +54,18 @@ def answer_notes(summary: Summary) -> Iterator[str]:
         yield f"{counted(sizes.cut_prompts, 'prompt')} of {sizes.prompts:,} cut short by the server"
     if 0 < sizes.filtered <= MAX_SHARE * (sizes.answers + sizes.unknown):
         yield f"{counted(sizes.filtered, 'answer')} ended by the server's content filter"
-    if not summary.has_own_lengths and sizes.unknown > MAX_SHARE * (sizes.answers + sizes.unknown):
+    if sizes.odd:
+        yield f"{counted(sizes.odd, 'answer')} with token counts that cannot be right: they count as unknown"
+    elif not summary.has_own_lengths and sizes.unknown > MAX_SHARE * (sizes.answers + sizes.unknown):
         yield "whether the answers have the length that was asked for is unknown: the server reports no usage"
+
+
+def unknown_sizes(summary: Summary) -> str | None:
+    """Why nothing made of token counts can be judged: the answers that have none may be the ones that matter."""
+    sizes = summary.answers
+    if not sizes.unknown:
+        return None
+    return f"the tokens of {sizes.unknown:,} of {sizes.unknown + sizes.answers:,} answers are not known"
 
 
 def why_answers_differ(first: Summary, other: Summary) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import msgspec
 
 from ...engine.loop.step_account import EngineTotals
@@ -54,7 +56,7 @@ class EngineSummary(msgspec.Struct, kw_only=True):
 
 def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
     """Means and shares of the engine's totals; None if it ran no step, or was restarted in between."""
-    if totals.num_steps <= 0 or totals.device_busy_s <= 0:
+    if totals.num_steps <= 0 or totals.device_busy_s <= 0 or _has_shrunk(totals):
         return None
     return EngineSummary(
         num_steps=totals.num_steps,
@@ -66,6 +68,12 @@ def summarise_engine(totals: EngineTotals) -> EngineSummary | None:
         num_preemptions=totals.num_preemptions,
         parking=_summarise_parking(totals.parking) if totals.parking.num_parked > 0 else None,
     )
+
+
+def _has_shrunk(totals: EngineTotals | ParkingTotals) -> bool:
+    """Whether a total went backwards, as those of a restarted server do."""
+    values = (getattr(totals, field.name) for field in fields(totals))
+    return any(_has_shrunk(value) if isinstance(value, ParkingTotals) else value < 0 for value in values)
 
 
 def _summarise_parking(totals: ParkingTotals) -> ParkingSummary:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
 
 from ...workloads.watching.server_metrics import ServerSample
+from ..formatting import counted
 
 _Number = TypeVar("_Number", int, float)
 
@@ -18,7 +19,8 @@ class ServerSummary(msgspec.Struct, kw_only=True):
 
     Attributes:
         kind: Which server; None where only its GPUs could be read.
-        samples: Answered scrapes; `unanswered`: the others.
+        samples: Answered scrapes; `unanswered`: those that were not; `unreadable`: answered with nothing known.
+        left_out: Series with values that are none, and totals that went backwards: what they tell is None.
         kv_used_mean: Share of the KV memory in use; `kv_used_max`: its maximum.
         prefix_hit_share: Share of the prompt tokens that were found in a cache.
         gpu_power_w: All GPUs together, on average. `gpu_busy`: share of the time.
@@ -28,6 +30,8 @@ class ServerSummary(msgspec.Struct, kw_only=True):
     kind: str | None = None
     samples: int = 0
     unanswered: int = 0
+    unreadable: int = 0
+    left_out: list[str] = []
     running_mean: float | None = None
     running_max: int | None = None
     waiting_mean: float | None = None
@@ -71,8 +75,10 @@ def summarise_server(
     power_w = _mean(power, 1)
     return ServerSummary(
         kind=said[-1].kind if said else None,
-        samples=sum(1 for sample in part if not sample.unanswered),
+        samples=sum(1 for sample in part if not (sample.unanswered or sample.unreadable)),
         unanswered=sum(1 for sample in part if sample.unanswered),
+        unreadable=sum(1 for sample in part if sample.unreadable),
+        left_out=sorted({name for sample in part for name in sample.left_out}.union(_went_back(seen))),
         running_mean=_mean(running, 3),
         running_max=_most(running, int),
         waiting_mean=_mean(waiting, 3),
@@ -88,6 +94,26 @@ def summarise_server(
         if power_w and output_tokens_per_s
         else None,
     )
+
+
+def server_notes(server: ServerSummary | None) -> Iterator[str]:
+    """What of a server's metrics could not be used."""
+    if server is None:
+        return
+    if server.left_out:
+        names = ", ".join(server.left_out)
+        yield f"the server's metrics have values that cannot be right, which are left out: {names}"
+    if server.unreadable:
+        yield f"{counted(server.unreadable, 'scrape')} of the server's metrics brought nothing that is known"
+
+
+_TOTALS = ("preemptions", "prefix_hit_tokens", "prefix_query_tokens")
+
+
+def _went_back(samples: Sequence[ServerSample]) -> Iterator[str]:
+    for field in _TOTALS:
+        if any(after < before for before, after in pairwise(_of(samples, field))):
+            yield f"{field} (went backwards)"
 
 
 def _of(samples: Sequence[ServerSample], field: str) -> list[float]:

@@ -37,7 +37,8 @@ class Summary(msgspec.Struct, kw_only=True):
         metrics: By metric, then by traffic class; class `all` is always there.
         offered_rate: Turns that were due.
         achieved_rate: Turns that ended well within the measured part (not in the drain behind it).
-        output_tokens_per_s: Tokens of those turns.
+        output_tokens_per_s: Tokens of those turns. `share_without_tokens`: of those turns, how many have a number of
+            tokens that is not known, so that the rate is a lower bound.
         late_arrivals: Turns sent more than 10 ms after they were due, which is the client's fault.
         dropped_arrivals: Turns that were due and never sent; their wait counts as a lower bound.
         unplaced_arrivals: Those of them that waited to the end for one of the places of --max-in-flight, which is the
@@ -85,6 +86,7 @@ class Summary(msgspec.Struct, kw_only=True):
     offered_rate: float = 0.0
     achieved_rate: float = 0.0
     output_tokens_per_s: float = 0.0
+    share_without_tokens: float = 0.0
     requests: int = 0
     succeeded: int = 0
     warmup_requests: int = 0
@@ -153,6 +155,7 @@ def _fill_totals(summary: Summary, recorder: Recorder, measured_s: float) -> Non
     summary.offered_rate = round(totals.requests * per_second, 4)
     summary.achieved_rate = round(totals.finished * per_second, 4)
     summary.output_tokens_per_s = round(totals.finished_tokens * per_second, 2)
+    summary.share_without_tokens = totals.finished_unknown / max(totals.finished, 1)
     summary.requests = totals.requests
     summary.succeeded = totals.succeeded
     summary.warmup_requests = totals.warmup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,8 @@ class Behaviour:
     refuses: str | None = None
     """A field that is answered with 400."""
     raw: list[bytes] | None = None
+    raw_of: Callable[[], list[bytes]] | None = None
+    """Makes `raw` anew for each request."""
     hangs_up_after: int | None = None
     bodies: list[dict[str, Any]] = field(default_factory=list)
     """Every request's body, in order."""
@@ -80,8 +82,9 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
         return web.json_response({"error": {"message": "go away", "type": "x"}}, status=behaviour.status)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    if behaviour.raw is not None:
-        for piece in behaviour.raw:
+    raw = behaviour.raw if behaviour.raw_of is None else behaviour.raw_of()
+    if raw is not None:
+        for piece in raw:
             await response.write(piece)
             await asyncio.sleep(0.005)
         return response

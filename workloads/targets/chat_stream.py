@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
 
 import aiohttp
 import msgspec
 
 from ...engine.protocol import ErrorBody
-from .target import Reply
+from ..http.body import BAD_RESPONSE, TOO_MUCH, RefusedError
+from ..http.limits import (
+    ANSWER_BYTES,
+    ANSWER_BYTES_PER_TOKEN,
+    BYTES_AFTER_DONE,
+    CHUNKS,
+    CHUNKS_PER_TOKEN,
+    ERROR_BODY_BYTES,
+    EVENT_BYTES,
+    FINISH_REASON_CHARS,
+    TEXT_CHARS,
+    TEXT_CHARS_PER_TOKEN,
+)
+from .target import Call, Reply
+from .usage import NO_USAGE, note_usage
 
-_MAX_EVENT_BYTES = 16 << 20
 _DONE = b"[DONE]"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _END_OF_BODY_S = 1.0
 _FAILURES = frozenset(
     "error server_error internal_error failed abort aborted cancel cancelled canceled timeout "
     "insufficient_system_resource".split()
 )
 """Finish reasons of answers that the server gave up on (vLLM, SGLang, TensorRT-LLM, DeepSeek)."""
-
-
-class BadStreamError(Exception):
-    """What the server sends is not an event stream."""
+_NO_TOOL_CALLS = (b"null", b"[]")
 
 
 class _Delta(msgspec.Struct):
@@ -32,7 +42,7 @@ class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: Any = None
+    tool_calls: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct):
@@ -42,109 +52,179 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _CachedTokens(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _CachedTokens | None = None
-
-
 class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _event_decoder = msgspec.json.Decoder(_Event)
 
 
-async def read_chat_stream(content: aiohttp.StreamReader, reply: Reply) -> None:
+async def read_chat_stream(content: aiohttp.StreamReader, call: Call, reply: Reply) -> None:
     """Read an answer to the end of its stream, so that the connection can be used again.
 
     Raises:
-        BadStreamError: an event is too long.
+        RefusedError: it is longer than an answer to this call can be.
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: an event is malformed.
         aiohttp.ClientError, OSError, TimeoutError: the connection failed, or took too long.
     """
     loop = asyncio.get_running_loop()
-    buffer = bytearray()
-    is_done = False
+    answer = _Answer(call, reply)
     try:
         async with asyncio.timeout(None) as patience:
             async for data in content.iter_any():
-                now_s = loop.time()
-                buffer += data
-                has_content = False
-                for payload in _take_events(buffer):
-                    if payload == _DONE:
-                        is_done = True
-                        # Only the end of the body can follow; do not wait forever for a server that never sends it.
-                        patience.reschedule(now_s + _END_OF_BODY_S)
-                    elif not is_done:
-                        has_content = _read_event(payload, reply, now_s) or has_content
-                if has_content:
-                    # Events in one read arrived together: one arrival of several tokens.
-                    reply.saw_content(now_s)
+                was_done = answer.is_done
+                answer.take(data, loop.time())
+                if not answer.is_done:
+                    continue
+                if answer.bytes_after_done > BYTES_AFTER_DONE:
+                    break
+                if not was_done:
+                    # Only the end of the body can follow; do not wait forever for a server that never sends it.
+                    patience.reschedule(loop.time() + _END_OF_BODY_S)
     except TimeoutError:
-        if not is_done:
+        if not answer.is_done:
             raise
-    if reply.error is not None:
-        return
-    if reply.finish_reason is None:
-        rest = bytes(buffer[:200]).decode(errors="replace").strip()
-        if reply.first_s is None and rest:
-            reply.fail("bad_response", f"not an event stream: {error_message(bytes(buffer)) or rest}")
+    finally:
+        answer.note_usage()
+    answer.judge()
+
+
+class _Answer:
+    """An answer as it comes in."""
+
+    def __init__(self, call: Call, reply: Reply) -> None:
+        self.is_done = False
+        self.bytes_after_done = 0
+        self._call, self._reply = call, reply
+        self._lines = _Lines()
+        self._start = bytearray()
+        """Of the body, as long as it has no event."""
+        self._usage = b""
+        self._num_events = self._num_chunks = self._num_chars = self._num_bytes = 0
+        self._most_bytes = ANSWER_BYTES + ANSWER_BYTES_PER_TOKEN * call.max_tokens
+        self._most_chars = TEXT_CHARS + TEXT_CHARS_PER_TOKEN * call.max_tokens
+        self._most_chunks = CHUNKS + CHUNKS_PER_TOKEN * call.max_tokens
+
+    def take(self, data: bytes, now_s: float) -> None:
+        """Take in what arrived together.
+
+        Raises:
+            RefusedError: it is too much.
+        """
+        if self.is_done:
+            self.bytes_after_done += len(data)
+            return
+        self._num_bytes += len(data)
+        if not self._num_events and len(self._start) < ERROR_BODY_BYTES:
+            self._start += data[:ERROR_BODY_BYTES]
+        has_content = False
+        for line in self._lines.take(data):
+            if line.startswith(b"data:"):
+                payload = line[5:].strip()
+                if payload == _DONE:
+                    self.is_done = True
+                    break
+                has_content = self._read_event(payload, now_s) or has_content
+        if has_content:
+            # Events in one read arrived together: one arrival of several tokens.
+            self._reply.saw_content(now_s)
+        self._refuse_excess()
+
+    def note_usage(self) -> None:
+        """Fill in the token counts that came last."""
+        note_usage(self._usage, self._call, self._reply, self._num_chars)
+
+    def judge(self) -> None:
+        """Say what failed, now that nothing more will come."""
+        reply = self._reply
+        if reply.error is not None:
+            return
+        if reply.finish_reason is None:
+            start = bytes(self._start)
+            if not self._num_events and not self.is_done and start.strip():
+                reply.fail(BAD_RESPONSE, f"not an event stream: {error_message(start)}")
+            else:
+                reply.fail("disconnected", "the stream ended before the answer was complete")
+        elif reply.finish_reason.lower() in _FAILURES:
+            reply.fail("given_up", f"the server gave up on the answer: finish_reason {reply.finish_reason!r}")
+        elif reply.first_s is None:
+            reply.fail("empty", f"the server answered without any content: finish_reason {reply.finish_reason!r}")
+
+    def _read_event(self, payload: bytes, now_s: float) -> bool:
+        """Take in one event; True if it had content."""
+        reply, event = self._reply, _event_decoder.decode(payload)
+        self._num_events += 1
+        has_content = False
+        for choice in event.choices or ():
+            delta = choice.delta
+            if delta is not None:
+                if delta.content:
+                    has_content = True
+                    reply.text.append(delta.content)
+                    self._num_chars += len(delta.content)
+                if reasoning := delta.reasoning_content or delta.reasoning:
+                    has_content = True
+                    reply.reasoning.append(reasoning)
+                    self._num_chars += len(reasoning)
+                if delta.tool_calls and (calls := bytes(delta.tool_calls)) not in _NO_TOOL_CALLS:
+                    has_content = True
+                    self._num_chars += len(calls)
+            if choice.finish_reason:
+                reply.finish_reason = choice.finish_reason[:FINISH_REASON_CHARS]
+                reply.finished_s = now_s
+        if event.usage and (usage := bytes(event.usage)) not in NO_USAGE:
+            self._usage = usage
+        if event.error and bytes(event.error) != b"null":
+            reply.fail("server_error", error_message(payload))
+        self._num_chunks += has_content
+        return has_content
+
+    def _refuse_excess(self) -> None:
+        if self._num_bytes > self._most_bytes:
+            what = f"{self._most_bytes:,} bytes"
+        elif self._num_chars > self._most_chars:
+            what = f"{self._most_chars:,} characters of text"
+        elif self._num_chunks > self._most_chunks:
+            what = f"{self._most_chunks:,} chunks"
         else:
-            reply.fail("disconnected", "the stream ended before the answer was complete")
-    elif reply.finish_reason.lower() in _FAILURES:
-        reply.fail("given_up", f"the server gave up on the answer: finish_reason {reply.finish_reason!r}")
-    elif reply.first_s is None:
-        reply.fail("empty", f"the server answered without any content: finish_reason {reply.finish_reason!r}")
+            return
+        if not self.is_done:
+            raise RefusedError(TOO_MUCH, f"more than {what}, where max_tokens is {self._call.max_tokens:,}")
 
 
-def _read_event(payload: bytes, reply: Reply, now_s: float) -> bool:
-    """Take in one event; True if it had content."""
-    event = _event_decoder.decode(payload)
-    if event.error is not None:
-        reply.fail("server_error", error_message(payload))
-    has_content = False
-    for choice in event.choices or ():
-        delta = choice.delta
-        if delta is not None and (delta.content or delta.reasoning_content or delta.reasoning or delta.tool_calls):
-            has_content = True
-            if delta.content:
-                reply.text.append(delta.content)
-            if reasoning := delta.reasoning_content or delta.reasoning:
-                reply.reasoning.append(reasoning)
-        if choice.finish_reason:
-            reply.finish_reason = choice.finish_reason
-            reply.finished_s = now_s
-    if event.usage is not None:
-        reply.prompt_tokens = event.usage.prompt_tokens
-        reply.output_tokens = event.usage.completion_tokens
-        if event.usage.prompt_tokens_details is not None:
-            reply.cached_tokens = event.usage.prompt_tokens_details.cached_tokens
-    return has_content
-
-
-def _take_events(buffer: bytearray) -> Iterator[bytes]:
-    """Remove the complete lines from `buffer` and yield the payload of each `data:` line among them.
+class _Lines:
+    """Cuts a stream into lines, whichever way it comes in pieces, and whichever of LF, CR LF and CR ends them.
 
     Every server writes an event's JSON on one line, so events are not assembled from several lines.
     """
-    end = buffer.rfind(b"\n")
-    if end < 0:
-        if len(buffer) > _MAX_EVENT_BYTES:
-            raise BadStreamError(f"an event of more than {_MAX_EVENT_BYTES} bytes")
-        return
-    lines = bytes(buffer[:end]).split(b"\n")
-    del buffer[: end + 1]
-    for line in lines:
-        if line.startswith(b"data:"):
-            yield line[5:].strip()
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._is_first = True
+
+    def take(self, data: bytes) -> Sequence[bytes]:
+        """The lines that are complete now.
+
+        Raises:
+            RefusedError: one is too long.
+        """
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if not end:
+            self._rest += data
+            if len(self._rest) > EVENT_BYTES:
+                raise RefusedError(TOO_MUCH, f"an event of more than {EVENT_BYTES:,} bytes")
+            return ()
+        if self._rest:
+            data, end = bytes(self._rest) + data, len(self._rest) + end
+            self._rest.clear()
+        lines = data[:end].splitlines()
+        self._rest += data[end:]
+        if self._is_first:
+            self._is_first = False
+            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+        return lines
 
 
 def error_message(body: bytes) -> str:

@@ -16,13 +16,17 @@ from yarl import URL
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol import ChatMessage, ModelList
+from ..http.body import BAD_RESPONSE, RefusedError, read_body, read_start, refuse_compression
+from ..http.limits import ERROR_BODY_BYTES, MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
+from ..http.session import open_session
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
-from .chat_stream import BadStreamError, error_message, read_chat_stream
+from .chat_stream import error_message, read_chat_stream
 from .client_limit import CLIENT_LIMIT, client_limit
 from .connection_timing import connection_timing
 from .prompts import PromptSizer
+from .redirects import REDIRECT, redirect_in_words, redirect_of
 from .server_url import hide_credentials, normalise_url
 from .target import Call, Reply
 
@@ -30,8 +34,6 @@ REQUEST_ID_HEADER = "X-Request-ID"
 """Servers and proxies write it to their logs, so that a run can be joined with them."""
 _PROXY_WANTS_CREDENTIALS = 407
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_KEEPALIVE_S = 4.0
-"""Common servers close idle connections after five seconds; a request must not use one that is just closing."""
 
 
 class TargetError(AbatchError):
@@ -80,7 +82,6 @@ class HttpTarget:
             TargetError: there is no server, or it lists no model.
         """
         base_url = normalise_url(url)
-        # No compression: a compressing proxy holds back events until it has enough of them.
         all_headers = {"Accept-Encoding": "identity", **headers}
         if api_key:
             all_headers["Authorization"] = f"Bearer {api_key}"
@@ -88,14 +89,7 @@ class HttpTarget:
             raise ConfigurationError(
                 "credentials are given twice, in --url and in a header or --api-key; give them once"
             )
-        # No limit on connections: too small a pool would queue requests inside the client.
-        http = aiohttp.ClientSession(
-            headers=all_headers,
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=_KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=1 << 20,
-            trace_configs=[connection_timing()],
-        )
+        http = open_session(all_headers, traces=[connection_timing()])
         target = cls(http, base_url, model or "", timeout_s, tells_sessions=tells_sessions)
         try:
             if not model:
@@ -117,16 +111,17 @@ class HttpTarget:
         try:
             body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
             reply.sent_s = clock()
+            reply.sent_bytes = len(body)
             async with self._http.post(
-                self._url, data=body, headers=headers, timeout=self._timeout, trace_request_ctx=reply
+                self._url,
+                data=body,
+                headers=headers,
+                timeout=self._timeout,
+                trace_request_ctx=reply,
+                allow_redirects=False,
             ) as response:
-                if response.status == 200:
-                    await read_chat_stream(response.content, reply)
-                elif response.status == _PROXY_WANTS_CREDENTIALS:
-                    reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
-                else:
-                    reply.fail(f"http_{response.status}", error_message(await response.read()))
-        except (aiohttp.ClientError, OSError, MemoryError, BadStreamError, *_MALFORMED) as error:
+                await _read(response, call, reply)
+        except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *_MALFORMED) as error:
             reply.fail(*self._failure(error))
 
     def _failure(self, error: Exception) -> tuple[str, str]:
@@ -134,15 +129,19 @@ class HttpTarget:
         if (limit := client_limit(error)) is not None:
             return CLIENT_LIMIT, limit
         match error:
+            case RefusedError():
+                return error.kind, str(error)
             case aiohttp.ConnectionTimeoutError():
                 return "connect", str(error) or "the connection timed out"
             case TimeoutError():
                 return "timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)"
             case aiohttp.ClientConnectorError():
                 return "connect", _why_not_connected(error)
+            case aiohttp.ClientResponseError():
+                return BAD_RESPONSE, f"not an HTTP response: {error.message}"
             case aiohttp.ClientError() | OSError():
                 return "disconnected", str(error) or type(error).__name__
-        return "bad_response", str(error) or type(error).__name__
+        return BAD_RESPONSE, str(error) or type(error).__name__
 
     async def calibrate(self) -> PromptSizer:
         """Find out how the server counts tokens, and whether it lets the client fix the output length.
@@ -150,6 +149,7 @@ class HttpTarget:
         Raises:
             TargetError: it rejects even a plain one-token request.
         """
+        has_odd_usage = False
 
         async def ask(text: str) -> Reply:
             reply = Reply()
@@ -171,6 +171,8 @@ class HttpTarget:
                     f"{self.shown_url} rejected a one-token test request: {reply.error}: {reply.error_message}; "
                     "is it an OpenAI-compatible chat server?"
                 )
+            nonlocal has_odd_usage
+            has_odd_usage = has_odd_usage or reply.has_odd_usage
             return reply.prompt_tokens
 
         sizer = await PromptSizer.measure(count, self.tokenizer)
@@ -180,7 +182,8 @@ class HttpTarget:
                 if self.tokenizer
                 else "prompt lengths are estimates, at one token per word"
             )
-            self.warnings.append(f"the server reports no token counts, so {effect}")
+            reports = "token counts that cannot be right" if has_odd_usage else "no token counts"
+            self.warnings.append(f"the server reports {reports}, so {effect}")
         return sizer
 
     async def engine_totals(self) -> EngineTotals | None:
@@ -219,23 +222,44 @@ class HttpTarget:
         url = f"{self.shown_url}/v1/models"
         try:
             async with self._http.get(
-                f"{self.base_url}/v1/models", timeout=aiohttp.ClientTimeout(total=30)
+                f"{self.base_url}/v1/models", timeout=aiohttp.ClientTimeout(total=30), allow_redirects=False
             ) as response:
-                body = await response.read()
+                if (location := redirect_of(response)) is not None:
+                    raise TargetError(f"{url}: {redirect_in_words(response, location)}")
                 if response.status != 200:
+                    body, _ = await read_start(response, ERROR_BODY_BYTES)
                     raise TargetError(
-                        f"{url} returned {response.status}: {error_message(body)}; is it an OpenAI-compatible server, "
-                        "and is --api-key right? (--model NAME skips this request)"
+                        f"{url} returned {response.status}: {error_message(body)[:MESSAGE_CHARS]}; is it an "
+                        "OpenAI-compatible server, and is --api-key right? (--model NAME skips this request)"
                     )
-                models = msgspec.json.decode(body, type=ModelList)
+                models = msgspec.json.decode(await read_body(response, MODEL_LIST_BYTES), type=ModelList)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             detail = _why_not_connected(error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
             raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TargetError(f"{url} returned no OpenAI-compatible list of models: {error}") from error
+        except (RefusedError, *_MALFORMED) as error:
+            raise TargetError(
+                f"{url} returned no OpenAI-compatible list of models: {error} (--model NAME skips this request)"
+            ) from error
         if not models.data:
             raise TargetError(f"{url} lists no model; name one with --model")
-        return models.data[0].id
+        name = models.data[0].id
+        if len(name) > MODEL_NAME_CHARS:
+            raise TargetError(f"{url} lists a model whose name has {len(name):,} characters; name one with --model")
+        return name
+
+
+async def _read(response: aiohttp.ClientResponse, call: Call, reply: Reply) -> None:
+    """Take in an answer, or what came in place of one."""
+    if response.status == 200:
+        refuse_compression(response)
+        await read_chat_stream(response.content, call, reply)
+    elif response.status == _PROXY_WANTS_CREDENTIALS:
+        reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
+    elif (location := redirect_of(response)) is not None:
+        reply.fail(REDIRECT, redirect_in_words(response, location))
+    else:
+        body, _ = await read_start(response, ERROR_BODY_BYTES)
+        reply.fail(f"http_{response.status}", error_message(body))
 
 
 def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:

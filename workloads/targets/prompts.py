@@ -23,6 +23,9 @@ every part once general upon always war until water number set next
 )
 
 _PROBE_WORDS = (16, 96)
+_LEAST_SLOPE, _MOST_SLOPE = 0.25, 32.0
+"""Tokens of a common word: tokenizers of bytes have six, and none joins more than a few words. A server that counts
+otherwise would have prompts of megabytes."""
 
 
 def words(random: Random, count: int, vocabulary: Sequence[str] = WORDS) -> str:
@@ -105,7 +108,9 @@ class PromptSizer:
             by_itself = [num_tokens(load_text_tokenizer(tokenizer), probe) for probe in probes]
             overhead = 0.0 if few is None else max(0.0, float(few - by_itself[0]))
             return cls(by_itself[1] / _PROBE_WORDS[1], overhead, is_measured=few is not None, tokenizer=tokenizer)
-        if few is None or many is None or many <= few:
+        if few is None or many is None:
             return cls()
         slope = (many - few) / (_PROBE_WORDS[1] - _PROBE_WORDS[0])
+        if not _LEAST_SLOPE <= slope <= _MOST_SLOPE:
+            return cls()
         return cls(slope, max(0.0, few - slope * _PROBE_WORDS[0]), is_measured=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol import ChatMessage
+from ..http.limits import MESSAGE_CHARS
 from ..watching.server_watch import ServerWatch
 from .prompts import PromptSizer
 
@@ -45,6 +46,8 @@ class Reply:
     waited_s: float = 0.0
     """For one of the places of --max-in-flight, before it was sent."""
     sent_s: float | None = None
+    sent_bytes: int = 0
+    """Of the request's body."""
     connect_s: float = 0.0
     """How long a new connection took, from `sent_s` on; `dns_s`: of that, the name's look-up."""
     dns_s: float = 0.0
@@ -61,6 +64,8 @@ class Reply:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
+    has_odd_usage: bool = False
+    """The server counted tokens in a way that cannot be right; such counts are None."""
     finish_reason: str | None = None
     error: str | None = None
     error_message: str | None = None
@@ -76,7 +81,8 @@ class Reply:
     def fail(self, error: str, message: str) -> None:
         """Mark the call as failed. `error` is the class of failure, for counting; `message` is for people."""
         self.error = error
-        self.error_message = message[:500]
+        # Headers may hold any bytes, which no encoding has: those would not fit the log.
+        self.error_message = message[:MESSAGE_CHARS].encode(errors="replace").decode()
 
 
 class Target(Protocol):

@@ -9,11 +9,12 @@ import aiohttp
 
 from ...engine.loop.step_account import EngineTotals
 from ...engine.session import ParkingTotals
-from .metrics_page import read_limited
+from ..http.body import RefusedError, read_body
+from ..http.limits import METRICS_BYTES
+from .server_metrics import count
 
 _TIMEOUT_S = 5.0
-_MAX_BYTES = 1 << 20
-_METRIC = re.compile(rb"^abatch_(\w+) ([0-9.e+-]+)$", re.MULTILINE)
+_METRIC = re.compile(rb"^abatch_(\w+) (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,18 @@ class EngineMetrics:
 async def read_engine_metrics(http: aiohttp.ClientSession, base_url: str) -> EngineMetrics | None:
     """Ask a server for its metrics. None if it has none, or they are not an abatch engine's."""
     try:
-        async with http.get(f"{base_url}/metrics", timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as response:
-            body = await read_limited(response.content, _MAX_BYTES) if response.status == 200 else None
-    except (aiohttp.ClientError, OSError, TimeoutError):
+        async with http.get(
+            f"{base_url}/metrics", timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), allow_redirects=False
+        ) as response:
+            body = await read_body(response, METRICS_BYTES) if response.status == 200 else None
+    except (aiohttp.ClientError, RefusedError, OSError, TimeoutError):
         return None
     return None if body is None else parse_engine_metrics(body)
 
 
 def parse_engine_metrics(body: bytes) -> EngineMetrics | None:
-    """The engine's metrics on a page in Prometheus' text format. None if any are missing."""
-    values = {name.decode(): float(value) for name, value in _METRIC.findall(body)}
+    """The engine's metrics on a page in Prometheus' text format. None if any are missing, or no numbers."""
+    values = {name.decode(): value for name, text in _METRIC.findall(body) if (value := count(text)) is not None}
     try:
         totals = EngineTotals(
             num_steps=int(values["steps_total"]),

@@ -9,13 +9,13 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from ..http.body import RefusedError, read_body
+from ..http.limits import METRICS_BYTES
+from ..http.session import open_session
 from .server_metrics import ServerSample, parse_server_metrics
 
 _TIMEOUT_S = 2.0
-_MAX_BYTES = 4 << 20
 _MAX_REDIRECTS = 3
-_KEEPALIVE_S = 4.0
-"""As for the traffic: common servers close idle connections after five seconds, and that would look like no answer."""
 
 
 class MetricsPage:
@@ -44,13 +44,7 @@ class MetricsPage:
 
     async def __aenter__(self) -> Self:
         """Prepare the connection. Nothing is sent yet."""
-        self._http = aiohttp.ClientSession(
-            headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=1, keepalive_timeout=_KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
-            read_bufsize=1 << 20,
-        )
+        self._http = open_session(self._headers, timeout_s=_TIMEOUT_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -58,13 +52,13 @@ class MetricsPage:
         await self._http.close()
 
     async def read(self) -> ServerSample | None:
-        """Scrape the page. None: it answered with no known metrics."""
+        """Scrape the page. None: it answered with no known metrics, with too much, or with a redirect elsewhere."""
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 body = await self._body(self._url)
         except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
             return ServerSample(unanswered=True)
-        except (aiohttp.ClientError, ValueError):  # it does not speak HTTP, or redirects to an invalid URL
+        except (aiohttp.ClientError, RefusedError, ValueError):  # it speaks no HTTP, or redirects to an invalid URL
             return None
         return None if body is None else parse_server_metrics(body)
 
@@ -72,7 +66,7 @@ class MetricsPage:
         for _ in range(1 + _MAX_REDIRECTS):
             async with self._http.get(url, allow_redirects=False) as response:
                 if response.status == 200:
-                    return await read_limited(response.content, _MAX_BYTES)
+                    return await read_body(response, METRICS_BYTES)
                 if response.status not in (301, 302, 307, 308) or "Location" not in response.headers:
                     return None
                 target = url.join(URL(response.headers["Location"]))
@@ -80,13 +74,3 @@ class MetricsPage:
                     return None
                 url = target.with_user(url.user).with_password(url.password)
         return None
-
-
-async def read_limited(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
-    """A whole body; None if it has more than `max_bytes`."""
-    body = bytearray()
-    async for data in content.iter_any():
-        body += data
-        if len(body) > max_bytes:
-            return None
-    return bytes(body)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from itertools import islice
 
 import msgspec
+
+from ..http.limits import COUNT, METRICS_SERIES
 
 
 class ServerSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -15,6 +19,8 @@ class ServerSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         at_s: When it was asked, in seconds since the run began.
         took_s: How long it took to answer, or how long the client waited for an answer.
         unanswered: Whether it failed to answer in time, or hung up.
+        unreadable: Whether it answered with nothing that is known, though it had before.
+        left_out: Known series that say nothing: a value is no number from 0 to 2^53, or is there twice.
         kind: Which server it is: "vLLM", "SGLang", "TGI", "llama.cpp", "abatch".
         running: Requests in the batch. `waiting`: those in its queue.
         kv_used: Share of the KV memory in use.
@@ -26,6 +32,8 @@ class ServerSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     at_s: float = 0.0
     took_s: float = 0.0
     unanswered: bool = False
+    unreadable: bool = False
+    left_out: tuple[str, ...] = ()
     kind: str | None = None
     running: int | None = None
     waiting: int | None = None
@@ -89,8 +97,8 @@ KINDS: Mapping[str, _Names] = {
 
 _SHARES = ("kv_used",)
 """Averaged over their label sets (engines, ranks). All others are counts and are summed."""
-_MOST = 2.0**53
-"""A larger value is not a count, and would not fit the log."""
+_LONGEST_NUMBER = 64
+"""Characters: no server writes more, and the longest numbers take milliseconds to read."""
 
 _ALL_NAMES = [name for names in KINDS.values() for of_one in names.values() for name in of_one]
 # A page of vLLM has thousands of lines and is read between the arrivals of chunks, so the search is only for known
@@ -99,25 +107,36 @@ _ALL_NAMES = [name for names in KINDS.values() for of_one in names.values() for 
 _SERIES = re.compile(
     rb"\n("
     + b"|".join(re.escape(name.encode()) for name in _ALL_NAMES)
-    + rb')(?:\{[^"}\n]*+(?:"(?:[^"\\\n]++|\\.)*+"[^"}\n]*+)*+\})?+[ \t]++(\S++)'
+    + rb')(\{[^"}\n]*+(?:"(?:[^"\\\n]++|\\.)*+"[^"}\n]*+)*+\})?+[ \t]++(\S++)'
 )
 
 
 def parse_server_metrics(page: bytes) -> ServerSample | None:
     """The metrics on a page in Prometheus' text format; None if it has none of a known server."""
-    found: dict[str, list[float]] = {}
-    for name, text in _SERIES.findall(b"\n" + page):
-        try:
-            value = float(text)
-        except ValueError:
-            continue
-        if 0 <= value <= _MOST:  # neither NaN nor infinite, then
-            found.setdefault(name.decode(), []).append(value)
+    found: dict[str, dict[bytes, float]] = {}
+    left_out: set[str] = set()
+    for match in islice(_SERIES.finditer(b"\n" + page), METRICS_SERIES):
+        name, labels, value = match[1].decode(), match[2] or b"", count(match[3])
+        of_name = found.setdefault(name, {})
+        if value is None or labels in of_name:
+            left_out.add(name)
+        else:
+            of_name[labels] = value
     for kind, names in KINDS.items():
-        values = _values(names, found)
-        if values:
-            return _sample(kind, values)
+        of_kind = {name for of_one in names.values() for name in of_one}
+        if of_kind & found.keys():
+            values = _values(names, {name: [*found[name].values()] for name in found.keys() - left_out})
+            return _sample(kind, values, tuple(sorted(of_kind & left_out)))
     return None
+
+
+def count(text: bytes) -> float | None:
+    """A number on a page of metrics; None if it is none that can be a count, a share or a time."""
+    try:
+        value = float(text) if len(text) <= _LONGEST_NUMBER else math.nan
+    except ValueError:
+        return None
+    return value if 0 <= value <= COUNT else None  # neither NaN nor infinite, then
 
 
 def _values(names: _Names, found: Mapping[str, list[float]]) -> dict[str, float]:
@@ -129,19 +148,20 @@ def _values(names: _Names, found: Mapping[str, list[float]]) -> dict[str, float]
     return values
 
 
-def _sample(kind: str, values: Mapping[str, float]) -> ServerSample:
-    def count(field: str) -> int | None:
-        return round(min(values[field], _MOST)) if field in values else None
+def _sample(kind: str, values: Mapping[str, float], left_out: tuple[str, ...]) -> ServerSample:
+    def total(field: str) -> int | None:
+        return round(min(values[field], COUNT)) if field in values else None
 
     kv_used = values.get("kv_used")
     if values.get("kv_blocks"):
         kv_used = values.get("kv_held", 0.0) / values["kv_blocks"]
     return ServerSample(
         kind=kind,
-        running=count("running"),
-        waiting=count("waiting"),
+        left_out=left_out,
+        running=total("running"),
+        waiting=total("waiting"),
         kv_used=None if kv_used is None else round(min(kv_used, 1.0), 4),
-        preemptions=count("preemptions"),
-        prefix_hit_tokens=count("prefix_hit_tokens"),
-        prefix_query_tokens=count("prefix_query_tokens"),
+        preemptions=total("preemptions"),
+        prefix_hit_tokens=total("prefix_hit_tokens"),
+        prefix_query_tokens=total("prefix_query_tokens"),
     )

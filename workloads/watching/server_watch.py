@@ -65,6 +65,8 @@ class ServerWatch:
                 num_silent += 1
                 asks = asks and sample is not None and num_silent < _PATIENCE
                 sample = None
+            elif sample is None and asks:
+                sample = ServerSample(unreadable=True)
             sample = self._with_gpu(sample)
             if sample is not None:
                 self.add(replace(sample, at_s=round(asked_s - origin_s, 4), took_s=round(took_s, 4)))

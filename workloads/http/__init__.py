@@ -1,0 +1,1 @@
+"""What this client does with any HTTP server: sessions, bounded bodies, redirects that are not followed."""

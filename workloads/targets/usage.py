@@ -1,0 +1,56 @@
+"""Token counts as a server reports them, as far as they can be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..http.limits import OUTPUT_TOKENS_PAST, PROMPT_TOKENS_PAST, TOKENS_PER_CHAR, USAGE_BYTES
+from .target import Call, Reply
+
+NO_USAGE = (b"", b"null")
+
+
+def note_usage(raw: bytes, call: Call, reply: Reply, num_chars: int) -> None:
+    """Fill in a reply's token counts. What cannot be right stays unknown, and the reply says so.
+
+    The number of output tokens can be right if all beyond `max_tokens` have text, and some have if there is text; that
+    of the prompt if it has hardly more tokens than bytes; that of cached ones if the prompt has as many. Nobody can
+    tell more from outside.
+
+    Args:
+        raw: The JSON of the last `usage`; `NO_USAGE` where there was none.
+        call: What was asked for.
+        reply: To be filled in. Its `sent_bytes` are known.
+        num_chars: Characters of text that came.
+    """
+    if raw in NO_USAGE:
+        return
+    try:
+        usage = msgspec.json.decode(raw) if len(raw) <= USAGE_BYTES else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        usage = None
+    if not isinstance(usage, Mapping):
+        reply.has_odd_usage = True
+        return
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+    most_output = call.max_tokens + OUTPUT_TOKENS_PAST + TOKENS_PER_CHAR * num_chars
+    reply.output_tokens = _count(output, 1 if num_chars else 0, most_output)
+    reply.prompt_tokens = _count(prompt, 0, reply.sent_bytes + PROMPT_TOKENS_PAST)
+    reply.cached_tokens = None if reply.prompt_tokens is None else _count(cached, 0, reply.prompt_tokens)
+    reply.has_odd_usage = (
+        (output is not None and reply.output_tokens is None)
+        or (prompt is not None and reply.prompt_tokens is None)
+        or (cached is not None and reply.cached_tokens is None and prompt is not None)
+    )
+
+
+def _count(value: Any, least: int, most: int) -> int | None:
+    """A count within a range; None if it is no such number. Some languages write 12 as 12.0."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and least <= value <= most else None
