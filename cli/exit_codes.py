@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     """It did not run: the target cannot be reached, or no request succeeded. Or more than 5% of the requests failed,
-    and no rule says how many may."""
+    and no rule says how many may. Or it could not be saved: the disk is full."""
     USAGE = 2
     """It cannot be done as asked; nothing ran."""
     RULE_FAILED = 3

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, cast
@@ -14,6 +17,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
+from ..reports.atomic_file import NO_ROOM
 from ..reports.renderings.terminal import terminal
 from ..reports.text import clean
 from .exit_codes import ExitCode
@@ -95,11 +99,27 @@ def _root(
 def main() -> None:
     """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback."""
     try:
-        app(prog_name="abatch")  # usage errors are Typer's own: exit 2
+        try:
+            app(prog_name="abatch")  # usage errors are Typer's own: exit 2
+        finally:
+            sys.stdout.flush()  # where that fails, it is said, and not only when everything is over
     except AbatchError as error:
-        line = Text("abatch: ", style="bold") + Text(clean(str(error)), style="red")
-        terminal(stderr=True, soft_wrap=True).print(line)
+        _complain(str(error))
         sys.exit(ExitCode.USAGE if isinstance(error, ConfigurationError) else ExitCode.FAILED)
+    except OSError as error:
+        if error.errno not in (*NO_ROOM, errno.EPIPE):
+            raise
+        if error.errno != errno.EPIPE:  # `| head` has seen enough
+            _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+        with suppress(OSError), open(os.devnull, "wb") as nothing:  # for what Python still has to write there
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        sys.exit(ExitCode.FAILED)
+
+
+def _complain(text: str) -> None:
+    line = Text("abatch: ", style="bold") + Text(clean(text), style="red")
+    with suppress(OSError):  # a terminal that was closed
+        terminal(stderr=True, soft_wrap=True).print(line)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from ...reports.renderings.console import print_judgements, print_summary
 from ...reports.renderings.shown_run import shown_target
 from ...reports.renderings.terminal import terminal
 from ...reports.renderings.timeline import check_writable, write_timeline
+from ...reports.run.writer import NotSavedError
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
 from ..measuring.run import Run
@@ -76,6 +77,9 @@ def bench(
         measured = run(plan, progress)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except NotSavedError as error:
+        print_summary(rendering.console(), error.summary)
+        raise
     raise typer.Exit(_show(measured, judging, rendering, timeline))
 
 

@@ -11,10 +11,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
 from ...engine.simulation.device_profile import is_simulated
-from ...reports.atomic_file import write_atomically
+from ...reports.atomic_file import save
 from ...reports.calibration.file import known_floor
 from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparable import refuse_incomparable
@@ -25,9 +24,9 @@ from ...reports.gates.judge import judge_all
 from ...reports.gates.parser import parse_rules
 from ...reports.gates.rule import Rule
 from ...reports.renderings.comparison.console import print_comparison
-from ...reports.renderings.console import print_judgements
+from ...reports.renderings.console import print_judgements, print_summary
 from ...reports.renderings.terminal import terminal
-from ...reports.run.folder import default_folder
+from ...reports.run.folder import default_folder, make_empty
 from ...reports.run.measurement import Measurement
 from ...reports.text import clean
 from ..exit_codes import ExitCode
@@ -152,7 +151,12 @@ def compare(
     if len(measurements) > 1:
         progress.say("comparing")
     limits = Floor(share=floor, ms=floor_ms)
-    raise typer.Exit(_conclude(measurements, came, folder, rules, limits, effect, rendering, agreements))
+    code = _conclude(measurements, came, folder, rules, limits, effect, rendering, agreements)
+    if came.not_saved is not None:
+        if len(measurements) < 2:
+            print_summary(rendering.console(), came.not_saved.summary)
+        raise came.not_saved
+    raise typer.Exit(code)
 
 
 def _measure(
@@ -167,10 +171,7 @@ def _measure(
 ) -> tuple[Path, Rounds]:
     planned = make_traffic(traffic)
     folder = output or default_folder(f"compare-{planned.workload.name}")
-    if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"{folder} is a file; give --output a new folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
+    make_empty(folder)
     plans = {
         name: Plan(
             traffic=planned,
@@ -228,7 +229,7 @@ def _conclude(
             console.print(f"{clean(name)}:")
             print_judgements(console, of_target)
     if folder is not None:
-        write_atomically(folder / COMPARISON, msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")
+        save(folder / COMPARISON, msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")
         console.print(f"saved in {folder}", soft_wrap=True)
     render_comparison(rendering, comparison, measurements, judgements, console)
     if came.is_interrupted:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -31,29 +31,48 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._console.print(f"abatch: {clean(text)}", soft_wrap=True)
+        with _whatever_the_terminal_does():
+            self._console.print(f"abatch: {clean(text)}", soft_wrap=True)
 
     @contextmanager
     def watching(self, run: LiveRun) -> Iterator[None]:
         """Keep showing the state of a run until the context is left."""
         with ExitStack() as stack:
             if self._console.is_terminal:
-                live = stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
+                live = stack.enter_context(_shown(Live(console=self._console, auto_refresh=False, transient=True)))
                 every_s = _TERMINAL_EVERY_S
 
                 def show() -> None:
-                    live.update(_line(run), refresh=True)
+                    with _whatever_the_terminal_does():
+                        live.update(_line(run), refresh=True)
             else:
                 every_s = _LOG_EVERY_S
 
                 def show() -> None:
-                    self._console.print(_line(run), soft_wrap=True)
+                    with _whatever_the_terminal_does():
+                        self._console.print(_line(run), soft_wrap=True)
 
             if run.is_virtual:
                 run.writer.watchers.append(_at_most_every(every_s, show))
             else:
                 stack.enter_context(_repeating(show, every_s))
             yield
+
+
+def _whatever_the_terminal_does() -> AbstractContextManager[None]:
+    """A run goes on when its terminal was closed, or when the disk that its output goes to is full."""
+    return contextlib.suppress(OSError)
+
+
+@contextmanager
+def _shown(live: Live) -> Iterator[Live]:
+    with _whatever_the_terminal_does():
+        live.start()
+    try:
+        yield live
+    finally:
+        with _whatever_the_terminal_does():
+            live.stop()
 
 
 def _at_most_every(seconds: float, action: Callable[[], None]) -> Callable[[Result], None]:

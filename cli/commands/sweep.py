@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ...engine.errors import ConfigurationError
-from ...reports.atomic_file import write_atomically
+from ...engine.errors import AbatchError, ConfigurationError
+from ...reports.atomic_file import save
 from ...reports.formatting import milliseconds
 from ...reports.recording.goodput import parse_objectives
+from ...reports.renderings.console import print_summary
 from ...reports.renderings.html.page import render_html
 from ...reports.renderings.shown_run import shown_target
-from ...reports.run.folder import default_folder
+from ...reports.run.folder import default_folder, make_empty
+from ...reports.run.writer import NotSavedError
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.summary import Summary
 from ...reports.text import clean
@@ -33,7 +36,8 @@ from ..options.sweep import SweepOptions
 from ..options.traffic import TrafficOptions
 
 REPORT = "report.html"
-"""In the folder of each point."""
+"""In the folder of each point. `SWEEP`: what came of all of them, beside these folders."""
+SWEEP = "sweep.json"
 MOST_WARMUP_S = 300.0
 """Of a point, unless --warmup asks for more: sessions can last for an hour."""
 
@@ -62,11 +66,11 @@ def sweep_rates(
     ramp = ramp_of(traffic.workload, traffic.seed, parse_objectives(plan.goodput))
     options = past_the_ramp(options, traffic.limits, ramp)
     folder = plan.folder or default_folder(f"sweep-{plan.traffic.workload.name}")
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
+    make_empty(folder)
+    problem: AbatchError | None = None
 
     def measure(rate: float, into: Path, times: int) -> Summary:
+        nonlocal problem
         observer.say(f"{rate:g} sessions/s" + (", for longer: what grew may be chance" if times > 1 else ""))
         lasting = lengthened(options, planned.limits, times) if times > 1 else options
         of_rate = make_traffic(replace(lasting, request_rate=rate)).salted_apart(into.name)
@@ -74,12 +78,21 @@ def sweep_rates(
             measured = run(replace(plan, traffic=of_rate, folder=into), observer)
         except KeyboardInterrupt:
             raise InterruptedSweepError from None
+        except NotSavedError as error:
+            print_summary(console, error.summary)
+            problem = error
+            raise InterruptedSweepError from None
         shown = shown_target(f"{rate:g} sessions/s", measured.measurement)
-        write_atomically(into / REPORT, render_html([shown]).encode(errors="replace"))
+        try:
+            save(into / REPORT, render_html([shown]).encode(errors="replace"))
+        except AbatchError as error:
+            problem = error  # the rate counts, and is the last
         return measured.summary
 
     def say(point: SweepPoint) -> None:
         observer.say(f"{point.request_rate:g} sessions/s: {'; '.join(point.why_not) or 'holds'}")
+        if problem is not None:
+            raise InterruptedSweepError
 
     planned = make_traffic(options)
     if (warmup_s := planned.limits.warmup_s) > traffic.limits.warmup_s:
@@ -89,6 +102,10 @@ def sweep_rates(
     report = sweeping.run(first_rate, sweep.max_rate)
     if report.points:
         print_sweep(console, report)
+    if problem is not None:
+        raise problem
+    save(folder / SWEEP, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    if report.points:
         console.print(f"saved in {folder}, each rate with its {REPORT}", soft_wrap=True)
     if report.limit is Limit.INTERRUPTED:
         return ExitCode.INTERRUPTED

@@ -16,6 +16,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from ...engine.errors import ConfigurationError
+from ...reports.atomic_file import cannot_write, whole_file
 from ...reports.renderings.terminal import terminal
 from ...reports.text import clean
 from ...reports.traffic.arrivals import ArrivalCounts
@@ -251,17 +252,12 @@ def _writing(output: str) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     path = Path(output)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with unfinished.open("xb") as file:
+        with whole_file(path) as file:
             yield file
-        _check_new(path)  # someone may have made it in the meantime
-        unfinished.rename(path)
+            _check_new(path)  # someone may have made it in the meantime
     except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is not there any more, or never was
-            unfinished.unlink()
+        raise cannot_write(str(path), error) from error
 
 
 def _check_new(path: Path) -> None:

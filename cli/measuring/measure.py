@@ -19,7 +19,8 @@ from dataclasses import replace
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
 from ...reports.recording.idle_model import IdleModel
-from ...reports.run.folder import RunWriter, default_folder
+from ...reports.run.folder import default_folder
+from ...reports.run.writer import NotSavedError, RunWriter
 from ...reports.summary.cache import CacheMode
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
@@ -56,6 +57,7 @@ def run(plan: Plan, observer: Observer = SILENT) -> Run:
 
     Raises:
         AbatchError: the target cannot be measured.
+        NotSavedError: it was measured, but the disk is full or gone. A run ends where its results can be kept no more.
         KeyboardInterrupt: it was interrupted before it had begun. Later, the part that was measured is the result.
     """
     new_loop = VirtualTimeLoop if plan.source.is_virtual else new_precise_loop
@@ -87,19 +89,20 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             if plan.traffic.recipe.cache is CacheMode.WARM:
                 observer.say("priming: the first prompts of the sessions are sent once")
                 config.priming = await prime(plan.traffic, target, sizer)
-        writer.start(plan.workers)
-        sender: Sender
-        if plan.workers == 1:
-            sender = _ThisProcess(plan, target, sizer, writer.add)
-        else:
-            sender = await stack.enter_async_context(_workers(plan, opened, sizer, writer))
-        interruption = _Interruption(sender)
-        stack.enter_context(
-            observer.watching(LiveRun(sender, writer, limits, source.is_virtual, interruption.from_any_thread))
-        )
-        config.origin_s = asyncio.get_running_loop().time() + _HEAD_START_S
-        writer.save_config()
+            writer.start(plan.workers)
+            sender: Sender
+            if plan.workers == 1:
+                sender = _ThisProcess(plan, target, sizer, writer.add)
+            else:
+                sender = await stack.enter_async_context(_workers(plan, opened, sizer, writer))
+            interruption = _Interruption(sender)
+            stack.enter_context(
+                observer.watching(LiveRun(sender, writer, limits, source.is_virtual, interruption.from_any_thread))
+            )
+            config.origin_s = asyncio.get_running_loop().time() + _HEAD_START_S
+            writer.save_config()
         watch = EngineWatch(target, limits)
+        writer.on_problem = sender.stop
         with interruption.on_signals():
             outcome = await _replay(sender, watch, _watching_server(plan, opened, writer), writer)
         if sender.num_skipped and plan.traffic.trace is not None:
@@ -196,7 +199,8 @@ async def _replay(
         async with watching_server:
             return await sender.run(origin_s)
     except BaseException:
-        writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
+        with suppress(NotSavedError):  # the first error is the one that is told
+            writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
         raise
     finally:
         watching.cancel()
@@ -255,9 +259,14 @@ class _Interruption:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """On Ctrl-C or SIGTERM, of which only the main thread is told. In a notebook a run has a thread of its own."""
+        """On Ctrl-C, SIGTERM, or where the terminal was closed (SIGHUP), unless nohup says otherwise.
+
+        Only the main thread is told of signals. In a notebook a run has a thread of its own.
+        """
         is_main = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+        numbers = [signal.SIGINT, signal.SIGTERM] if is_main else []
+        if is_main and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         for number in numbers:
             self._loop.add_signal_handler(number, self._come)
         try:

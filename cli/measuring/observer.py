@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...reports.run.folder import RunWriter
+from ...reports.run.writer import RunWriter
 from ...workloads.run_limits import RunLimits
 from .sender import Sender
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
+from ...reports.run.writer import NotSavedError
 from .measure import run
 from .observer import Observer
 from .plan import Plan
@@ -28,11 +29,13 @@ class Rounds:
         runs: By target and round, the folders of runs that are whole.
         failed: Targets that could not be measured, and why; they get no further round.
         is_interrupted: The user stopped it.
+        not_saved: The disk was full or gone in one of the runs, which ended it.
     """
 
     runs: dict[str, dict[int, Path]]
     failed: dict[str, str] = field(default_factory=dict)
     is_interrupted: bool = False
+    not_saved: NotSavedError | None = None
 
     def measurements(self) -> dict[str, Measurement]:
         """By target: the rounds that are common to all targets which did not fail.
@@ -84,6 +87,9 @@ def measure_in_turns(
             try:
                 own = traffic.salted_apart(f"{name}/{ROUND}{number}")
                 summary = run(replace(plans[name], traffic=own, folder=into), observer).summary
+            except NotSavedError as error:
+                rounds.not_saved = error
+                return rounds
             except AbatchError as error:
                 rounds.failed[name] = str(error)
                 is_user_mistake = isinstance(error, ConfigurationError) and num_done == 0

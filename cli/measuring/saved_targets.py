@@ -13,8 +13,8 @@ from ...engine.errors import ConfigurationError
 from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparison import COMPARISON, Comparison
 from ...reports.run.folder import CONFIG, RunReader
+from ...reports.run.line_file import UNREADABLE
 from ...reports.run.measurement import Measurement
-from ...reports.run.result_log import UNREADABLE
 
 ROUND = "round-"
 

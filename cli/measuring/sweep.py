@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from ...reports.atomic_file import write_atomically
 from ...reports.summary.doubts import doubts
 from ...reports.summary.finding import Finding, Label
 from ...reports.summary.steadiness import grown_in_words
@@ -88,14 +87,14 @@ class Sweep:
     objectives: dict[str, float] = field(default_factory=dict)
 
     def run(self, first_rate: float, max_rate: float) -> SweepReport:
-        """Search, and save what was found beside the runs. An interrupted search is saved as far as it went."""
+        """Search. An interrupted search comes to what was found until then."""
         found = Found(None, None, Limit.INTERRUPTED)
         try:
             found = highest_rate(self._holds, first_rate=first_rate, max_rate=max_rate, precision=PRECISION)
         except InterruptedSweepError:
             held = [point.request_rate for point in self.points if not point.why_not]
             found = Found(max(held, default=None), None, Limit.INTERRUPTED)
-        report = SweepReport(
+        return SweepReport(
             objectives=self.objectives,
             required_share=self.required_share,
             highest_rate=found.rate,
@@ -106,8 +105,6 @@ class Sweep:
             ramp_s=round(self.ramp.length_s, 1),
             points=self.points,
         )
-        write_atomically(self.folder / "sweep.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-        return report
 
     def _holds(self, rate: float) -> bool:
         is_again = any(point.request_rate == rate for point in self.points)

@@ -66,6 +66,7 @@ class Ended(msgspec.Struct, tag=True, kw_only=True):
     Attributes:
         recorder: A `Recorder`, pickled. Its size does not grow with the run.
         num_skipped: Bad rows of the trace left out.
+        problem: Why not all of its results are on disk; empty if they are.
     """
 
     sending_s: float
@@ -73,6 +74,7 @@ class Ended(msgspec.Struct, tag=True, kw_only=True):
     audit: ClientAudit
     recorder: bytes
     num_skipped: int
+    problem: str = ""
 
 
 class CannotSend(msgspec.Struct, tag=True):

@@ -23,7 +23,7 @@ from ...engine.hosting.child_process import frame, receive
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...reports.recording.goodput import parse_objectives
 from ...reports.recording.recorder import Recorder
-from ...reports.run.result_log import ResultLog
+from ...reports.run.line_file import LineFile
 from ...workloads.load_generator import LoadGenerator
 from ...workloads.result import Result
 from ...workloads.targets.http_target import HttpTarget
@@ -63,7 +63,13 @@ class _ShareOfTraffic:
             return
         objectives = () if start.goodput is None else parse_objectives(start.goodput)
         recorder = Recorder(start.measured, objectives, idle=start.idle)
-        with closing(ResultLog(Path(start.results))) as log:
+        problems: list[str] = []
+
+        def stop_at(problem: str) -> None:
+            problems.append(problem)
+            generator.stop()
+
+        with closing(LineFile(Path(start.results), stop_at)) as log:
 
             def on_result(result: Result) -> None:
                 recorder.add(result)
@@ -99,6 +105,7 @@ class _ShareOfTraffic:
                 audit=watch.audit(),
                 recorder=pickle.dumps(recorder),
                 num_skipped=traffic.trace.num_skipped if traffic.trace is not None else 0,
+                problem=next(iter(problems), ""),
             )
         )
 
@@ -128,8 +135,8 @@ def main() -> None:
     """Work for the process at the other end of the socket whose file descriptor is the first argument."""
     # Service managers send SIGTERM to all processes of a service. Only the run ends us: with a message, or by
     # closing the socket.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=new_precise_loop) as runner:
         runner.run(_work(socket.socket(fileno=int(sys.argv[1]))))
 

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.hosting.child_process import Child, receive, start_child
-from ...reports.run.folder import RunWriter
-from ...reports.run.result_log import read_lines, shard
+from ...reports.run.line_file import read_lines
+from ...reports.run.result_log import shard
+from ...reports.run.writer import RunWriter
 from ...workloads.load_generator import RunCounts, RunOutcome
 from ...workloads.result import Result
 from ...workloads.share import Share
@@ -118,6 +119,8 @@ class Workers:
                         worker.counts = counts
                     case Ended() as ended:
                         worker.ended, worker.counts = ended, ended.counts
+                        if ended.problem:
+                            self._writer.give_up(ended.problem)
         except AbatchError as error:
             if self._error is None:
                 self._error = error

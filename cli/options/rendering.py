@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from typer import Option
 
-from ...engine.errors import ConfigurationError
-from ...reports.atomic_file import write_atomically
+from ...engine.errors import AbatchError, ConfigurationError
+from ...reports.atomic_file import cannot_write, write_atomically
 from ...reports.comparison.comparison import COMPARISON
 from ...reports.renderings.csv_table import render_csv
 from ...reports.renderings.github import github_annotations, has_step_summary, is_github, write_step_summary
@@ -144,8 +144,9 @@ def write_renderings(
         renderers: By option; a comparison has some of its own.
 
     Raises:
-        ConfigurationError: a file cannot be written after all.
+        AbatchError: a file cannot be written after all (see `cannot_write`). The others are.
     """
+    problem: AbatchError | None = None
     if options.takes_stdout and not console.stderr:
         console = options.console()
     for name, path in options.places().items():
@@ -158,8 +159,11 @@ def write_renderings(
             else:
                 write_atomically(path.resolve(), renderers[name](runs).encode())
         except OSError as error:
-            raise ConfigurationError(f"cannot write --{name} {path}: {error.strerror}") from error
+            problem = problem or cannot_write(f"--{name} {path}", error)
+            continue
         console.print(f"{name} in {path}", soft_wrap=True)
+    if problem is not None:
+        raise problem
 
 
 def _write_hgrm(folder: Path, runs: Sequence[ShownRun]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 
@@ -17,6 +19,8 @@ from .child_process import environment_of_children
 _STOP_GRACE_S = 10.0
 _DYING_S = 60.0
 """In which a server that has dropped its connection must have ended: on a busy machine, torch takes its time to."""
+_LAST_BYTES = 64 * 2**10
+"""Of a log, in which a server's last words are looked for."""
 _REFUSED = 2
 """Exit code of commands that cannot do what was asked."""
 
@@ -43,7 +47,7 @@ async def launched_server(
     Raises:
         ConfigurationError: the server refused its options.
         LaunchError: the process ended otherwise, or did not become healthy in time. Its text ends with what the server
-            said.
+            said. Or the log cannot be written.
     """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -51,7 +55,7 @@ async def launched_server(
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         options = ["--fd", str(listener.fileno()), "--exit-on-eof", "--drain-timeout", str(_STOP_GRACE_S / 2)]
         command = make_command(options)
-        with log.open("wb") as output:
+        with _new_log(log) as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env=environment_of_children(),
@@ -108,9 +112,23 @@ async def _get_health(url: str, timeout_s: float) -> int:
         return response.status
 
 
+def _new_log(path: Path) -> BinaryIO:
+    try:
+        path.unlink(missing_ok=True)  # of a server that failed to start; a link that stands there is not followed
+        return path.open("xb")
+    except OSError as error:
+        raise LaunchError(f"cannot write {path}: {error.strerror}") from error
+
+
 def _last_words(log: Path) -> str:
     """The server's own one-line error if it ended with one, else its last line and where the rest is."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+            said = file.read().decode(errors="replace")
+    except OSError as error:
+        return f"its output {log} cannot be read: {error.strerror}"
+    lines = [line for line in said.splitlines() if line.strip()]
     if lines and lines[-1].startswith("abatch: "):
         return lines[-1].removeprefix("abatch: ")
     return f"{lines[-1].strip() if lines else 'it said nothing'} (full output: {log})"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from ..errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
 
 
 class Truth(msgspec.Struct, omit_defaults=True):
@@ -41,6 +44,8 @@ OnTruth = Callable[[Truth], None]
 def truth_log(path: Path) -> Iterator[OnTruth]:
     """Append truths to a new file, one JSON object a line; whole when the context is left.
 
+    Where the disk is full the server goes on, and the log ends with the last line that it took.
+
     Raises:
         ConfigurationError: the file exists already, or cannot be made.
     """
@@ -51,12 +56,28 @@ def truth_log(path: Path) -> Iterator[OnTruth]:
     except OSError as error:
         raise ConfigurationError(f"cannot write --log {path}: {error.strerror}") from error
     encoder = msgspec.json.Encoder()
-    with file:
+    is_full = False
 
-        def append(truth: Truth) -> None:
-            file.write(encoder.encode(truth) + b"\n")
+    def append(truth: Truth) -> None:
+        if not is_full:
+            with told():
+                file.write(encoder.encode(truth) + b"\n")
 
+    @contextlib.contextmanager
+    def told() -> Iterator[None]:
+        nonlocal is_full
+        try:
+            yield
+        except OSError as error:
+            if not is_full:
+                _log.error("--log %s ends here: %s", path, error.strerror)
+            is_full = True
+
+    try:
         yield append
+    finally:
+        with told():
+            file.close()
 
 
 def read_truths(path: Path) -> Iterator[Truth]:

@@ -9,7 +9,7 @@ import msgspec
 
 from ..atomic_file import write_atomically
 from ..run.config import provenance
-from ..run.result_log import UNREADABLE
+from ..run.line_file import UNREADABLE
 from ..summary.client import ClientFloor
 from .calibration import Point
 

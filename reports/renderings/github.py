@@ -122,10 +122,13 @@ def write_step_summary(environment: Mapping[str, str], markdown: str) -> bool:
         return False
     content = f"\n{markdown}\n".encode(errors="replace")
     try:
-        with Path(name).open("ab") as file:
-            if file.tell() + len(content) > MOST_SUMMARY_BYTES:
+        with Path(name).open("ab", buffering=0) as file:
+            size = file.tell()
+            if size + len(content) > MOST_SUMMARY_BYTES:
                 return False
-            file.write(content)
+            if file.write(content) < len(content):
+                file.truncate(size)  # the disk is full, and half a table is none
+                return False
     except (OSError, ValueError):
         return False
     return True

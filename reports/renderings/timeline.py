@@ -13,6 +13,7 @@ import msgspec
 from ...engine.errors import ConfigurationError
 from ...engine.loop.step_log import StepRecord
 from ...workloads.result import Result
+from ..atomic_file import cannot_write, whole_file
 from ..run.folder import RunReader
 
 _ENGINE, _REQUESTS = 1, 2
@@ -39,19 +40,20 @@ def write_timeline(run: RunReader, path: Path) -> None:
     Format: the JSON object form of Chrome's trace events, times in microseconds since the run began.
 
     Raises:
-        ConfigurationError: the run is damaged, or the file cannot be written.
+        ConfigurationError: the run is damaged.
+        AbatchError: the file cannot be written (see `cannot_write`).
     """
     encoder = msgspec.json.Encoder()
     label = ", ".join(part for part in (run.config.target, run.config.model) if part)
     try:
-        with path.open("wb") as file:
+        with whole_file(path) as file:
             file.write(b'{"displayTimeUnit":"ms","traceEvents":[\n')
             file.write(encoder.encode(_name("process_name", _REQUESTS, 0, f"requests ({run.config.workload})")))
             for event in _events(run, label):
                 file.write(b",\n" + encoder.encode(event))
             file.write(b"\n]}\n")
     except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+        raise cannot_write(str(path), error) from error
 
 
 def _events(run: RunReader, label: str) -> Iterator[dict[str, Any]]:

@@ -10,38 +10,34 @@ summary.json      last, and atomically: a folder without it was interrupted
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from hdrh.histogram import HdrHistogram
 
 from ...engine.errors import ConfigurationError
-from ...engine.loop.step_account import EngineTotals
 from ...engine.loop.step_log import StepRecord
+from ...workloads.regular_file import read_regular
 from ...workloads.result import Result
-from ...workloads.watching.client_watch import ClientAudit
 from ...workloads.watching.server_metrics import ServerSample
-from ..atomic_file import write_atomically
 from ..attribution.attribution import attribute
 from ..attribution.size import tell_uneven_work
-from ..recording.in_flight import SteadyState
-from ..recording.recorder import JUDGED, Recorder
-from ..summary.answers import answer_notes
-from ..summary.client import ClientFloor, summarise_client
-from ..summary.engine import summarise_engine
+from ..recording.recorder import JUDGED
 from ..summary.server import server_notes, summarise_server
-from ..summary.steadiness import growth_notes
-from ..summary.summary import SCHEMA_VERSION, Summary, fill_summary
+from ..summary.summary import SCHEMA_VERSION, Summary
+from ..summary.torn import torn_notes
 from .config import RunConfig
-from .histogram_log import by_tag, read_histograms, write_histograms
-from .result_log import RESULTS, UNREADABLE, ResultLog, has_results, read_lines, read_results, shard
-from .server_log import ServerLog, read_server_samples
+from .histogram_log import by_tag, read_histograms
+from .line_file import UNREADABLE, read_lines
+from .recorded_part import RecordedPart, recorded_part, summarise
+from .result_log import has_results, read_results
+from .server_log import read_server_samples
 
 CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
 
@@ -49,104 +45,17 @@ STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"
 """The server's own output, if `bench` started it."""
 
+MOST_CONFIG_BYTES = 4 * 2**20
+"""Of config.json. Ours have a few kilobytes; the longest lists of rules and probes, a hundred."""
+MOST_SUMMARY_BYTES = 32 * 2**20
+"""Of summary.json. A thousand traffic classes take 10 MB."""
+
 
 class _Version(msgspec.Struct):
-    schema_version: int
+    schema_version: Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
 _Versioned = TypeVar("_Versioned", RunConfig, Summary)
-
-
-class RunWriter:
-    """Writes a run folder while the run goes on."""
-
-    def __init__(self, folder: Path, config: RunConfig) -> None:
-        """Create the folder and write the configuration. A folder in which a run failed to start is taken over.
-
-        Raises:
-            ConfigurationError: the folder holds something else already, or cannot be made.
-        """
-        self.folder = folder
-        self.recorder = Recorder()
-        self.config = config
-        self.watchers: list[Callable[[Result], None]] = []
-        """Called after each result that this process records."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir()):
-                raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
-            (folder / STEPS).unlink(missing_ok=True)  # of the run that failed to start here
-            self.save_config()
-        except OSError as error:
-            raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
-        self._results: ResultLog | None = None
-        self._server = ServerLog(folder)
-        self._num_workers = 1
-
-    def start(self, num_workers: int = 1) -> None:
-        """From now on there are results; the configuration is saved again, with what is known of the target by now.
-
-        More workers than one append to files of their own (see `shard`); their recorders are to be merged into ours.
-        """
-        self.save_config()
-        self._num_workers = num_workers
-        if num_workers == 1:
-            self._results = ResultLog(self.folder / RESULTS)
-        for worker in range(1, num_workers + 1) if num_workers > 1 else ():
-            (self.folder / shard(worker)).touch()
-        self.recorder = self.config.new_recorder()
-
-    def add(self, result: Result) -> None:
-        """Record a result and append it to the folder."""
-        assert self._results is not None, "start comes first"
-        self.recorder.add(result)
-        self._results.add(result)
-        for watcher in self.watchers:
-            watcher(result)
-
-    def add_server_sample(self, sample: ServerSample) -> None:
-        """Append a sample of the server's metrics."""
-        self._server.add(sample)
-
-    def save_config(self) -> None:
-        """Write the configuration again, as it is by now."""
-        write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
-
-    def abandon(self) -> None:
-        """The run never started: leave nothing that looks like one. A server's log stays, it says why."""
-        (self.folder / CONFIG).unlink(missing_ok=True)
-        (self.folder / STEPS).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-
-    def close(self) -> None:
-        """Write nothing more. Without `finish`, the run counts as interrupted."""
-        if self._results is not None:
-            self._results.close()
-        self._server.close()
-
-    def finish(
-        self,
-        measured_s: float,
-        *,
-        is_complete: bool,
-        abandoned_turns: int = 0,
-        engine: EngineTotals | None = None,
-        client: ClientAudit | None = None,
-        floor: ClientFloor | None = None,
-    ) -> Summary:
-        """Write histograms, then the summary."""
-        self.close()
-        part = recorded_part(self.config, self.recorder, measured_s, RunReader(self.folder).results)
-        summary = summarise(self.config, part)
-        summary.is_complete = is_complete
-        summary.abandoned_turns = abandoned_turns
-        summary.engine = None if engine is None else summarise_engine(engine)
-        summary.client = None if client is None else summarise_client(client, self._num_workers, floor)
-        _add_server_and_causes(RunReader(self.folder), part, summary)
-        write_histograms(self.folder / HISTOGRAMS, part.recorder, part.measured_s)
-        write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
-        return summary
 
 
 class RunReader:
@@ -159,24 +68,30 @@ class RunReader:
             ConfigurationError: it is not a run folder.
         """
         self.folder = folder
+        self.torn: Counter[str] = Counter()
+        """Lines that were left out, by file, of those that were read so far (see `read_lines`)."""
         try:
-            raw = (folder / CONFIG).read_bytes()
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and not folder.exists():
+            raw = read_regular(folder / CONFIG, MOST_CONFIG_BYTES, follows_links=False)
+        except FileNotFoundError:
+            if not folder.exists():
                 raise ConfigurationError(f"there is no folder {folder}") from None
-            raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it") from None
+            raise ConfigurationError(f"{folder} is not a run folder: there is no {CONFIG} in it") from None
+        except NotADirectoryError:
+            raise ConfigurationError(f"{folder} is not a run folder") from None
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {folder / CONFIG}: {error.strerror}") from None
         self.config = _decode(raw, RunConfig, folder / CONFIG)
         self.config.verdict_class = traffic_class or self.config.verdict_class
 
     def results(self) -> Iterator[Result]:
         """The results in the order in which they ended, one at a time.
 
-        A last line that was cut off by a crash is left out.
+        Lines that were torn are left out, and counted in `torn`.
 
         Raises:
-            ConfigurationError: any other line is damaged.
+            ConfigurationError: a file is not one of results (see `read_lines`).
         """
-        return read_results(self.folder)
+        return read_results(self.folder, self.torn)
 
     @property
     def is_complete(self) -> bool:
@@ -191,12 +106,12 @@ class RunReader:
 
     def steps(self) -> Iterator[StepRecord]:
         """The engine's step log, one step at a time; nothing if the run has none."""
-        if (self.folder / STEPS).exists():
-            yield from read_lines(self.folder / STEPS, StepRecord)
+        if os.path.lexists(self.folder / STEPS):
+            yield from read_lines(self.folder / STEPS, StepRecord, self.torn)
 
     def server_samples(self) -> Iterator[ServerSample]:
         """The server's metrics, one sample at a time, in order; nothing if there are none."""
-        return read_server_samples(self.folder)
+        return read_server_samples(self.folder, self.torn)
 
     def summary(self) -> Summary:
         """The saved summary; made from the results if the run never got to write one, or wrote it of another class.
@@ -212,9 +127,11 @@ class RunReader:
     def _saved_summary(self) -> Summary | None:
         path = self.folder / SUMMARY
         try:
-            raw = path.read_bytes()
-        except OSError:
+            raw = read_regular(path, MOST_SUMMARY_BYTES, follows_links=False)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
         return _decode(raw, Summary, path)
 
     def histograms(self) -> Mapping[str, HdrHistogram]:
@@ -223,7 +140,7 @@ class RunReader:
         Raises:
             ConfigurationError: they, or the results of a run that never got to write them, are damaged.
         """
-        if (self.folder / HISTOGRAMS).exists():
+        if os.path.lexists(self.folder / HISTOGRAMS):
             return read_histograms(self.folder / HISTOGRAMS)
         return by_tag(self.recorded().recorder)
 
@@ -249,57 +166,8 @@ class RunReader:
             _check_class(self.folder, summary)
             for name in ("is_complete", "abandoned_turns", "engine", "client"):
                 setattr(summary, name, getattr(saved, name))
-        _add_server_and_causes(self, part, summary)
+        add_server_and_causes(self, part, summary)
         return summary
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedPart:
-    """What was recorded of a run: of the whole measured part, or of the steady part of it where that was asked for.
-
-    Attributes:
-        start_s: When the part begins, in seconds since the run began; it is `measured_s` long.
-        steady: The steady part of the run, asked for or not; None if it was too short to have one.
-    """
-
-    recorder: Recorder
-    start_s: float
-    measured_s: float
-    steady: SteadyState | None
-
-
-def recorded_part(
-    config: RunConfig,
-    recorder: Recorder,
-    measured_s: float,
-    results: Callable[[], Iterable[Result]],
-    timed: Sequence[str] = JUDGED,
-) -> RecordedPart:
-    """The part of a run that its summary is about.
-
-    Args:
-        config: The run's.
-        recorder: What was recorded of the whole run.
-        measured_s: How long its measured part was.
-        results: Starts a new pass over its results.
-        timed: Metrics to be kept by time too.
-    """
-    steady = recorder.in_flight.steady_state(config.warmup_s + measured_s)
-    if not config.steady_state or steady is None:
-        return RecordedPart(recorder, config.warmup_s, measured_s, steady)
-    recorder = config.new_recorder((steady.from_s, steady.to_s), timed)
-    for result in results():
-        is_outside = not steady.from_s <= result.due_s < steady.to_s
-        recorder.add(msgspec.structs.replace(result, warmup=is_outside))
-    return RecordedPart(recorder, steady.from_s, steady.to_s - steady.from_s, steady)
-
-
-def summarise(config: RunConfig, part: RecordedPart) -> Summary:
-    """The summary of a recorded part."""
-    summary = fill_summary(config.new_summary(), part.recorder, part.measured_s)
-    summary.steady_state = part.steady
-    summary.warnings += [*growth_notes(summary), *answer_notes(summary)]
-    return summary
 
 
 def _check_class(folder: Path, summary: Summary) -> None:
@@ -308,7 +176,8 @@ def _check_class(folder: Path, summary: Summary) -> None:
         raise ConfigurationError(f"{folder} has no class {summary.verdict_class!r}; it has {', '.join(known)}")
 
 
-def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:
+def add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:
+    """Add what the server's metrics and the engine's steps say, why the tail is there, and what was torn."""
     to_s = part.start_s + summary.measured_s
     known_rate = 0.0 if summary.share_without_tokens else summary.output_tokens_per_s
     summary.server = summarise_server(run.server_samples(), part.start_s, to_s, known_rate)
@@ -319,6 +188,8 @@ def _add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary)
         run.results, summary, run.steps(), run.config.origin_s, samples=run.server_samples()
     )
     tell_uneven_work(summary)
+    summary.torn_lines = dict(sorted(run.torn.items()))
+    summary.warnings += torn_notes(summary)
 
 
 def default_folder(workload: str) -> Path:
@@ -334,6 +205,23 @@ def default_folder(workload: str) -> Path:
             raise ConfigurationError(f"cannot make {folder}: {error.strerror}; give --output a folder") from error
         return folder
     raise AssertionError("unreachable")
+
+
+def make_empty(folder: Path) -> None:
+    """Make a folder for runs. It may be there already, if nothing is in it.
+
+    Raises:
+        ConfigurationError: it is a file, holds something, or cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file; give --output a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(folder.iterdir())
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {folder}: {error.strerror}; give --output a new folder") from error
+    if not is_empty:
+        raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
 
 
 def _decode(raw: bytes, kind: type[_Versioned], path: Path) -> _Versioned:

@@ -18,8 +18,9 @@ from ..summary.client import ClientSummary
 from ..summary.engine import EngineSummary
 from ..summary.summary import Summary, fill_summary
 from .config import RunConfig
-from .folder import RecordedPart, RunReader
+from .folder import RunReader
 from .histogram_log import by_tag, tag
+from .recorded_part import RecordedPart
 
 _RATE_STRETCHES = 16
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from io import FileIO
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from ...workloads.watching.server_metrics import ServerSample
-from .result_log import read_lines
+from .line_file import LineFile, read_lines
 
 SERVER = "server.jsonl"
 
@@ -17,16 +16,21 @@ SERVER = "server.jsonl"
 class ServerLog:
     """Appends samples. Without any, there is no file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_problem: Callable[[str], None]) -> None:
+        """`on_problem`: as of `LineFile`."""
         self._path = folder / SERVER
-        self._file: FileIO | None = None
-        self._encoder = msgspec.json.Encoder()
+        self._file: LineFile | None = None
+        self._on_problem = on_problem
 
     def add(self, sample: ServerSample) -> None:
-        """Append one, unbuffered, like a result."""
+        """Append one."""
         if self._file is None:
-            self._file = self._path.open("wb", buffering=0)
-        self._file.write(self._encoder.encode(sample) + b"\n")
+            try:
+                self._file = LineFile(self._path, self._on_problem)
+            except OSError as error:
+                self._on_problem(str(error.strerror))
+                return
+        self._file.add(sample)
 
     def close(self) -> None:
         """Append nothing more."""
@@ -34,11 +38,13 @@ class ServerLog:
             self._file.close()
 
 
-def read_server_samples(folder: Path) -> Iterator[ServerSample]:
-    """The samples of a run, in order; none where there is no file. A last line cut off by a crash is left out.
+def read_server_samples(folder: Path, torn: Counter[str] | None = None) -> Iterator[ServerSample]:
+    """The samples of a run, in order; none where there is no file.
+
+    `torn`: gets the number of lines left out (see `read_lines`).
 
     Raises:
-        ConfigurationError: any other line is damaged.
+        ConfigurationError: the file is not one of samples.
     """
-    if (folder / SERVER).exists():
-        yield from read_lines(folder / SERVER, ServerSample)
+    if os.path.lexists(folder / SERVER):
+        yield from read_lines(folder / SERVER, ServerSample, torn)

@@ -12,6 +12,7 @@ from .finding import Finding, Label, Tone, not_trusted
 from .silence import silence_doubts
 from .steadiness import steadiness_doubts
 from .summary import Summary, share_client_limited
+from .torn import torn_doubts
 
 MAX_LATE_SHARE = 0.05
 _MAX_LIMITED_SHARE = 0.01
@@ -34,6 +35,7 @@ def doubts(summary: Summary) -> list[Finding]:
         *([] if late else steadiness_doubts(summary)),  # a client that falls behind makes latencies grow by itself
         *cache_doubts(summary.cache),
         *answer_doubts(summary),
+        *torn_doubts(summary),
     ]
 
 

@@ -73,6 +73,8 @@ class Summary(msgspec.Struct, kw_only=True):
         client: What held up the client itself; None in virtual time.
         engine: The engine's own account, if the server is an `abatch serve`.
         server: The server's metrics while it was measured, if it has known ones.
+        torn_lines: By file: lines that could not be read when this summary was made from the results, and were left
+            out.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -129,6 +131,7 @@ class Summary(msgspec.Struct, kw_only=True):
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
     server: ServerSummary | None = None
+    torn_lines: dict[str, int] = {}
 
 
 def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Summary:

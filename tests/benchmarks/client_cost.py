@@ -20,7 +20,7 @@ from pathlib import Path
 
 import aiohttp
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import RunWriter
+from abatch.reports.run.writer import RunWriter
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.presets.agents import single_turn
 from abatch.workloads.presets.scales import Scales

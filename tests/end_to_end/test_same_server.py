@@ -14,8 +14,9 @@ import pytest
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.comparison.comparison import ComparedTarget, compare
 from abatch.reports.comparison.difference import Verdict
-from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.folder import RunReader
 from abatch.reports.run.measurement import Measurement
+from abatch.reports.run.writer import RunWriter
 from abatch.workloads.result import Result
 from support.injections import simulated
 

@@ -118,13 +118,15 @@ def test_a_server_on_a_simulated_device_says_so_to_whoever_measures_it(tmp_path:
     assert [line["step"] for line in logged] == list(range(len(logged)))
 
 
-def test_ctrl_c_saves_the_part_that_was_simulated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_saves_the_part_that_was_simulated(tmp_path: Path, number: signal.Signals) -> None:
+    """And so does a terminal that is closed."""
     run = tmp_path / "run"
     process = subprocess.Popen(command(*_BENCH, "-c", "20", "--duration", "1000000", "--warmup", "0", "--output", run))
     try:
         results = run / "results.jsonl"
         wait_until(lambda: results.exists() and results.stat().st_size >= 10_000, "no results")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(PATIENCE_S) == 130
     finally:
         process.kill()

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from abatch.reports.recording.in_flight import InFlight, SteadyState
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import recorded_part, summarise
+from abatch.reports.run.recorded_part import recorded_part, summarise
 from abatch.workloads.result import Result
 from hypothesis import given
 from hypothesis import strategies as st

@@ -26,8 +26,9 @@ from abatch.reports.renderings.junit import render_junit
 from abatch.reports.renderings.markdown import render_markdown
 from abatch.reports.renderings.shown_run import ShownRun
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.folder import RunReader
 from abatch.reports.run.measurement import Measurement
+from abatch.reports.run.writer import RunWriter
 from rich.console import Console
 from support.fixed_run import write_fixed_run
 from support.results import make_result

@@ -12,7 +12,8 @@ from abatch.reports.recording.recorder import Recorder
 from abatch.reports.renderings.console import print_summary
 from abatch.reports.renderings.facts import server_facts
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.folder import RunReader
+from abatch.reports.run.writer import RunWriter
 from abatch.reports.summary.causes import Attribution, Cause, ServerThen, Stall
 from abatch.reports.summary.findings import stall_facts
 from abatch.reports.summary.server import ServerSummary, summarise_server

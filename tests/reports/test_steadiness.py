@@ -12,7 +12,7 @@ from abatch.reports.attribution.drift import drift
 from abatch.reports.gates.judge import Outcome
 from abatch.reports.recording.latency_trend import LatencyTrend, find_trend
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import recorded_part, summarise
+from abatch.reports.run.recorded_part import recorded_part, summarise
 from abatch.reports.statistics.time_blocks import TimeBlocks
 from abatch.reports.statistics.trend import rank_correlation
 from abatch.reports.summary.finding import Label

@@ -14,7 +14,8 @@ from abatch.engine.errors import ConfigurationError
 from abatch.engine.loop.step_log import StepRecord
 from abatch.reports.renderings.timeline import write_timeline
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import STEPS, RunReader, RunWriter
+from abatch.reports.run.folder import STEPS, RunReader
+from abatch.reports.run.writer import RunWriter
 from support.results import make_result
 
 _ORIGIN_S = 500.0

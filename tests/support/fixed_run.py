@@ -8,7 +8,8 @@ from random import Random
 
 from abatch.reports.recording.idle_model import IdleModel, IdlePoint
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.folder import RunReader
+from abatch.reports.run.writer import RunWriter
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from abatch.workloads.watching.client_watch import ClientAudit, Lapse

@@ -10,8 +10,9 @@ from typing import Any
 
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import RunReader, RunWriter
+from abatch.reports.run.folder import RunReader
 from abatch.reports.run.measurement import Measurement
+from abatch.reports.run.writer import RunWriter
 from abatch.workloads.result import Result
 
 from support.results import make_result

@@ -12,7 +12,7 @@ from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.reports.attribution.attribution import attribute
 from abatch.reports.attribution.size import tell_uneven_work
 from abatch.reports.run.config import RunConfig
-from abatch.reports.run.folder import recorded_part, summarise
+from abatch.reports.run.recorded_part import recorded_part, summarise
 from abatch.reports.summary.causes import Cause
 from abatch.reports.summary.finding import Label
 from abatch.reports.summary.findings import findings
