@@ -32,19 +32,48 @@ def normalise_metrics_url(url: str) -> str:
 
 
 def _check(url: str, option: str) -> None:
+    shown = hide_credentials(url)
     if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{option} must begin with http:// or https://, not {hide_credentials(url)!r}")
+        raise ConfigurationError(f"{option} must begin with http:// or https://, not {shown!r}")
+    if (parsed := _parsed(url)) is None:
+        # Not in the library's words: those name the part that is wrong, which may be half of a password.
+        raise ConfigurationError(
+            f"{option} {shown!r} is not a URL: host or port are wrong; in a user or password each of :/?#[]@ and space "
+            "is written as %3A, %2F, ..."
+        )
+    if not parsed.host:
+        raise ConfigurationError(f"{option} {shown!r} has no host")
+
+
+def _parsed(url: str) -> URL | None:
     try:
-        host = URL(url).host
-    except ValueError as error:
-        raise ConfigurationError(f"{option} {hide_credentials(url)!r}: {error}") from error
-    if not host:
-        raise ConfigurationError(f"{option} {hide_credentials(url)!r} has no host")
+        parsed = URL(url)
+        _ = parsed.host, parsed.port
+    except ValueError:
+        return None
+    return parsed
+
+
+_SCHEME = re.compile(r"\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?//")
+_AT = re.compile(r".*(?:@|%40)", re.DOTALL)
+_PORT = re.compile(r":\d{0,5}\Z")
 
 
 def hide_credentials(url: str) -> str:
-    """The URL without user, password and query, safe to show and to save."""
-    return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]
+    """The URL without user, password, query and fragment, safe to show and to save.
+
+    Where a part has a character that it must not have, nobody knows what of it is a password: what stands before the
+    last `@` is left out, and without one what follows the `:` behind the host, unless that is a port.
+    """
+    found = _SCHEME.match(url)
+    scheme, rest = ("", url) if found is None else (found[0].strip(), url[found.end() :])
+    has_user = _AT.match(rest)
+    rest = rest if has_user is None else rest[has_user.end() :]
+    host, *path = re.split(r"([/?#])", rest, maxsplit=1)
+    if not host.startswith("[") and ":" in host and not _PORT.search(host):
+        host = f"{host.partition(':')[0]}:..."
+    shown = f"{scheme}{host}{''.join(path)}"
+    return re.split("[?#]", shown, maxsplit=1)[0]
 
 
 def is_this_machine(url: str) -> bool:
