@@ -13,7 +13,7 @@ from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples, ratio_interval
 from ..summary.answers import unknown_sizes, why_answers_differ
-from ..summary.doubts import doubt_of_metric, doubts
+from ..summary.doubts import doubt_of_metric, doubts, lag_of_client_ms
 from ..summary.finding import Finding
 from ..summary.metric import MetricSummary
 from ..summary.statistic import P99, Statistic
@@ -214,5 +214,5 @@ def _stands_in_spite_of_lag(rule: Rule, value: float, summary: Summary) -> bool:
     """Lag of the client only adds to latencies: what is low enough with it is, what fails by more than it fails."""
     if rule.divisor is not None or rule.comparison not in ("<", "<=") or summary.client is None:
         return False
-    bound = rule.bound.value()
-    return rule.holds(value, bound) or not rule.holds(value - summary.client.lag_p99_ms, bound)
+    bound, lag_ms = rule.bound.value(), lag_of_client_ms(summary, rule.metric, rule.traffic_class)
+    return rule.holds(value, bound) or not rule.holds(value - lag_ms, bound)

@@ -19,15 +19,13 @@ from ..statistics.share_blocks import ShareBlocks
 from ..statistics.time_blocks import TimeBlocks, merged
 from .cache_use import CacheUse
 from .goodput import GoodputSummary, Objective, goodput_of, meets
+from .histograms import HIGHEST_US, LOWEST_US, Histograms
 from .idle_model import IdleModel
 from .in_flight import InFlight
 from .request_sample import RequestSample
 from .silences import Receipts
 from .slowdown import Slowdowns
 from .totals import Totals
-
-LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS = 1, 3_600_000_000, 3
-"""Every histogram: microseconds, 1 us to 1 h, 3 significant digits. Equal settings merge without loss."""
 
 RESUMES = ("resume_ttft", "resume_ttft_under_1s", "resume_ttft_1_to_10s", "resume_ttft_over_10s")
 """Of turns after a tool pause: all, and by how long it was."""
@@ -56,11 +54,6 @@ JUDGED = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
 the stalls; the others are parts of these."""
 
 
-def new_histogram() -> HdrHistogram:
-    """An empty histogram with the settings all of ours have."""
-    return HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
-
-
 @dataclass(slots=True)
 class _Session:
     """A session so far."""
@@ -70,9 +63,6 @@ class _Session:
     model_us: int = 0
     worst_ttft_us: int = 0
 
-
-_MAX_PENDING_VALUES = 4096
-"""Different values of one kind that are counted before they go into their histogram."""
 
 _HELD_S = 0.001
 """A turn that waits for longer than this for one of the places of --max-in-flight was held."""
@@ -85,9 +75,6 @@ class Recorder:
 
     `measured` is from when to when throughput counts, in seconds since the run began; `objectives` are goodput's;
     `timed` are the metrics that are also kept by time; `idle` is what requests take on the idle server, if known.
-
-    Values are counted first and put into the histograms many at a time: the histograms are pure Python and take
-    microseconds a value, which at a thousand streams would be the generator's own delay.
     """
 
     def __init__(
@@ -113,9 +100,8 @@ class Recorder:
         """Of requests that count for throughput: their output tokens, by when they ended."""
         self._sessions: dict[str, _Session] = {}
         """Those between their first turn and their last."""
-        self._histograms: dict[tuple[str, str], HdrHistogram] = {}
-        """By metric and class. Class `all` is put together on request."""
-        self._pending: dict[tuple[str, str], Counter[int]] = {}
+        self._histograms = Histograms()
+        """Class `all` is put together on request."""
         self._blocks: dict[tuple[str, str], TimeBlocks] = {}
         self._cut: dict[tuple[str, str], Counter[int]] = {}
         """By metric and class: the values that are lower bounds, which the histograms have, too."""
@@ -250,13 +236,7 @@ class Recorder:
     def _record(self, metric: str, result: Result, values_us: Sequence[int], at_s: float | None = None) -> None:
         """Count values. `at_s`: when they began, where that is not when the turn was due."""
         key = metric, result.traffic_class
-        pending = self._pending.get(key)
-        if pending is None:
-            pending = self._pending[key] = Counter()
-            self._histograms[key] = new_histogram()
-        pending.update(values_us)
-        if len(pending) > _MAX_PENDING_VALUES:
-            self._histogram(key)
+        self._histograms.add(key, values_us)
         if metric in self._timed and metric != "itl":
             self._blocks_of(metric, result).add(result.due_s if at_s is None else at_s, values_us)
 
@@ -268,30 +248,12 @@ class Recorder:
         """The traffic classes that something was recorded of, in alphabetical order."""
         return sorted({traffic_class for _, traffic_class in self._histograms})
 
-    def _histogram(self, key: tuple[str, str]) -> HdrHistogram:
-        """The histogram of a metric and class, with all that was counted in it.
-
-        Raises:
-            KeyError: nothing was recorded of it.
-        """
-        histogram, pending = self._histograms[key], self._pending[key]
-        for value_us, count in pending.items():
-            histogram.record_value(min(max(value_us, LOWEST_US), HIGHEST_US), count)
-        pending.clear()
-        return histogram
-
     def histogram(self, metric: str, traffic_class: str) -> HdrHistogram | None:
-        """Everything recorded of a metric and class; None before the first sample."""
-        if traffic_class != ALL:
-            key = metric, traffic_class
-            return self._histogram(key) if key in self._histograms else None
-        parts = [self._histogram(key) for key in self._histograms if key[0] == metric]
-        if len(parts) < 2:
-            return parts[0] if parts else None
-        total = new_histogram()
-        for part in parts:
-            total.add(part)
-        return total
+        """Everything recorded of a metric and class; None before the first sample. To be read only."""
+        if traffic_class == ALL:
+            return self._histograms.of_all(metric)
+        key = metric, traffic_class
+        return self._histograms.of(key) if key in self._histograms else None
 
     def time_blocks(self, metric: str, traffic_class: str) -> TimeBlocks:
         """The values of a judged metric by block of time; nothing in it where there are none."""
@@ -312,14 +274,8 @@ class Recorder:
                     yield metric, traffic_class, histogram
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: histograms in their own encoding, which is exact. Open sessions are left out."""
-        histograms = {key: self._histogram(key).encode() for key in self._histograms}
-        return {**self.__dict__, "_sessions": {}, "_pending": {}, "_histograms": histograms}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._histograms = {key: HdrHistogram.decode(encoded) for key, encoded in state["_histograms"].items()}
-        self._pending = {key: Counter() for key in self._histograms}
+        """For another process: open sessions are left out."""
+        return {**self.__dict__, "_sessions": {}}
 
     def goodput(self, measured_s: float) -> GoodputSummary | None:
         """How much met the objectives; None if there are none."""
@@ -340,9 +296,7 @@ class Recorder:
         self.finished.merge(other.finished)
         if self.slowdowns is not None and other.slowdowns is not None:
             self.slowdowns.merge(other.slowdowns)
-        for key in other._histograms:
-            self._pending.setdefault(key, Counter())
-            self._histograms.setdefault(key, new_histogram()).add(other._histogram(key))
+        self._histograms.merge(other._histograms)
         for key, cut in other._cut.items():
             self._cut.setdefault(key, Counter()).update(cut)
         for key, blocks in other._blocks.items():

@@ -97,7 +97,7 @@ def client_facts(client: ClientSummary) -> str:
     return (
         f"lag p99 {milliseconds(client.lag_p99_ms)} ms, max {milliseconds(client.lag_max_ms)} ms; "
         f"{counted(client.gc_pauses, 'GC pause')} (longest {milliseconds(client.gc_longest_ms)} ms), "
-        f"{client.cpu_share:.0%} of one core"
+        f"{client.cpu_share:.0%} of one core" + (f"; {client.kept_waiting}" if client.kept_waiting else "")
     )
 
 

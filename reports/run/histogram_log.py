@@ -13,7 +13,8 @@ from hdrh.histogram import HdrHistogram
 from ...engine.errors import ConfigurationError
 from ...workloads.regular_file import read_regular
 from ..atomic_file import write_atomically
-from ..recording.recorder import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS, Recorder, new_histogram
+from ..recording.histograms import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS, new_histogram
+from ..recording.recorder import Recorder
 
 MOST_BYTES = 32 * 2**20
 """Of a log to be read: a few kilobytes for each histogram."""

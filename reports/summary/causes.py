@@ -102,6 +102,10 @@ BECAUSE = {
 """Of each cause, what follows "your p99 is high, because"."""
 
 
+WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
+"""By metric, the waits whose causes are looked for."""
+
+
 def advice_on(cause: Cause) -> str:
     """A cause and what to do about it."""
     return f"{cause}: {ADVICE[cause]}"

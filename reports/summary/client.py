@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from ...workloads.watching.client_watch import ClientAudit, Lapse
-from ..recording.recorder import new_histogram
+from ..recording.histograms import new_histogram
 from ..statistics.percentile import values_at
 from .finding import Finding, not_trusted
+from .metric import MetricSummary
+from .state import FLAG_RATIO, State
 
 _MOST_LAPSES = 100
 MAX_CPU_SHARE = 0.9
@@ -15,8 +17,12 @@ MAX_CPU_SHARE = 0.9
 MAX_GC_SHARE = 0.02
 MAX_LAG_SHARE = 0.25
 """Of the latency in question: a client that lags by more than this has measured itself."""
+MAX_WAIT_SHARE = 0.5
+"""Of the time: a client that is kept waiting for a processor for longer has timed the other processes."""
 _LAG_THAT_COUNTS_MS = 2.0
 """Any event loop is late by this much."""
+_WAIT_THAT_COUNTS = 0.05
+"""Of the time. From here on other processes are why the client lags, and more senders would only wait as well."""
 
 
 class ClientFloor(msgspec.Struct, kw_only=True, frozen=True):
@@ -45,6 +51,8 @@ class ClientSummary(msgspec.Struct, kw_only=True):
         gc_pauses: Garbage collections; `gc_share` is their part of the time, `gc_longest_ms` the longest.
         cpu_share: Processor time of the busiest process over the time measured; 1 is a whole core.
         lapses: The longest lags above 5 ms, [length, start] in seconds since the run began.
+        wait_share: Part of the time in which the client was ready to run and had no processor, by the kernel's account;
+            None where that keeps none.
         workers: Processes that sent.
         floor: What this client adds by itself, if `abatch calibrate` has measured it here.
     """
@@ -58,8 +66,23 @@ class ClientSummary(msgspec.Struct, kw_only=True):
     gc_longest_ms: float
     cpu_share: float
     lapses: list[Lapse] = []
+    wait_share: float | None = None
     workers: int = 1
     floor: ClientFloor | None = None
+
+    def lag_ms(self, metric: str) -> float:
+        """What the client's lag may have added to the p99 of a metric.
+
+        The longest gap of a request is the worst of many, each of which a lag may fall into.
+        """
+        return self.lag_p999_ms if metric == "max_gap" else self.lag_p99_ms
+
+    @property
+    def kept_waiting(self) -> str:
+        """How long other processes had its processor, in words; empty where that was nothing to speak of."""
+        if self.wait_share is None or self.wait_share <= _WAIT_THAT_COUNTS:
+            return ""
+        return f"other processes kept it waiting for a processor for {self.wait_share:.0%} of the time"
 
 
 def summarise_client(audit: ClientAudit, workers: int = 1, floor: ClientFloor | None = None) -> ClientSummary | None:
@@ -80,6 +103,7 @@ def summarise_client(audit: ClientAudit, workers: int = 1, floor: ClientFloor | 
         gc_longest_ms=round(audit.gc_longest_s * 1e3, 3),
         cpu_share=round(audit.cpu_s / audit.elapsed_s, 4),
         lapses=audit.lapses[:_MOST_LAPSES],
+        wait_share=None if audit.wait_share is None else round(audit.wait_share, 4),
         workers=workers,
         floor=floor,
     )
@@ -94,21 +118,47 @@ def client_doubts(client: ClientSummary) -> list[Finding]:
     if client.gc_share > MAX_GC_SHARE:
         words = f"the client spent {client.gc_share:.1%} of the time in garbage collection: raise --workers"
         found.append(not_trusted(words, gc_share=client.gc_share))
+    if client.wait_share is not None and client.wait_share > MAX_WAIT_SHARE:
+        words = f"the client was not on time: {client.kept_waiting}. {_STOP_THEM}"
+        found.append(not_trusted(words, wait_share=client.wait_share))
     return found
 
 
-def lag_doubt(client: ClientSummary, metric: str, traffic_class: str, p99_ms: float) -> Finding | None:
-    """Why a metric with this p99 should not be believed, because the client's own lag is much of it; None if it may."""
-    if client.lag_p99_ms <= max(_LAG_THAT_COUNTS_MS, MAX_LAG_SHARE * p99_ms):
+_STOP_THEM = "Stop what else runs on this machine, or give it cores of its own"
+
+
+def lag_doubt(client: ClientSummary, metric: str, traffic_class: str, measured: MetricSummary) -> Finding | None:
+    """Why a metric should not be believed: the client's own lag is much of it, or all that makes a tail of it.
+
+    None if it may be believed.
+    """
+    lag_ms, p99_ms = client.lag_p99_ms, measured.p99_ms
+    if lag_ms > max(_LAG_THAT_COUNTS_MS, MAX_LAG_SHARE * p99_ms):
+        words = f"the client lagged by {lag_ms:.1f} ms at p99, too much to trust a p99 of {p99_ms:.1f} ms"
+    elif _makes_the_tail(lag_ms := client.lag_ms(metric), measured):
+        words = (
+            f"the client lagged by up to {lag_ms:.1f} ms, without which {measured.tail[0]} may be less than "
+            f"{FLAG_RATIO:g}x the median"
+        )
+    else:
         return None
+    advice = (
+        f"{client.kept_waiting}: stop them" if client.kept_waiting else "give it a core of its own, or raise --workers"
+    )
     return not_trusted(
-        f"{metric}: the client lagged by {client.lag_p99_ms:.1f} ms at p99, too much to trust a p99 of "
-        f"{p99_ms:.1f} ms: give it a core of its own, or raise --workers",
+        f"{metric}: {words}: {advice}",
         metric=metric,
         traffic_class=traffic_class,
         lag_p99_ms=client.lag_p99_ms,
         p99_ms=p99_ms,
     )
+
+
+def _makes_the_tail(lag_ms: float, measured: MetricSummary) -> bool:
+    if measured.verdict is not State.FLAGGED or lag_ms <= _LAG_THAT_COUNTS_MS:
+        return False
+    _, at_ms, _ = measured.tail
+    return at_ms - lag_ms <= FLAG_RATIO * measured.p50_ms
 
 
 def floor_doubts(floor: ClientFloor | None, offered_rate: float) -> list[Finding]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from .answers import answer_doubts
 from .cache import cache_doubts
+from .causes import WAITS, Cause
 from .client import client_doubts, floor_doubts, lag_doubt
 from .errors import error_findings, has_failed, limit_in_words
 from .finding import Finding, Label, Tone, not_trusted
 from .silence import silence_doubts
+from .state import State
 from .steadiness import steadiness_doubts
 from .summary import Summary, share_client_limited
 from .torn import torn_doubts
 
 MAX_LATE_SHARE = 0.05
 _MAX_LIMITED_SHARE = 0.01
+_MOST_OF_A_TAIL = 0.5
+"""Of its slow moments."""
 _LAG_THAT_TIMES_OUT_MS = 1000.0
 """A client that stood still for this long may have let a request time out that was answered in time."""
 
@@ -52,6 +57,8 @@ def client_problems(summary: Summary) -> list[Finding]:
         found.append(not_trusted(limit_in_words(summary), share_client_limited=limited))
     if (late := summary.late_arrivals / max(summary.requests, 1)) > MAX_LATE_SHARE:
         words = f"{late:.1%} of the requests were sent late: the client was the bottleneck"
+        if summary.client is not None and summary.client.kept_waiting:
+            words += f"; {summary.client.kept_waiting}"
         found.append(not_trusted(words, share_late=late))
     num_dropped = summary.dropped_arrivals - summary.unplaced_arrivals
     if (dropped := num_dropped / max(summary.requests, 1)) > MAX_LATE_SHARE:
@@ -91,7 +98,42 @@ def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> Findin
     """Why one metric must not be read as the server's, though others may; None if nothing speaks against it."""
     if summary.client is None:
         return None
-    return lag_doubt(summary.client, metric, traffic_class, summary.metrics[metric][traffic_class].p99_ms)
+    measured = summary.metrics[metric][traffic_class]
+    if (doubt := lag_doubt(summary.client, metric, traffic_class, measured)) is not None:
+        return doubt
+    share = _share_of_client(summary, metric, traffic_class)
+    if share <= _MOST_OF_A_TAIL or measured.verdict not in (State.FLAGGED, State.BORDERLINE):
+        return None
+    words = f"{metric}: its slow moments are the client's own: that was late in {share:.0%} of them"
+    waiting = summary.client.kept_waiting
+    return not_trusted(
+        f"{words}; {waiting}" if waiting else words,
+        metric=metric,
+        traffic_class=traffic_class,
+        share_of_client=share,
+        p99_ms=measured.p99_ms,
+    )
+
+
+def _share_of_client(summary: Summary, metric: str, traffic_class: str) -> float:
+    """Of a tail's waits, how many the client's own lateness explains better than chance."""
+    attribution = summary.attribution
+    if attribution is None:
+        return 0.0
+    of_class = {attribution.worst_class: attribution.worst_causes, summary.verdict_class: attribution.causes}
+    causes = of_class.get(traffic_class, {}).get(WAITS.get(metric, ""))
+    if causes is None or Cause.CLIENT not in causes.likely:
+        return 0.0
+    return next(one.share for one in causes.causes if one.cause is Cause.CLIENT)
+
+
+def lag_of_client_ms(summary: Summary, metric: str, traffic_class: str) -> float:
+    """What the client may have added to a metric's tail; infinite where nearly all of it is the client's own."""
+    if summary.client is None:
+        return 0.0
+    if _share_of_client(summary, metric, traffic_class) > _MOST_OF_A_TAIL:
+        return math.inf
+    return summary.client.lag_ms(metric)
 
 
 def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) -> list[Finding]:

@@ -16,7 +16,7 @@ from ..formatting import (
 )
 from ..recording.recorder import ALL
 from ..statistics.interval import Interval
-from .causes import BECAUSE, Attribution, Cause
+from .causes import BECAUSE, WAITS, Attribution, Cause
 from .evenly_slow import evenly_slow, slowdown_of
 from .finding import Finding, Label, Tone
 from .metric import MetricSummary
@@ -32,8 +32,6 @@ _NAMES = {
     "max_gap": "longest gap of a request",
     "e2e": "time of a whole request",
 }
-_WAITS = {"ttft": "ttft", "resume_ttft": "ttft", "e2e": "ttft", "itl": "itl", "max_gap": "itl"}
-"""By metric, the waits whose causes are looked for."""
 _MOST_CAUSES = 2
 NOT_MISSED = 3
 """What comes this many times in a run on average is missing from one in twenty (Poisson)."""
@@ -41,13 +39,13 @@ NOT_MISSED = 3
 
 def causes_of(metric: str, attribution: Attribution | None) -> list[Cause]:
     """The likely causes of a metric's tail."""
-    causes = None if attribution is None else attribution.causes.get(_WAITS[metric])
+    causes = None if attribution is None else attribution.causes.get(WAITS[metric])
     return [] if causes is None else causes.likely
 
 
 def waits_of(metrics: Iterable[str]) -> list[str]:
     """The kinds of wait (`ttft`, `itl`) that the tails of these metrics are made of."""
-    return list(dict.fromkeys(_WAITS[metric] for metric in metrics))
+    return list(dict.fromkeys(WAITS[metric] for metric in metrics))
 
 
 def verdict(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding:

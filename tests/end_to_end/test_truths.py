@@ -15,7 +15,8 @@ import pytest
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.engine.null_server.truth import Truth, read_truths
-from abatch.reports.recording.recorder import ALL, Recorder, new_histogram
+from abatch.reports.recording.histograms import new_histogram
+from abatch.reports.recording.recorder import ALL, Recorder
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result
 from abatch.workloads.run_limits import RunLimits

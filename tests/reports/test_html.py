@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from abatch.reports.gates.judge import Judgement, Outcome
-from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.recording.histograms import new_histogram
 from abatch.reports.renderings.html.curves import curve, grid
 from abatch.reports.renderings.html.markup import element, embedded_json, inline
 from abatch.reports.renderings.html.page import render_html

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from abatch.reports.gates.judge import Outcome, judge
 from abatch.reports.gates.parser import parse_rule
-from abatch.reports.recording.recorder import Recorder, new_histogram
+from abatch.reports.recording.histograms import new_histogram
+from abatch.reports.recording.recorder import Recorder
 from abatch.reports.run.measurement import Measurement
 from abatch.reports.statistics.kaplan_meier import survival_percentiles
 from abatch.reports.statistics.percentile import value_at

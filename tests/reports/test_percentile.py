@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.recording.histograms import new_histogram
 from abatch.reports.statistics.percentile import rank_at, value_at
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.recording.histograms import new_histogram
 from abatch.reports.renderings.percentile_picture import percentile_picture, side_by_side
 from hdrh.histogram import HdrHistogram
 from hypothesis import given

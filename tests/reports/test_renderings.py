@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from abatch.reports.gates.judge import Judgement, Outcome, judge_all
 from abatch.reports.gates.parser import parse_rules
-from abatch.reports.recording.recorder import new_histogram
+from abatch.reports.recording.histograms import new_histogram
 from abatch.reports.renderings.console import print_summary
 from abatch.reports.renderings.csv_table import COLUMNS, render_csv
 from abatch.reports.renderings.github import github_annotations

@@ -136,7 +136,7 @@ def test_tokens_per_chunk_and_tpot() -> None:
 
 
 def test_the_mean_is_the_librarys() -> None:
-    from abatch.reports.recording.recorder import new_histogram
+    from abatch.reports.recording.histograms import new_histogram
 
     histogram = new_histogram()
     for value in (3, 999, 1_234_567, 1_234_567, 99_000_000):
@@ -145,7 +145,7 @@ def test_the_mean_is_the_librarys() -> None:
 
 
 def test_an_empty_histogram_has_no_verdict() -> None:
-    from abatch.reports.recording.recorder import new_histogram
+    from abatch.reports.recording.histograms import new_histogram
 
     metric = summarise_metric(new_histogram())
     assert (metric.count, metric.tail_ratio, metric.verdict) == (0, 0.0, State.TOO_FEW)
@@ -155,7 +155,7 @@ def test_what_waits_to_be_recorded_is_bounded() -> None:
     recorder = Recorder()
     for index in range(12_000):
         recorder.add(make_result(10.0 + index / 1000, gaps_ms=()))
-    assert max(len(pending) for pending in recorder._pending.values()) < 5000
+    assert max(len(pending) for pending in recorder._histograms._pending.values()) < 5000
     (count,) = [
         histogram.get_total_count()
         for metric, name, histogram in recorder.histograms()

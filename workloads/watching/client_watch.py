@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ...engine.integers import rounded_to_digits
+from .run_queue import waited_for_processor_s
 
 _BEAT_S = 0.01
 _LAPSE_S = 0.005
@@ -40,6 +41,7 @@ class ClientAudit(msgspec.Struct, kw_only=True):
         lapses: The longest beats above 5 ms, longest first.
         gc_pauses: Garbage collections, `gc_total_s` and `gc_longest_s` their time.
         cpu_s: Processor time used during `elapsed_s`.
+        waited_s: How long the loop was ready meanwhile and had no processor; None where the kernel does not say.
     """
 
     beats_us: dict[int, int] = {}
@@ -49,13 +51,24 @@ class ClientAudit(msgspec.Struct, kw_only=True):
     gc_longest_s: float = 0.0
     cpu_s: float = 0.0
     elapsed_s: float = 0.0
+    waited_s: float | None = None
+
+    @property
+    def wait_share(self) -> float | None:
+        """Of the time. A wait that began before it counts, too."""
+        if self.waited_s is None or self.elapsed_s <= 0:
+            return None
+        return min(self.waited_s / self.elapsed_s, 1.0)
 
 
 def merge_audits(audits: list[ClientAudit]) -> ClientAudit:
-    """Merge the audits of several processes: beats add up, and the busiest process gives the processor time."""
+    """Merge the audits of several processes: beats add up, the busiest process gives the processor time, and the one
+    that had to wait the most for it gives the wait.
+    """
     beats: Counter[int] = Counter()
     for audit in audits:
         beats.update(audit.beats_us)
+    waits = [share for audit in audits if (share := audit.wait_share) is not None]
     busiest = max(audits, key=lambda audit: audit.cpu_s / max(audit.elapsed_s, 1e-9))
     return ClientAudit(
         beats_us=dict(beats),
@@ -65,7 +78,20 @@ def merge_audits(audits: list[ClientAudit]) -> ClientAudit:
         gc_longest_s=max(audit.gc_longest_s for audit in audits),
         cpu_s=busiest.cpu_s,
         elapsed_s=busiest.elapsed_s,
+        waited_s=max(waits) * busiest.elapsed_s if waits else None,
     )
+
+
+class _Times(NamedTuple):
+    """The clock, the process's time on processors, and the time that this thread has waited for one."""
+
+    at_s: float
+    cpu_s: float
+    waited_s: float | None
+
+
+def _times() -> _Times:
+    return _Times(time.monotonic(), time.process_time(), waited_for_processor_s())
 
 
 class ClientWatch:
@@ -77,9 +103,8 @@ class ClientWatch:
         self._gc_pauses = 0
         self._gc_total_s = self._gc_longest_s = 0.0
         self._gc_began_s: float | None = None
-        self._began: tuple[float, float] | None = None
-        """Clock and processor time when the watch began."""
-        self._ended: tuple[float, float] | None = None
+        self._began: _Times | None = None
+        self._ended: _Times | None = None
 
     async def run(self, start_s: float, end_s: float | None, origin_s: float) -> None:
         """Watch from `start_s` to `end_s`, seconds since `origin_s` of the loop's clock. None: until cancelled."""
@@ -88,29 +113,30 @@ class ClientWatch:
         until_s = math.inf if end_s is None else origin_s + end_s
         await asyncio.sleep(due_s - loop.time())
         with self._counting_collections():
-            self._began = time.monotonic(), time.process_time()
+            self._began = _times()
             try:
                 while due_s < until_s:
                     await asyncio.sleep(max(0.0, due_s - loop.time()))
                     due_s = self._beat(due_s, until_s, origin_s)
             finally:
                 self._beat(due_s, until_s, origin_s)  # a run may end while the loop is blocked
-                self._ended = time.monotonic(), time.process_time()
+                self._ended = _times()
 
     def audit(self) -> ClientAudit:
         """What was seen."""
         if self._began is None:
             return ClientAudit()
         began = self._began
-        ended = self._ended or (time.monotonic(), time.process_time())
+        ended = self._ended or _times()
         return ClientAudit(
             beats_us=dict(self._beats),
             lapses=sorted(self._lapses, reverse=True),
             gc_pauses=self._gc_pauses,
             gc_total_s=self._gc_total_s,
             gc_longest_s=self._gc_longest_s,
-            cpu_s=ended[1] - began[1],
-            elapsed_s=ended[0] - began[0],
+            cpu_s=ended.cpu_s - began.cpu_s,
+            elapsed_s=ended.at_s - began.at_s,
+            waited_s=None if ended.waited_s is None or began.waited_s is None else ended.waited_s - began.waited_s,
         )
 
     def _beat(self, due_s: float, until_s: float, origin_s: float) -> float:
