@@ -15,6 +15,14 @@ _Penalty = Annotated[float, Meta(ge=-2.0, le=2.0)]
 _PositiveInt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
+_Name = Annotated[str, Meta(max_length=256)]
+"""Of a model, function or user: four times what OpenAI takes for a function. Names come back in error messages."""
+_MAX_MESSAGES = 16_384
+"""Some 100 ms of templates; a year of a busy conversation."""
+_MAX_PARTS = 4096
+"""Of one message. OpenAI's own limit is 2,048."""
+_MAX_TOOLS = 1024
+"""In a request, and calls in a message. OpenAI takes 128 tools."""
 
 
 class StreamOptions(Struct):
@@ -26,7 +34,7 @@ class StreamOptions(Struct):
 class SamplingFields(Struct, kw_only=True):
     """What both completion endpoints accept."""
 
-    model: str | None = None
+    model: _Name | None = None
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     max_tokens: _PositiveInt | None = None
@@ -38,7 +46,7 @@ class SamplingFields(Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     logit_bias: dict[str, float] | None = None
-    user: str | None = None
+    user: _Name | None = None
     # Extensions.
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
@@ -64,7 +72,7 @@ class FunctionCall(Struct):
 class ToolCall(Struct, kw_only=True):
     """A tool call as an assistant message carries it."""
 
-    id: str
+    id: _Name
     type: Literal["function"] = "function"
     function: FunctionCall
 
@@ -72,7 +80,7 @@ class ToolCall(Struct, kw_only=True):
 class ContentPart(Struct):
     """A piece of a message. Only text is supported."""
 
-    type: str
+    type: Annotated[str, Meta(max_length=64)]
     text: str | None = None
 
 
@@ -80,16 +88,16 @@ class ChatMessage(Struct, kw_only=True, omit_defaults=True):
     """A message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
-    name: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: str | None = None
+    content: str | Annotated[list[ContentPart], Meta(max_length=_MAX_PARTS)] | None = None
+    name: _Name | None = None
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=_MAX_TOOLS)] | None = None
+    tool_call_id: _Name | None = None
 
 
 class FunctionDefinition(Struct, omit_defaults=True):
     """A tool's signature. `parameters` is a JSON schema."""
 
-    name: str
+    name: _Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
 
@@ -104,17 +112,17 @@ class Tool(Struct):
 class ResponseFormat(Struct):
     """Only `text` is supported."""
 
-    type: str
+    type: Annotated[str, Meta(max_length=64)]
 
 
 class ChatCompletionRequest(SamplingFields, kw_only=True):
     """Body of `POST /v1/chat/completions`."""
 
-    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=_MAX_MESSAGES)]
     max_completion_tokens: _PositiveInt | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=_MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
@@ -127,7 +135,7 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
 class CompletionRequest(SamplingFields, kw_only=True):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | list[str | int | list[int]]
+    prompt: str | Annotated[list[str | _TokenId | list[_TokenId]], Meta(min_length=1)]
     """Text, several texts, token ids, or several lists of them."""
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     echo: bool | None = None

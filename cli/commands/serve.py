@@ -52,7 +52,7 @@ def serve(
         bool, typer.Option("--no-auth", help="Let anyone in, also from other machines, where --host lets them connect.")
     ] = False,
     served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: that of --model.")] = None,
-    max_body: Annotated[str, typer.Option(help="Largest request body.")] = "16MiB",
+    max_body: Annotated[str, typer.Option(help="Largest request body.")] = "4MiB",
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
     step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,

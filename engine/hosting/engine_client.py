@@ -37,6 +37,8 @@ _log = logging.getLogger("abatch.server")
 
 _EXIT_GRACE_S = 5.0
 _LAST_WORDS_S = 1.0
+_MOST_OUTPUTS = 64
+"""Taken together: a client that did not read for a minute has thousands waiting, and text takes 10 us each."""
 
 _Event = TokenOutput | Exception
 
@@ -128,7 +130,7 @@ class EngineClient:
         try:
             while not has_ended:
                 outputs = [_checked(await events.get())]
-                while not events.empty() and outputs[-1].finish_reason is None:
+                while not events.empty() and outputs[-1].finish_reason is None and len(outputs) < _MOST_OUTPUTS:
                     event = events.get_nowait()
                     if isinstance(event, Exception):
                         yield outputs  # what came before the failure still counts
@@ -138,6 +140,8 @@ class EngineClient:
                 if has_ended:
                     self._pending.free_session(request_id)  # a client that has the last token may go on at once
                 yield outputs
+                if not (has_ended or events.empty()):
+                    await asyncio.sleep(0)  # a reader that catches up lets other streams come in between
         finally:
             self._forget(request_id)
             if not has_ended:
@@ -171,11 +175,11 @@ class EngineClient:
         """Raise what `generate` would raise for these requests now, before any output has been promised."""
         if self._death is not None:
             raise EngineDeadError(self._death)
-        if prompt_ids and (max(prompt_ids) >= self.ready.vocab_size or min(prompt_ids) < 0):
+        self._pending.check(len(prompt_ids), sampling, session, num_requests=num_requests)
+        if max(prompt_ids) >= self.ready.vocab_size or min(prompt_ids) < 0:
             raise RequestError(
                 f"the prompt has token ids outside the vocabulary of {self.ready.vocab_size}", param="prompt"
             )
-        self._pending.check(len(prompt_ids), sampling, session, num_requests=num_requests)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is pending; False if that took longer than `timeout_s`."""

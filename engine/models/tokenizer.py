@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from ..errors import ConfigurationError, RequestError
+from ..errors import ConfigurationError, ContextLengthError, RequestError
 from ..simulation.simulated_runner import FIRST_TOKEN, NUM_TOKENS
 from .source import is_built_in, pretrained_arguments
 from .tiny_tokenizer import tiny_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_USUAL_CHARACTERS = 8
+"""Text with more characters than this for each token that fits is measured piece by piece before it is read whole."""
+_MAX_ERROR_CHARACTERS = 300
+"""Of what a chat template says, which may repeat a message."""
 
 
 class ChatTokenizer:
@@ -38,26 +44,40 @@ class ChatTokenizer:
         """Whether the chat template has a place for tools."""
         return "tools" in str(self.hf.chat_template or "")
 
-    def encode(self, text: str) -> list[int]:
-        """Tokens of a bare prompt, with the special tokens the model wants around it."""
-        return self._encode(text, add_special_tokens=True)
+    def encode(self, text: str, *, most_tokens: int | None = None) -> list[int]:
+        """Tokens of a bare prompt, with the special tokens the model wants around it.
+
+        Raises:
+            ContextLengthError: they are more than `most_tokens`.
+        """
+        return self._encode(text, most_tokens, add_special_tokens=True)
 
     def least_tokens(self, num_characters: int) -> int:
         """Fewer tokens than this cannot hold so much text: known without looking at it."""
         return num_characters // self._longest_token
 
-    def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        if self._backend is not None:
-            backend_ids: list[int] = self._backend.encode(text, add_special_tokens=add_special_tokens).ids
-            return backend_ids
-        ids: list[int] = self.hf.encode(text, add_special_tokens=add_special_tokens)
-        return ids
+    def _encode(self, text: str, most_tokens: int | None, *, add_special_tokens: bool) -> list[int]:
+        backend = self._backend
+        if backend is None:
+            ids: list[int] = self.hf.encode(text, add_special_tokens=add_special_tokens)
+            return ids
+        if most_tokens is not None and len(text) > _USUAL_CHARACTERS * most_tokens:
+            _refuse_long(backend, text, most_tokens)
+        # Unlike `encode`, it lets other threads run meanwhile.
+        (encoding,) = backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        if most_tokens is not None and len(encoding) > most_tokens:
+            raise _too_long(len(encoding), most_tokens)
+        backend_ids: list[int] = encoding.ids
+        return backend_ids
 
-    def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
+    def encode_chat(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *, most_tokens: int | None = None
+    ) -> list[int]:
         """Tokens of a conversation, up to where the assistant begins to speak.
 
         Raises:
-            RequestError: the tokenizer has no chat template (422), or the template refuses the messages.
+            ContextLengthError: they are more than `most_tokens`.
+            RequestError: the tokenizer has no chat template (422), or the template fails on the messages.
         """
         if self.hf.chat_template is None:
             raise RequestError(
@@ -69,13 +89,42 @@ class ChatTokenizer:
             prompt = self.hf.apply_chat_template(
                 messages, tools=[*tools] if tools else None, add_generation_prompt=True, tokenize=False
             )
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
-            raise RequestError(f"the model's chat template rejected the messages: {error}", param="messages") from error
-        return self._encode(str(prompt), add_special_tokens=False)
+        except Exception as error:  # a template is a program, and may fail in any way
+            raise RequestError(f"the model's chat template {_what_failed(error)}", param="messages") from None
+        return self._encode(str(prompt), most_tokens, add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of tokens. A character cut in two shows as U+FFFD."""
         return str(self._decode(list(token_ids), skip_special_tokens=skip_special_tokens))
+
+
+def _refuse_long(backend: Any, text: str, most_tokens: int) -> None:
+    """Refuse text that is far too long before it costs time and memory: tokens in the making take 100 bytes each.
+
+    Cut in pieces, a text may have some tokens more than as a whole, but never twice as many.
+    """
+    num_tokens = 0
+    for start in range(0, len(text), most_tokens):
+        (encoding,) = backend.encode_batch_fast([text[start : start + most_tokens]], add_special_tokens=False)
+        num_tokens += len(encoding)
+        if num_tokens > 2 * most_tokens:
+            raise _too_long(num_tokens // 2, most_tokens)
+
+
+def _too_long(num_tokens: int, most_tokens: int) -> ContextLengthError:
+    return ContextLengthError(
+        f"the request has at least {num_tokens} tokens, but the context is {most_tokens} tokens", param="prompt"
+    )
+
+
+def _what_failed(error: Exception) -> str:
+    """The template's own words, if it refuses the messages; if it fails, how."""
+    if isinstance(error, RecursionError):
+        return "cannot take messages or tools that are nested so deeply"
+    words = " ".join(str(error)[: 2 * _MAX_ERROR_CHARACTERS].split())[:_MAX_ERROR_CHARACTERS]
+    if isinstance(error, jinja2.TemplateError):
+        return f"rejected the messages: {words}"
+    return f"failed on the messages: {type(error).__name__}: {words}"
 
 
 class NoiseTokenizer(ChatTokenizer):

@@ -33,6 +33,7 @@ from ..protocol import (
 from ..server.front.answers import error_response, errors_middleware, json_response
 from ..server.front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
 from ..server.front.descriptors import raise_descriptor_limit
+from ..server.front.json_bodies import aside, decode_json
 from ..server.front.listening import Listening, base_url
 from ..server.front.serving import HEALTH_PATH, serving
 from .behaviour import Answer, Behaviour, Fault, Prefill
@@ -40,7 +41,8 @@ from .prefill import PrefillQueue
 from .truth import OnTruth, Truth
 
 MODEL = "null"
-_MAX_BODY_BYTES = 64 << 20
+_MAX_BODY_BYTES = 4 << 20
+"""As `abatch serve`: a million tokens of text."""
 _MAX_OUTPUT_TOKENS = 100_000
 
 _log = logging.getLogger("abatch.null_server")
@@ -95,12 +97,8 @@ class NullServer:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         raw = await request.app[BODIES].read(request)
         arrived_s = time.monotonic()
-        try:
-            body = _decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RequestError(f"invalid body: {error}") from error
+        body, words = await aside(len(raw), lambda: _decode(raw))
         max_tokens = min(body.max_completion_tokens or body.max_tokens or 16, _MAX_OUTPUT_TOKENS)
-        words = [word for message in body.messages for word in _words(message)]
         answer, prefill = self._answer(arrived_s, words, max_tokens)
         request_id = request.headers.get("X-Request-ID", "")[:256]
         writing = _Writing(request_id, arrived_s, len(words), prefill.cached_tokens)
@@ -221,6 +219,12 @@ def _chunk(delta: Delta, finish_reason: str | None = None) -> ChatCompletionChun
 
 def _usage_chunk(usage: Usage) -> ChatCompletionChunk:
     return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=[], usage=usage)
+
+
+def _decode(raw: bytes) -> tuple[ChatCompletionRequest, list[str]]:
+    """A request, and the words of its messages."""
+    body = decode_json(raw, _decoder)
+    return body, [word for message in body.messages for word in _words(message)]
 
 
 def _words(message: ChatMessage) -> list[str]:

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -28,11 +28,12 @@ from ..protocol import (
     ToolCall,
     TopLogprob,
     Usage,
+    encode,
     server_sent_event,
 )
 from ..session import SessionUse
-from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave
-from .front.answers import json_response
+from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave, stop_automaton
+from .front.json_bodies import MOST_VALUES, JsonBudget, aside
 from .generation import TextDelta, TokenText, refuse_unsupported, sampling_params
 from .responses import read_body, stream_response
 from .sessions import session_use
@@ -45,10 +46,11 @@ _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 async def chat_completions(request: web.Request) -> web.StreamResponse:
     """Continue a conversation."""
     state = request.app[STATE]
-    body = await read_body(request, _decoder)
+    body, num_bytes = await read_body(request, _decoder)
     state.check_request(body)
     session = session_use(request, body)
-    specs = await state.tokenize([sum(map(_length, body.messages))], lambda: _choices(body, state, session))
+    num_characters = sum(map(_length, body.messages))
+    specs = await state.tokenize(num_bytes, [num_characters], lambda: _choices(body, state, session))
     answer = _ChatAnswer(body, specs, state, session)
     return await (answer.stream(request) if body.stream else answer.whole())
 
@@ -68,7 +70,9 @@ def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUs
         raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     generator = state.generator
     tools = msgspec.to_builtins(body.tools) if body.tools and body.tool_choice != "none" else None
-    prompt_ids = generator.tokenizer.encode_chat([_template_message(message) for message in body.messages], tools)
+    arguments = JsonBudget(MOST_VALUES, "the arguments of tool calls")
+    messages = [_template_message(message, arguments) for message in body.messages]
+    prompt_ids = generator.encode_chat(messages, tools)
     sampling = sampling_params(
         body,
         max_tokens=body.max_completion_tokens or body.max_tokens,
@@ -77,7 +81,7 @@ def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUs
         ready=generator.engine.ready,
         eos_token_ids=generator.eos_token_ids,
     )
-    return choice_specs(0, prompt_ids, sampling, body.stop, body.n or 1, session)
+    return choice_specs(0, prompt_ids, sampling, stop_automaton(body.stop), body.n or 1, session)
 
 
 def _length(message: ChatMessage) -> int:
@@ -87,13 +91,15 @@ def _length(message: ChatMessage) -> int:
     return len(message.content or "")
 
 
-def _template_message(message: ChatMessage) -> dict[str, Any]:
+def _template_message(message: ChatMessage, arguments: JsonBudget) -> dict[str, Any]:
     """A message as chat templates want it: content a string, arguments an object."""
     content = message.content
     if isinstance(content, list):
         for part in content:
-            if part.type != "text" or part.text is None:
+            if part.type != "text":
                 raise UnsupportedError(f"content parts of type {part.type!r} are not supported", param="messages")
+            if part.text is None:
+                raise RequestError("a content part of type 'text' needs a text", param="messages")
         content = "".join(part.text or "" for part in content)
     result: dict[str, Any] = {"role": message.role, "content": content or ""}
     if message.name is not None:
@@ -102,18 +108,18 @@ def _template_message(message: ChatMessage) -> dict[str, Any]:
         result["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         result["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": _template_call(call.function)}
+            {"id": call.id, "type": "function", "function": _template_call(call.function, arguments)}
             for call in message.tool_calls
         ]
     return result
 
 
-def _template_call(call: FunctionCall) -> dict[str, Any]:
+def _template_call(call: FunctionCall, arguments: JsonBudget) -> dict[str, Any]:
+    arguments.spend(call.arguments.encode())
     try:
-        arguments = msgspec.json.decode(call.arguments or "{}")
-    except msgspec.DecodeError:
-        arguments = call.arguments
-    return {"name": call.name, "arguments": arguments}
+        return {"name": call.name, "arguments": msgspec.json.decode(call.arguments or "{}")}
+    except msgspec.DecodeError:  # the model's own words, which need not be JSON
+        return {"name": call.name, "arguments": call.arguments}
 
 
 class _ChatAnswer:
@@ -133,28 +139,33 @@ class _ChatAnswer:
 
     async def whole(self) -> web.Response:
         """One JSON answer at the end."""
-        usage = UsageCounter.of(self._specs)
-        choices = []
-        for answer in await collect(self._state, self._specs):
-            for delta in answer.deltas:
-                usage.add(answer.spec, delta)
-            choices.append(self._choice(answer))
-        return json_response(
-            ChatCompletion(
-                id=self._id,
-                created=self._created,
-                model=self._state.model_name,
-                choices=choices,
-                usage=usage.usage(),
+        answers, usage = await collect(self._state, self._specs, lambda token: msgspec.Raw(encode(_logprob(token))))
+        choices: list[ChatChoice] = []
+
+        def encoded() -> bytes:
+            choices.extend(map(self._choice, answers))
+            return encode(
+                ChatCompletion(
+                    id=self._id,
+                    created=self._created,
+                    model=self._state.model_name,
+                    choices=choices,
+                    usage=usage,
+                )
             )
-        )
+
+        body = await aside(sum(len(answer.text) + len(answer.logprobs) for answer in answers), encoded)
+        for choice in choices:
+            if choice.message.tool_calls:
+                self._tell_of_tools([call.function.name for call in choice.message.tool_calls])
+        return web.Response(body=body, content_type="application/json")
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events as tokens come."""
         async with interleave(self._state, self._specs) as deltas, aclosing(self._events(deltas)) as events:
             return await stream_response(request, events)
 
-    def _choice(self, answer: Answer) -> ChatChoice:
+    def _choice(self, answer: Answer[msgspec.Raw]) -> ChatChoice:
         text, reason = answer.text, answer.finish_reason
         calls: list[ParsedToolCall] = []
         if self._parses_tools:
@@ -164,7 +175,6 @@ class _ChatAnswer:
             text, calls = content + rest, calls + last_calls
         message = AssistantMessage(content=text)
         if calls:
-            self._tell_of_tools([call.name for call in calls])
             message.content = text or None
             message.tool_calls = [
                 ToolCall(id=_call_id(), function=FunctionCall(call.name, call.arguments)) for call in calls
@@ -173,7 +183,8 @@ class _ChatAnswer:
         return ChatChoice(
             index=answer.spec.index,
             message=message,
-            logprobs=self._logprobs([token for delta in answer.deltas for token in delta.logprobs]),
+            # Encoded before; the type says what they are.
+            logprobs=ChatLogprobs(cast("list[ChatLogprob]", answer.logprobs)) if self._wants_logprobs else None,
             finish_reason=reason,
         )
 
@@ -187,7 +198,8 @@ class _ChatAnswer:
             choice = stream.choice(delta)
             if choice.finish_reason == "tool_calls":
                 self._tell_of_tools(stream.tool_names)
-            choice.logprobs = self._logprobs(delta.logprobs)
+            if self._wants_logprobs:
+                choice.logprobs = ChatLogprobs(list(map(_logprob, delta.logprobs)))
             if choice.delta != _NOTHING or choice.finish_reason or delta.logprobs:
                 yield server_sent_event(self._chunk([choice], no_usage))
         if self._include_usage:
@@ -198,25 +210,15 @@ class _ChatAnswer:
         if self._session is not None and self._session.next_tool is None:
             self._state.generator.engine.tell(self._session.session_id, tool="+".join(sorted(set(names)))[:256])
 
-    def _logprobs(self, tokens: Sequence[TokenText]) -> ChatLogprobs | None:
-        if not self._wants_logprobs:
-            return None
-        return ChatLogprobs(
-            [
-                ChatLogprob(
-                    token.text,
-                    token.logprob,
-                    list(token.text.encode()),
-                    [TopLogprob(text, logprob, list(text.encode())) for text, logprob in token.top],
-                )
-                for token in tokens
-            ]
-        )
-
     def _chunk(self, choices: list[ChatChunkChoice], usage: Usage | msgspec.UnsetType | None) -> ChatCompletionChunk:
         return ChatCompletionChunk(
             id=self._id, created=self._created, model=self._state.model_name, choices=choices, usage=usage
         )
+
+
+def _logprob(token: TokenText) -> ChatLogprob:
+    top = [TopLogprob(text, logprob, list(text.encode())) for text, logprob in token.top]
+    return ChatLogprob(token.text, token.logprob, list(token.text.encode()), top)
 
 
 _NOTHING = Delta()

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
+from ..errors import RequestError
 from ..protocol import PromptTokensDetails, Usage
 from ..request import SamplingParams
 from ..session import SessionUse
-from .generation import TextDelta
+from .generation import TextDelta, TokenText
 from .state import ServerState
+from .stop_strings import StopAutomaton
+
+_Logprob = TypeVar("_Logprob")
+_MOST_LOGPROBS = 1 << 20
+"""In an answer that is kept until it is whole: some 60 MB of JSON."""
+_MOST_PROMPT_TOKENS = 1 << 20
+"""Of all answers of a request, each with its prompt: each is sent to the engine as 5 MB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,7 @@ class ChoiceSpec:
     index: int
     prompt_ids: list[int]
     sampling: SamplingParams
-    stops: Sequence[str]
+    stops: StopAutomaton | None
     is_first: bool
     session: SessionUse | None = None
 
@@ -30,12 +39,11 @@ def choice_specs(
     first_index: int,
     prompt_ids: list[int],
     sampling: SamplingParams,
-    stop: str | list[str] | None,
+    stops: StopAutomaton | None,
     count: int,
     session: SessionUse | None = None,
 ) -> list[ChoiceSpec]:
     """`count` answers to one prompt. With a seed, each answer gets a seed of its own, or they would be the same."""
-    stops = [stop] if isinstance(stop, str) else stop or []
     return [
         ChoiceSpec(
             first_index + number,
@@ -47,6 +55,11 @@ def choice_specs(
         )
         for number in range(count)
     ]
+
+
+def stop_automaton(stop: str | list[str] | None) -> StopAutomaton | None:
+    """A request's stop strings; None if it has none."""
+    return StopAutomaton([stop] if isinstance(stop, str) else stop) if stop else None
 
 
 @dataclass(slots=True)
@@ -79,30 +92,51 @@ class UsageCounter:
 
 
 @dataclass(slots=True)
-class Answer:
-    """A whole answer."""
+class Answer(Generic[_Logprob]):
+    """A whole answer, with its log-probabilities in an endpoint's own form."""
 
     spec: ChoiceSpec
-    deltas: list[TextDelta] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    logprobs: list[_Logprob] = field(default_factory=list)
+    finish_reason: str | None = None
 
     @property
     def text(self) -> str:
         """All of its text."""
-        return "".join(delta.text for delta in self.deltas)
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why it ended."""
-        return self.deltas[-1].finish_reason if self.deltas else None
+        return "".join(self.texts)
 
 
-async def collect(state: ServerState, specs: Sequence[ChoiceSpec]) -> list[Answer]:
-    """Run all answers to their end."""
-    answers = {spec.index: Answer(spec) for spec in specs}
+async def collect(
+    state: ServerState, specs: Sequence[ChoiceSpec], logprob: Callable[[TokenText], _Logprob]
+) -> tuple[list[Answer[_Logprob]], Usage]:
+    """Run all answers to their end.
+
+    Args:
+        state: The server's.
+        specs: What is to be answered.
+        logprob: What to keep of a token's log-probabilities. It is called as they come, since all at the end would
+            hold up other streams.
+
+    Raises:
+        RequestError: their log-probabilities are too many to keep.
+    """
+    answers = {spec.index: Answer[_Logprob](spec) for spec in specs}
+    usage = UsageCounter.of(specs)
+    num_logprobs = 0
     async with interleave(state, specs) as deltas:
         async for spec, delta in deltas:
-            answers[spec.index].deltas.append(delta)
-    return list(answers.values())
+            usage.add(spec, delta)
+            answer = answers[spec.index]
+            answer.texts.append(delta.text)
+            answer.logprobs += map(logprob, delta.logprobs)
+            answer.finish_reason = delta.finish_reason
+            num_logprobs += sum(1 + len(token.top) for token in delta.logprobs)
+            if num_logprobs > _MOST_LOGPROBS:
+                raise RequestError(
+                    f"the answer has more than {_MOST_LOGPROBS} log-probabilities; ask for fewer, or for a stream",
+                    param="logprobs",
+                )
+    return list(answers.values()), usage.usage()
 
 
 @asynccontextmanager
@@ -114,8 +148,16 @@ async def interleave(
     Raises (on entering):
         RequestError: one of them cannot be served; then none is started.
     """
+    num_prompt_tokens = sum(len(spec.prompt_ids) for spec in specs)
+    if len(specs) > 1 and num_prompt_tokens > _MOST_PROMPT_TOKENS:
+        raise RequestError(
+            f"{len(specs)} answers to prompts of together {num_prompt_tokens} tokens are over the limit of "
+            f"{_MOST_PROMPT_TOKENS}: ask for fewer at once",
+            param="prompt",
+        )
     for spec in specs:
-        state.generator.engine.check(spec.prompt_ids, spec.sampling, spec.session, num_requests=len(specs))
+        if spec.is_first:
+            state.generator.engine.check(spec.prompt_ids, spec.sampling, spec.session, num_requests=len(specs))
     streams = _one(state, specs[0]) if len(specs) == 1 else _several(state, specs)
     async with aclosing(streams) as deltas:
         yield deltas
@@ -141,8 +183,11 @@ async def _several(state: ServerState, specs: Sequence[ChoiceSpec]) -> AsyncGene
         except Exception as error:
             queue.put_nowait(error)
 
-    tasks = [asyncio.create_task(pump(spec)) for spec in specs]
+    tasks = []
     try:
+        for spec in specs:
+            tasks.append(asyncio.create_task(pump(spec)))
+            await asyncio.sleep(0)  # a long prompt takes milliseconds to hand over: other streams come in between
         num_running = len(tasks)
         while num_running:
             item = await queue.get()

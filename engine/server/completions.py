@@ -13,11 +13,19 @@ import msgspec
 from aiohttp import web
 
 from ..errors import RequestError, UnsupportedError
-from ..protocol import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Usage, server_sent_event
+from ..protocol import (
+    Completion,
+    CompletionChoice,
+    CompletionLogprobs,
+    CompletionRequest,
+    Usage,
+    encode,
+    server_sent_event,
+)
 from ..session import SessionUse
-from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave
-from .front.answers import json_response
-from .generation import TextDelta, TextGenerator, refuse_unsupported, sampling_params
+from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave, stop_automaton
+from .front.json_bodies import aside
+from .generation import TextDelta, TextGenerator, TokenText, refuse_unsupported, sampling_params
 from .responses import read_body, stream_response
 from .sessions import session_use
 from .state import STATE, ServerState
@@ -31,12 +39,12 @@ _DEFAULT_MAX_TOKENS = 16
 async def completions(request: web.Request) -> web.StreamResponse:
     """Complete one or several prompts, given as text or tokens."""
     state = request.app[STATE]
-    body = await read_body(request, _decoder)
+    body, num_bytes = await read_body(request, _decoder)
     state.check_request(body)
     session = session_use(request, body)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     lengths = [len(prompt) for prompt in prompts if isinstance(prompt, str)]
-    specs = await state.tokenize(lengths, lambda: _choices(body, state, session))
+    specs = await state.tokenize(num_bytes, lengths, lambda: _choices(body, state, session))
     answer = _CompletionAnswer(body, specs, state)
     return await (answer.stream(request) if body.stream else answer.whole())
 
@@ -49,6 +57,7 @@ def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | 
         raise UnsupportedError(f"{name} is not supported", param=name)
     generator = state.generator
     specs: list[ChoiceSpec] = []
+    stops = stop_automaton(body.stop)
     for prompt_ids in _prompts(body, generator):
         sampling = sampling_params(
             body,
@@ -58,7 +67,7 @@ def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | 
             ready=generator.engine.ready,
             eos_token_ids=generator.eos_token_ids,
         )
-        specs += choice_specs(len(specs), prompt_ids, sampling, body.stop, body.n or 1, session)
+        specs += choice_specs(len(specs), prompt_ids, sampling, stops, body.n or 1, session)
     if session is not None and len(specs) > 1:
         raise RequestError("a session is one conversation, so give one prompt", param="prompt")
     return specs
@@ -67,14 +76,22 @@ def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | 
 def _prompts(body: CompletionRequest, generator: TextGenerator) -> list[list[int]]:
     prompt = body.prompt
     if isinstance(prompt, str):
-        return [generator.tokenizer.encode(prompt)]
+        return [generator.encode(prompt)]
     if all(isinstance(item, int) for item in prompt):
         return [cast("list[int]", prompt)]
     if len(prompt) > _MAX_PROMPTS:
         raise RequestError(f"at most {_MAX_PROMPTS} prompts in one request, not {len(prompt)}", param="prompt")
     if any(isinstance(item, int) for item in prompt):
         raise RequestError("a prompt is text or a list of token ids, not a mixture", param="prompt")
-    return [generator.tokenizer.encode(item) if isinstance(item, str) else cast("list[int]", item) for item in prompt]
+    return [generator.encode(item) if isinstance(item, str) else cast("list[int]", item) for item in prompt]
+
+
+_CompactLogprob = tuple[str, float, msgspec.Raw]
+"""A token's text and log-probability, and the most likely tokens as JSON."""
+
+
+def _compact(token: TokenText) -> _CompactLogprob:
+    return token.text, token.logprob, msgspec.Raw(msgspec.json.encode(dict(token.top)))
 
 
 class _CompletionAnswer:
@@ -89,20 +106,22 @@ class _CompletionAnswer:
         self._created = int(time.time())
 
     async def whole(self) -> web.Response:
-        usage = UsageCounter.of(self._specs)
-        choices = []
-        for answer in await collect(self._state, self._specs):
-            for delta in answer.deltas:
-                usage.add(answer.spec, delta)
-            choices.append(
+        answers, usage = await collect(self._state, self._specs, _compact)
+
+        def encoded() -> bytes:
+            choices = [
                 CompletionChoice(
                     index=answer.spec.index,
                     text=answer.text,
-                    logprobs=self._logprobs(answer.deltas, offset=0),
+                    logprobs=self._logprobs(answer.logprobs, offset=0),
                     finish_reason=answer.finish_reason,
                 )
-            )
-        return json_response(self._completion(choices, usage.usage()))
+                for answer in answers
+            ]
+            return encode(self._completion(choices, usage))
+
+        body = await aside(sum(len(answer.text) + len(answer.logprobs) for answer in answers), encoded)
+        return web.Response(body=body, content_type="application/json")
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         async with interleave(self._state, self._specs) as deltas, aclosing(self._events(deltas)) as events:
@@ -117,7 +136,7 @@ class _CompletionAnswer:
             choice = CompletionChoice(
                 index=spec.index,
                 text=delta.text,
-                logprobs=self._logprobs([delta], offset=offsets[spec.index]),
+                logprobs=self._logprobs(list(map(_compact, delta.logprobs)), offset=offsets[spec.index]),
                 finish_reason=delta.finish_reason,
             )
             offsets[spec.index] += sum(len(token.text) for token in delta.logprobs)
@@ -126,15 +145,15 @@ class _CompletionAnswer:
         if self._include_usage:
             yield server_sent_event(self._completion([], usage.usage()))
 
-    def _logprobs(self, deltas: Sequence[TextDelta], *, offset: int) -> CompletionLogprobs | None:
+    def _logprobs(self, tokens: Sequence[_CompactLogprob], *, offset: int) -> CompletionLogprobs | None:
         if not self._wants_logprobs:
             return None
-        tokens = [token for delta in deltas for token in delta.logprobs]
-        offsets = accumulate((len(token.text) for token in tokens[:-1]), initial=offset)
+        offsets = accumulate((len(text) for text, _, _ in tokens[:-1]), initial=offset)
         return CompletionLogprobs(
-            tokens=[token.text for token in tokens],
-            token_logprobs=[token.logprob for token in tokens],
-            top_logprobs=[dict(token.top) for token in tokens],
+            tokens=[text for text, _, _ in tokens],
+            token_logprobs=[logprob for _, logprob, _ in tokens],
+            # Encoded before; the type says what they are.
+            top_logprobs=cast("list[dict[str, float]]", [top for _, _, top in tokens]),
             text_offset=list(offsets) if tokens else [],
         )
 

@@ -1,4 +1,4 @@
-"""Tokens back to text as they come: never half a character, never past a stop string."""
+"""Tokens back to text as they come: never half a character."""
 
 from __future__ import annotations
 
@@ -55,42 +55,3 @@ class IncrementalDetokenizer:
             self._context, self._pending = self._pending, []
             self._context_text = self._tokenizer.decode(self._context)
         return added
-
-
-class StopStrings:
-    """Cuts a stream of text before the first of several strings."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
-        self._held = ""
-        self.found = False
-
-    def add(self, text: str) -> str:
-        """The part of the text so far that certainly precedes any stop string. Sets `found` at one."""
-        if not self._stops:
-            return text
-        text = self._held + text
-        positions = [position for stop in self._stops if (position := text.find(stop)) >= 0]
-        if positions:
-            self.found = True
-            self._held = ""
-            return text[: min(positions)]
-        keep = held_back(text, self._stops)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
-
-    def flush(self) -> str:
-        """What was held back as the possible beginning of a stop string that never came."""
-        held, self._held = self._held, ""
-        return held
-
-
-def held_back(text: str, targets: Sequence[str]) -> int:
-    """How many characters at the end of `text` could be the beginning of one of `targets`."""
-    longest = 0
-    for target in targets:
-        for length in range(min(len(target) - 1, len(text)), longest, -1):
-            if text.endswith(target[:length]):
-                longest = length
-                break
-    return longest

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError, UnsupportedError
 from ..hosting.engine_client import EngineClient
@@ -15,10 +16,14 @@ from ..protocol import SamplingFields
 from ..request import FinishReason, SamplingParams
 from ..runner import TokenLogprobs
 from ..session import SessionUse
-from .detokenizer import IncrementalDetokenizer, StopStrings
+from .detokenizer import IncrementalDetokenizer
+from .stop_strings import StopAutomaton, StopStrings
 
 if TYPE_CHECKING:
     from ..models.tokenizer import ChatTokenizer
+
+
+_CACHED_TEXTS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +102,31 @@ class TextGenerator:
         known = frozenset(engine.ready.eos_token_ids) | tokenizer.eos_token_ids
         # A tokenizer from elsewhere may have tokens that the model has not.
         self.eos_token_ids = frozenset(token for token in known if token < engine.ready.vocab_size)
+        # With log-probabilities each token brings 20 others, mostly those that the one before it brought.
+        self._text_of = lru_cache(maxsize=_CACHED_TEXTS)(self._decode_one)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a bare prompt.
+
+        Raises:
+            ContextLengthError: they do not fit the context.
+        """
+        return self.tokenizer.encode(text, most_tokens=self.engine.ready.max_model_len)
+
+    def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
+        """Tokens of a conversation.
+
+        Raises:
+            ContextLengthError: they do not fit the context.
+            RequestError: the model's chat template refuses the messages, or fails on them.
+        """
+        return self.tokenizer.encode_chat(messages, tools, most_tokens=self.engine.ready.max_model_len)
 
     async def stream(
         self,
         prompt_ids: list[int],
         sampling: SamplingParams,
-        stop_strings: Sequence[str] = (),
+        stop_automaton: StopAutomaton | None = None,
         session: SessionUse | None = None,
     ) -> AsyncGenerator[TextDelta]:
         """Yield a delta whenever tokens arrive, the last with a finish reason.
@@ -110,7 +134,7 @@ class TextGenerator:
         A stop string ends the stream right before it, and cancels what the engine still computes.
         """
         detokenizer = IncrementalDetokenizer(self.tokenizer)
-        stops = StopStrings(stop_strings)
+        stops = StopStrings(stop_automaton)
         async with aclosing(self.engine.generate(prompt_ids, sampling, session)) as batches:
             async for outputs in batches:
                 delta = self._delta(outputs, detokenizer, stops, sampling)
@@ -148,8 +172,8 @@ class TextGenerator:
         return TextDelta(text, num_tokens, logprobs, reason, num_cached)
 
     def _token_text(self, token_id: int, logprobs: TokenLogprobs) -> TokenText:
-        def text(token: int) -> str:
-            return self.tokenizer.decode([token], skip_special_tokens=False)
+        top = [(self._text_of(token), value) for token, value in logprobs.top]
+        return TokenText(self._text_of(token_id), logprobs.chosen, top)
 
-        top = [(text(token), value) for token, value in logprobs.top]
-        return TokenText(text(token_id), logprobs.chosen, top)
+    def _decode_one(self, token_id: int) -> str:
+        return self.tokenizer.decode([token_id], skip_special_tokens=False)

@@ -9,32 +9,26 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from ..errors import AbatchError, RequestError
+from ..errors import AbatchError
 from ..protocol import DONE, encode
 from .front.answers import error_body
 from .front.bodies import BODIES
+from .front.json_bodies import MOST_VALUES, aside, decode_json
+from .state import STATE
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _log = logging.getLogger("abatch.server")
 
 
-async def read_body(request: web.Request, decoder: msgspec.json.Decoder[_Body]) -> _Body:
-    """The request's JSON body, checked.
+async def read_body(request: web.Request, decoder: msgspec.json.Decoder[_Body]) -> tuple[_Body, int]:
+    """The request's JSON body, checked, and its size in bytes.
 
     Raises:
         RequestError: it is no JSON, or not what the endpoint takes (400), or cannot be read (`Bodies.read`).
     """
     raw = await request.app[BODIES].read(request)
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        param = path.rstrip("`").lstrip(".") or None
-        raise RequestError(f"{message} at {param}" if param else message, param=param) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json") from error
-    except RecursionError as error:
-        raise RequestError("the body is nested too deeply", code="invalid_json") from error
+    most_values = MOST_VALUES + request.app[STATE].generator.engine.ready.max_model_len
+    return await aside(len(raw), lambda: decode_json(raw, decoder, most_values=most_values)), len(raw)
 
 
 async def stream_response(request: web.Request, events: AsyncIterator[bytes]) -> web.StreamResponse:

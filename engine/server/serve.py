@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from ..models.tokenizer import ChatTokenizer
 
 _log = logging.getLogger("abatch.server")
+_SWITCH_INTERVAL_S = 0.0005
+"""For how long a thread with a large request keeps the interpreter's lock when the event loop wants it. The loop asks
+again after each write to a client, and Python's default of 5 ms would add up to a stall where there are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class ServerConfig:
     api_key: str | None = None
     is_open: bool = False
     served_model_name: str | None = None
-    max_body_bytes: int = 16 << 20
+    max_body_bytes: int = 4 << 20
     drain_timeout_s: float = 30.0
 
 
@@ -61,6 +66,7 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
             /health had been red, until the server was stopped.
     """
     raise_descriptor_limit()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with config.listening.bind() as listener:  # before the model is loaded: a port in use shows at once
         if config.api_key is None and not config.is_open and not is_local(listener):
             raise ConfigurationError(
@@ -86,6 +92,9 @@ async def _serve(
         return
     try:
         tokenizer = await loading
+        # As in the engine: a full collection would look at every object of the tokenizer's library.
+        gc.collect()
+        gc.freeze()
         metrics = ServerMetrics(engine.ready, lambda: engine.stats, lambda: engine.is_alive)
         name = config.served_model_name or engine_config.model
         state = ServerState(TextGenerator(engine, tokenizer), name, metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -11,12 +10,11 @@ from aiohttp import web
 
 from ..errors import ContextLengthError, DrainingError, RequestError
 from ..protocol import SamplingFields
+from .front.json_bodies import aside
 from .generation import TextGenerator
 from .metrics import ServerMetrics
 
 _T = TypeVar("_T")
-_QUICK_CHARACTERS = 8192
-"""Up to this size tokenizing takes a millisecond or two, less than a thread is worth."""
 
 
 class ServerState:
@@ -40,11 +38,17 @@ class ServerState:
             raise DrainingError("the server is shutting down and takes no new requests")
         self.check_model(body.model)
 
-    async def tokenize(self, num_characters: Sequence[int], encode: Callable[[], _T]) -> _T:
-        """Call `encode` for prompts of these lengths; a long one in a thread, so that no stream stalls.
+    async def tokenize(self, num_bytes: int, num_characters: Sequence[int], encode: Callable[[], _T]) -> _T:
+        """Call `encode`, in a thread if the body is large.
+
+        Args:
+            num_bytes: Of the body.
+            num_characters: Of each prompt in it.
+            encode: Makes tokens of the prompts.
 
         Raises:
             ContextLengthError: this much text cannot fit the context, which shows without tokenizing it.
+            RequestError: tools or arguments are nested too deeply.
         """
         ready = self.generator.engine.ready
         least = self.generator.tokenizer.least_tokens(max(num_characters, default=0))
@@ -52,7 +56,10 @@ class ServerState:
             raise ContextLengthError(
                 f"the request has at least {least} tokens, but the context is {ready.max_model_len} tokens"
             )
-        return encode() if sum(num_characters) <= _QUICK_CHARACTERS else await asyncio.to_thread(encode)
+        try:
+            return await aside(num_bytes, encode)
+        except RecursionError:
+            raise RequestError("tools or arguments of tool calls are nested too deeply", param="messages") from None
 
     def check_model(self, name: str | None) -> None:
         """Raise `RequestError` (404) unless `name` is the served model or left out."""

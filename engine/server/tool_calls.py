@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .detokenizer import held_back
-
 _OPEN = "<tool_call>"
 _CLOSE = "</tool_call>"
 
@@ -27,52 +25,79 @@ class ToolCallParser:
     """
 
     def __init__(self) -> None:
-        self._buffer = ""
+        self._parts: list[str] = []
+        """Of a call that is not closed yet, with its opening tag; outside a call, what may become an opening tag."""
+        self._tail = ""
+        """The end of the last part, in which a closing tag may have begun."""
+        self._is_in_call = False
         self._is_behind_call = False
         self.num_calls = 0
 
     def add(self, text: str) -> tuple[str, list[ParsedToolCall]]:
         """Text that is certainly not part of a call, and the calls completed by `text`."""
-        self._buffer += text
-        content = ""
+        content: list[str] = []
         calls: list[ParsedToolCall] = []
+        position = 0
+        if not self._is_in_call:
+            text, self._parts = "".join([*self._parts, text]), []
         while True:
-            start = self._buffer.find(_OPEN)
-            if start < 0:
-                start = len(self._buffer) - held_back(self._buffer, (_OPEN,))
-                return content + self._take_text(start), calls
-            content += self._take_text(start)
-            end = self._buffer.find(_CLOSE)
-            if end < 0:
-                return content, calls
-            call = _parse(self._buffer[len(_OPEN) : end])
+            if not self._is_in_call:
+                start = text.find(_OPEN, position)
+                if start < 0:
+                    start = max(position, len(text) - _begun(text, _OPEN))
+                    content.append(self._content(text[position:start]))
+                    self._parts = [text[start:]]
+                    return "".join(content), calls
+                content.append(self._content(text[position:start]))
+                self._is_in_call, self._parts, self._tail = True, [_OPEN], ""
+                position = start + len(_OPEN)
+            end = self._end_of_call(text, position)
+            if end is None:
+                return "".join(content), calls
+            whole = "".join([*self._parts, text[position:end]])
+            self._is_in_call, self._parts, position = False, [], end
+            call = _parse(whole[len(_OPEN) : -len(_CLOSE)])
             if call is None:
-                content += self._take_text(end + len(_CLOSE))
+                content.append(self._content(whole))
             else:
-                self._buffer = self._buffer[end + len(_CLOSE) :]
                 calls.append(self._count(call))
 
     def flush(self) -> tuple[str, list[ParsedToolCall]]:
         """The rest when the stream ends. Models often end within the closing tag or right before; that call counts."""
-        if self._buffer.startswith(_OPEN):
-            body = self._buffer[len(_OPEN) : len(self._buffer) - held_back(self._buffer, (_CLOSE,))]
-            call = _parse(body)
+        rest, self._parts = "".join(self._parts), []
+        if self._is_in_call:
+            self._is_in_call = False
+            call = _parse(rest[len(_OPEN) : len(rest) - _begun(rest, _CLOSE)])
             if call is not None:
-                self._buffer = ""
                 return "", [self._count(call)]
-        return self._take_text(len(self._buffer)), []
+        return self._content(rest), []
+
+    def _end_of_call(self, text: str, position: int) -> int | None:
+        """Where the closing tag ends in `text`. Without one, `text` joins the parts, and is not looked at again."""
+        seam = self._tail + text[position : position + len(_CLOSE) - 1]
+        if (found := seam.find(_CLOSE)) >= 0:
+            return position + found + len(_CLOSE) - len(self._tail)
+        if (found := text.find(_CLOSE, position)) >= 0:
+            return found + len(_CLOSE)
+        self._parts.append(text[position:])
+        self._tail = (self._tail + text[position:])[1 - len(_CLOSE) :]
+        return None
 
     def _count(self, call: ParsedToolCall) -> ParsedToolCall:
         self.num_calls += 1
         self._is_behind_call = True
         return call
 
-    def _take_text(self, length: int) -> str:
-        text, self._buffer = self._buffer[:length], self._buffer[length:]
+    def _content(self, text: str) -> str:
         if self._is_behind_call:
             text = text.lstrip()
             self._is_behind_call = not text
         return text
+
+
+def _begun(text: str, tag: str) -> int:
+    """How many characters at the end of `text` may be the beginning of a tag."""
+    return next(length for length in range(min(len(tag) - 1, len(text)), -1, -1) if text.endswith(tag[:length]))
 
 
 class _HermesCall(msgspec.Struct):
@@ -84,7 +109,7 @@ def _parse(body: str) -> ParsedToolCall | None:
     try:
         call = msgspec.json.decode(body, type=_HermesCall)
         arguments = msgspec.json.decode(call.arguments)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     if arguments is None:
         return ParsedToolCall(call.name, "{}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.models.tokenizer import ChatTokenizer
-from abatch.engine.server.detokenizer import IncrementalDetokenizer, StopStrings
+from abatch.engine.server.detokenizer import IncrementalDetokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,27 +49,3 @@ def test_bytes_that_never_become_a_character_do_not_silence_the_stream() -> None
 def test_a_stray_byte_does_not_break_the_character_behind_it() -> None:
     (stray,) = {token for text, token in _TOKENIZER.hf.get_vocab().items() if text == "â"}  # byte 0xE2: needs two more
     assert "".join(pieces([stray, *_TOKENIZER.encode("😀!")])) == "\ufffd😀!"
-
-
-@given(
-    st.lists(st.text("ab.", max_size=5), max_size=12),
-    st.lists(st.text("ab.", min_size=1, max_size=4), min_size=1, max_size=3),
-)
-def test_stop_strings_cut_where_a_search_of_the_whole_text_would(parts: list[str], stops: list[str]) -> None:
-    checker = StopStrings(stops)
-    sent = ""
-    seen = ""
-    for part in parts:
-        seen += part
-        sent += checker.add(part)
-        found = min((position for stop in stops if (position := seen.find(stop)) >= 0), default=None)
-        assert checker.found is (found is not None)
-        if found is not None:
-            assert sent == seen[:found]
-            return
-    assert sent + checker.flush() == seen
-
-
-@pytest.mark.parametrize(("text", "sent"), [("abc", "abc"), ("ab<en", "ab"), ("ab<end>", "ab"), ("ab<x", "ab<x")])
-def test_only_what_may_become_a_stop_string_is_held_back(text: str, sent: str) -> None:
-    assert StopStrings(["<end>"]).add(text) == sent

@@ -58,3 +58,17 @@ def test_arguments_may_be_a_string_of_json_or_missing() -> None:
     ]
     assert parse(['<tool_call>{"name": "f"}</tool_call>'])[1] == [ParsedToolCall("f", "{}")]
     assert parse(['<tool_call>{"name": "f", "arguments": null}</tool_call>'])[1] == [ParsedToolCall("f", "{}")]
+
+
+_FRAGMENTS = ["<tool_call>", "</tool_call>", '{"name": "f"}', " ", "x", "<tool_c", "</tool_", "all>"]
+
+
+@given(st.lists(st.sampled_from(_FRAGMENTS), max_size=12).map("".join), st.lists(st.integers(0, 90), max_size=8))
+def test_any_mixture_of_tags_reads_the_same_however_it_is_cut(text: str, cuts: list[int]) -> None:
+    edges = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
+    assert parse([text[start:end] for start, end in pairwise(edges)]) == parse([text])
+
+
+def test_arguments_nested_too_deeply_stay_text() -> None:
+    said = f'<tool_call>{{"name": "f", "arguments": {"[" * 5000}{"]" * 5000}}}</tool_call>'
+    assert parse([said]) == (said, [])
