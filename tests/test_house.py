@@ -22,7 +22,7 @@ LONGEST_FILE_LINES = 350
 ROOMS = {
     "engine": "clock protocol errors session integers request kv runner parking simulation scheduling config loop "
     "attention messages models device assembly hosting server null_server",
-    "workloads": "regular_file run_limits arrivals session http watching result workload targets share presets "
+    "workloads": "regular_file bounds run_limits arrivals session http watching result workload targets share presets "
     "conversation places traffic_classes traces load_generator",
     "reports": "statistics formatting text atomic_file recording traffic summary attribution run comparison "
     "calibration gates renderings",

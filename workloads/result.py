@@ -6,10 +6,13 @@ from typing import Annotated
 
 import msgspec
 
+from .bounds import Count, Gap, Moment, Name
 from .session import Pause
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A number of tokens of one request. A line of results.jsonl that says anything else is damaged."""
+
+_ROUNDING_S = 0.01
 
 
 class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -37,20 +40,20 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         warmup: Whether it was due before the measured part began.
     """
 
-    session_id: str
-    turn_index: int
-    traffic_class: str
-    due_s: float
-    end_s: float
+    session_id: Name
+    turn_index: Count
+    traffic_class: Name
+    due_s: Moment
+    end_s: Moment
     request_id: str | None = None
-    waited_s: float = 0.0
-    sent_s: float | None = None
-    first_s: float | None = None
-    gaps_us: list[int] = []
+    waited_s: Moment = 0.0
+    sent_s: Moment | None = None
+    first_s: Moment | None = None
+    gaps_us: list[Gap] = []
     pause: Pause = Pause.NONE
-    pause_s: float = 0.0
+    pause_s: Moment = 0.0
     pause_was_capped: bool = False
-    tool: str | None = None
+    tool: Name | None = None
     is_last: bool = False
     prompt_tokens: Tokens | None = None
     least_prompt_tokens: Tokens | None = None
@@ -59,8 +62,8 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     output_tokens: Tokens | None = None
     has_odd_usage: bool = False
     max_tokens: Tokens = 0
-    connect_s: float = 0.0
-    dns_s: float = 0.0
+    connect_s: Moment = 0.0
+    dns_s: Moment = 0.0
     finish_reason: str | None = None
     error: str | None = None
     error_message: str | None = None
@@ -96,6 +99,17 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     def e2e_us(self) -> int:
         """From due to end."""
         return _us(self.end_s - self.due_s)
+
+    def problem(self) -> str | None:
+        """What of its times cannot be, in a line that was read; None if nothing. Rounding is allowed for."""
+        first_s = self.end_s if self.first_s is None else self.first_s
+        if max(self.due_s, self.sent_s or 0.0, first_s) > self.end_s + _ROUNDING_S:
+            return "end_s is before due_s, sent_s or first_s"
+        if first_s < self.due_s - _ROUNDING_S:
+            return "first_s is before due_s"
+        if sum(self.gaps_us) / 1e6 > self.end_s - first_s + len(self.gaps_us) / 1e6 + _ROUNDING_S:
+            return "gaps_us are longer than the answer took"
+        return None
 
     def all_gaps_us(self) -> list[int]:
         """Gaps within the stream. A censored one ends with the gap it was cut off in, a lower bound."""

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count
 from ...workloads.result import Result
 
 _TOLERATED_TOKENS = 1
@@ -33,20 +34,20 @@ class AnswerSizes(msgspec.Struct, kw_only=True):
             `cut_counted_tokens`: what the server counted.
     """
 
-    answers: int = 0
-    unknown: int = 0
-    odd: int = 0
-    asked_tokens: int = 0
-    tokens: int = 0
-    shorter: int = 0
-    longer: int = 0
-    filtered: int = 0
-    ratios: float = 0.0
-    squares: float = 0.0
-    prompts: int = 0
-    cut_prompts: int = 0
-    cut_sent_tokens: int = 0
-    cut_counted_tokens: int = 0
+    answers: Count = 0
+    unknown: Count = 0
+    odd: Count = 0
+    asked_tokens: Count = 0
+    tokens: Count = 0
+    shorter: Count = 0
+    longer: Count = 0
+    filtered: Count = 0
+    ratios: Amount = 0.0
+    squares: Amount = 0.0
+    prompts: Count = 0
+    cut_prompts: Count = 0
+    cut_sent_tokens: Count = 0
+    cut_counted_tokens: Count = 0
 
     def add(self, result: Result) -> None:
         """Count an answer that ended well."""

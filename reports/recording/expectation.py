@@ -13,6 +13,8 @@ from random import Random
 
 import msgspec
 
+from ...workloads.bounds import Count, Number
+
 FLOOR_SHARE = 0.1
 """Of the requests, the fastest: they waited least."""
 _MOST_FITTED = 2000
@@ -30,17 +32,17 @@ class FittedSizes(msgspec.Struct, kw_only=True):
     e2e: likewise, and `e2e_us_per_output_token` for each token of output. `requests`: how many it was fitted to.
     """
 
-    requests: int
-    ttft_base_ms: float
-    ttft_us_per_token: float
-    floor_base_ms: float
-    floor_us_per_token: float
-    e2e_base_ms: float
-    e2e_us_per_token: float
-    e2e_us_per_output_token: float
-    ttft_ns_per_pair: float = 0.0
-    floor_ns_per_pair: float = 0.0
-    e2e_ns_per_pair: float = 0.0
+    requests: Count
+    ttft_base_ms: Number
+    ttft_us_per_token: Number
+    floor_base_ms: Number
+    floor_us_per_token: Number
+    e2e_base_ms: Number
+    e2e_us_per_token: Number
+    e2e_us_per_output_token: Number
+    ttft_ns_per_pair: Number = 0.0
+    floor_ns_per_pair: Number = 0.0
+    e2e_ns_per_pair: Number = 0.0
 
     def ttft_ms(self, prefill_tokens: int, prompt_tokens: int = 0) -> float:
         """Expected time to first token. By default all of the prompt is computed; likewise below."""

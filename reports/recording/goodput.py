@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ...engine.errors import ConfigurationError
+from ...workloads.bounds import Amount
 from ...workloads.result import Result
 
 
@@ -49,11 +50,11 @@ class GoodputSummary(msgspec.Struct, kw_only=True):
         independent: How many independent requests those of the run are worth: what misses together is one event.
     """
 
-    objectives: dict[str, float]
-    share: float
-    rate: float
-    by_class: dict[str, float]
-    independent: float | None = None
+    objectives: dict[str, Amount]
+    share: Amount
+    rate: Amount
+    by_class: dict[str, Amount]
+    independent: Amount | None = None
 
 
 def goodput_of(

@@ -6,8 +6,12 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
 
 import msgspec
+
+from ...workloads.bounds import Amount, Count, Number
 
 AS_FAST_AS = 256
 """Tokens of a prompt that may well take no longer than a single one. What follows is about proportional to size."""
@@ -25,8 +29,8 @@ class ProbedRequest:
 class IdlePoint(msgspec.Struct, frozen=True):
     """The fastest time to first token of the probed prompts of about this size."""
 
-    prompt_tokens: float
-    ttft_ms: float
+    prompt_tokens: Amount
+    ttft_ms: Amount
 
 
 class IdleModel(msgspec.Struct, kw_only=True, frozen=True):
@@ -46,13 +50,17 @@ class IdleModel(msgspec.Struct, kw_only=True, frozen=True):
         largest_prompt: Tokens of the largest prompt that the traffic is known to have.
     """
 
-    requests: int
+    requests: Count
     is_probed: bool
-    points: list[IdlePoint]
-    itl_base_ms: float
-    itl_us_per_token: float = 0.0
-    spread: float = 0.0
-    largest_prompt: int = 0
+    points: Annotated[list[IdlePoint], msgspec.Meta(min_length=1, max_length=1000)]
+    itl_base_ms: Number
+    itl_us_per_token: Number = 0.0
+    spread: Amount = 0.0
+    largest_prompt: Count = 0
+
+    def __post_init__(self) -> None:
+        if any(low.prompt_tokens >= high.prompt_tokens for low, high in pairwise(self.points)):
+            raise ValueError("the points of an idle model ascend")
 
     def ttft_ms(self, prefill_tokens: float) -> float:
         """Time to first token of a prompt of which no cache has this many tokens."""

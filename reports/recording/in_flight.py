@@ -7,6 +7,7 @@ import statistics
 
 import msgspec
 
+from ...workloads.bounds import Amount
 from ...workloads.result import Result
 from ..statistics.coarsen import in_pairs, in_parts
 
@@ -36,10 +37,10 @@ class SteadyState(msgspec.Struct, kw_only=True):
         is_steady: It did not grow from quarter to quarter, by half or more from the first half to the second.
     """
 
-    from_s: float
-    to_s: float
-    first_half: float
-    second_half: float
+    from_s: Amount
+    to_s: Amount
+    first_half: Amount
+    second_half: Amount
     is_steady: bool
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ...workloads.bounds import Amount, Number
 from ..statistics.coarsen import in_parts
 from ..statistics.log_buckets import quantile_us
 from ..statistics.trend import rank_correlation
@@ -34,11 +35,11 @@ class LatencyTrend(msgspec.Struct, kw_only=True):
     """
 
     metric: str
-    percentile: float
-    first_ms: float
-    last_ms: float
-    correlation: float
-    work_growth: float = 1.0
+    percentile: Amount
+    first_ms: Amount
+    last_ms: Amount
+    correlation: Number
+    work_growth: Amount = 1.0
 
 
 def find_trend(metric: str, blocks: Sequence[Counter[int]]) -> LatencyTrend | None:

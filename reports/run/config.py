@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from ... import __version__
+from ...workloads.bounds import Amount, Number
 from ..recording.goodput import parse_objectives
 from ..recording.idle_model import IdleModel
 from ..recording.recorder import JUDGED, Recorder
 from ..summary.cache import CacheSummary, Priming
-from ..summary.summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Summary
+from ..summary.summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Percentiles, Summary
 
 _PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
 
@@ -43,11 +44,11 @@ class RunConfig(msgspec.Struct, kw_only=True):
     """With the seed it decides the texts, and nothing else."""
     priming: Priming | None = None
     """What was sent before the run, with --cache warm."""
-    origin_s: float = 0.0
+    origin_s: Number = 0.0
     """When the run began, by the clock that the engine's step log is in (if on the same machine)."""
-    warmup_s: float = 0.0
-    duration_s: float | None = None
-    percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
+    warmup_s: Amount = 0.0
+    duration_s: Amount | None = None
+    percentiles: Percentiles = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
     goodput: str | None = None
     steady_state: bool = False
     has_own_lengths: bool = False

@@ -28,12 +28,12 @@ from ...workloads.result import Result
 from ...workloads.watching.server_metrics import ServerSample
 from ..attribution.attribution import attribute
 from ..attribution.size import tell_uneven_work
-from ..recording.recorder import JUDGED
+from ..recording.recorder import JUDGED, Recorder
 from ..summary.server import server_notes, summarise_server
 from ..summary.summary import SCHEMA_VERSION, Summary
-from ..summary.torn import torn_notes
+from ..summary.torn import MAX_TORN_SHARE, is_of_results, torn_notes
 from .config import RunConfig
-from .histogram_log import by_tag, read_histograms
+from .histogram_log import by_tag, read_histograms, tag
 from .line_file import UNREADABLE, read_lines
 from .recorded_part import RecordedPart, recorded_part, summarise
 from .result_log import has_results, read_results
@@ -132,7 +132,11 @@ class RunReader:
             return None
         except OSError as error:
             raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-        return _decode(raw, Summary, path)
+        saved = _decode(raw, Summary, path)
+        for name in ("workload", "seed", "target", "model"):
+            if getattr(saved, name) != getattr(self.config, name):
+                raise ConfigurationError(f"{self.folder}: {CONFIG} and {SUMMARY} are not of one run ({name} differs)")
+        return saved
 
     def histograms(self) -> Mapping[str, HdrHistogram]:
         """The histograms of what the summary is about, by tag `metric.class`, metrics in reporting order.
@@ -140,9 +144,18 @@ class RunReader:
         Raises:
             ConfigurationError: they, or the results of a run that never got to write them, are damaged.
         """
-        if os.path.lexists(self.folder / HISTOGRAMS):
-            return read_histograms(self.folder / HISTOGRAMS)
-        return by_tag(self.recorded().recorder)
+        if not os.path.lexists(self.folder / HISTOGRAMS):
+            return by_tag(self.recorded().recorder)
+        histograms = read_histograms(self.folder / HISTOGRAMS)
+        saved = self._saved_summary()
+        for metric, by_class in (saved.metrics if saved is not None else {}).items():
+            for name, measured in by_class.items():
+                histogram = histograms.get(tag(metric, name))
+                if histogram is None or histogram.get_total_count() != measured.count:
+                    raise ConfigurationError(
+                        f"{self.folder}: {HISTOGRAMS} and {SUMMARY} are not of one run ({tag(metric, name)} differs)"
+                    )
+        return histograms
 
     def recorded(self, timed: Sequence[str] = JUDGED) -> RecordedPart:
         """Its results recorded again: the part that its summary is about. `timed`: metrics to be kept by time too."""
@@ -153,9 +166,20 @@ class RunReader:
             last_s = min(max(last_s, result.end_s), self.config.measured[1])
         measured_s = max(0.0, last_s - self.config.warmup_s)
         if (saved := self._saved_summary()) is not None:
+            self._check_number(saved, recorder)
             steady = saved.steady_state if self.config.steady_state else None
             measured_s = saved.measured_s if steady is None else steady.to_s - self.config.warmup_s
         return recorded_part(self.config, recorder, measured_s, self.results, timed)
+
+    def _check_number(self, saved: Summary, recorder: Recorder) -> None:
+        """That these are the results which the summary is of: a few may be torn, a line or two in each place."""
+        expected, found = saved.requests + saved.warmup_requests, recorder.totals.requests + recorder.totals.warmup
+        torn = sum(number for name, number in self.torn.items() if is_of_results(name))
+        if not expected - 2 * torn <= found <= expected or torn > MAX_TORN_SHARE * expected:
+            raise ConfigurationError(
+                f"{self.folder}: {SUMMARY} is of {expected:,} requests, and the results are {found:,}: they are not of "
+                "one run, or lines are missing; without that file, reports are made of the results that are there"
+            )
 
     def _summary_from_results(self, saved: Summary | None) -> Summary:
         """`saved`: of another class; it knows what no result says."""

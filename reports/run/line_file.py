@@ -103,11 +103,15 @@ def read_lines(path: Path, kind: type[_Line], torn: Counter[str] | None = None) 
                 if len(line) > LONGEST_LINE_BYTES and line.strip(b"\0"):
                     raise ConfigurationError(f"{path}, line {number} is longer than {LONGEST_LINE_BYTES >> 20} MiB")
                 try:
-                    yield decoder.decode(line)
+                    record = decoder.decode(line)
                 except msgspec.ValidationError as error:
                     raise ConfigurationError(f"{path}, line {number}: {error}") from error
                 except UNREADABLE:
                     num_torn += 1
+                    continue
+                if isinstance(record, Result) and (problem := record.problem()):
+                    raise ConfigurationError(f"{path}, line {number}: {problem}")
+                yield record
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     if torn is not None and num_torn:

@@ -17,12 +17,14 @@ from ..statistics.time_blocks import TimeBlocks
 from ..summary.client import ClientSummary
 from ..summary.engine import EngineSummary
 from ..summary.summary import Summary, fill_summary
+from ..summary.torn import torn_notes
 from .config import RunConfig
 from .folder import RunReader
 from .histogram_log import by_tag, tag
 from .recorded_part import RecordedPart
 
 _RATE_STRETCHES = 16
+_MOST_RATE_BLOCKS = 2**16
 
 
 class Measurement:
@@ -39,7 +41,9 @@ class Measurement:
             ConfigurationError: a run is damaged.
         """
         self.rounds = rounds
-        self.summary = self._pooled_summary() if summary is None else summary
+        self.summary = Summary() if summary is None else summary
+        if summary is None:
+            self.summary = self._pooled_summary()
 
     @property
     def config(self) -> RunConfig:
@@ -101,11 +105,20 @@ class Measurement:
 
     @cached_property
     def _judged_parts(self) -> list[RecordedPart]:
-        return [reader.recorded() for reader in self.rounds]
+        return self._recorded(JUDGED)
 
     @cached_property
     def _all_parts(self) -> list[RecordedPart]:
-        return [reader.recorded(METRICS) for reader in self.rounds]
+        return self._recorded(METRICS)
+
+    def _recorded(self, timed: Sequence[str]) -> list[RecordedPart]:
+        """The results of each round. Where lines are torn that were not when the summary was saved, it says so now."""
+        parts = [reader.recorded(timed) for reader in self.rounds]
+        torn = sum((reader.torn for reader in self.rounds), Counter[str]())
+        if torn and torn != self.summary.torn_lines:
+            self.summary.torn_lines = dict(sorted(torn.items()))
+            self.summary.warnings += torn_notes(self.summary)
+        return parts
 
     @cached_property
     def _pooled_recorder(self) -> Recorder:
@@ -122,6 +135,7 @@ class Measurement:
         pooled = fill_summary(self.rounds[0].config.new_summary(), self._pooled_recorder, measured_s)
         pooled.is_complete = all(summary.is_complete for summary in saved)
         pooled.warnings = list(dict.fromkeys(warning for summary in saved for warning in summary.warnings))
+        pooled.torn_lines = dict(self.summary.torn_lines)
         pooled.abandoned_turns = sum(summary.abandoned_turns for summary in saved)
         pooled.attribution = saved[0].attribution
         if pooled.cache is not None:
@@ -143,10 +157,13 @@ def _worst_client(parts: Sequence[ClientSummary]) -> ClientSummary:
 
 def _rates(finished: TimeBlocks, start_s: float, length_s: float, *, of_tokens: bool) -> list[float]:
     """In whole blocks only: the first and the last may be cut by the measured part."""
-    first = math.ceil(start_s / finished.block_s)
-    blocks = finished.aligned(finished.block_s, first, int((start_s + length_s) / finished.block_s) - first)
+    block_s = finished.block_s
+    while length_s > _MOST_RATE_BLOCKS * block_s:  # a run of hours, of which only the first seconds have anything
+        block_s *= 2
+    first = math.ceil(start_s / block_s)
+    blocks = finished.aligned(block_s, first, int((start_s + length_s) / block_s) - first)
     return [
-        sum(_amount(block, of_tokens=of_tokens) for block in part) / (len(part) * finished.block_s)
+        sum(_amount(block, of_tokens=of_tokens) for block in part) / (len(part) * block_s)
         for part in in_parts(blocks, min(_RATE_STRETCHES, len(blocks)))
     ]
 

@@ -6,6 +6,8 @@ import math
 
 import msgspec
 
+from ...workloads.bounds import Number
+
 CONFIDENCE = 0.95
 
 
@@ -16,8 +18,8 @@ class Interval(msgspec.Struct, frozen=True, omit_defaults=True):
         high: Infinite where the run does not bound the value from above. JSON has no infinity: there it is left out.
     """
 
-    low: float
-    high: float = math.inf
+    low: Number
+    high: Number = math.inf
 
     def __post_init__(self) -> None:
         # What is left out of JSON is what *is* the default, not what equals it.

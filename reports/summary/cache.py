@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count
 from ..formatting import counted
 from ..recording.cache_use import CacheUse
 from .finding import Finding, not_trusted
@@ -38,9 +39,9 @@ class Priming(msgspec.Struct, kw_only=True):
         is_whole: No session is known to follow: neither the time nor the number of prompts ended it.
     """
 
-    sessions: int
-    failed: int
-    took_s: float
+    sessions: Count
+    failed: Count
+    took_s: Amount
     is_whole: bool
 
 
@@ -62,13 +63,13 @@ class CacheSummary(msgspec.Struct, kw_only=True):
 
     mode: str
     priming: Priming | None = None
-    first_turns: int = 0
-    first_prompt_tokens: int = 0
-    first_cached_tokens: int = 0
-    first_shared_tokens: int = 0
-    known_turns: int = 0
-    explained_share: float | None = None
-    server_hit_share: float | None = None
+    first_turns: Count = 0
+    first_prompt_tokens: Count = 0
+    first_cached_tokens: Count = 0
+    first_shared_tokens: Count = 0
+    known_turns: Count = 0
+    explained_share: Amount | None = None
+    server_hit_share: Amount | None = None
 
 
 def fill_cache(summary: CacheSummary, use: CacheUse) -> None:

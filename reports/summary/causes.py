@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count, Number
+
 
 class Cause(StrEnum):
     """Why a gap or a ttft was long."""
@@ -121,10 +123,10 @@ class CauseShare(msgspec.Struct, kw_only=True):
     """
 
     cause: Cause
-    share: float
-    base_rate: float
-    excess: float
-    events: int
+    share: Amount
+    base_rate: Amount
+    excess: Number
+    events: Count
 
 
 class TailCauses(msgspec.Struct, kw_only=True):
@@ -137,10 +139,10 @@ class TailCauses(msgspec.Struct, kw_only=True):
         likely: Those that stand out from their base rate.
     """
 
-    threshold_ms: float
-    events: int
-    examined: int
-    exact: int = 0
+    threshold_ms: Amount
+    events: Count
+    examined: Count
+    exact: Count = 0
     causes: list[CauseShare] = []
     likely: list[Cause] = []
 
@@ -155,11 +157,11 @@ class ServerThen(msgspec.Struct, kw_only=True, omit_defaults=True):
         silent_s: How long scrapes during it waited for an answer; None if they were answered at once.
     """
 
-    running_before: int | None = None
-    running_after: int | None = None
-    waiting_before: int | None = None
-    waiting_after: int | None = None
-    silent_s: float | None = None
+    running_before: Count | None = None
+    running_after: Count | None = None
+    waiting_before: Count | None = None
+    waiting_after: Count | None = None
+    silent_s: Amount | None = None
 
 
 class Stall(msgspec.Struct, kw_only=True):
@@ -172,10 +174,10 @@ class Stall(msgspec.Struct, kw_only=True):
         server: What the server's metrics said, where it has some.
     """
 
-    start_s: float
-    length_s: float
-    streams: int
-    waiting: int = 0
+    start_s: Amount
+    length_s: Amount
+    streams: Count
+    waiting: Count = 0
     cause: Cause = Cause.STALL
     server: ServerThen | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count, Number
 from ...workloads.watching.client_watch import ClientAudit, Lapse
 from ..recording.histograms import new_histogram
 from ..statistics.percentile import values_at
@@ -35,12 +36,12 @@ class ClientFloor(msgspec.Struct, kw_only=True, frozen=True):
         workers: Processes that sent.
     """
 
-    added_ttft_p99_ms: float
-    added_itl_p99_ms: float
-    added_e2e_p99_ms: float
-    max_trusted_rate: float
+    added_ttft_p99_ms: Number
+    added_itl_p99_ms: Number
+    added_e2e_p99_ms: Number
+    max_trusted_rate: Amount
     calibrated_at: str
-    workers: int = 1
+    workers: Count = 1
 
 
 class ClientSummary(msgspec.Struct, kw_only=True):
@@ -57,17 +58,17 @@ class ClientSummary(msgspec.Struct, kw_only=True):
         floor: What this client adds by itself, if `abatch calibrate` has measured it here.
     """
 
-    lag_p50_ms: float
-    lag_p99_ms: float
-    lag_p999_ms: float
-    lag_max_ms: float
-    gc_pauses: int
-    gc_share: float
-    gc_longest_ms: float
-    cpu_share: float
+    lag_p50_ms: Amount
+    lag_p99_ms: Amount
+    lag_p999_ms: Amount
+    lag_max_ms: Amount
+    gc_pauses: Count
+    gc_share: Amount
+    gc_longest_ms: Amount
+    cpu_share: Amount
     lapses: list[Lapse] = []
-    wait_share: float | None = None
-    workers: int = 1
+    wait_share: Amount | None = None
+    workers: Count = 1
     floor: ClientFloor | None = None
 
     def lag_ms(self, metric: str) -> float:

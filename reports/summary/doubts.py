@@ -96,9 +96,9 @@ def share_timed_out_here(summary: Summary) -> float:
 
 def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> Finding | None:
     """Why one metric must not be read as the server's, though others may; None if nothing speaks against it."""
-    if summary.client is None:
+    measured = summary.metrics.get(metric, {}).get(traffic_class)
+    if summary.client is None or measured is None:
         return None
-    measured = summary.metrics[metric][traffic_class]
     if (doubt := lag_doubt(summary.client, metric, traffic_class, measured)) is not None:
         return doubt
     share = _share_of_client(summary, metric, traffic_class)
@@ -124,7 +124,7 @@ def _share_of_client(summary: Summary, metric: str, traffic_class: str) -> float
     causes = of_class.get(traffic_class, {}).get(WAITS.get(metric, ""))
     if causes is None or Cause.CLIENT not in causes.likely:
         return 0.0
-    return next(one.share for one in causes.causes if one.cause is Cause.CLIENT)
+    return next((one.share for one in causes.causes if one.cause is Cause.CLIENT), 0.0)
 
 
 def lag_of_client_ms(summary: Summary, metric: str, traffic_class: str) -> float:

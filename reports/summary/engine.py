@@ -8,6 +8,7 @@ import msgspec
 
 from ...engine.loop.step_account import EngineTotals
 from ...engine.session import ParkingTotals
+from ...workloads.bounds import Amount, Count
 
 
 class ParkingSummary(msgspec.Struct, kw_only=True):
@@ -21,18 +22,18 @@ class ParkingSummary(msgspec.Struct, kw_only=True):
         restore_wait_ms: Mean time that a restored return waited for the copy.
     """
 
-    parked: int
-    kept: int
-    restored: int
-    recomputed: int
-    broken: int
-    prefetched: int
-    expired: int
-    parked_block_s: float
-    recomputed_tokens: int
-    offloaded_bytes: int
-    restored_bytes: int
-    restore_wait_ms: float
+    parked: Count
+    kept: Count
+    restored: Count
+    recomputed: Count
+    broken: Count
+    prefetched: Count
+    expired: Count
+    parked_block_s: Amount
+    recomputed_tokens: Count
+    offloaded_bytes: Count
+    restored_bytes: Count
+    restore_wait_ms: Amount
 
 
 class EngineSummary(msgspec.Struct, kw_only=True):
@@ -44,13 +45,13 @@ class EngineSummary(msgspec.Struct, kw_only=True):
         device_idle: Share of the time in which the device was idle while a request was waiting for tokens.
     """
 
-    num_steps: int
-    host_step_ms: float
-    device_step_ms: float
-    device_idle: float
-    num_prefill_tokens: int
-    num_decode_tokens: int
-    num_preemptions: int
+    num_steps: Count
+    host_step_ms: Amount
+    device_step_ms: Amount
+    device_idle: Amount
+    num_prefill_tokens: Count
+    num_decode_tokens: Count
+    num_preemptions: Count
     parking: ParkingSummary | None = None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from hdrh.histogram import HdrHistogram
 
+from ...workloads.bounds import Amount, Count
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.kaplan_meier import survival_percentiles
@@ -31,9 +32,9 @@ class LowerTail(msgspec.Struct, kw_only=True):
         interval: Of the ratio, at 95%; None where nothing is random.
     """
 
-    percentile: float
-    value_ms: float
-    ratio: float
+    percentile: Amount
+    value_ms: Amount
+    ratio: Amount
     interval: Interval | None = None
 
 
@@ -51,24 +52,24 @@ class MetricSummary(msgspec.Struct, kw_only=True):
         cut_off: Values that are lower bounds. Percentiles are those of Kaplan and Meier then.
     """
 
-    count: int
-    mean_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    p999_ms: float
-    max_ms: float
-    tail_ratio: float
+    count: Count
+    mean_ms: Amount
+    p50_ms: Amount
+    p90_ms: Amount
+    p99_ms: Amount
+    p999_ms: Amount
+    max_ms: Amount
+    tail_ratio: Amount
     verdict: State
     p50_interval_ms: Interval | None = None
     p99_interval_ms: Interval | None = None
     tail_ratio_interval: Interval | None = None
-    p99_samples_needed: int | None = None
-    normalised_ratio: float | None = None
+    p99_samples_needed: Count | None = None
+    normalised_ratio: Amount | None = None
     normalised_interval: Interval | None = None
     lower: LowerTail | None = None
-    cut_off: int = 0
-    percentiles_ms: dict[str, float] = {}
+    cut_off: Count = 0
+    percentiles_ms: dict[str, Amount] = {}
 
     @property
     def samples_for_p99(self) -> int:

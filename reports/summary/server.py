@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count, Number
 from ...workloads.watching.server_metrics import ServerSample
 from ..formatting import counted
 
@@ -28,22 +29,22 @@ class ServerSummary(msgspec.Struct, kw_only=True):
     """
 
     kind: str | None = None
-    samples: int = 0
-    unanswered: int = 0
-    unreadable: int = 0
+    samples: Count = 0
+    unanswered: Count = 0
+    unreadable: Count = 0
     left_out: list[str] = []
-    running_mean: float | None = None
-    running_max: int | None = None
-    waiting_mean: float | None = None
-    waiting_max: int | None = None
-    kv_used_mean: float | None = None
-    kv_used_max: float | None = None
-    preemptions: int | None = None
-    prefix_hit_share: float | None = None
-    gpu_power_w: float | None = None
-    gpu_busy: float | None = None
-    gpu_memory_max_bytes: int | None = None
-    gpu_energy_j_per_output_token: float | None = None
+    running_mean: Amount | None = None
+    running_max: Count | None = None
+    waiting_mean: Amount | None = None
+    waiting_max: Count | None = None
+    kv_used_mean: Amount | None = None
+    kv_used_max: Amount | None = None
+    preemptions: Count | None = None
+    prefix_hit_share: Amount | None = None
+    gpu_power_w: Amount | None = None
+    gpu_busy: Amount | None = None
+    gpu_memory_max_bytes: Count | None = None
+    gpu_energy_j_per_output_token: Number | None = None
 
 
 def summarise_server(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count
 from ..formatting import counted, duration
 from ..recording.silences import Silence
 from ..statistics.percentile import rank_at
@@ -31,13 +32,13 @@ class SilenceSummary(msgspec.Struct, kw_only=True):
         cut_off: Requests that were in flight then.
     """
 
-    count: int
-    total_s: float
-    longest_s: float
-    longest_at_s: float
-    in_flight: int
-    to_end_s: float = 0.0
-    cut_off: int = 0
+    count: Count
+    total_s: Amount
+    longest_s: Amount
+    longest_at_s: Amount
+    in_flight: Count
+    to_end_s: Amount = 0.0
+    cut_off: Count = 0
 
 
 def summarise_silences(

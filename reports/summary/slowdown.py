@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count
 from ..recording.expectation import FLOOR_SHARE, FittedSizes
 from ..recording.idle_model import IdleModel, IdlePoint
 from ..recording.recorder import ALL
@@ -31,10 +32,10 @@ class SlowdownSummary(msgspec.Struct, kw_only=True):
     Intervals are at 95%; None where a run is too short to tell, and where nothing is random.
     """
 
-    count: int
-    p50: float
-    p90: float
-    p99: float
+    count: Count
+    p50: Amount
+    p90: Amount
+    p99: Amount
     p50_interval: Interval | None = None
     p99_interval: Interval | None = None
 
@@ -48,11 +49,11 @@ class Spent(msgspec.Struct, kw_only=True):
         interference: What the other tokens took longer.
     """
 
-    requests: int
-    mean_ms: float
-    work: float
-    waiting: float
-    interference: float
+    requests: Count
+    mean_ms: Amount
+    work: Amount
+    waiting: Amount
+    interference: Amount
 
 
 class TimeShares(msgspec.Struct, kw_only=True):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import msgspec
 
+from ...workloads.bounds import Amount, Count, Number
 from ...workloads.targets.client_limit import CLIENT_LIMIT
 from ..recording.answer_sizes import AnswerSizes
 from ..recording.expectation import FittedSizes
@@ -27,6 +29,8 @@ from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns
 from .state import MIN_SAMPLES, State
 
 SCHEMA_VERSION = 1
+Percentiles = Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=100)]], msgspec.Meta(min_length=1, max_length=8)]
+"""Those that a report shows."""
 DEFAULT_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 
@@ -84,39 +88,39 @@ class Summary(msgspec.Struct, kw_only=True):
     model: str = ""
     workload: str = ""
     seed: int = 0
-    measured_s: float = 0.0
-    offered_rate: float = 0.0
-    achieved_rate: float = 0.0
-    output_tokens_per_s: float = 0.0
-    share_without_tokens: float = 0.0
-    requests: int = 0
-    succeeded: int = 0
-    warmup_requests: int = 0
-    late_arrivals: int = 0
-    dropped_arrivals: int = 0
-    unplaced_arrivals: int = 0
-    held_requests: int = 0
-    held_mean_ms: float = 0.0
-    censored: int = 0
-    paused_turns: int = 0
-    capped_pauses: int = 0
-    abandoned_turns: int = 0
-    errors: dict[str, int] = {}
-    independent_requests: float | None = None
-    failed_by_class: dict[str, float] = {}
+    measured_s: Amount = 0.0
+    offered_rate: Amount = 0.0
+    achieved_rate: Amount = 0.0
+    output_tokens_per_s: Amount = 0.0
+    share_without_tokens: Amount = 0.0
+    requests: Count = 0
+    succeeded: Count = 0
+    warmup_requests: Count = 0
+    late_arrivals: Count = 0
+    dropped_arrivals: Count = 0
+    unplaced_arrivals: Count = 0
+    held_requests: Count = 0
+    held_mean_ms: Amount = 0.0
+    censored: Count = 0
+    paused_turns: Count = 0
+    capped_pauses: Count = 0
+    abandoned_turns: Count = 0
+    errors: dict[str, Count] = {}
+    independent_requests: Amount | None = None
+    failed_by_class: dict[str, Amount] = {}
     error_examples: dict[str, str] = {}
-    error_spans_s: dict[str, list[float]] = {}
-    last_success_s: float | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    tokens_per_chunk: float = 0.0
+    error_spans_s: dict[str, list[Amount]] = {}
+    last_success_s: Number | None = None
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    output_tokens: Count = 0
+    tokens_per_chunk: Amount = 0.0
     has_own_lengths: bool = False
     answers: AnswerSizes = msgspec.field(default_factory=AnswerSizes)
     verdict_class: str = "all"
     closed_loop: bool = False
     warnings: list[str] = []
-    percentiles: list[float] = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
+    percentiles: Percentiles = msgspec.field(default_factory=lambda: list(DEFAULT_PERCENTILES))
     metrics: dict[str, dict[str, MetricSummary]] = {}
     goodput: GoodputSummary | None = None
     steady_state: SteadyState | None = None
@@ -131,7 +135,7 @@ class Summary(msgspec.Struct, kw_only=True):
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
     server: ServerSummary | None = None
-    torn_lines: dict[str, int] = {}
+    torn_lines: dict[str, Count] = {}
 
 
 def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Summary:

@@ -222,8 +222,8 @@ def test_an_interrupted_run_has_them_too(tmp_path: Path) -> None:
     server = reader.summary().server
     assert server is not None
     assert server.samples == 19
-    log.write_bytes(b"{broken\n" + log.read_bytes())
-    with pytest.raises(ConfigurationError, match=r"server\.jsonl, line 1"):
+    log.write_bytes(b'{"running":-1}\n' + log.read_bytes())
+    with pytest.raises(ConfigurationError, match=r"server\.jsonl, line 1: .*running"):
         list(reader.server_samples())
 
 

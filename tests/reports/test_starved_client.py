@@ -142,7 +142,8 @@ def test_why_the_client_lags_is_said_where_it_is_known() -> None:
 
 
 def _audit(**fields: Any) -> ClientAudit:
-    return ClientAudit(**({"beats_us": {100: 10}, "cpu_s": 1.0, "elapsed_s": 10.0} | fields))
+    values: dict[str, Any] = {"beats_us": {100: 10}, "cpu_s": 1.0, "elapsed_s": 10.0}
+    return ClientAudit(**(values | fields))
 
 
 def test_the_kernels_account_is_read_where_there_is_one(tmp_path: Path) -> None:

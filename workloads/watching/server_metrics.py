@@ -9,6 +9,7 @@ from itertools import islice
 
 import msgspec
 
+from ..bounds import Amount, Count, Number
 from ..http.limits import COUNT, METRICS_SERIES
 
 
@@ -29,21 +30,21 @@ class ServerSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         gpu_power_w: Of all GPUs together, as is `gpu_memory_bytes`. `gpu_busy`: mean share of the time.
     """
 
-    at_s: float = 0.0
-    took_s: float = 0.0
+    at_s: Number = 0.0
+    took_s: Amount = 0.0
     unanswered: bool = False
     unreadable: bool = False
     left_out: tuple[str, ...] = ()
     kind: str | None = None
-    running: int | None = None
-    waiting: int | None = None
-    kv_used: float | None = None
-    preemptions: int | None = None
-    prefix_hit_tokens: int | None = None
-    prefix_query_tokens: int | None = None
-    gpu_power_w: float | None = None
-    gpu_busy: float | None = None
-    gpu_memory_bytes: int | None = None
+    running: Count | None = None
+    waiting: Count | None = None
+    kv_used: Amount | None = None
+    preemptions: Count | None = None
+    prefix_hit_tokens: Count | None = None
+    prefix_query_tokens: Count | None = None
+    gpu_power_w: Amount | None = None
+    gpu_busy: Amount | None = None
+    gpu_memory_bytes: Count | None = None
 
     @property
     def answered_s(self) -> float:

@@ -8,7 +8,7 @@ import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.workloads.traces.parsing.format import Sample
 from abatch.workloads.traces.parsing.trace_error import BadRow
-from abatch.workloads.traces.trace import open_trace
+from abatch.workloads.traces.trace import FORMATS, open_trace
 from support.special_files import SPECIAL, make_special
 
 _MEGABYTE = 2**20
@@ -35,6 +35,16 @@ def test_recognition_takes_time_in_proportion(text: bytes) -> None:
 @pytest.mark.parametrize(("rest", "more"), [(b'"', []), (b'"\\', []), (b'"b', []), (b'"b": "c', ["b"])])
 def test_a_sample_may_break_off_anywhere(rest: bytes, more: list[str]) -> None:
     assert Sample.of(b'{"a": {"x": 1}, "it\\"s" : 2, ' + rest).keys == {"a", 'it\\"s', *more}
+
+
+@pytest.mark.parametrize("text", [b'"' + b"x" * 200_000 + b'"\n', b"\xff,\xfe\n"])
+@pytest.mark.parametrize("trace_format", FORMATS)
+def test_a_file_that_is_called_what_it_is_not_is_one_line(tmp_path: Path, trace_format: str, text: bytes) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(text)
+    with pytest.raises(ConfigurationError) as caught:
+        list(open_trace(path, trace_format=trace_format).sessions())
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.timeout(10)

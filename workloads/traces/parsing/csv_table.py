@@ -16,13 +16,16 @@ class CsvTable:
     """The first line names the columns; upper and lower case are the same. A row is a line, quoted or not.
 
     Raises:
-        TraceError: a column is missing.
+        TraceError: the first line is malformed, or a column is missing.
     """
 
     def __init__(self, reading: Reading, columns: tuple[str, ...]) -> None:
         self._reading = reading
         header = next(reading.lines(), None)
-        names = [] if header is None else column_names(header.data)
+        try:
+            names = [] if header is None else column_names(header.data)
+        except (BadRow, UnicodeDecodeError) as error:
+            raise reading.error(1, error) from None
         self._places = {name: place for place, name in reversed(list(enumerate(names)))}
         for column in columns:
             if column.lower() not in self._places:
