@@ -1,16 +1,70 @@
-"""The traffic classes of a workload, as far as they can be known before it is sent."""
+"""Traffic classes: how many are told apart, and which a workload has, as far as that is known before it is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from ..engine.errors import ConfigurationError
 from .session import Session
 from .workload import ALL, Workload
 
+MOST_CLASSES = 64
+"""More than anyone reads, and 2 to 4 MB of histograms and samples each."""
+OTHER = "other-classes"
+"""What the sessions of all further classes are counted as. No class of a trace may have this name, nor `all`."""
+RESERVED = (ALL, OTHER)
 _LOOKED_AT = 200
 """Sessions of each stream. A preset draws all of its classes early; a trace may hold another one further on."""
+_MOST_LISTED = 12
+
+
+class ToldApart:
+    """The classes that are told apart: the first ones to come, so that it is the same for every reader in order."""
+
+    def __init__(self, most: int = MOST_CLASSES) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def name(self, traffic_class: str) -> str:
+        """What a class is counted as: itself, or `OTHER`."""
+        if traffic_class in self._known or traffic_class == OTHER:
+            return traffic_class
+        if len(self._known) >= self._most:
+            return OTHER
+        self._known.add(traffic_class)
+        return traffic_class
+
+
+def told_apart(sessions: Iterable[Session], most: int = MOST_CLASSES) -> Iterator[Session]:
+    """The same sessions and sub-agents; those of classes beyond the first ones as of one class.
+
+    All processes that share a trace must see all of its sessions, in order.
+    """
+    classes = ToldApart(most)
+    return (_named(session, classes) for session in sessions)
+
+
+def _named(session: Session, classes: ToldApart) -> Session:
+    name = classes.name(session.traffic_class)
+    turns = session.turns
+    if any(turn.children for turn in turns):
+        turns = tuple(
+            replace(turn, children=tuple(_named(child, classes) for child in turn.children)) if turn.children else turn
+            for turn in turns
+        )
+    elif name == session.traffic_class:
+        return session
+    return replace(session, traffic_class=name, turns=turns)
+
+
+def listed_classes(names: Collection[str]) -> str:
+    """Classes in words; where some are counted as one, that any other may be among those."""
+    first = ", ".join(islice(names, _MOST_LISTED))
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    others = f"; any further one is counted in {OTHER}, because {MOST_CLASSES} are told apart"
+    return f"{first}{more}{others if OTHER in names else ''}"
 
 
 def check_class(workload: Workload, seed: int, name: str) -> None:
@@ -31,10 +85,9 @@ def check_class(workload: Workload, seed: int, name: str) -> None:
             if name in found:
                 return
         is_all = is_all and (num_sessions < _LOOKED_AT or not stream.is_recorded)
-    if is_all:
-        raise ConfigurationError(
-            f"--class {name}: the workload {workload.name} has no such class; it has {', '.join(found)}, and {ALL}"
-        )
+    if is_all or OTHER in found:
+        known = listed_classes(found) if OTHER in found else f"{listed_classes(found)}, and {ALL}"
+        raise ConfigurationError(f"--class {name}: the workload {workload.name} has no such class; it has {known}")
 
 
 def _classes(session: Session) -> Iterator[str]:

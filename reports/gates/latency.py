@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ...workloads.traffic_classes import listed_classes
 from ..formatting import counted, interval_in_words, samples_needed, significant
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution, RatioOf
@@ -165,7 +166,7 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
     if measured is None:
         if not by_class:
             raise UndecidedError(f"{where}no request has a {rule.metric}")
-        known = ", ".join(by_class)
+        known = listed_classes(by_class)
         raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}; classes are {known}")
     if problems:
         raise UndecidedError(where + problems[0].first_sentence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ...workloads.traffic_classes import listed_classes
 from ..formatting import interval_in_words, significant
 from ..run.measurement import Measurement
 from ..statistics.exceedances import Exceedances
@@ -73,7 +74,8 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
     by_class = summary.slowdown.get(rule.metric, {})
     measured = by_class.get(rule.traffic_class)
     if measured is None:
-        known = f"; classes are {', '.join(by_class)}" if by_class else ": the server does not say how long answers are"
+        no_classes = ": the server does not say how long answers are"
+        known = f"; classes are {listed_classes(by_class)}" if by_class else no_classes
         raise UndecidedError(f"{where}there is no slowdown of {rule.metric} of class {rule.traffic_class!r}{known}")
     if problems:
         raise UndecidedError(where + problems[0].first_sentence)

@@ -10,6 +10,10 @@ from ...workloads.result import Result
 from ...workloads.targets.client_limit import CLIENT_LIMIT
 from .answer_sizes import AnswerSizes
 
+_MOST_KINDS = 64
+"""Of errors: there are some ten of ours and a status of HTTP each, but a folder that others made may hold any."""
+OTHER_ERRORS = "other_errors"
+
 
 @dataclass(slots=True)
 class Totals:
@@ -69,11 +73,14 @@ class Totals:
 
     def add_error(self, result: Result) -> None:
         """Count a request that failed, by how, when and of which class."""
-        assert result.error is not None
-        self.errors[result.error] += 1
-        self.failed[result.traffic_class] += result.error != CLIENT_LIMIT
-        self.error_examples.setdefault(result.error, result.error_message or "")
-        self.saw_error(result.error, result.end_s)
+        kind = result.error
+        assert kind is not None
+        if kind not in self.errors and len(self.errors) >= _MOST_KINDS:
+            kind = OTHER_ERRORS
+        self.errors[kind] += 1
+        self.failed[result.traffic_class] += kind != CLIENT_LIMIT
+        self.error_examples.setdefault(kind, result.error_message or "")
+        self.saw_error(kind, result.end_s)
 
     def saw_error(self, kind: str, at_s: float) -> None:
         """Note when a request failed."""

@@ -25,6 +25,7 @@ from ...engine.errors import ConfigurationError
 from ...engine.loop.step_log import StepRecord
 from ...workloads.regular_file import read_regular
 from ...workloads.result import Result
+from ...workloads.traffic_classes import listed_classes
 from ...workloads.watching.server_metrics import ServerSample
 from ..attribution.attribution import attribute
 from ..attribution.size import tell_uneven_work
@@ -197,7 +198,7 @@ class RunReader:
 def _check_class(folder: Path, summary: Summary) -> None:
     known = dict.fromkeys(name for by_class in summary.metrics.values() for name in by_class)
     if known and summary.verdict_class not in known:
-        raise ConfigurationError(f"{folder} has no class {summary.verdict_class!r}; it has {', '.join(known)}")
+        raise ConfigurationError(f"{folder} has no class {summary.verdict_class!r}; it has {listed_classes(known)}")
 
 
 def add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ...workloads.result import Result
+from ...workloads.traffic_classes import MOST_CLASSES, OTHER
 from ..recording.in_flight import SteadyState
 from ..recording.recorder import JUDGED, Recorder
 from ..summary.answers import answer_notes
@@ -61,5 +62,12 @@ def summarise(config: RunConfig, part: RecordedPart) -> Summary:
     """The summary of a recorded part."""
     summary = fill_summary(config.new_summary(), part.recorder, part.measured_s)
     summary.steady_state = part.steady
-    summary.warnings += [*growth_notes(summary), *answer_notes(summary)]
+    summary.warnings += [*growth_notes(summary), *answer_notes(summary), *_class_notes(summary)]
     return summary
+
+
+def _class_notes(summary: Summary) -> list[str]:
+    """That not all classes are told apart; nothing if they are."""
+    if not any(OTHER in by_class for by_class in summary.metrics.values()):
+        return []
+    return [f"of more than {MOST_CLASSES} traffic classes the first {MOST_CLASSES} are told apart, the rest is {OTHER}"]

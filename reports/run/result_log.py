@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...engine.errors import ConfigurationError
 from ...workloads.result import Result
+from ...workloads.traffic_classes import ToldApart
 from .line_file import read_lines
 
 RESULTS = "results.jsonl"
@@ -31,7 +32,16 @@ def read_results(folder: Path, torn: Counter[str] | None = None) -> Iterator[Res
     shards = _shards(folder)
     if not shards:
         raise ConfigurationError(f"{folder} has no results: the run never started, or they were not copied")
-    return heapq.merge(*(read_lines(path, Result, torn) for path in shards), key=lambda result: result.end_s)
+    results = heapq.merge(*(read_lines(path, Result, torn) for path in shards), key=lambda result: result.end_s)
+    return _told_apart(results)
+
+
+def _told_apart(results: Iterable[Result]) -> Iterator[Result]:
+    """A run of ours has no more classes than are told apart; one that others made may have one for each result."""
+    classes = ToldApart()
+    for result in results:
+        result.traffic_class = classes.name(result.traffic_class)
+        yield result
 
 
 def has_results(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from ...workloads.traffic_classes import OTHER
 from ..formatting import counted, factor, interval_in_words, milliseconds
 from ..recording.recorder import ALL, JUDGED
 from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
@@ -49,7 +50,9 @@ def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[
     if summary.succeeded == 0:
         yield no_verdict(no_success(summary))
     elif not measured:
-        yield no_verdict(f"no request of class {summary.verdict_class} succeeded")
+        has_others = any(OTHER in by_class for by_class in summary.metrics.values())
+        hint = f"; it may be one of those that are counted in {OTHER}" if has_others else ""
+        yield no_verdict(f"no request of class {summary.verdict_class} succeeded{hint}")
     elif not summary.is_complete:
         yield interrupted("no verdict: this run did not finish, and these numbers are of the saved part")
     judged = [metric for metric, value in measured.items() if value.verdict is not State.TOO_FEW]

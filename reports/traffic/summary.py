@@ -14,6 +14,8 @@ from ..statistics.tally import Tally
 _MOST_REMEMBERED = 1_000_000
 """Texts that were sent: some 100 MB. What repeats a text beyond them is not seen."""
 _MOST_TOOLS = 200
+_MOST_TICKS = 8
+"""Each has a line; a workload has one."""
 OTHER_TOOLS = "(others)"
 """What further tools are counted as, where a trace has very many."""
 PAUSES, GAPS = "pauses", "gaps"
@@ -49,7 +51,7 @@ class TrafficSummary:
         tools: These by the tool's name, where that is known.
         tools_us: How long they took, in microseconds, where that is known before the run.
         at_once: Tools called at once, where that is known.
-        ticks_s: Multiples of these are waited for.
+        ticks_s: Multiples of these are waited for, of some where there are many.
         has_estimates: Lengths of recorded text are estimates.
     """
 
@@ -115,7 +117,7 @@ class TrafficSummary:
         self.num_capped += turn.pause_was_capped
         wait_us = round(max(turn.pause_s, turn.gap_s) * 1e6)
         kind = str(turn.pause) if turn.pause is not Pause.NONE else "other"
-        if turn.tick_s is not None:
+        if turn.tick_s is not None and len(self.ticks_s) < _MOST_TICKS:
             self.ticks_s.add(turn.tick_s)
         is_known = bool(wait_us) or (not turn.children and turn.tick_s is None)
         if is_known:

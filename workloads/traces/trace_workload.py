@@ -8,6 +8,7 @@ from random import Random
 from ...engine.errors import ConfigurationError
 from ..presets.scales import Scales
 from ..session import Session
+from ..traffic_classes import told_apart
 from ..workload import ClosedLoop, OpenLoop, Replay, Stream, Workload, check_pace, picked
 from .fit import fit
 from .trace import Trace
@@ -51,7 +52,7 @@ def trace_workload(
         pacing = ClosedLoop(concurrency or _CONCURRENCY)
 
     def supply(seed: int, numbers: Iterable[int]) -> Iterator[Session]:
-        sessions = picked(trace.sessions(), numbers)
+        sessions = picked(told_apart(trace.sessions()), numbers)
         return (fit(session, scales, Random(f"{seed}/{session.session_id}")) for session in sessions)
 
     name = trace.path.stem

@@ -9,13 +9,14 @@ import msgspec
 
 from ....engine.protocol import ChatMessage
 from ...session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
+from ...traffic_classes import RESERVED
 from ..parsing.bounds import LONGEST_TIME_S, MOST_TOKENS, InputTokens, OutputTokens, Seconds
 from ..parsing.format import TraceFormat, has_keys
 from ..parsing.rows import Reading, Row
 from ..parsing.trace_error import BadRow
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^\S+\Z")]
-_Class = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]+\Z")]
+_Class = Annotated[str, msgspec.Meta(pattern=r"^[^\s,]+\Z", max_length=200)]
 """A comma would end the tag of its histograms in their log."""
 _Positive = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_TIME_S)]
 _ZERO_S = 0.0
@@ -100,6 +101,8 @@ def _written_turn(turn: Turn) -> _Turn:
 
 
 def _read(session: _Session) -> Session:
+    if session.traffic_class in RESERVED:
+        raise BadRow("traffic_class", f"{session.traffic_class!r} is what abatch calls several classes together")
     prefix = None if session.prefix is None else SharedPrefix(session.prefix.name, session.prefix.tokens)
     turns = tuple(map(_read_turn, session.turns))
     return Session(session.session_id, session.traffic_class, turns, prefix, session.start_s)
