@@ -2,9 +2,10 @@
 #   make bench     install, then measure the built-in engine
 #   make test      install, then lint, types, tests, wheel: what CI does
 #   make check     lint, types and the quick tests: between two edits
+#   make test-peers  what the server does, next to its /openapi.json, as schemathesis sees it
 #   make nightly   the properties with many random examples, and tests in full that have a smaller form elsewhere
 .DEFAULT_GOAL := help
-.PHONY: help bench test check nightly lint types pytest quick-tests wheel gpu-wheels clean
+.PHONY: help bench test test-peers check nightly lint types pytest quick-tests wheel gpu-wheels clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -85,6 +86,17 @@ gpu-wheels: $(VENV)/installed
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 		$(GPU_PLATFORMS:%=--platform %_x86_64) --dest .wheels $$(grep -E '^($(GPU_PACKAGES))==' constraints.txt)
 	ls .wheels
+
+# Judged by a tool of others, for a minute: statuses and bodies are those that /openapi.json says, and none is a 5xx. It
+# has a place of its own, as the other tests need none of what it brings.
+PEERS := $(VENV)/peers
+$(PEERS)/installed: $(VENV)/installed
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet 'schemathesis>=4.32,<5'
+	touch $@
+
+test-peers: $(PEERS)/installed
+	$(BIN)/python tests/support/check_openapi.py $(PEERS)/bin/schemathesis
 
 clean:
 	rm -rf $(VENV) .wheels build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

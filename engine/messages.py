@@ -46,6 +46,10 @@ class Cancel(msgspec.Struct, tag=True):
     request_id: str
 
 
+class Ping(msgspec.Struct, tag=True):
+    """Answered by `Pong` at once, whatever the step loop is doing."""
+
+
 class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of device memory, by what they are for.
 
@@ -138,8 +142,12 @@ class SessionEnded(msgspec.Struct, tag=True):
     is_found: bool
 
 
-ToEngine = Start | Submit | Cancel | Tell | EndSession
-FromEngine = Starting | Ready | Failed | Outputs | Refused | SessionEnded
+class Pong(msgspec.Struct, tag=True):
+    """Answers `Ping`."""
+
+
+ToEngine = Start | Submit | Cancel | Tell | EndSession | Ping
+FromEngine = Starting | Ready | Failed | Outputs | Refused | SessionEnded | Pong
 
 to_engine_decoder = msgspec.msgpack.Decoder(ToEngine)
 from_engine_decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)

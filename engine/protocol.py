@@ -294,6 +294,12 @@ class ModelList(Struct, kw_only=True):
     data: list[ModelCard]
 
 
+class Health(Struct):
+    """The answer of `/health`: 200 only with `ok`."""
+
+    status: Literal["ok", "draining", "engine dead", "engine not responding"]
+
+
 class SessionDeleted(Struct, kw_only=True):
     """The answer of `DELETE /v1/sessions/{id}`."""
 

@@ -18,6 +18,7 @@ from ..messages import (
     Failed,
     FromEngine,
     Outputs,
+    Ping,
     Ready,
     Refused,
     SessionEnded,
@@ -40,6 +41,10 @@ _LAST_WORDS_S = 1.0
 _MOST_OUTPUTS = 64
 """Taken together: a client that did not read for a minute has thousands waiting, and text takes 10 us each."""
 
+_HEARTBEAT_S = 1.0
+_MOST_UNANSWERED = 5
+"""Heartbeats without a word from the engine. A process that has a processor to run on answers within milliseconds."""
+
 _Event = TokenOutput | Exception
 
 
@@ -47,10 +52,11 @@ class EngineClient:
     """An engine in a child process. Make one with `start`.
 
     When the process dies, for whatever reason, every pending `generate` raises `EngineDeadError`, later ones raise it
-    at once, and `is_alive` turns false.
+    at once, and `is_alive` turns false. While it is stopped (SIGSTOP, a machine out of memory), `is_responding` is
+    false. A long step or prefill is neither: whether the step loop makes progress, only its requests show.
     """
 
-    def __init__(self, config: EngineConfig, child: Child, ready: Ready) -> None:
+    def __init__(self, config: EngineConfig, child: Child, ready: Ready, *, heartbeat_s: float = _HEARTBEAT_S) -> None:
         self.ready = ready
         self.stats = EngineStats()
         self._child = child
@@ -62,11 +68,14 @@ class EngineClient:
         self._death: str | None = None
         self._drained = asyncio.Event()
         self._drained.set()
+        self._num_unanswered = 0
+        """Heartbeats since the engine's last word."""
         self._watching = asyncio.create_task(self._watch(), name="engine-client")
+        self._beating = asyncio.create_task(self._beat(heartbeat_s), name="engine-heartbeat")
 
     @classmethod
-    async def start(cls, config: EngineConfig) -> EngineClient:
-        """Start the engine process and wait until the model is loaded.
+    async def start(cls, config: EngineConfig, *, heartbeat_s: float = _HEARTBEAT_S) -> EngineClient:
+        """Start the engine process and wait until the model is loaded; then look every `heartbeat_s` if it runs.
 
         Raises:
             ConfigurationError: the configuration cannot work; the text says what to change.
@@ -82,7 +91,7 @@ class EngineClient:
             await child.end(_EXIT_GRACE_S)
             raise
         if isinstance(first, Ready):
-            return cls(config, child, first)
+            return cls(config, child, first, heartbeat_s=heartbeat_s)
         child.writer.close()
         code = await child.process.wait()
         if isinstance(first, Failed):
@@ -93,6 +102,11 @@ class EngineClient:
     def is_alive(self) -> bool:
         """False once the engine process has ended."""
         return self._death is None
+
+    @property
+    def is_responding(self) -> bool:
+        """False while the engine process gives no answer, as it does when it is stopped."""
+        return self._num_unanswered <= _MOST_UNANSWERED
 
     @property
     def pid(self) -> int:
@@ -191,8 +205,9 @@ class EngineClient:
 
     async def close(self) -> None:
         """End the engine process."""
-        self._watching.cancel()
-        await asyncio.gather(self._watching, return_exceptions=True)
+        for task in (self._beating, self._watching):
+            task.cancel()
+        await asyncio.gather(self._beating, self._watching, return_exceptions=True)
         self._die("the server was stopped before the request was finished")
         await self._child.end(_EXIT_GRACE_S)
 
@@ -236,7 +251,16 @@ class EngineClient:
 
     async def _read(self) -> None:
         while (message := await receive(self._child.reader, from_engine_decoder)) is not None:
+            self._num_unanswered = 0
             self._dispatch(message)
+
+    async def _beat(self, interval_s: float) -> None:
+        """Count own heartbeats, not seconds: where this process did not run either, the engine is not to blame."""
+        while self._death is None:
+            if self._num_unanswered == 0:
+                self._send(Ping())
+            self._num_unanswered += 1
+            await asyncio.sleep(interval_s)
 
     def _dispatch(self, message: FromEngine) -> None:
         match message:

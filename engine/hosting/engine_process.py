@@ -26,6 +26,8 @@ from ..messages import (
     Failed,
     FromEngine,
     Outputs,
+    Ping,
+    Pong,
     Refused,
     SessionEnded,
     Start,
@@ -83,7 +85,10 @@ class _Channel:
         try:
             while (message := self.receive()) is not None:
                 assert not isinstance(message, Start)
-                self.commands.put(message)
+                if isinstance(message, Ping):
+                    self.send(Pong())  # from here: a step may take as long as it takes
+                else:
+                    self.commands.put(message)
         finally:
             if self.is_loading:
                 os._exit(1)  # the server is gone; nothing could interrupt minutes of loading otherwise

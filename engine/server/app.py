@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from ... import __version__
 from ..errors import RequestError
-from ..protocol import ModelCard, ModelList
+from ..protocol import Health, ModelCard, ModelList
 from .chat import chat_completions
 from .completions import completions
 from .front.answers import Handler, errors_middleware, json_response
@@ -69,15 +68,15 @@ async def _model(request: web.Request) -> web.Response:
     return json_response(_card(request.app[STATE]))
 
 
-class _Health(msgspec.Struct):
-    status: str
-
-
 async def _health(request: web.Request) -> web.Response:
     state = request.app[STATE]
+    if state.is_draining:  # at its end the engine is closed, which is no death
+        return json_response(Health("draining"), status=503)
     if not state.generator.engine.is_alive:
-        return json_response(_Health("engine dead"), status=503)
-    return json_response(_Health("draining" if state.is_draining else "ok"), status=503 if state.is_draining else 200)
+        return json_response(Health("engine dead"), status=503)
+    if not state.generator.engine.is_responding:
+        return json_response(Health("engine not responding"), status=503)
+    return json_response(Health("ok"))
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from .front.answers import json_response
 from .state import STATE
 
 SESSION_HEADER = "X-Session-ID"
-_LONGEST_ID = 256
+LONGEST_SESSION_ID = 256
 
 
 def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None:
@@ -21,8 +21,10 @@ def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None
         RequestError: it names two, or gives a session's options without naming one.
     """
     header = request.headers.get(SESSION_HEADER)
-    if header is not None and not (1 <= len(header) <= _LONGEST_ID and header.isprintable()):
-        raise RequestError(f"{SESSION_HEADER} must be 1 to {_LONGEST_ID} printable characters", param="session_id")
+    if header is not None and not (1 <= len(header) <= LONGEST_SESSION_ID and header.isprintable()):
+        raise RequestError(
+            f"{SESSION_HEADER} must be 1 to {LONGEST_SESSION_ID} printable characters", param="session_id"
+        )
     if header is not None and body.session_id is not None and header != body.session_id:
         raise RequestError(f"session_id and {SESSION_HEADER} name different sessions", param="session_id")
     session_id = body.session_id if header is None else header

@@ -10,6 +10,17 @@ from support.servers import get, post
 _HI = [{"role": "user", "content": "hi"}]
 
 
+def _nested_arguments(depth: int) -> dict[str, Any]:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * depth + "]" * depth}}
+    return {"messages": [*_HI, {"role": "assistant", "tool_calls": [call]}]}
+
+
+def _nested_tool(depth: int) -> bytes:
+    schema = b'{"a":' * depth + b"1" + b"}" * depth
+    tool = b'{"type":"function","function":{"name":"f","parameters":' + schema + b"}}"
+    return b'{"messages":[{"role":"user","content":"hi"}],"tools":[' + tool + b"]}"
+
+
 _BAD_CHATS: list[tuple[dict[str, Any] | bytes, int, str]] = [
     (b"{", 400, "JSON"),
     (b"\xff\xfe", 400, "JSON"),
@@ -39,6 +50,16 @@ _BAD_CHATS: list[tuple[dict[str, Any] | bytes, int, str]] = [
     ({"messages": _HI, "tool_choice": "required"}, 422, "tool_choice"),
     ({"messages": _HI, "functions": [{"name": "f"}]}, 422, "functions"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "image_url"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "needs a text"),
+    ({"messages": _HI, "tool_choice": {"type": "function"}}, 422, "tool_choice"),
+    (b'{"messages":[{"role":"user","content":"\\ud800"}]}', 400, "JSON"),
+    (b'{"messages":[{"role":"user","content":"\xed\xa0\x80"}]}', 400, "JSON"),
+    (b'{"messages":[{"role":"user","content":"hi"}],"temperature":NaN}', 400, "JSON"),
+    (b'{"messages":[{"role":"user","content":"hi"}],"seed":1' + b"0" * 400 + b"}", 400, "64 characters"),
+    (b'{"messages":[{"role":"user","content":"hi"}],"temperature":1e999}', 400, "range"),
+    ({"messages": [{"role": "user", "content": "hi"}], "model": "x" * 300}, 400, "256"),
+    *[(_nested_tool(depth), 400, "nested") for depth in (1500, 5000)],
+    *[(_nested_arguments(depth), 400, "nested") for depth in (500, 1500, 5000)],
 ]
 
 

@@ -224,6 +224,7 @@ class ScriptedGenerator(TextGenerator):
             ready=make_ready(),
             check=lambda *_, **__: None,
             is_alive=True,
+            is_responding=True,
             stats=EngineStats(),
             tell=lambda session_id, *, tool: self.told.append((session_id, tool)),
         )

@@ -45,7 +45,7 @@ def null_app(**behaviour: Any) -> web.Application:
 def engine_app(api_key: str | None = None, max_body_bytes: int = 1 << 20) -> web.Application:
     """That of `abatch serve`, with no engine behind it: requests for answers fail once they are past the front."""
     ready = make_ready()
-    engine = SimpleNamespace(ready=ready, is_alive=True)
+    engine = SimpleNamespace(ready=ready, is_alive=True, is_responding=True)
     state = ServerState(
         SimpleNamespace(engine=engine, tokenizer=SimpleNamespace(least_tokens=lambda _: 1)),  # type: ignore[arg-type]
         "scripted",

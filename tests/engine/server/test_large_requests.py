@@ -74,6 +74,7 @@ class _Engine:
     ready = _READY
     stats = EngineStats()
     is_alive = True
+    is_responding = True
 
     def check(self, prompt_ids: list[int], sampling: SamplingParams, *_: Any, **__: Any) -> None:
         check_length(len(prompt_ids), sampling.max_tokens, _READY.max_model_len)

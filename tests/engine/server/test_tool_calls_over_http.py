@@ -28,7 +28,9 @@ class ScriptedGenerator(TextGenerator):
     """Says its lines, a few characters at a time."""
 
     def __init__(self) -> None:
-        engine = SimpleNamespace(ready=_READY, check=lambda *_, **__: None, is_alive=True, stats=EngineStats())
+        engine = SimpleNamespace(
+            ready=_READY, check=lambda *_, **__: None, is_alive=True, is_responding=True, stats=EngineStats()
+        )
         super().__init__(engine, ChatTokenizer(tiny_tokenizer()))  # type: ignore[arg-type]
 
     async def stream(self, *_: Any) -> AsyncIterator[TextDelta]:  # type: ignore[override]
