@@ -16,6 +16,7 @@ from contextlib import (
 )
 from dataclasses import replace
 
+from ...engine.hosting.descriptors import most_descriptors
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
 from ...reports.recording.idle_model import IdleModel
@@ -24,7 +25,6 @@ from ...reports.run.writer import NotSavedError, RunWriter
 from ...reports.summary.cache import CacheMode
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
-from ...workloads.targets.client_limit import most_descriptors
 from ...workloads.targets.engine_watch import EngineWatch
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import stat
 from pathlib import Path
 
 from ...engine.errors import ConfigurationError
 from ...workloads.regular_file import read_regular
 
+_log = logging.getLogger("abatch.api_key")
 KEY_VARIABLE = "ABATCH_API_KEY"
 _LONGEST_KEY = 4096
 """Common HTTP servers take 8 kB of headers in all."""
@@ -41,6 +44,8 @@ def _read(path: Path) -> str:
     """The only line of a file."""
     try:
         content = read_regular(path, 2 * _LONGEST_KEY)
+        if path.stat().st_mode & stat.S_IROTH:
+            _log.warning("--api-key-file %s can be read by every user of this machine (chmod o-r)", path)
     except OSError as error:
         raise ConfigurationError(f"cannot read --api-key-file {path}: {error.strerror}") from error
     return content.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")

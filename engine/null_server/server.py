@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from ..errors import RequestError
+from ..hosting.descriptors import most_descriptors
 from ..protocol import (
     DONE,
     AssistantMessage,
@@ -32,7 +33,6 @@ from ..protocol import (
 )
 from ..server.front.answers import error_response, errors_middleware, json_response
 from ..server.front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
-from ..server.front.descriptors import raise_descriptor_limit
 from ..server.front.json_bodies import aside, decode_json
 from ..server.front.listening import Listening, base_url
 from ..server.front.serving import HEALTH_PATH, serving
@@ -198,10 +198,10 @@ async def serve_null(
 ) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT; what is under way then is cut off, and logged as such."""
     stop = stops_on.stop_event()
-    raise_descriptor_limit()
-    async with serving(server.app, listener, _log, shutdown_timeout_s=0.1):
-        on_ready(base_url(listener))
-        await stop.wait()
+    with most_descriptors():
+        async with serving(server.app, listener, _log, shutdown_timeout_s=0.1):
+            on_ready(base_url(listener))
+            await stop.wait()
 
 
 async def _health(_: web.Request) -> web.Response:

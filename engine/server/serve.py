@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import EngineConfig
 from ..errors import ConfigurationError, EngineDeadError
+from ..hosting.descriptors import most_descriptors
 from ..hosting.engine_client import EngineClient
 from ..messages import Ready
 from .app import make_app
-from .front.descriptors import raise_descriptor_limit
 from .front.listening import Listening, base_url, is_local
 from .front.serving import serving
 from .generation import TextGenerator
@@ -65,9 +65,9 @@ async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Cal
         EngineDeadError: the engine died. By then everything pending on it had been answered with an error, and
             /health had been red, until the server was stopped.
     """
-    raise_descriptor_limit()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    with config.listening.bind() as listener:  # before the model is loaded: a port in use shows at once
+    # Bound before the model is loaded: a port in use shows at once.
+    with most_descriptors(), config.listening.bind() as listener:
         if config.api_key is None and not config.is_open and not is_local(listener):
             raise ConfigurationError(
                 f"{base_url(listener)} can be reached from other machines: set ABATCH_API_KEY or give --api-key-file, "

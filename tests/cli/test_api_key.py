@@ -63,3 +63,14 @@ def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=reason):
             find_api_key(None, path)
+
+
+def test_a_file_that_everyone_can_read_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    for mode in (0o600, 0o640, 0o644):
+        file.chmod(mode)
+        assert find_api_key(None, file) == "s3cret"
+    (record,) = caplog.records
+    assert "can be read by every user of this machine" in record.getMessage()
+    assert "s3cret" not in record.getMessage()

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from abatch.engine.hosting.descriptors import most_descriptors
 from abatch.engine.protocol import ChatMessage
-from abatch.workloads.targets.client_limit import CLIENT_LIMIT, client_limit, most_descriptors
+from abatch.workloads.targets.client_limit import CLIENT_LIMIT, client_limit
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
 from support.fake_server import Behaviour, fake_server

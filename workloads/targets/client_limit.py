@@ -1,17 +1,14 @@
-"""The client's own limits: what they are called, and the one that it can raise itself."""
+"""The client's own limits: what they are called, and how to raise them."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import resource
 import socket
-from collections.abc import Iterator
 
 CLIENT_LIMIT = "client_limit"
 """Class of failures that are the client's own: the request never reached the server."""
-_MOST_DESCRIPTORS = 1 << 20
 
 
 def client_limit(error: BaseException) -> str | None:
@@ -33,22 +30,6 @@ def client_limit(error: BaseException) -> str | None:
         case errno.ENOMEM | errno.ENOBUFS:
             return "out of memory: send less at once, or from another machine"
     return None
-
-
-@contextlib.contextmanager
-def most_descriptors() -> Iterator[None]:
-    """Allow this process, and those that it starts, as many open files as it may have, until the context is left."""
-    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft == resource.RLIM_INFINITY or most <= soft:
-        yield
-        return
-    with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit than they say
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def _descriptors() -> str:

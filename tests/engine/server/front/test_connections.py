@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import resource
 
 import pytest
+from abatch.engine.hosting.descriptors import most_descriptors
 from abatch.engine.server.front.connections import ConnectionLimits, Connections, Phase
+from abatch.engine.server.front.descriptors import connection_limit
 from abatch.engine.server.front.repeated_log import RepeatedLog
 
 
@@ -80,6 +83,23 @@ async def test_a_spare_connection_that_is_answered_keeps_its_place(room: _Room) 
     assert not room.connections.can_join()
     room.connections.leave(spare)
     assert room.connections.can_join()
+
+
+def test_connections_get_what_the_descriptor_limit_leaves() -> None:
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = []
+    try:
+        for most in (100, 1024, soft):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            limits.append(connection_limit())
+        with most_descriptors():
+            limits.append(connection_limit())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    few, usual, *own = limits
+    assert few == 8
+    assert 512 < usual < 1024 - 128
+    assert sorted(own) == own
 
 
 @pytest.mark.parametrize(
