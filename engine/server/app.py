@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -85,4 +86,10 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 async def _openapi(_: web.Request) -> web.Response:
-    return web.json_response(openapi(__version__))
+    return web.Response(body=_description(), content_type="application/json")
+
+
+@cache
+def _description() -> bytes:
+    """Made once: it takes as long as many requests."""
+    return msgspec.json.encode(openapi(__version__))

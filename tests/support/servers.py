@@ -57,24 +57,27 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
-    """`abatch serve` with these arguments on a free port, until the context is left."""
+def running_server(*arguments: str, log: Path, most_files: int | None = None) -> Iterator[RunningServer]:
+    """`abatch serve` with these arguments on a free port, until the context is left. `most_files`: its hard limit."""
     # One thread: on a busy machine two of them spend their time waiting for each other at every small operation.
-    with _running("serve", "--num-threads", "1", *arguments, log=log) as server:
+    with _running("serve", "--num-threads", "1", *arguments, log=log, most_files=most_files) as server:
         yield server
 
 
 @contextmanager
-def null_server(*arguments: str, log: Path) -> Iterator[RunningServer]:
+def null_server(*arguments: str, log: Path, most_files: int | None = None) -> Iterator[RunningServer]:
     """`abatch null-server` with these arguments on a free port, until the context is left; then its --log is whole."""
-    with _running("null-server", *arguments, log=log) as server:
+    with _running("null-server", *arguments, log=log, most_files=most_files) as server:
         yield server
 
 
 @contextmanager
-def _running(subcommand: str, *arguments: str, log: Path) -> Iterator[RunningServer]:
+def _running(subcommand: str, *arguments: str, log: Path, most_files: int | None) -> Iterator[RunningServer]:
+    words = command(subcommand, "--port", "0", *arguments)
+    if most_files is not None:
+        words = ["sh", "-c", f'ulimit -n {most_files} && exec "$@"', "sh", *words]
     with log.open("wb") as output:
-        process = subprocess.Popen(command(subcommand, "--port", "0", *arguments), stdout=output, stderr=output)
+        process = subprocess.Popen(words, stdout=output, stderr=output)
     try:
         yield RunningServer(_wait_for_url(process, log), process, log)
     finally:

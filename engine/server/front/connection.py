@@ -19,6 +19,9 @@ _LINGER_S = 5.0
 _DISCARDED_BYTES = 1 << 20
 """How much of a body is thrown away after a wrong key."""
 
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""To a client that was not done asking: it may ask again."""
+
 
 class Connection(web.RequestHandler):
     """A client's connection, from its acceptance to its end."""
@@ -44,9 +47,11 @@ class Connection(web.RequestHandler):
         self.is_spare = False
         self.phase: Phase | None = None
 
-    def cut(self) -> None:
+    def cut(self, *, is_asking: bool) -> None:
         """End it now; what has not been sent is lost."""
         if self._own_transport is not None:
+            if is_asking:
+                self._own_transport.write(_TOO_LATE)
             self._own_transport.abort()
 
     def begin(self) -> None:
@@ -71,7 +76,7 @@ class Connection(web.RequestHandler):
         if self._num_discardable is not None:
             self._num_discardable -= len(data)
             if self._num_discardable < 0:
-                self.cut()
+                self.cut(is_asking=False)
                 return
         super().data_received(data)
 

@@ -51,9 +51,9 @@ class ConnectionLimits:
     """
 
     most: int
-    most_spare: int = 32
-    yield_s: float = 2.0
-    spare_yield_s: float = 0.1
+    most_spare: int = 64
+    yield_s: float = 1.0
+    spare_yield_s: float = 0.25
     longest_s: Mapping[Phase, float] = field(default_factory=lambda: _LONGEST_S)
 
 
@@ -64,8 +64,8 @@ class Member(Protocol):
     """None: it has no place."""
     is_spare: bool
 
-    def cut(self) -> None:
-        """End it now."""
+    def cut(self, *, is_asking: bool) -> None:
+        """End it now. `is_asking`: before a request's head was complete, so that nothing has been answered yet."""
 
 
 class Connections:
@@ -149,5 +149,6 @@ class Connections:
         return member if member is not None and self._now_s - since_s >= least_s else None
 
     def _cut(self, member: Member) -> None:
+        is_asking = member.phase in (Phase.HEAD, Phase.SPARE_HEAD)
         self.leave(member)
-        member.cut()
+        member.cut(is_asking=is_asking)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 _MOST_CONNECTIONS = 16_384
 """However many descriptors there are: at about 20 kB for one that waits, these are some 300 MB."""
-_OTHER_DESCRIPTORS = 128
+_OTHER_DESCRIPTORS = 192
 """Left for spare connections, for those that are just being closed, and for files, threads and processes."""
 _FEWEST_CONNECTIONS = 8
 
