@@ -46,14 +46,15 @@ class ConnectionLimits:
         most: For requests of every kind.
         most_spare: Beyond these. They may ask for /health only, and make room for each other.
         yield_s: At the limit, whoever has not finished a request's headers after this time makes room for a newcomer.
-        spare_yield_s: The same between spare ones.
+        spare_turns: The same between spare ones, in turns of accepting: on a busy machine, time may pass without a look
+            at what they sent.
         longest_s: How long each phase may last.
     """
 
     most: int
     most_spare: int = 64
     yield_s: float = 1.0
-    spare_yield_s: float = 0.25
+    spare_turns: int = 5
     longest_s: Mapping[Phase, float] = field(default_factory=lambda: _LONGEST_S)
 
 
@@ -81,12 +82,18 @@ class Connections:
         self._now_s = 0.0
         self._since_s: dict[Phase, dict[Member, float]] = {phase: {} for phase in Phase}
         """Whoever has been in a phase for longest comes first."""
-        self._num_spare = 0
+        self._turn = 0
+        self._spares: dict[Member, int] = {}
+        """The turn in which each of them came."""
 
     @property
     def num_open(self) -> int:
         """All that have a place."""
         return sum(map(len, self._since_s.values()))
+
+    def begin_turn(self) -> None:
+        """New connections are about to be accepted."""
+        self._turn += 1
 
     def can_join(self) -> bool:
         """Whether there is a place, or someone who makes room."""
@@ -100,7 +107,7 @@ class Connections:
             newcomer.is_spare = True
             if not self._has_spare_place() and (other := self._yielding_spare()) is not None:
                 self._cut(other)
-            self._num_spare += 1
+            self._spares[newcomer] = self._turn
             self._log.warning("connections", f"all {self._limits.most} are in use (see 'ulimit -n')")
         newcomer.phase = Phase.SPARE_HEAD if newcomer.is_spare else Phase.HEAD
         self._since_s[newcomer.phase][newcomer] = self._now_s
@@ -117,7 +124,7 @@ class Connections:
         if member.phase is not None:
             del self._since_s[member.phase][member]
             member.phase = None
-            self._num_spare -= member.is_spare
+            self._spares.pop(member, None)
 
     def advance(self, elapsed_s: float) -> None:
         """Let time pass, and cut off who takes too long."""
@@ -128,20 +135,21 @@ class Connections:
                 self._log.warning("slow clients", f"cut off after {longest_s:g} s: {phase.value}")
 
     def _has_ordinary_place(self) -> bool:
-        return self.num_open - self._num_spare < self._limits.most or self._yielding() is not None
+        return self.num_open - len(self._spares) < self._limits.most or self._yielding() is not None
 
     def _has_spare_place(self) -> bool:
-        return self._num_spare < self._limits.most_spare
+        return len(self._spares) < self._limits.most_spare
 
     def _make_room(self) -> None:
-        if self.num_open - self._num_spare >= self._limits.most and (other := self._yielding()) is not None:
+        if self.num_open - len(self._spares) >= self._limits.most and (other := self._yielding()) is not None:
             self._cut(other)
 
     def _yielding(self) -> Member | None:
         return self._oldest(Phase.IDLE, 0.0) or self._oldest(Phase.HEAD, self._limits.yield_s)
 
     def _yielding_spare(self) -> Member | None:
-        return self._oldest(Phase.SPARE_HEAD, self._limits.spare_yield_s)
+        oldest = self._oldest(Phase.SPARE_HEAD, 0.0)
+        return oldest if oldest is not None and self._turn - self._spares[oldest] >= self._limits.spare_turns else None
 
     def _oldest(self, phase: Phase, least_s: float) -> Member | None:
         """Who has been in a phase for longest, if that is `least_s` at least."""

@@ -21,10 +21,10 @@ _BACKLOG = 2048
 _ACCEPTS_AT_ONCE = 32
 """Then what has arrived on other connections has its turn."""
 _FULL_PAUSE_S = 0.05
+"""With `ConnectionLimits.spare_turns`, a quarter of a second for a spare connection to ask for /health."""
 _FAILED_PAUSE_S = 1.0
 _TICK_S = 0.5
-_TURN_S = 0.05
-"""How much a turn of a busy loop counts for, at most: a connection gets several before it has to make room."""
+_LONGEST_TICK_S = 0.75
 HEALTH_PATH = "/health"
 
 
@@ -106,17 +106,14 @@ class _Acceptor:
         self._loop.remove_reader(self._listener)
 
     def _tick(self) -> None:
-        self._let_time_pass(_TICK_S)
-        self._timers["tick"] = self._loop.call_later(_TICK_S, self._tick)
-
-    def _let_time_pass(self, at_most_s: float) -> None:
         now_s = self._loop.time()
         # However long the loop was busy: what arrived in that time has not been read yet.
-        self._connections.advance(min(now_s - self._ticked_s, at_most_s))
+        self._connections.advance(min(now_s - self._ticked_s, _LONGEST_TICK_S))
         self._ticked_s = now_s
+        self._timers["tick"] = self._loop.call_later(_TICK_S, self._tick)
 
     def _accept(self) -> None:
-        self._let_time_pass(_TURN_S)
+        self._connections.begin_turn()
         for _ in range(_ACCEPTS_AT_ONCE):
             if not self._connections.can_join():
                 self._pause(_FULL_PAUSE_S)

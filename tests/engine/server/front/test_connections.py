@@ -67,7 +67,11 @@ async def test_requests_under_way_are_never_cut_off_for_others(room: _Room) -> N
     spare = room.joined()
     assert spare.phase is Phase.SPARE_HEAD
     assert not room.connections.can_join()
-    room.connections.advance(0.5)  # now the spare one makes room for the next
+    can_join = []
+    for _ in range(5):
+        room.connections.begin_turn()
+        can_join.append(room.connections.can_join())
+    assert can_join == [False] * 4 + [True]  # now the spare one makes room for the next
     assert room.joined().is_spare
     assert spare.is_cut
     assert not any(member.is_cut for member in busy)
@@ -79,7 +83,8 @@ async def test_a_spare_connection_that_is_answered_keeps_its_place(room: _Room) 
         room.joined(Phase.REQUEST)
     spare = room.joined()
     room.connections.move(spare, Phase.REQUEST)
-    room.connections.advance(0.5)
+    for _ in range(9):
+        room.connections.begin_turn()
     assert not room.connections.can_join()
     room.connections.leave(spare)
     assert room.connections.can_join()

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from abatch.engine.server.front.answers import errors_middleware
 from abatch.engine.server.front.connections import ConnectionLimits
 from abatch.engine.server.front.serving import serving
 from aiohttp import web
@@ -158,6 +159,17 @@ async def test_clients_that_leave_in_the_middle_leave_nothing_in_the_log(
             writer.close()
             await until(lambda: server.connections.num_open == 0)
         assert await server.status() == 200
+    assert not caplog.records
+
+
+async def test_a_client_found_to_have_left_while_it_is_answered_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        raise ConnectionResetError("as writing to it says")
+
+    app = web.Application(middlewares=[errors_middleware(logging.getLogger("abatch.test"))])
+    app.router.add_get("/", answer)
+    async with front(app) as server:
+        assert await server.exchange(head(b"GET", b"/")) == b""
     assert not caplog.records
 
 
