@@ -21,8 +21,8 @@ class BodyLimits:
     Attributes:
         most_bytes: In one body.
         option: How to raise `most_bytes`, for the error message.
-        most_bytes_together: In all bodies that are being read. 512 MiB: 32 of the largest that `abatch serve` takes by
-            default, or more small ones than there can be connections.
+        most_bytes_together: In all bodies that are being read. 512 MiB: 128 of the largest that the servers take by
+            default, or 32 KiB for each of 16,384 connections.
         grace_s: How long any body may take. 30 s is many times what a chat's body needs on a slow link.
         least_bytes_per_s: A larger one may take longer, at this speed: 64 KiB/s, half a megabit.
     """

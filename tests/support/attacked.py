@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -16,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from support.servers import RunningServer, null_server, running_server  # found by the line above
+from support.servers import RunningServer, null_server, running_server
 
 KEY = "a-key-that-no-log-may-have"
 SERVERS = ("serve", "null-server")
@@ -166,8 +164,6 @@ def chat(body: bytes = b'{"messages": [{"role": "user", "content": "hi"}], "max_
     return b"\r\n".join((*head, b"", body))
 
 
-def report(victims: list[Victim]) -> int:
-    """Say what did not hold; the exit code."""
-    faults = [f"{victim.name}: {fault}" for victim in victims for fault in victim.faults]
-    print("\n".join(faults) or "held")
-    return int(bool(faults))
+def faults_of(victims: list[Victim]) -> str:
+    """What did not hold, one a line."""
+    return "\n".join(f"{victim.name}: {fault}" for victim in victims for fault in victim.faults)
