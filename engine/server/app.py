@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
