@@ -12,9 +12,10 @@ import msgspec
 from ...engine.errors import ConfigurationError
 from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparison import COMPARISON, Comparison
-from ...reports.run.folder import CONFIG, RunReader
+from ...reports.run.folder import CONFIG, MOST_SUMMARY_BYTES, RunReader
 from ...reports.run.line_file import UNREADABLE
 from ...reports.run.measurement import Measurement
+from ...workloads.regular_file import read_regular
 
 ROUND = "round-"
 
@@ -96,7 +97,8 @@ def _within(folder: Path) -> tuple[list[tuple[Path, list[Path]]], Comparison | N
     if not within:
         raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it")
     try:
-        saved = msgspec.json.decode((folder / COMPARISON).read_bytes(), type=Comparison)
+        raw = read_regular(folder / COMPARISON, MOST_SUMMARY_BYTES, follows_links=False)
+        saved = msgspec.json.decode(raw, type=Comparison)
     except (OSError, *UNREADABLE):
         # The one that was measured first comes first: the others are compared with it.
         return sorted(within, key=lambda item: _started(item[1][0])), None

@@ -167,8 +167,8 @@ def main() -> None:
     """Serve the engine on the socket whose file descriptor is the first argument."""
     # Service managers send SIGTERM to every process there is. The server drains first, and decides when its engine
     # ends: by closing the socket.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     channel = _Channel(socket.socket(fileno=int(sys.argv[1])))
     start = channel.receive()
     if not isinstance(start, Start):

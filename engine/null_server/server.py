@@ -196,7 +196,7 @@ def _cut(request: web.Request, writing: _Writing) -> None:
 async def serve_null(
     server: NullServer, listener: socket.socket, stops_on: Listening, on_ready: Callable[[str], None]
 ) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT; what is under way then is cut off, and logged as such."""
+    """Serve on a bound socket until SIGTERM, SIGINT or SIGHUP; what is under way then is cut off, and so logged."""
     stop = stops_on.stop_event()
     with most_descriptors():
         async with serving(server.app, listener, _log, shutdown_timeout_s=0.1):

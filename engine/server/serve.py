@@ -53,7 +53,7 @@ class ServerConfig:
 
 
 async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Callable[[str, Ready], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted. A second signal ends at once.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then finish what was accepted. A second signal ends at once.
 
     Args:
         engine_config: What to serve.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...workloads.regular_file import read_regular
 from ..atomic_file import write_atomically
 from ..run.config import provenance
 from ..run.line_file import UNREADABLE
@@ -14,6 +15,8 @@ from ..summary.client import ClientFloor
 from .calibration import Point
 
 _SCHEMA_VERSION = 1
+_MOST_BYTES = 4 * 2**20
+"""A calibration takes a few kilobytes."""
 _SAME = ("abatch", "python", "aiohttp", "cpu", "cpu_count")
 """What a client's speed depends on. Where one of these is another, a calibration says nothing."""
 
@@ -89,7 +92,7 @@ def known_floor(workers: int = 1) -> ClientFloor | None:
 
 def _read() -> list[Calibration]:
     try:
-        file = msgspec.json.decode(calibration_path().read_bytes(), type=_File)
+        file = msgspec.json.decode(read_regular(calibration_path(), _MOST_BYTES), type=_File)
     except (OSError, *UNREADABLE):
         return []
     return file.calibrations if file.schema_version == _SCHEMA_VERSION else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -123,14 +122,3 @@ def test_what_is_no_file_or_no_folder_is_one_line(kind: str, saved: Path, tmp_pa
     for words in commands:
         done = abatch(*words, cwd=tmp_path)
         check_one_line(done, 2, "place")
-
-
-def test_a_calibration_that_is_none_or_cannot_be_written(tmp_path: Path) -> None:
-    """A cache must not stop a run."""
-    for kind in SPECIAL:
-        home = tmp_path / kind
-        (home / "abatch").mkdir(parents=True)
-        make_special(kind, home / "abatch" / "calibration.json")
-        done = abatch("bench", *_SHORT, "-o", tmp_path / f"run-{kind}", XDG_CACHE_HOME=str(home))
-        assert done.returncode == 0, done.stderr
-        assert json.loads((tmp_path / f"run-{kind}" / "summary.json").read_text())["is_complete"]

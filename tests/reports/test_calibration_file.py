@@ -12,6 +12,7 @@ from abatch.reports.renderings.facts import floor_facts
 from abatch.reports.run.config import provenance
 from abatch.reports.summary.client import ClientFloor, floor_doubts
 from support.calibrations import make_calibration, make_point
+from support.special_files import SPECIAL, make_special
 
 _FLOOR = ClientFloor(
     added_ttft_p99_ms=0.4,
@@ -135,3 +136,18 @@ def test_the_floor_is_a_fact_and_so_is_not_knowing_it() -> None:
     )
     assert floor_facts(None) == "unknown; run abatch calibrate"
     assert floor_facts(None, workers=4) == "unknown; run abatch calibrate --workers 4"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_is_no_file_counts_as_empty(cache: Path, kind: str) -> None:
+    cache.parent.mkdir()
+    make_special(kind, cache)
+    assert known_floor() is None
+
+
+def test_a_file_of_any_size_counts_as_empty(cache: Path) -> None:
+    save_calibration(make_calibration())
+    with cache.open("ab") as file:
+        file.truncate(2**40)
+    assert known_floor() is None

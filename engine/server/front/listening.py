@@ -51,10 +51,13 @@ class Listening:
         return listener
 
     def stop_event(self) -> asyncio.Event:
-        """Set by SIGTERM and SIGINT, and by the end of standard input with `exit_on_eof`."""
+        """Set by SIGTERM, SIGINT, SIGHUP (a closed terminal), and with `exit_on_eof` by the end of standard input."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             loop.add_signal_handler(number, stop.set)
         if self.exit_on_eof:
             loop.add_reader(sys.stdin.fileno(), _on_stdin, stop)
