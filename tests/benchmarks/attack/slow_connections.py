@@ -27,7 +27,7 @@ _SLOWEST_HEALTH_S = 5.0
 """With a thousand connections before it in the queue, and a client that is as busy as the server."""
 _LARGE_ANSWERS = {
     "serve": b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 600,
-    "null-server": chat(b'{"messages": [{"role": "user"}], "max_tokens": 50000}') * 4,
+    "null-server": chat(b'{"messages": [{"role": "user"}], "max_tokens": 5000}') * 4,
 }
 """Some ten megabytes each: more than the buffers of both ends hold."""
 
@@ -134,7 +134,7 @@ def main() -> int:
     options = parser.parse_args()
     victims = []
     for name in [options.server] if options.server else SERVERS:
-        arguments = ("--word", "x" * 50) if name == "null-server" else ()
+        arguments = ("--word", "x" * 500) if name == "null-server" else ()
         with attacked(name, *arguments, most_files=options.most_files) as victim:
             victims.append(victim)
             asyncio.run(headers_without_end(victim, options.connections))
