@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import msgspec
 
 MOST_CHARACTERS = 1000
 """Of one text. No sentence of ours is longer, and none of others' needs more room."""
@@ -37,3 +40,23 @@ def clean(text: str, most: int = MOST_CHARACTERS) -> str:
 def without_commands(line: str) -> str:
     """The line as the log of a CI job only shows it. Text that was clean may begin a line once it is wrapped."""
     return _COMMAND.sub(lambda match: match[0].replace("##", "# #").replace("::", ": :"), line)
+
+
+def encoded_json(content: Any) -> bytes:
+    """JSON to be saved or shown, over several lines. What is no Unicode, as a file's name need not be, becomes `?`."""
+    try:
+        encoded = msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_valid(msgspec.to_builtins(content)))
+    return msgspec.json.format(encoded) + b"\n"
+
+
+def _valid(content: Any) -> Any:
+    match content:
+        case str():
+            return content.encode(errors="replace").decode()
+        case list() | tuple():
+            return [_valid(one) for one in content]
+        case dict():
+            return {_valid(name): _valid(value) for name, value in content.items()}
+    return content

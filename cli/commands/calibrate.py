@@ -19,6 +19,7 @@ from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
 from ...reports.renderings.terminal import terminal
 from ...reports.run.config import provenance, started_now
+from ...reports.text import encoded_json
 from ...workloads.targets.server_url import normalise_url
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
@@ -243,4 +244,4 @@ def _conclusion(found: Found, points: list[Point]) -> str:
 
 
 def _print_json(report: msgspec.Struct) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    typer.echo(encoded_json(report), nl=False)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from ...engine.scheduling.limits import BATCHING_MODES
@@ -28,7 +27,7 @@ from ...reports.renderings.console import print_judgements, print_summary
 from ...reports.renderings.terminal import terminal
 from ...reports.run.folder import default_folder, make_empty
 from ...reports.run.measurement import Measurement
-from ...reports.text import clean
+from ...reports.text import clean, encoded_json
 from ..exit_codes import ExitCode
 from ..measuring.answer_check import check_answers
 from ..measuring.observer import Observer
@@ -229,7 +228,7 @@ def _conclude(
             console.print(f"{clean(name)}:")
             print_judgements(console, of_target)
     if folder is not None:
-        save(folder / COMPARISON, msgspec.json.format(msgspec.json.encode(comparison)) + b"\n")
+        save(folder / COMPARISON, encoded_json(comparison))
         console.print(f"saved in {folder}", soft_wrap=True)
     render_comparison(rendering, comparison, measurements, judgements, console)
     if came.is_interrupted:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -22,7 +21,7 @@ from ...reports.run.folder import default_folder, make_empty
 from ...reports.run.writer import NotSavedError
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.summary import Summary
-from ...reports.text import clean
+from ...reports.text import clean, encoded_json
 from ...workloads.run_limits import RunLimits
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
@@ -104,7 +103,7 @@ def sweep_rates(
         print_sweep(console, report)
     if problem is not None:
         raise problem
-    save(folder / SWEEP, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    save(folder / SWEEP, encoded_json(report))
     if report.points:
         console.print(f"saved in {folder}, each rate with its {REPORT}", soft_wrap=True)
     if report.limit is Limit.INTERRUPTED:

@@ -12,6 +12,7 @@ from ..atomic_file import write_atomically
 from ..run.config import provenance
 from ..run.line_file import UNREADABLE
 from ..summary.client import ClientFloor
+from ..text import encoded_json
 from .calibration import Point
 
 _SCHEMA_VERSION = 1
@@ -76,7 +77,7 @@ def save_calibration(calibration: Calibration) -> Path:
     file = _File(calibrations=sorted([*kept, calibration], key=lambda one: one.workers))
     path = calibration_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
+    write_atomically(path, encoded_json(file))
     return path
 
 

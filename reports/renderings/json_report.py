@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from ..summary.findings import findings
+from ..text import encoded_json
 from .shown_run import ShownRun
 
 
@@ -18,23 +17,8 @@ def render_json(runs: Sequence[ShownRun]) -> str:
 
 
 def json_text(content: Any) -> str:
-    """JSON for programs: every text as it is, but for what is no Unicode. In the log of a CI job it is no command."""
-    try:
-        encoded = msgspec.json.encode(content)
-    except UnicodeEncodeError:  # the name of a file may be any bytes
-        encoded = msgspec.json.encode(_valid(msgspec.to_builtins(content)))
-    return msgspec.json.format(encoded).decode().replace("##", "#\\u0023") + "\n"
-
-
-def _valid(content: Any) -> Any:
-    match content:
-        case str():
-            return content.encode(errors="replace").decode()
-        case list() | tuple():
-            return [_valid(one) for one in content]
-        case dict():
-            return {_valid(name): _valid(value) for name, value in content.items()}
-    return content
+    """JSON for programs, every text as it is. In the log of a CI job it is no command."""
+    return encoded_json(content).decode().replace("##", "#\\u0023")
 
 
 def _content(run: ShownRun) -> dict[str, Any]:

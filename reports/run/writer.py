@@ -9,8 +9,6 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from ...engine.errors import ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...workloads.result import Result
@@ -21,6 +19,7 @@ from ..recording.recorder import Recorder
 from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
 from ..summary.summary import Summary
+from ..text import encoded_json
 from .config import RunConfig
 from .folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY, RunReader, add_server_and_causes
 from .histogram_log import write_histograms
@@ -124,7 +123,7 @@ class RunWriter:
             ConfigurationError: it cannot be written.
         """
         try:
-            write_atomically(self.folder / CONFIG, msgspec.json.format(msgspec.json.encode(self.config)) + b"\n")
+            write_atomically(self.folder / CONFIG, encoded_json(self.config))
         except OSError as error:
             raise ConfigurationError(f"cannot write to {self.folder}: {error.strerror}") from error
 
@@ -176,7 +175,7 @@ class RunWriter:
             try:
                 add_server_and_causes(run, part, summary)
                 write_histograms(self.folder / HISTOGRAMS, part.recorder, part.measured_s)
-                write_atomically(self.folder / SUMMARY, msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+                write_atomically(self.folder / SUMMARY, encoded_json(summary))
             except OSError as error:
                 self.give_up(str(error.strerror))
             except ConfigurationError as error:  # somebody has changed or removed the folder

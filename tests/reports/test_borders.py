@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import pytest
 from abatch.cli.commands.sweep import print_sweep
 from abatch.cli.measuring.rate_search import Limit
 from abatch.cli.measuring.sweep import SweepPoint, SweepReport
@@ -30,11 +29,10 @@ from abatch.reports.renderings.csv_table import COLUMNS, render_csv
 from abatch.reports.renderings.github import github_annotations
 from abatch.reports.renderings.hgrm import write_hgrm
 from abatch.reports.renderings.html.page import render_html
-from abatch.reports.renderings.json_report import json_text, render_json
+from abatch.reports.renderings.json_report import render_json
 from abatch.reports.renderings.junit import render_junit
 from abatch.reports.renderings.markdown import render_markdown
 from abatch.reports.renderings.terminal import guarded
-from abatch.reports.text import clean
 from abatch.reports.traffic.console import summary_lines
 from abatch.reports.traffic.summary import TrafficSummary
 from abatch.workloads.session import Pause, Session, Turn
@@ -313,35 +311,6 @@ def test_everything_is_printed_through_the_one_console() -> None:
     assert makers == {"reports/renderings/terminal.py"}
 
 
-def test_long_text_keeps_its_end_and_takes_no_time() -> None:
-    text = clean(f"class {'x' * 50_000_000}: FLAGGED")
-    assert len(text) == text_module.MOST_CHARACTERS
-    assert text.startswith("class xxx")
-    assert text.endswith("xxx: FLAGGED")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("  two\r\n words\t", "two words"),
-        ("\x1b[31mred\x1b[0m", "\ufffd[31mred\ufffd[0m"),
-        ("a\u202eb\u2066c\u200bd\ud800", "a\ufffdb\ufffdc\ufffdd\ufffd"),
-        ("\u3164\u2800", "\ufffd\ufffd"),
-        ("::error::x", ": :error::x"),
-        ("a ::error::x", "a ::error::x"),
-        ("a ##[error]b ##vso[x]", "a # #[error]b # #vso[x]"),
-        ("## heading", "## heading"),
-        ("日本語 é", "日本語 é"),
-    ],
-)
-def test_what_is_clean(text: str, shown: str) -> None:
-    assert clean(text) == shown
-
-
 def test_a_wrapped_line_is_no_command() -> None:
     text = f"{'w' * 78} ::add-mask::x"
     assert printed(lambda console: console.print(text)).splitlines()[1] == ": :add-mask::x"
-
-
-def test_json_of_what_is_no_unicode() -> None:
-    assert json.loads(json_text({"\ud800": ["##[error]\udfff"]})) == {"?": ["##[error]?"]}

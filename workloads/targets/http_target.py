@@ -27,6 +27,7 @@ from .client_limit import CLIENT_LIMIT, client_limit
 from .connection_timing import connection_timing
 from .prompts import PromptSizer
 from .redirects import REDIRECT, redirect_in_words, redirect_of
+from .secrets import Secrets
 from .server_url import hide_credentials, normalise_url
 from .target import Call, Reply
 
@@ -61,6 +62,7 @@ class HttpTarget:
         self.engine: EngineMetrics | None = None
         """The last metrics of the engine, if it is an abatch one."""
         self.warnings: list[str] = []
+        self._secrets = Secrets(base_url, {})
 
     @classmethod
     async def connect(
@@ -91,9 +93,13 @@ class HttpTarget:
             )
         http = open_session(all_headers, traces=[connection_timing()])
         target = cls(http, base_url, model or "", timeout_s, tells_sessions=tells_sessions)
+        target._secrets = Secrets(base_url, all_headers)
         try:
             if not model:
                 target.model = await target._first_model()
+        except TargetError as error:
+            await http.close()
+            raise TargetError(target._secrets.hidden(str(error))) from None
         except BaseException:
             await http.close()
             raise
@@ -123,6 +129,8 @@ class HttpTarget:
                 await _read(response, call, reply)
         except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *_MALFORMED) as error:
             reply.fail(*self._failure(error))
+        if reply.error_message is not None:
+            reply.error_message = self._secrets.hidden(reply.error_message)
 
     def _failure(self, error: Exception) -> tuple[str, str]:
         """Class and message of a failure."""
