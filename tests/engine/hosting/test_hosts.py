@@ -142,3 +142,19 @@ def test_what_is_pending_is_limited_and_keeps_its_session() -> None:
     pending.remove("2")
     pending.check(10, _SAMPLING, _SESSION)
     assert len(pending) == 0
+
+
+async def test_a_reader_that_was_slow_gets_what_it_missed_in_pieces() -> None:
+    """All at once, a minute's worth of tokens would be turned into text while every other stream waits."""
+    client = await EngineClient.start(EngineConfig(model="llama-3.1-8b", device="simulated:1ms"))
+    try:
+        generating = client.generate([*_PROMPT], SamplingParams(max_tokens=200))
+        batches = [await anext(generating)]
+        async with asyncio.timeout(30):
+            while client.stats.num_running or not client.stats.totals.num_decode_tokens:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        batches += [batch async for batch in generating]
+    finally:
+        await client.close()
+    assert sum(map(len, batches)) == 200
+    assert max(map(len, batches)) <= 64
