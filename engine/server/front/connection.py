@@ -26,7 +26,15 @@ _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Lengt
 class Connection(web.RequestHandler):
     """A client's connection, from its acceptance to its end."""
 
-    __slots__ = ("_connections", "_log", "_num_discardable", "_own_transport", "is_spare", "phase")
+    __slots__ = (
+        "_connections",
+        "_is_writing_paused",
+        "_log",
+        "_num_discardable",
+        "_own_transport",
+        "is_spare",
+        "phase",
+    )
 
     def __init__(
         self, server: web.Server, connections: Connections, log: RepeatedLog, loop: asyncio.AbstractEventLoop
@@ -41,6 +49,7 @@ class Connection(web.RequestHandler):
         )
         self._connections = connections
         self._log = log
+        self._is_writing_paused = False
         self._num_discardable: int | None = None
         self._own_transport: asyncio.Transport | None = None
         """aiohttp forgets its own when it closes it, although that may take as long as the client likes."""
@@ -56,7 +65,7 @@ class Connection(web.RequestHandler):
 
     def begin(self) -> None:
         """A request's head is complete."""
-        self._connections.move(self, Phase.STALLED if self.writing_paused else Phase.REQUEST)
+        self._connections.move(self, Phase.STALLED if self._is_writing_paused else Phase.REQUEST)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -78,15 +87,21 @@ class Connection(web.RequestHandler):
             if self._num_discardable < 0:
                 self.cut(is_asking=False)
                 return
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except Exception as error:  # older versions of aiohttp's parser do not expect every URL
+            self._log.warning("malformed HTTP", f"the parser failed with {type(error).__name__}")
+            self.cut(is_asking=False)
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._is_writing_paused = True
         if self.phase is Phase.REQUEST:
             self._connections.move(self, Phase.STALLED)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._is_writing_paused = False
         if self.phase is Phase.STALLED:
             self._connections.move(self, Phase.REQUEST)
 

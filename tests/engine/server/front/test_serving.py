@@ -131,6 +131,20 @@ async def test_malformed_requests_are_one_line_in_the_log_without_what_they_hold
     assert records[0].exc_info is None
 
 
+async def test_a_parser_that_fails_is_one_line_and_the_end_of_the_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("SECRET")
+
+    async with front(null_app()) as server:
+        with monkeypatch.context() as broken:
+            broken.setattr("aiohttp.web_protocol.RequestHandler.data_received", fails)
+            assert await server.exchange(head(b"GET", b"/health")) == b""
+        assert await server.status() == 200
+    assert [record.getMessage() for record in caplog.records] == ["malformed HTTP: the parser failed with ValueError"]
+
+
 @pytest.mark.parametrize("make_app", _APPS)
 async def test_bad_chunks_are_an_answer_and_no_traceback(
     make_app: Callable[[], web.Application], caplog: pytest.LogCaptureFixture
