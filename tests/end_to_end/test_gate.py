@@ -49,8 +49,9 @@ def test_exit_codes(runs: Path, run: str, arguments: list[str], code: int, words
 
 def test_a_baseline_of_other_traffic_is_no_baseline(runs: Path) -> None:
     write_fixed_run(runs / "other")
-    path = runs / "other" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"workload": "chat-short"}))
+    for name in ("config.json", "summary.json"):
+        path = runs / "other" / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"workload": "chat-short"}))
     result = abatch("gate", "again", "--baseline", "other", "--require", "ttft.p50 <= baseline", cwd=runs)
     assert result.returncode == 2
     assert "only runs of the same workload can be compared" in result.stderr
