@@ -108,13 +108,16 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
         if sender.num_skipped and plan.traffic.trace is not None:
             name = plan.traffic.trace.path.name
             config.warnings.append(f"{sender.num_skipped} malformed rows of {name} were left out")
+        engine = await watch.totals()
+        if watch.is_lost:
+            config.warnings.append("the engine's own account is missing: /metrics could not be read at the end")
         if (num_requests := writer.recorder.totals.requests) >= _MANY:
             observer.say(f"analysing {num_requests:,} requests")
         summary = writer.finish(
             max(outcome.sending_s - limits.warmup_s, 0.0),
             is_complete=not interruption.has_come,
             abandoned_turns=sender.counts.turns_abandoned,
-            engine=await watch.totals(),
+            engine=engine,
             client=sender.audit(),
             floor=plan.floor,
         )

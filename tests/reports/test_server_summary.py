@@ -16,7 +16,7 @@ from abatch.reports.run.folder import RunReader
 from abatch.reports.run.writer import RunWriter
 from abatch.reports.summary.causes import Attribution, Cause, ServerThen, Stall
 from abatch.reports.summary.findings import stall_facts
-from abatch.reports.summary.server import ServerSummary, summarise_server
+from abatch.reports.summary.server import ServerSummary, server_notes, summarise_server
 from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.watching.server_metrics import ServerSample
 from rich.console import Console
@@ -79,6 +79,27 @@ def test_totals_of_a_server_that_was_started_anew_are_not_told() -> None:
     assert server is not None
     assert server.preemptions is None
     assert server.prefix_hit_share is None
+    assert server.left_out == ["preemptions (went backwards)"]
+
+
+def test_what_could_not_be_used_is_said_once_by_name() -> None:
+    samples = [
+        said(1.0, running=4),
+        said(2.0, left_out=("vllm:num_requests_running",)),
+        said(3.0, left_out=("vllm:num_requests_running", "vllm:num_requests_waiting")),
+        ServerSample(at_s=4.0, unreadable=True),
+        silent(5.0),
+    ]
+    server = summarise_server(samples, 0.0, 10.0, 1.0)
+    assert server is not None
+    assert (server.samples, server.unreadable, server.unanswered) == (3, 1, 1)
+    assert list(server_notes(server)) == [
+        "the server's metrics have values that cannot be right, which are left out: vllm:num_requests_running, "
+        "vllm:num_requests_waiting",
+        "1 scrape of the server's metrics brought nothing that is known",
+    ]
+    assert list(server_notes(summarise_server(samples[:1], 0.0, 10.0, 1.0))) == []
+    assert list(server_notes(None)) == []
 
 
 def test_gpus_and_energy() -> None:

@@ -226,3 +226,11 @@ def test_what_became_of_parked_sessions_is_part_of_the_summary() -> None:
     nothing = summarise_engine(EngineTotals(num_steps=10, device_busy_s=1.0))
     assert nothing is not None
     assert nothing.parking is None
+
+
+def test_an_engine_whose_totals_shrink_has_no_account() -> None:
+    """It was started anew meanwhile, or makes them up: negative times per step would follow."""
+    assert summarise_engine(EngineTotals(num_steps=10, device_busy_s=1.0, host_s=-1.0)) is None
+    assert summarise_engine(EngineTotals(num_steps=10, device_busy_s=1.0, num_preemptions=-1)) is None
+    parking = ParkingTotals(num_parked=5, restored_bytes=-1)
+    assert summarise_engine(EngineTotals(num_steps=10, device_busy_s=1.0, parking=parking)) is None

@@ -13,6 +13,7 @@ from abatch.engine.protocol import ChatMessage
 from abatch.workloads.http import limits
 from abatch.workloads.targets.http_target import HttpTarget, TargetError
 from abatch.workloads.targets.target import Call, Reply
+from abatch.workloads.watching.metrics_page import MetricsPage
 from support.raw_server import CONTENT, DONE, END, STREAM, Answer, RawServer, endless, raw_server
 
 _IN_BUFFERS = 12 << 20
@@ -59,8 +60,8 @@ _TEXT = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n'
         (endless(b"HTTP/1.1 200 OK\r\n", piece=b"X: y\r\n" * 1000), "bad_response", "Too many headers"),
         (endless(piece=b"w" * 65536), "bad_response", "not an HTTP response"),
         (endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", piece=b"f" * 9000), "bad_response", ""),
-        (endless(piece=b"HTTP/1.1 100 Continue\r\n\r\n" * 500), "disconnected", "nobody asked for"),
-        (endless(piece=b"HTTP/1.1 102 Processing\r\n\r\n" * 500), "disconnected", "nobody asked for"),
+        (endless(piece=b"HTTP/1.1 100 Continue\r\n\r\n" * 500), "too_much", "nobody asked for"),
+        (endless(piece=b"HTTP/1.1 102 Processing\r\n\r\n" * 500), "too_much", "nobody asked for"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -184,6 +185,59 @@ async def test_a_redirect_is_told_and_not_followed(location: str, shown: str, st
     assert "s3cret" not in message
     assert message.isprintable()
     assert len(message) <= limits.MESSAGE_CHARS
+
+
+async def test_nobody_else_is_asked_with_the_user_s_key() -> None:
+    async with raw_server([b"HTTP/1.1 200 OK\r\n\r\n"] * 3) as other:
+        head = b"HTTP/1.1 307 Away\r\nLocation: %s/x\r\nContent-Length: 0\r\n\r\n" % other.url.encode()
+        async with raw_server([head], [head], [head], [head]) as server:
+            with pytest.raises(TargetError, match="redirects"):
+                await HttpTarget.connect(server.url, model=None, api_key="k", headers={"X": "y"}, timeout_s=5)
+            assert (await ask(server)).error == "redirect"
+            target = await HttpTarget.connect(server.url, model="m", api_key="k", headers={}, timeout_s=5)
+            assert await target.engine_totals() is None
+            await target.close()
+            async with MetricsPage(None, server.url, {"Authorization": "Bearer k"}) as page:
+                assert await page.read() is None
+            assert len(server.heads) == 4
+    assert other.heads == []
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor are passwords in a .netrc: docs/metrics.md says so."""
+    async with (
+        raw_server([b"HTTP/1.1 502 No\r\n\r\n"] * 2) as proxy,
+        raw_server([STREAM, CONTENT, END, DONE]) as server,
+    ):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        (tmp_path / ".netrc").write_text("machine 127.0.0.1 login u password s3cret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+        target = await HttpTarget.connect(server.url, model="m", api_key=None, headers={}, timeout_s=5)
+        reply = Reply()
+        await target.send(Call([ChatMessage(role="user", content="hi")], 4, "s"), reply)
+        await target.close()
+    assert reply.error is None
+    assert proxy.heads == []
+    assert b"uthorization" not in server.heads[0]
+
+
+async def test_a_body_that_breaks_off_into_nonsense_ends_at_once() -> None:
+    """The library closes the connection then, and would leave us to wait for the timeout."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(CONTENT), CONTENT))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"f" * 4096)
+        await writer.drain()
+        await asyncio.sleep(20)
+
+    async with raw_server(answer) as server:
+        reply = await ask(server)
+    assert reply.error == "bad_response"
+    assert "the body is not HTTP" in (reply.error_message or "")
+    assert reply.text == ["x"]
 
 
 async def test_an_answer_that_nobody_asked_for_answers_nothing() -> None:

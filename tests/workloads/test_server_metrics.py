@@ -7,6 +7,7 @@ import pytest
 from abatch.engine.loop.stats import EngineStats
 from abatch.engine.loop.step_account import EngineTotals
 from abatch.engine.server.metrics import ServerMetrics
+from abatch.workloads.http.limits import METRICS_SERIES
 from abatch.workloads.watching.server_metrics import ServerSample, parse_server_metrics
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,6 +177,36 @@ def test_lines_of_all_sorts(line: bytes, running: int | None) -> None:
 @pytest.mark.parametrize("page", [b"", b"<html>no such page</html>", b'{"status":"ok"}', b"process_open_fds 12\n"])
 def test_what_is_no_known_server(page: bytes) -> None:
     assert parse_server_metrics(page) is None
+
+
+@pytest.mark.parametrize("value", [b"1..2e+-", b"1e999", b"NaN", b"-1", b"1e300", b"0x1f", b"9" * 100_000, b"\xff"])
+def test_what_is_no_number_is_left_out_by_name_and_the_rest_is_kept(value: bytes) -> None:
+    found = parse_server_metrics(VLLM + b'vllm:num_requests_running{engine="7"} ' + value + b"\n")
+    assert found is not None
+    assert found.left_out == ("vllm:num_requests_running",)
+    assert (found.running, found.waiting, found.preemptions) == (None, 53, 3)
+
+
+def test_a_series_that_comes_twice_is_left_out() -> None:
+    line = b'tgi_queue_size{a="1"} 5\n'
+    found = parse_server_metrics(TGI + line)
+    assert found is not None
+    assert (found.waiting, found.left_out) == (10, ()), "two series of one name"
+    found = parse_server_metrics(TGI + line + line)
+    assert found is not None
+    assert (found.waiting, found.running, found.left_out) == (None, 12, ("tgi_queue_size",))
+
+
+def test_a_page_without_a_single_number_is_still_that_of_its_server() -> None:
+    found = parse_server_metrics(b"tgi_queue_size NaN\ntgi_batch_current_size -\n")
+    assert found == ServerSample(kind="TGI", left_out=("tgi_batch_current_size", "tgi_queue_size"))
+
+
+def test_of_a_page_of_many_series_only_so_many_are_read() -> None:
+    page = b"".join(b'tgi_queue_size{a="%d"} 1\n' % number for number in range(METRICS_SERIES + 100))
+    found = parse_server_metrics(page)
+    assert found is not None
+    assert found.waiting == METRICS_SERIES
 
 
 _PIECES = [b"\n", b"\r\n", b" ", b"{", b"}", b'"', b"\\", b'a="b"', b",", b"NaN", b"9e99", b"1.5", b"-0", b"\xff"]

@@ -61,3 +61,9 @@ async def read_body(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
 def printable(text: str, most_chars: int) -> str:
     """Text of a header, fit for one line: headers may hold any bytes."""
     return "".join(char if char.isprintable() else "?" for char in text[:most_chars])
+
+
+def http_fault(error: BaseException) -> str:
+    """What is wrong with a response that is no HTTP: the first line of what the library says, without the bytes."""
+    lines = str(getattr(error, "message", error)).strip().splitlines()
+    return lines[0].rstrip(":") if lines else type(error).__name__

@@ -10,6 +10,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from .body import BAD_RESPONSE, TOO_MUCH, RefusedError, http_fault
 from .limits import HEADER_LINE_BYTES, QUEUED_RESPONSES
 
 _READ_BYTES = 1 << 16
@@ -46,6 +47,10 @@ class _Connection(ResponseHandler):
         super().data_received(data)
         if len(self._buffer) > QUEUED_RESPONSES:
             self._drop()
+        error, body = self.exception(), self._payload
+        if error is not None and body is not None and not body.is_eof():
+            # The library closes the connection, and leaves whoever reads the body to wait.
+            body.set_exception(RefusedError(BAD_RESPONSE, f"the body is not HTTP: {http_fault(error)}"))
 
     def _is_idle(self) -> bool:
         """Whether the answer to the last request has ended. Of one without a body that is not known."""
@@ -55,7 +60,7 @@ class _Connection(ResponseHandler):
         return body.is_eof()
 
     def _drop(self) -> None:
-        self.set_exception(aiohttp.ServerDisconnectedError("the server sent responses that nobody asked for"))
+        self.set_exception(RefusedError(TOO_MUCH, "the server sent responses that nobody asked for"))
         if self.transport is not None:
             self.transport.abort()
 

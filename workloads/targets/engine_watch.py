@@ -29,11 +29,16 @@ class EngineWatch:
             await self._until(origin_s + self._limits.duration_s)
             self._last = await self._target.engine_totals()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether totals that could be read at the start could not be read at the end."""
+        return self._first is not None and self._last is None
+
     async def totals(self) -> EngineTotals | None:
         """The difference between the two, or up to now before the end; None if the target is not an abatch engine."""
         first, last = self._first, self._last
         if first is not None and last is None:
-            last = await self._target.engine_totals()
+            last = self._last = await self._target.engine_totals()
         if first is None or last is None:
             return None
         return _difference(last, first)

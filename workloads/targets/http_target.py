@@ -16,7 +16,7 @@ from yarl import URL
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol import ChatMessage, ModelList
-from ..http.body import BAD_RESPONSE, RefusedError, read_body, read_start, refuse_compression
+from ..http.body import BAD_RESPONSE, RefusedError, http_fault, read_body, read_start, refuse_compression
 from ..http.limits import ERROR_BODY_BYTES, MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
 from ..http.session import open_session
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
@@ -146,7 +146,7 @@ class HttpTarget:
             case aiohttp.ClientConnectorError():
                 return "connect", _why_not_connected(error)
             case aiohttp.ClientResponseError():
-                return BAD_RESPONSE, f"not an HTTP response: {error.message}"
+                return BAD_RESPONSE, f"not an HTTP response: {http_fault(error)}"
             case aiohttp.ClientError() | OSError():
                 return "disconnected", str(error) or type(error).__name__
         return BAD_RESPONSE, str(error) or type(error).__name__
