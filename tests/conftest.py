@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ os.environ.pop("ABATCH_API_KEY", None)
 # Runs of tests are no news of the job that runs the tests.
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(_name, None)
+# Ignored under nohup, and so by whatever a test starts: tests that close a terminal would wait for ever.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 if importlib.util.find_spec("hypothesis"):  # a machine that is borrowed for its GPU may lack it, and needs none of it
     from support.examples import choose_profile

@@ -130,6 +130,7 @@ def test_ctrl_c_saves_the_part_that_was_simulated(tmp_path: Path, number: signal
         assert process.wait(PATIENCE_S) == 130
     finally:
         process.kill()
+        process.wait()
     summary = json.loads((run / "summary.json").read_text())
     assert summary["is_complete"] is False
     assert summary["succeeded"] > 0

@@ -34,6 +34,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("compare", *_SHORT, "--batching", "window,async", "--rounds", "2"),
     "sweep": ("bench", *_SHORT, "--sweep", "--goodput", "ttft:300", "--max-rate", "8"),
 }
+_UNFINISHED = ("INTERRUPTED", "NO VERDICT")
+"""What is said of a run without a summary; NO VERDICT where not even the first result found room."""
 _USUAL_SCREEN = 12_000
 """Bytes: the harness's own output is a file too. Below this size the screen itself is full, as with `> /dev/full`."""
 
@@ -64,7 +66,7 @@ class Tally:
         again = abatch("report", run)
         if again.returncode != 0 or "torn" in again.stdout:
             self.failed.append(f"{name}: {run.name} is not reported: {again.stderr[-300:]}")
-        elif not (run / "summary.json").exists() and "INTERRUPTED" not in again.stdout:
+        elif not (run / "summary.json").exists() and not any(word in again.stdout for word in _UNFINISHED):
             self.failed.append(f"{name}: {run.name} has no summary and is not said to be interrupted")
         elif not (run / "summary.json").exists() and done.returncode == 0:
             self.failed.append(f"{name}: exit 0, and {run.name} has no summary")
