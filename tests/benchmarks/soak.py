@@ -19,7 +19,6 @@ import asyncio
 import json
 import os
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -35,6 +34,10 @@ from typing import Any
 import aiohttp
 from abatch.reports.statistics.students_t import two_sided_quantile
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.process_memory import resident_mib  # found by the line above
+from support.servers import interrupted_at_end, wait_for_url
+
 _SHARE_OF_CAPACITY = 0.6
 _SHARE_OF_LEAVERS = 1 / 3
 _REQUEST = ("--turns", "1", "--isl", "100", "--osl", "32", "-w", "chat-short")
@@ -42,7 +45,6 @@ _NUM_PARTS = 10
 _LEAST_GROWTH = 0.02
 _SETTLED_S = 15.0
 """After the last client: idle connections are closed by then."""
-_PATIENCE_S = 120.0
 
 Sample = dict[str, float]
 
@@ -111,11 +113,11 @@ def watch_this_process(path: Path) -> None:
                 processes = [os.getpid(), *_children(os.getpid())]
                 taken = {
                     "at_s": time.monotonic() - started_s,
-                    "memory_mib": _resident_mib(processes[0]),
+                    "memory_mib": resident_mib(processes[0]),
                     "descriptors": float(len(os.listdir("/proc/self/fd"))),
                     "tasks": float(len(asyncio.all_tasks(loops[-1])) if loops and not loops[-1].is_closed() else 0),
                     "threads": float(threading.active_count()),
-                    "children_mib": sum(map(_resident_mib, processes[1:])),
+                    "children_mib": sum(map(resident_mib, processes[1:])),
                 }
                 lines.write(json.dumps(taken) + "\n")
                 time.sleep(1.0)
@@ -125,11 +127,6 @@ def watch_this_process(path: Path) -> None:
 
 def _children(pid: int) -> list[int]:
     return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in _read(path).split()]
-
-
-def _resident_mib(pid: int) -> float:
-    found = (line.split()[1] for line in _read(Path(f"/proc/{pid}/status")).splitlines() if line.startswith("VmRSS"))
-    return int(next(found, "0")) / 1024
 
 
 def _read(path: Path) -> str:
@@ -165,32 +162,8 @@ def watched(name: str, folder: Path, *arguments: str) -> Iterator[Watched]:
     command = [sys.executable, "-P", __file__, "--watched", str(samples), *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
+    with interrupted_at_end(process):
         yield Watched(name, process, samples, log)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    give_up_s = time.monotonic() + _PATIENCE_S
-    while not condition():
-        if time.monotonic() > give_up_s:
-            raise SystemExit(f"gave up: {what}")
-        time.sleep(0.2)
-
-
-def _url(server: Watched) -> str:
-    def words() -> list[str]:
-        return [word for word in _read(server.log).split() if word.startswith("http://")]
-
-    _wait_until(lambda: bool(words()), f"{server.name} does not start: {_read(server.log)[-500:]}")
-    return words()[0]
 
 
 def capacity(url: str, folder: Path) -> float:
@@ -235,7 +208,7 @@ def soak(name: str, arguments: list[str], minutes: float) -> tuple[list[Slope], 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with watched(name, folder, *arguments, "--port", "0") as server:
-            url = _url(server)
+            url = wait_for_url(server.process, server.log)
             most = capacity(url, folder)
             rate = _SHARE_OF_CAPACITY * most
             time.sleep(_SETTLED_S)

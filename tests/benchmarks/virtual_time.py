@@ -17,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.process_memory import resident_mib  # found by the line above
+
 ROUNDS = 3
 
 
@@ -45,15 +48,6 @@ def bench(device: str, sessions: int, duration_s: float, *, watch_memory: bool =
         "output_tokens": summary["output_tokens"],
         "resident_mib": memory,
     }
-
-
-def resident_mib(pid: int) -> float:
-    """Resident memory of a process; 0 when it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
 
 
 def main() -> None:

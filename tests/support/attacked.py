@@ -70,7 +70,7 @@ class Victim:
         return self.memory_bytes() - self._memory_bytes
 
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.server.process.pid}/fd"))
+        return self.server.num_descriptors()
 
     def log(self) -> str:
         """What was logged since `mark`."""

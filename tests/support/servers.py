@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +35,10 @@ class RunningServer:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         (pid,) = children
         return int(pid)
+
+    def num_descriptors(self) -> int:
+        """That it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def metric(self, name: str) -> float:
         """One value of /metrics."""
@@ -78,8 +83,15 @@ def _running(subcommand: str, *arguments: str, log: Path, most_files: int | None
         words = ["sh", "-c", f'ulimit -n {most_files} && exec "$@"', "sh", *words]
     with log.open("wb") as output:
         process = subprocess.Popen(words, stdout=output, stderr=output)
+    with interrupted_at_end(process):
+        yield RunningServer(wait_for_url(process, log), process, log)
+
+
+@contextmanager
+def interrupted_at_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ctrl-C for a process that still runs when the context is left; one that does not end then is killed."""
     try:
-        yield RunningServer(_wait_for_url(process, log), process, log)
+        yield
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -91,7 +103,9 @@ def _running(subcommand: str, *arguments: str, log: Path, most_files: int | None
                 raise
 
 
-def _wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
+def wait_for_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Where a server listens, once its log says so."""
+
     def url() -> re.Match[str] | None:
         has_ended = process.poll() is not None
         found = re.search(r" at (http://\S+) ", log.read_text())

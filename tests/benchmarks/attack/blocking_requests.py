@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from support.costly_bodies import CHAT, costly_bodies  # found by the line above
+from support.process_memory import peak_mib
 from support.servers import RunningServer, running_server
 
 _MOST_PAUSE_S = 0.05
@@ -126,10 +126,9 @@ def main() -> int:
         log = Path(folder) / "log"
         with running_server(*options, log=log) as server:
             faults = asyncio.run(attack(server, arguments.max_body, arguments.tries))
-            status = Path(f"/proc/{server.process.pid}/status").read_text()
-        (peak_kib,) = re.findall(r"VmHWM:\s+(\d+)", status)
+            most_mib = peak_mib(server.process.pid)
         text = log.read_text()
-    print(f"memory of the server at its peak: {int(peak_kib) / 1024:.0f} MB; its log: {len(text)} bytes")
+    print(f"memory of the server at its peak: {most_mib:.0f} MB; its log: {len(text)} bytes")
     if "Traceback" in text:
         faults.append("a traceback in the log")
     for fault in faults:

@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from support.hostile_servers import CHAT, METRICS, MODELS, USAGE, HostileServer  # found by the line above
+from support.process_memory import peak_mib
 
 _ADDRESS_SPACE_BYTES = 2 << 30
 _BOUND_MB = 160
@@ -84,10 +85,10 @@ async def bench(url: str, folder: Path, duration_s: float, *words: str) -> Ended
             env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE_BYTES,) * 2),
         )
-        peak_kb = 0
+        most_mib = 0.0
         watching = asyncio.create_task(process.wait())
         while not watching.done():
-            peak_kb = max(peak_kb, _peak_kb(process.pid))
+            most_mib = max(most_mib, peak_mib(process.pid))
             if time.monotonic() - started_s > _PATIENCE_S:
                 process.kill()
             await asyncio.wait({watching}, timeout=0.05)
@@ -97,16 +98,7 @@ async def bench(url: str, folder: Path, duration_s: float, *words: str) -> Ended
     path = folder / "summary.json"
     summary = json.loads(path.read_text()) if path.exists() else None
     took_s = time.monotonic() - started_s
-    return Ended(await watching, summary, said[0], said[1], peak_kb / 1024, took_s)
-
-
-def _peak_kb(pid: int) -> int:
-    """The most memory that a process has had; 0 once it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+    return Ended(await watching, summary, said[0], said[1], most_mib, took_s)
 
 
 def faults_of_all(ended: Ended) -> list[str]:

@@ -131,10 +131,6 @@ def _end(status: int, headers: Any, body: bytes) -> str:
     return "answered" if all(choice["finish_reason"] for choice in json.loads(body)["choices"]) else "LOST: no reason"
 
 
-def _descriptors(server: RunningServer) -> int:
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
-
-
 def _settle(server: RunningServer) -> dict[str, float]:
     """What is still held when nothing is under way any more, or after 20 s."""
     names = (
@@ -166,7 +162,7 @@ def mode(batching: str, park: str, num_requests: int) -> list[str]:
     with _server("--model", "tiny", "--batching", batching, "--park", park, *host, *_SMALL) as server:
         clients = Clients(server)
         before = asyncio.run(clients.fixed_answers())
-        descriptors = _descriptors(server)
+        descriptors = server.num_descriptors()
         log_bytes = server.log.stat().st_size
         started_s = time.monotonic()
         asyncio.run(clients.crowd(num_requests, share_leaving=0.5, at_once=128))
@@ -179,7 +175,7 @@ def mode(batching: str, park: str, num_requests: int) -> list[str]:
         if asyncio.run(clients.fixed_answers()) != before:
             faults.append("other answers than before")
         time.sleep(0.5)
-        if (more := _descriptors(server) - descriptors) > 8:
+        if (more := server.num_descriptors() - descriptors) > 8:
             faults.append(f"{more} more descriptors")
         if b"Traceback" in server.log.read_bytes()[log_bytes:]:
             faults.append("a traceback in the log")
