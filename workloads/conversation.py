@@ -7,7 +7,7 @@ from random import Random
 
 import msgspec
 
-from ..engine.protocol import ChatMessage, ContentPart
+from ..engine.protocol.conversation import ChatMessage, ContentPart
 from .session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
 from .targets.prompts import PromptSizer, salted_vocabulary, words
 

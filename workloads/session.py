@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
-from ..engine.protocol import ChatMessage
+from ..engine.protocol.conversation import ChatMessage
 
 
 class Pause(StrEnum):

@@ -11,7 +11,7 @@ from random import Random
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.hosting.precise_loop import new_precise_loop
-from ...engine.protocol import ChatMessage
+from ...engine.protocol.conversation import ChatMessage
 from ...reports.comparison.answer_agreement import AnswerAgreement, Answers, agreement
 from ...workloads.targets.prompts import words
 from ...workloads.targets.target import Call, Reply, Target

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from ...engine.protocol import ChatMessage
+from ...engine.protocol.conversation import ChatMessage
 from ...reports.formatting import counted
 from ...reports.recording.idle_model import AS_FAST_AS, IdleModel, ProbedRequest, fit_idle
 from ...reports.statistics.percentile import rank_at, value_at_rank

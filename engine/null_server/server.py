@@ -15,22 +15,19 @@ from aiohttp import web
 
 from ..errors import RequestError
 from ..hosting.descriptors import most_descriptors
-from ..protocol import (
-    DONE,
+from ..protocol.chat import (
     AssistantMessage,
     ChatChoice,
     ChatChunkChoice,
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionRequest,
-    ChatMessage,
     Delta,
-    ModelCard,
-    ModelList,
-    PromptTokensDetails,
-    Usage,
-    server_sent_event,
 )
+from ..protocol.conversation import ChatMessage
+from ..protocol.encoding import DONE, server_sent_event
+from ..protocol.service import ModelCard, ModelList
+from ..protocol.usage import PromptTokensDetails, Usage
 from ..server.front.answers import error_response, errors_middleware, json_response
 from ..server.front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
 from ..server.front.json_bodies import aside, decode_json

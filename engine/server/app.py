@@ -11,9 +11,9 @@ from aiohttp.typedefs import Middleware
 
 from ... import __version__
 from ..errors import RequestError
-from ..protocol import Health, ModelCard, ModelList
-from .chat import chat_completions
-from .completions import completions
+from ..protocol.service import Health, ModelCard, ModelList
+from .apis.chat import chat_completions
+from .apis.completions import completions
 from .front.answers import Handler, errors_middleware, json_response
 from .front.bearer import is_authorized
 from .front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading

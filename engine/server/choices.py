@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from ..errors import RequestError
-from ..protocol import PromptTokensDetails, Usage
+from ..protocol.usage import PromptTokensDetails, Usage
 from ..request import SamplingParams
 from ..session import SessionUse
 from .generation import TextDelta, TokenText

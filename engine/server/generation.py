@@ -12,7 +12,7 @@ from ..errors import RequestError, UnsupportedError
 from ..hosting.engine_client import EngineClient
 from ..loop.engine import TokenOutput
 from ..messages import Ready
-from ..protocol import SamplingFields
+from ..protocol.fields import SamplingFields
 from ..request import FinishReason, SamplingParams
 from ..runner import TokenLogprobs
 from ..session import SessionUse

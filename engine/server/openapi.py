@@ -6,17 +6,10 @@ from typing import Any
 
 import msgspec
 
-from ..protocol import (
-    ChatCompletion,
-    ChatCompletionRequest,
-    Completion,
-    CompletionRequest,
-    ErrorBody,
-    Health,
-    ModelCard,
-    ModelList,
-    SessionDeleted,
-)
+from ..protocol.chat import ChatCompletion, ChatCompletionRequest
+from ..protocol.completions import Completion, CompletionRequest
+from ..protocol.failures import ErrorBody
+from ..protocol.service import Health, ModelCard, ModelList, SessionDeleted
 from .sessions import LONGEST_SESSION_ID
 
 _ERRORS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from ..errors import RequestError, SessionNotFoundError
-from ..protocol import SamplingFields, SessionDeleted
+from ..protocol.fields import SamplingFields
+from ..protocol.service import SessionDeleted
 from ..session import SessionUse
 from .front.answers import json_response
 from .state import STATE

@@ -9,7 +9,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from ..errors import ContextLengthError, DrainingError, RequestError
-from ..protocol import SamplingFields
+from ..protocol.fields import SamplingFields
 from .front.json_bodies import aside
 from .generation import TextGenerator
 from .metrics import ServerMetrics

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.reports.statistics.tally import Tally
 from abatch.reports.traffic.arrivals import ArrivalCounts
 from abatch.reports.traffic.sample import check_exportable, sample, start_times

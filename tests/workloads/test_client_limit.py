@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from abatch.engine.hosting.descriptors import most_descriptors
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.client_limit import CLIENT_LIMIT, client_limit
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from abatch.engine.protocol import ChatMessage, ContentPart
+from abatch.engine.protocol.conversation import ChatMessage, ContentPart
 from abatch.workloads.conversation import Conversation, PromptWriter
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Session, SharedPrefix, Turn
 from abatch.workloads.targets.prompts import WORDS, PromptSizer, salted_vocabulary

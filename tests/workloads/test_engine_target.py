@@ -15,7 +15,7 @@ from abatch.engine.config import EngineConfig
 from abatch.engine.hosting.virtual_engine import OnOutput, VirtualEngine, build_virtual_engine
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
 from abatch.engine.loop.engine import TokenOutput
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.engine.request import FinishReason, SamplingParams
 from abatch.engine.session import SessionUse
 from abatch.reports.recording.recorder import Recorder

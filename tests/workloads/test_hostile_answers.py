@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.http import limits
 from abatch.workloads.targets.http_target import HttpTarget, TargetError
 from abatch.workloads.targets.target import Call, Reply

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_target import HttpTarget, TargetError
 from abatch.workloads.targets.server_url import normalise_url
 from abatch.workloads.targets.target import Call, Reply

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.secrets import Secrets
 from abatch.workloads.targets.server_url import hide_credentials, normalise_metrics_url, normalise_url

@@ -13,7 +13,7 @@ from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError
 from abatch.engine.hosting.virtual_engine import build_virtual_engine
 from abatch.engine.hosting.virtual_time import VirtualTimeLoop
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.engine_target import EngineTarget
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.server_url import is_this_machine, normalise_metrics_url

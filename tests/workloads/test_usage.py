@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.reports.gates.judge import Outcome, judge
 from abatch.reports.gates.parser import parse_rule
 from abatch.workloads.result import Result

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
-from ...engine.protocol import ErrorBody
+from ...engine.protocol.failures import ErrorBody
 from ..http.body import BAD_RESPONSE, TOO_MUCH, RefusedError
 from ..http.limits import (
     ANSWER_BYTES,

@@ -15,7 +15,8 @@ from yarl import URL
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.loop.step_account import EngineTotals
-from ...engine.protocol import ChatMessage, ModelList
+from ...engine.protocol.conversation import ChatMessage
+from ...engine.protocol.service import ModelList
 from ..http.body import BAD_RESPONSE, RefusedError, http_fault, read_body, read_start, refuse_compression
 from ..http.limits import ERROR_BODY_BYTES, MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
 from ..http.session import open_session

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...engine.loop.step_account import EngineTotals
-from ...engine.protocol import ChatMessage
+from ...engine.protocol.conversation import ChatMessage
 from ..http.limits import MESSAGE_CHARS
 from ..watching.server_watch import ServerWatch
 from .prompts import PromptSizer

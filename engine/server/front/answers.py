@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from ...errors import AbatchError, EngineDeadError, QueueFullError, RequestError
-from ...protocol import ErrorBody, ErrorDetail, encode
+from ...protocol.encoding import encode
+from ...protocol.failures import ErrorBody, ErrorDetail
 from .repeated_log import RepeatedLog
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

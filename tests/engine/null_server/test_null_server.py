@@ -17,7 +17,7 @@ import pytest
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.engine.null_server.server import NullServer
 from abatch.engine.null_server.truth import Truth, read_truths
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
 from aiohttp import web

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.presets.distributions import Constant, LogNormal
 from abatch.workloads.presets.scales import Scales
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn

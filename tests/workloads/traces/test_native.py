@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from abatch.engine.protocol import ChatMessage, ContentPart, FunctionCall, ToolCall
+from abatch.engine.protocol.conversation import ChatMessage, ContentPart, FunctionCall, ToolCall
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
 from abatch.workloads.traces.formats.native import write_session
 from abatch.workloads.traces.parsing.trace_error import TraceError

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from abatch.engine.protocol import ChatMessage
+from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.session import BlockPrompt, MessagePrompt, Pause, Session, Turn
 from abatch.workloads.traces.parsing.trace_error import TraceError
 from abatch.workloads.traces.trace import Trace

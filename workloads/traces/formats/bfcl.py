@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from ....engine.protocol import ContentPart
+from ....engine.protocol.conversation import ContentPart
 from ...session import Pause, Session, Turn
 from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import NOTHING, estimated_tokens, raw_text, text_of

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from ....engine.protocol import ChatMessage
+from ....engine.protocol.conversation import ChatMessage
 from ...session import BlockPrompt, MessagePrompt, Pause, Session, SharedPrefix, Turn
 from ...traffic_classes import RESERVED
 from ..parsing.bounds import LONGEST_TIME_S, MOST_TOKENS, InputTokens, OutputTokens, Seconds

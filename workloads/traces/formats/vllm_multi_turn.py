@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ....engine.protocol import ContentPart
+from ....engine.protocol.conversation import ContentPart
 from ...session import Session
 from ..parsing.format import TraceFormat, has_keys
 from ..parsing.recorded_chat import Utterance, text_of, turns_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ....engine.protocol import ChatMessage, ContentPart
+from ....engine.protocol.conversation import ChatMessage, ContentPart
 from ...session import MessagePrompt, Pause, Turn
 
 CHARACTERS_PER_TOKEN = 4

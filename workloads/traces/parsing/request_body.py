@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from ....engine.protocol import ChatMessage
+from ....engine.protocol.conversation import ChatMessage
 from ...session import Turn
 from .bounds import OutputTokens
 from .recorded_chat import NOTHING, UNSTATED_OUTPUT_TOKENS, MessageChain, last_pause

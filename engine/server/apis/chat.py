@@ -11,8 +11,8 @@ from typing import Any, cast
 import msgspec
 from aiohttp import web
 
-from ..errors import RequestError, UnsupportedError
-from ..protocol import (
+from ...errors import RequestError, UnsupportedError
+from ...protocol.chat import (
     AssistantMessage,
     ChatChoice,
     ChatChunkChoice,
@@ -21,24 +21,21 @@ from ..protocol import (
     ChatCompletionRequest,
     ChatLogprob,
     ChatLogprobs,
-    ChatMessage,
     Delta,
     DeltaToolCall,
-    FunctionCall,
-    ToolCall,
     TopLogprob,
-    Usage,
-    encode,
-    server_sent_event,
 )
-from ..session import SessionUse
-from .choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave, stop_automaton
-from .front.json_bodies import MOST_VALUES, JsonBudget, aside
-from .generation import TextDelta, TokenText, refuse_unsupported, sampling_params
-from .responses import read_body, stream_response
-from .sessions import session_use
-from .state import STATE, ServerState
-from .tool_calls import ParsedToolCall, ToolCallParser
+from ...protocol.conversation import ChatMessage, FunctionCall, ToolCall
+from ...protocol.encoding import encode, server_sent_event
+from ...protocol.usage import Usage
+from ...session import SessionUse
+from ..choices import Answer, ChoiceSpec, UsageCounter, choice_specs, collect, interleave, stop_automaton
+from ..exchange import read_body, stream_response
+from ..front.json_bodies import MOST_VALUES, JsonBudget, aside
+from ..generation import TextDelta, TokenText, refuse_unsupported, sampling_params
+from ..sessions import session_use
+from ..state import STATE, ServerState
+from ..tool_calls import ParsedToolCall, ToolCallParser
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 

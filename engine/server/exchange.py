@@ -1,4 +1,4 @@
-"""What both endpoints read and answer: JSON bodies, and streams of server-sent events."""
+"""What all endpoints that generate read and answer: JSON bodies, and streams of server-sent events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from ..errors import AbatchError
-from ..protocol import DONE, encode
+from ..protocol.encoding import DONE, encode
 from .front.answers import error_body
 from .front.bodies import BODIES
 from .front.json_bodies import MOST_VALUES, aside, decode_json

@@ -12,23 +12,17 @@ from typing import cast
 import msgspec
 from aiohttp import web
 
-from ..errors import RequestError, UnsupportedError
-from ..protocol import (
-    Completion,
-    CompletionChoice,
-    CompletionLogprobs,
-    CompletionRequest,
-    Usage,
-    encode,
-    server_sent_event,
-)
-from ..session import SessionUse
-from .choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave, stop_automaton
-from .front.json_bodies import aside
-from .generation import TextDelta, TextGenerator, TokenText, refuse_unsupported, sampling_params
-from .responses import read_body, stream_response
-from .sessions import session_use
-from .state import STATE, ServerState
+from ...errors import RequestError, UnsupportedError
+from ...protocol.completions import Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
+from ...protocol.encoding import encode, server_sent_event
+from ...protocol.usage import Usage
+from ...session import SessionUse
+from ..choices import ChoiceSpec, UsageCounter, choice_specs, collect, interleave, stop_automaton
+from ..exchange import read_body, stream_response
+from ..front.json_bodies import aside
+from ..generation import TextDelta, TextGenerator, TokenText, refuse_unsupported, sampling_params
+from ..sessions import session_use
+from ..state import STATE, ServerState
 
 _decoder = msgspec.json.Decoder(CompletionRequest)
 _MAX_PROMPTS = 64

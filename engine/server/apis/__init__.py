@@ -1,0 +1,1 @@
+"""The endpoints that generate: one module for each API, over the same choices, tokens and tools."""
