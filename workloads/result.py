@@ -32,7 +32,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         is_last: Whether it was the last turn of its session.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
-        has_odd_usage: The server's token counts could not be right; those are None (see `targets/usage.py`).
+        has_odd_usage: The server's token counts could not be right; those are None (see `targets/streams/usage.py`).
         error: Class of failure; None for a success. Failed requests enter no latency histogram.
         censored: The run ended first, so the latencies are lower bounds.
         shared_tokens: Of a first turn: the tokens at the beginning of its prompt that other sessions' prompts begin

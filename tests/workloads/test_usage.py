@@ -11,8 +11,9 @@ from abatch.reports.gates.judge import Outcome, judge
 from abatch.reports.gates.parser import parse_rule
 from abatch.workloads.result import Result
 from abatch.workloads.targets.http_target import HttpTarget
+from abatch.workloads.targets.streams.usage import note_usage
 from abatch.workloads.targets.target import Call, Reply
-from abatch.workloads.targets.usage import note_usage
+from abatch.workloads.targets.wire.chat import ChatApi
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_server import Behaviour, fake_server
@@ -25,7 +26,7 @@ _CALL = Call([ChatMessage(role="user", content="hi")], 100, "s")
 def counted(usage: str, *, num_chars: int = 400) -> tuple[int | None, int | None, int | None, bool]:
     """Output, prompt and cached tokens of a reply to 100 tokens, and whether the server's counts are odd."""
     reply = Reply(sent_bytes=1000)
-    note_usage(usage.encode(), _CALL, reply, num_chars)
+    note_usage(usage.encode(), ChatApi(), _CALL, reply, num_chars)
     return reply.output_tokens, reply.prompt_tokens, reply.cached_tokens, reply.has_odd_usage
 
 
@@ -82,7 +83,7 @@ _USAGE = st.dictionaries(
 @given(st.one_of(_USAGE.map(msgspec.json.encode), _VALUES.map(msgspec.json.encode), st.binary()))
 def test_no_usage_is_an_error_and_what_is_counted_fits_the_log(usage: bytes) -> None:
     reply = Reply(sent_bytes=1000)
-    note_usage(usage, _CALL, reply, 10)
+    note_usage(usage, ChatApi(), _CALL, reply, 10)
     result = make_result(
         output_tokens=reply.output_tokens, prompt_tokens=reply.prompt_tokens, cached_tokens=reply.cached_tokens
     )

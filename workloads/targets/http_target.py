@@ -23,14 +23,17 @@ from ..http.session import open_session
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
-from .chat_stream import error_message, read_chat_stream
 from .client_limit import CLIENT_LIMIT, client_limit
 from .connection_timing import connection_timing
 from .prompts import PromptSizer
 from .redirects import REDIRECT, redirect_in_words, redirect_of
 from .secrets import Secrets
 from .server_url import hide_credentials, normalise_url
+from .streams.answer import read_answer
 from .target import Call, Reply
+from .wire.api import Api, RequestSettings, request_body
+from .wire.chat import ChatApi
+from .wire.failures import error_message
 
 REQUEST_ID_HEADER = "X-Request-ID"
 """Servers and proxies write it to their logs, so that a run can be joined with them."""
@@ -49,7 +52,8 @@ class HttpTarget:
         self, http: aiohttp.ClientSession, base_url: str, model: str, timeout_s: float, *, tells_sessions: bool = True
     ) -> None:
         self._http = http
-        self._url = f"{base_url}/v1/chat/completions"
+        self._api: Api = ChatApi()
+        self._url = f"{base_url}/v1/{self._api.path}"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
         self.base_url = base_url
         self.shown_url = hide_credentials(base_url)
@@ -127,7 +131,7 @@ class HttpTarget:
                 trace_request_ctx=reply,
                 allow_redirects=False,
             ) as response:
-                await _read(response, call, reply)
+                await _read(response, self._api, call, reply)
         except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *_MALFORMED) as error:
             reply.fail(*self._failure(error))
         if reply.error_message is not None:
@@ -206,19 +210,7 @@ class HttpTarget:
             await watch.poll(page.read, origin_s)
 
     def _body(self, call: Call) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": call.messages,
-            "max_tokens": call.max_tokens,
-            "temperature": 0.0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if call.seed is not None:
-            body["seed"] = call.seed
-        if call.ignore_eos and self.takes_ignore_eos:
-            # min_tokens too: an ignored end-of-sequence token has no text, so it would hide a gap.
-            body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
+        body = request_body(self._api, call, RequestSettings(self.model, takes_ignore_eos=self.takes_ignore_eos))
         if self.tells_sessions and self.engine is not None:
             # Fields of the abatch engine: other servers might reject fields they do not know.
             name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace
@@ -257,11 +249,11 @@ class HttpTarget:
         return name
 
 
-async def _read(response: aiohttp.ClientResponse, call: Call, reply: Reply) -> None:
+async def _read(response: aiohttp.ClientResponse, api: Api, call: Call, reply: Reply) -> None:
     """Take in an answer, or what came in place of one."""
     if response.status == 200:
         refuse_compression(response)
-        await read_chat_stream(response.content, call, reply)
+        await read_answer(response.content, api, call, reply)
     elif response.status == _PROXY_WANTS_CREDENTIALS:
         reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
     elif (location := redirect_of(response)) is not None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
-from ..http.limits import OUTPUT_TOKENS_PAST, PROMPT_TOKENS_PAST, TOKENS_PER_CHAR, USAGE_BYTES
-from .target import Call, Reply
+from ...http.limits import OUTPUT_TOKENS_PAST, PROMPT_TOKENS_PAST, TOKENS_PER_CHAR, USAGE_BYTES
+from ..target import Call, Reply
+from ..wire.api import Api
 
 NO_USAGE = (b"", b"null")
 
 
-def note_usage(raw: bytes, call: Call, reply: Reply, num_chars: int) -> None:
+def note_usage(raw: bytes, api: Api, call: Call, reply: Reply, num_chars: int) -> None:
     """Fill in a reply's token counts. What cannot be right stays unknown, and the reply says so.
 
     The number of output tokens can be right if all beyond `max_tokens` have text, and some have if there is text; that
@@ -22,6 +23,7 @@ def note_usage(raw: bytes, call: Call, reply: Reply, num_chars: int) -> None:
 
     Args:
         raw: The JSON of the last `usage`; `NO_USAGE` where there was none.
+        api: How to read it.
         call: What was asked for.
         reply: To be filled in. Its `sent_bytes` are known.
         num_chars: Characters of text that came.
@@ -35,9 +37,8 @@ def note_usage(raw: bytes, call: Call, reply: Reply, num_chars: int) -> None:
     if not isinstance(usage, Mapping):
         reply.has_odd_usage = True
         return
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+    counts = api.counts(usage)
+    output, prompt, cached = counts.output, counts.prompt, counts.cached
     most_output = call.max_tokens + OUTPUT_TOKENS_PAST + TOKENS_PER_CHAR * num_chars
     reply.output_tokens = _count(output, 1 if num_chars else 0, most_output)
     reply.prompt_tokens = _count(prompt, 0, reply.sent_bytes + PROMPT_TOKENS_PAST)
