@@ -13,6 +13,7 @@ from ..protocol.fields import SamplingFields
 from .front.json_bodies import aside
 from .generation import TextGenerator
 from .metrics import ServerMetrics
+from .tools.formats import HERMES, ToolFormat
 
 _T = TypeVar("_T")
 
@@ -20,10 +21,19 @@ _T = TypeVar("_T")
 class ServerState:
     """One served model and whether it still takes requests."""
 
-    def __init__(self, generator: TextGenerator, model_name: str, metrics: ServerMetrics) -> None:
+    def __init__(
+        self,
+        generator: TextGenerator,
+        model_name: str,
+        metrics: ServerMetrics,
+        *,
+        tool_format: ToolFormat | None = HERMES,
+    ) -> None:
         self.generator = generator
         self.model_name = model_name
         self.metrics = metrics
+        self.tool_format = tool_format
+        """How the model calls tools; None if it cannot, or its calls are to stay text."""
         self.created = int(time.time())
         self.is_draining = False
 

@@ -35,7 +35,8 @@ from ..front.json_bodies import MOST_VALUES, JsonBudget, aside
 from ..generation import TextDelta, TokenText, refuse_unsupported, sampling_params
 from ..sessions import session_use
 from ..state import STATE, ServerState
-from ..tool_calls import ParsedToolCall, ToolCallParser
+from ..tools.calls import ParsedToolCall, parse_whole
+from ..tools.formats import ToolFormat
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 
@@ -128,7 +129,7 @@ class _ChatAnswer:
         self._specs = specs
         self._session = session
         self._state = state
-        self._parses_tools = bool(body.tools) and body.tool_choice != "none"
+        self._tools = state.tool_format if body.tools and body.tool_choice != "none" else None
         self._wants_logprobs = bool(body.logprobs)
         self._include_usage = body.stream_options is not None and body.stream_options.include_usage
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
@@ -165,16 +166,13 @@ class _ChatAnswer:
     def _choice(self, answer: Answer[msgspec.Raw]) -> ChatChoice:
         text, reason = answer.text, answer.finish_reason
         calls: list[ParsedToolCall] = []
-        if self._parses_tools:
-            parser = ToolCallParser()
-            content, calls = parser.add(text)
-            rest, last_calls = parser.flush()
-            text, calls = content + rest, calls + last_calls
+        if self._tools is not None:
+            text, calls = parse_whole(self._tools.parser(), text)
         message = AssistantMessage(content=text)
-        if calls:
+        if calls and self._tools is not None:
             message.content = text or None
             message.tool_calls = [
-                ToolCall(id=_call_id(), function=FunctionCall(call.name, call.arguments)) for call in calls
+                ToolCall(id=self._tools.call_id(), function=FunctionCall(call.name, call.arguments)) for call in calls
             ]
             reason = "tool_calls"
         return ChatChoice(
@@ -187,7 +185,7 @@ class _ChatAnswer:
 
     async def _events(self, deltas: AsyncIterator[tuple[ChoiceSpec, TextDelta]]) -> AsyncGenerator[bytes]:
         usage = UsageCounter.of(self._specs)
-        streams = {spec.index: _ChoiceStream(spec.index, self._parses_tools) for spec in self._specs}
+        streams = {spec.index: _ChoiceStream(spec.index, self._tools) for spec in self._specs}
         no_usage = None if self._include_usage else msgspec.UNSET
         async for spec, delta in deltas:
             usage.add(spec, delta)
@@ -224,9 +222,10 @@ _NOTHING = Delta()
 class _ChoiceStream:
     """Remembers what a streamed answer has sent already: its role, and any half-received tool call."""
 
-    def __init__(self, index: int, parses_tools: bool) -> None:
+    def __init__(self, index: int, tools: ToolFormat | None) -> None:
         self._index = index
-        self._parser = ToolCallParser() if parses_tools else None
+        self._tools = tools
+        self._parser = None if tools is None else tools.parser()
         self._has_role = False
         self.tool_names: list[str] = []
         """Of the calls so far."""
@@ -235,29 +234,25 @@ class _ChoiceStream:
         """A delta as this endpoint's part of a chunk."""
         text, reason = delta.text, delta.finish_reason
         calls: list[ParsedToolCall] = []
-        first_call = 0
         finish: str | None = reason
         if self._parser is not None:
-            first_call = self._parser.num_calls
             text, calls = self._parser.add(text)
             if reason is not None:
                 rest, last_calls = self._parser.flush()
                 text, calls = text + rest, calls + last_calls
                 finish = "tool_calls" if self._parser.num_calls else reason
-        self.tool_names += [call.name for call in calls]
-        wire = Delta(content=text or None, tool_calls=_delta_calls(calls, first_call) or None)
+        wire = Delta(content=text or None, tool_calls=self._delta_calls(calls) or None)
         if not self._has_role and (wire != _NOTHING or reason is not None):
             self._has_role = True
             wire.role = "assistant"
         return ChatChunkChoice(index=self._index, delta=wire, finish_reason=finish)
 
-
-def _delta_calls(calls: Sequence[ParsedToolCall], first_index: int) -> list[DeltaToolCall]:
-    return [
-        DeltaToolCall(index=index, id=_call_id(), function=FunctionCall(call.name, call.arguments))
-        for index, call in enumerate(calls, first_index)
-    ]
-
-
-def _call_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
+    def _delta_calls(self, calls: Sequence[ParsedToolCall]) -> list[DeltaToolCall]:
+        if self._tools is None:
+            return []
+        first_index = len(self.tool_names)
+        self.tool_names += [call.name for call in calls]
+        return [
+            DeltaToolCall(index=index, id=self._tools.call_id(), function=FunctionCall(call.name, call.arguments))
+            for index, call in enumerate(calls, first_index)
+        ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from abatch.engine.server.tool_calls import ParsedToolCall, ToolCallParser
+from abatch.engine.server.tools.calls import ParsedToolCall
+from abatch.engine.server.tools.hermes import HermesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ _PARSED = ParsedToolCall("weather", '{"city": "Paris", "days": [1, 2]}')
 
 
 def parse(parts: list[str]) -> tuple[str, list[ParsedToolCall]]:
-    parser = ToolCallParser()
+    parser = HermesParser()
     results = [*(parser.add(part) for part in parts), parser.flush()]
     return "".join(text for text, _ in results), [call for _, calls in results for call in calls]
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
+
+from .calls import ParsedToolCall
 
 _OPEN = "<tool_call>"
 _CLOSE = "</tool_call>"
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedToolCall:
-    """A call the model made. `arguments` is JSON text, as OpenAI's API has it."""
-
-    name: str
-    arguments: str
-
-
-class ToolCallParser:
+class HermesParser:
     """Splits a stream into text and tool calls. What looks like a call but is not valid JSON stays text.
 
     White space right behind a call is markup, not something the assistant says, and is left out.
