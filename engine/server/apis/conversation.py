@@ -1,0 +1,104 @@
+"""From a conversation to the answers that are to be generated, for every API that has conversations.
+
+Each of them puts its request into the terms of chat completions, so that all understand and refuse the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...errors import RequestError, UnsupportedError
+from ...protocol.chat import ChatCompletionRequest
+from ...protocol.conversation import ChatMessage, FunctionCall
+from ...session import SessionUse
+from ..choices import ChoiceSpec, choice_specs, stop_automaton
+from ..front.json_bodies import MOST_VALUES, JsonBudget
+from ..generation import refuse_unsupported, sampling_params
+from ..state import ServerState
+
+
+async def answers_to(
+    body: ChatCompletionRequest, num_bytes: int, state: ServerState, session: SessionUse | None
+) -> list[ChoiceSpec]:
+    """What is to be generated for a conversation.
+
+    Args:
+        body: The request, in the terms of chat completions.
+        num_bytes: Of the body as it was sent.
+        state: The server's.
+        session: That the request is a turn of.
+
+    Raises:
+        RequestError: the conversation cannot be answered; `UnsupportedError` where it could be elsewhere.
+    """
+    num_characters = sum(map(_length, body.messages))
+    return await state.tokenize(num_bytes, [num_characters], lambda: _choices(body, state, session))
+
+
+def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUse | None) -> list[ChoiceSpec]:
+    refuse_unsupported(body)
+    if body.response_format is not None and body.response_format.type != "text":
+        raise UnsupportedError("response_format other than text is not supported", param="response_format")
+    if body.tool_choice not in (None, "auto", "none"):
+        raise UnsupportedError("tool_choice other than auto and none is not supported", param="tool_choice")
+    if body.tools and body.tool_choice != "none" and not state.generator.tokenizer.takes_tools:
+        raise UnsupportedError("this model's chat template has no place for tools", param="tools")
+    for name in ("functions", "prediction", "audio"):
+        if getattr(body, name) is not None:
+            raise UnsupportedError(f"{name} is not supported", param=name)
+    if body.top_logprobs and not body.logprobs:
+        raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
+    generator = state.generator
+    tools = msgspec.to_builtins(body.tools) if body.tools and body.tool_choice != "none" else None
+    arguments = JsonBudget(MOST_VALUES, "the arguments of tool calls")
+    messages = [_template_message(message, arguments) for message in body.messages]
+    prompt_ids = generator.encode_chat(messages, tools)
+    sampling = sampling_params(
+        body,
+        max_tokens=body.max_completion_tokens or body.max_tokens,
+        num_logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        num_prompt=len(prompt_ids),
+        ready=generator.engine.ready,
+        eos_token_ids=generator.eos_token_ids,
+    )
+    return choice_specs(0, prompt_ids, sampling, stop_automaton(body.stop), body.n or 1, session)
+
+
+def _length(message: ChatMessage) -> int:
+    """Characters that a message certainly puts into the prompt."""
+    if isinstance(message.content, list):
+        return sum(len(part.text or "") for part in message.content)
+    return len(message.content or "")
+
+
+def _template_message(message: ChatMessage, arguments: JsonBudget) -> dict[str, Any]:
+    """A message as chat templates want it: content a string, arguments an object."""
+    content = message.content
+    if isinstance(content, list):
+        for part in content:
+            if part.type != "text":
+                raise UnsupportedError(f"content parts of type {part.type!r} are not supported", param="messages")
+            if part.text is None:
+                raise RequestError("a content part of type 'text' needs a text", param="messages")
+        content = "".join(part.text or "" for part in content)
+    result: dict[str, Any] = {"role": message.role, "content": content or ""}
+    if message.name is not None:
+        result["name"] = message.name
+    if message.tool_call_id is not None:
+        result["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        result["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": _template_call(call.function, arguments)}
+            for call in message.tool_calls
+        ]
+    return result
+
+
+def _template_call(call: FunctionCall, arguments: JsonBudget) -> dict[str, Any]:
+    arguments.spend(call.arguments.encode())
+    try:
+        return {"name": call.name, "arguments": msgspec.json.decode(call.arguments or "{}")}
+    except msgspec.DecodeError:  # the model's own words, which need not be JSON
+        return {"name": call.name, "arguments": call.arguments}
