@@ -18,6 +18,7 @@ from .session import Session, Turn
 from .share import WHOLE, Share, Slots, parts
 from .targets.prompts import PromptSizer
 from .targets.target import Call, Reply, Target
+from .turn_result import turn_result
 from .workload import Workload
 
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 1.0
@@ -290,42 +291,17 @@ class LoadGenerator:
     def _result(
         self, session: Session, index: int, due_s: float, reply: Reply, pause_s: float, *, is_cut: bool
     ) -> Result:
-        turn = session.turns[index]
-
-        def since_origin(at_s: float | None) -> float | None:
-            return None if at_s is None else round(at_s - self._origin_s, 6)
-
-        has_ended = reply.error is None and reply.finished_s is not None
-        return Result(
-            session_id=session.session_id,
-            turn_index=index,
-            traffic_class=session.traffic_class,
-            due_s=round(due_s, 6),
-            request_id=reply.request_id,
-            waited_s=round(reply.waited_s, 6),
-            sent_s=since_origin(reply.sent_s),
-            first_s=since_origin(reply.first_s),
-            end_s=since_origin(reply.finished_s if has_ended else None) or round(self.elapsed_s, 6),
-            gaps_us=reply.gaps_us,
-            pause=turn.pause,
-            pause_s=round(pause_s, 6),
-            pause_was_capped=turn.pause_was_capped,
-            tool=turn.tool,
-            is_last=index == len(session.turns) - 1,
-            prompt_tokens=reply.prompt_tokens,
-            least_prompt_tokens=reply.least_prompt_tokens,
-            cached_tokens=reply.cached_tokens,
+        return turn_result(
+            session,
+            index,
+            reply,
+            due_s=due_s,
+            pause_s=pause_s,
+            now_s=self.elapsed_s,
+            origin_s=self._origin_s,
             shared_tokens=self._writer.shared_tokens(session) if index == 0 else None,
-            output_tokens=reply.output_tokens,
-            has_odd_usage=reply.has_odd_usage,
-            max_tokens=turn.output_tokens,
-            connect_s=round(reply.connect_s, 6),
-            dns_s=round(reply.dns_s, 6),
-            finish_reason=reply.finish_reason,
-            error=reply.error,
-            error_message=reply.error_message,
-            censored=is_cut and not has_ended,
-            warmup=due_s < self._limits.warmup_s,
+            is_cut=is_cut,
+            is_warmup=due_s < self._limits.warmup_s,
         )
 
 

@@ -23,8 +23,14 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         request_id: The X-Request-ID sent with the request, unique to it; None if it was not sent, or not over HTTP.
         waited_s: How long it waited for one of the --max-in-flight places: the load's doing, and part of its latency.
         sent_s: When its bytes were handed to the connection; None if it was never sent (dropped).
-        connect_s: How long after that a new connection took: name look-up, TCP and TLS. `dns_s`: the look-up alone.
-        first_s: When the first chunk with content arrived.
+        retries: How often it was sent again, because the server had closed the connection before it began to answer.
+        connect_s: How long after that new connections took: name look-up, TCP and TLS. Of that, `dns_s` was the look-up
+            and `tls_s` TLS.
+        first_s: When the first chunk with content arrived, of whatever kind.
+        had_reasoning: The model thought aloud. `first_answer_s`: when the first content came that is no reasoning;
+            None if none came, or nothing but the answer, which then began at `first_s`.
+        was_streamed: False if the answer came as one JSON, or all in one burst: then only its end has a time.
+        malformed_events: Events of its stream that could not be read. They may have had content.
         tool: The tool whose result it carried.
         least_prompt_tokens: The prompt as it was sent has at least this many tokens: answers that it repeats, and what
             the server adds, come on top. None where texts are recorded ones, or the server's tokens are not known.
@@ -32,6 +38,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         is_last: Whether it was the last turn of its session.
         end_s: When the stream ended, failed, or the run stopped waiting for it.
         gaps_us: Between content chunks, in order.
+        output_tokens: All of them, with the `reasoning_tokens`.
         has_odd_usage: The server's token counts could not be right; those are None (see `targets/streams/usage.py`).
         error: Class of failure; None for a success. Failed requests enter no latency histogram.
         censored: The run ended first, so the latencies are lower bounds.
@@ -49,6 +56,10 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     waited_s: Moment = 0.0
     sent_s: Moment | None = None
     first_s: Moment | None = None
+    first_answer_s: Moment | None = None
+    had_reasoning: bool = False
+    was_streamed: bool = True
+    malformed_events: Count = 0
     gaps_us: list[Gap] = []
     pause: Pause = Pause.NONE
     pause_s: Moment = 0.0
@@ -60,10 +71,13 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     cached_tokens: Tokens | None = None
     shared_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    reasoning_tokens: Tokens | None = None
     has_odd_usage: bool = False
     max_tokens: Tokens = 0
+    retries: Count = 0
     connect_s: Moment = 0.0
     dns_s: Moment = 0.0
+    tls_s: Moment = 0.0
     finish_reason: str | None = None
     error: str | None = None
     error_message: str | None = None

@@ -48,10 +48,16 @@ class Reply:
     sent_s: float | None = None
     sent_bytes: int = 0
     """Of the request's body."""
+    retries: int = 0
+    """How often it was sent again because the server had closed the connection before it began to answer."""
     connect_s: float = 0.0
-    """How long a new connection took, from `sent_s` on; `dns_s`: of that, the name's look-up."""
+    """How long new connections took, from `sent_s` on; of that, `dns_s` for the name's look-up, `tls_s` for TLS."""
     dns_s: float = 0.0
+    tls_s: float = 0.0
     first_s: float | None = None
+    """When the first content of any kind came."""
+    first_answer_s: float | None = None
+    """When the first content came that is not reasoning."""
     last_s: float | None = None
     finished_s: float | None = None
     """When the server gave its finish reason. What follows (usage) is not part of the latency."""
@@ -61,9 +67,15 @@ class Reply:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     """What came before the answer, where the model thinks aloud."""
+    was_streamed: bool = True
+    """False: the answer came as one JSON, or all in one burst, so that only its end has a time."""
+    malformed_events: int = 0
+    """Of its stream: they could not be read, and may have had content."""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     output_tokens: int | None = None
+    """All of them, those of its reasoning included."""
+    reasoning_tokens: int | None = None
     has_odd_usage: bool = False
     """The server counted tokens in a way that cannot be right; such counts are None."""
     finish_reason: str | None = None
