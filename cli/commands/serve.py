@@ -13,6 +13,7 @@ from ...engine.config import parse_bytes
 from ...engine.errors import ConfigurationError
 from ...engine.models.source import is_built_in, pretrained_arguments
 from ...engine.server.front.listening import Listening
+from ...engine.server.tools.formats import ToolFormatName
 from ...engine.simulation.device_profile import is_simulated
 from ...reports.renderings.terminal import terminal
 from ..measuring.own_engine import default_model, require_engine
@@ -52,6 +53,10 @@ def serve(
         bool, typer.Option("--no-auth", help="Let anyone in, also from other machines, where --host lets them connect.")
     ] = False,
     served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: that of --model.")] = None,
+    tool_format: Annotated[
+        ToolFormatName,
+        typer.Option(help="How the model writes tool calls. auto goes by its chat template; none leaves them as text."),
+    ] = "auto",
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "4MiB",
     drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
     step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
@@ -91,6 +96,7 @@ def serve(
         api_key=key,
         is_open=no_auth,
         served_model_name=served_model_name,
+        tool_format=tool_format,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout,
     )

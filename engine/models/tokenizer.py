@@ -40,9 +40,21 @@ class ChatTokenizer:
         return frozenset() if eos is None else frozenset([int(eos)])
 
     @property
+    def template(self) -> str:
+        """The text of the chat template, of all of them if there are several; empty without one."""
+        template = self.hf.chat_template or ""
+        return "\n".join(template.values()) if isinstance(template, dict) else str(template)
+
+    def token_texts(self, texts: Sequence[str]) -> dict[int, str]:
+        """Those texts that are one token each, by its id."""
+        if self._backend is None:
+            return {}
+        return {token: text for text in texts if (token := self._backend.token_to_id(text)) is not None}
+
+    @property
     def takes_tools(self) -> bool:
         """Whether the chat template has a place for tools."""
-        return "tools" in str(self.hf.chat_template or "")
+        return "tools" in self.template
 
     def encode(self, text: str, *, most_tokens: int | None = None) -> list[int]:
         """Tokens of a bare prompt, with the special tokens the model wants around it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -33,6 +33,8 @@ class ChoiceSpec:
     stops: StopAutomaton | None
     is_first: bool
     session: SessionUse | None = None
+    kept_texts: Mapping[int, str] = field(default_factory=dict)
+    """Special tokens that show in the text, which others do not."""
 
 
 def choice_specs(
@@ -42,6 +44,7 @@ def choice_specs(
     stops: StopAutomaton | None,
     count: int,
     session: SessionUse | None = None,
+    kept_texts: Mapping[int, str] | None = None,
 ) -> list[ChoiceSpec]:
     """`count` answers to one prompt. With a seed, each answer gets a seed of its own, or they would be the same."""
     return [
@@ -52,6 +55,7 @@ def choice_specs(
             stops,
             is_first=number == 0,
             session=session,
+            kept_texts=kept_texts or {},
         )
         for number in range(count)
     ]
@@ -163,9 +167,13 @@ async def interleave(
         yield deltas
 
 
+def _stream(state: ServerState, spec: ChoiceSpec) -> AsyncGenerator[TextDelta]:
+    return state.generator.stream(spec.prompt_ids, spec.sampling, spec.stops, spec.session, spec.kept_texts)
+
+
 async def _one(state: ServerState, spec: ChoiceSpec) -> AsyncGenerator[tuple[ChoiceSpec, TextDelta]]:
     with state.metrics.request(len(spec.prompt_ids)) as observation:
-        async with aclosing(state.generator.stream(spec.prompt_ids, spec.sampling, spec.stops, spec.session)) as stream:
+        async with aclosing(_stream(state, spec)) as stream:
             async for delta in stream:
                 observation.add(delta)
                 yield spec, delta

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 _MAX_TOKENS_OF_A_CHARACTER = 4
@@ -24,14 +24,18 @@ class IncrementalDetokenizer:
     for no more tokens than a character can have: bytes that never become one must not silence a stream.
     """
 
-    def __init__(self, tokenizer: Decoder) -> None:
+    def __init__(self, tokenizer: Decoder, kept_texts: Mapping[int, str] | None = None) -> None:
+        """`kept_texts`: of special tokens, which are left out otherwise."""
         self._tokenizer = tokenizer
+        self._kept_texts = kept_texts or {}
         self._context: list[int] = []
         self._context_text = ""
         self._pending: list[int] = []
 
     def add(self, token_id: int) -> str:
         """The text that is certain once this token is known; may be empty."""
+        if (kept := self._kept_texts.get(token_id)) is not None:
+            return self.flush() + kept
         self._pending.append(token_id)
         text = self._tokenizer.decode(self._context + self._pending)
         if not text.endswith("\ufffd"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -128,12 +128,14 @@ class TextGenerator:
         sampling: SamplingParams,
         stop_automaton: StopAutomaton | None = None,
         session: SessionUse | None = None,
+        kept_texts: Mapping[int, str] | None = None,
     ) -> AsyncGenerator[TextDelta]:
         """Yield a delta whenever tokens arrive, the last with a finish reason.
 
-        A stop string ends the stream right before it, and cancels what the engine still computes.
+        A stop string ends the stream right before it, and cancels what the engine still computes. `kept_texts` are the
+        texts of special tokens that show.
         """
-        detokenizer = IncrementalDetokenizer(self.tokenizer)
+        detokenizer = IncrementalDetokenizer(self.tokenizer, kept_texts)
         stops = StopStrings(stop_automaton)
         async with aclosing(self.engine.generate(prompt_ids, sampling, session)) as batches:
             async for outputs in batches:

@@ -23,6 +23,7 @@ from .front.serving import serving
 from .generation import TextGenerator
 from .metrics import ServerMetrics
 from .state import ServerState
+from .tools.formats import ToolFormatName, tool_format_named
 
 if TYPE_CHECKING:
     from ..models.tokenizer import ChatTokenizer
@@ -41,6 +42,7 @@ class ServerConfig:
         listening: Where, and when it stops.
         api_key: What clients must send. None: anyone may use the server, which is refused where others than this
             machine could, unless `is_open` says that it is meant.
+        tool_format: How the model calls tools; `auto` goes by its chat template.
         drain_timeout_s: How long a shutdown waits for what was accepted.
     """
 
@@ -48,6 +50,7 @@ class ServerConfig:
     api_key: str | None = None
     is_open: bool = False
     served_model_name: str | None = None
+    tool_format: ToolFormatName = "auto"
     max_body_bytes: int = 4 << 20
     drain_timeout_s: float = 30.0
 
@@ -97,7 +100,8 @@ async def _serve(
         gc.freeze()
         metrics = ServerMetrics(engine.ready, lambda: engine.stats, lambda: engine.is_alive)
         name = config.served_model_name or engine_config.model
-        state = ServerState(TextGenerator(engine, tokenizer), name, metrics)
+        tools = tool_format_named(config.tool_format, tokenizer.template)
+        state = ServerState(TextGenerator(engine, tokenizer), name, metrics, tool_format=tools)
         app = make_app(state, api_key=config.api_key, max_body_bytes=config.max_body_bytes)
         async with serving(app, listener, _log, shutdown_timeout_s=1.0):
             on_ready(base_url(listener), engine.ready)

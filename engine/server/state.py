@@ -33,7 +33,7 @@ class ServerState:
         self.model_name = model_name
         self.metrics = metrics
         self.tool_format = tool_format
-        """How the model calls tools; None if it cannot, or its calls are to stay text."""
+        """How the model calls tools; None if that is unknown."""
         self.created = int(time.time())
         self.is_draining = False
 

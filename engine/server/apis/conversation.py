@@ -45,6 +45,11 @@ def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUs
         raise UnsupportedError("tool_choice other than auto and none is not supported", param="tool_choice")
     if body.tools and body.tool_choice != "none" and not state.generator.tokenizer.takes_tools:
         raise UnsupportedError("this model's chat template has no place for tools", param="tools")
+    if body.tools and body.tool_choice != "none" and state.tool_format is None:
+        raise UnsupportedError(
+            "this server does not know how the model writes tool calls; --tool-format names a format, or none",
+            param="tools",
+        )
     for name in ("functions", "prediction", "audio"):
         if getattr(body, name) is not None:
             raise UnsupportedError(f"{name} is not supported", param=name)
@@ -63,7 +68,8 @@ def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUs
         ready=generator.engine.ready,
         eos_token_ids=generator.eos_token_ids,
     )
-    return choice_specs(0, prompt_ids, sampling, stop_automaton(body.stop), body.n or 1, session)
+    kept = generator.tokenizer.token_texts(state.tool_format.markers) if tools and state.tool_format else {}
+    return choice_specs(0, prompt_ids, sampling, stop_automaton(body.stop), body.n or 1, session, kept)
 
 
 def _length(message: ChatMessage) -> int:

@@ -49,3 +49,15 @@ def test_bytes_that_never_become_a_character_do_not_silence_the_stream() -> None
 def test_a_stray_byte_does_not_break_the_character_behind_it() -> None:
     (stray,) = {token for text, token in _TOKENIZER.hf.get_vocab().items() if text == "â"}  # byte 0xE2: needs two more
     assert "".join(pieces([stray, *_TOKENIZER.encode("😀!")])) == "\ufffd😀!"
+
+
+def test_special_tokens_that_are_kept_show_where_they_were() -> None:
+    """As a parser of tool calls needs them. The others stay hidden, and characters cut in two stay whole."""
+    tokenizer = tiny_tokenizer()
+    chat = ChatTokenizer(tokenizer)
+    kept = chat.token_texts(["<|im_start|>", "<tool_call>", "no such token"])
+    assert kept == {tokenizer.convert_tokens_to_ids("<|im_start|>"): "<|im_start|>"}
+    ids = chat.encode("h\u00e9<|im_start|>[1]<|endoftext|> x<|im_start|><|im_start|>\u00e9")
+    detokenizer = IncrementalDetokenizer(chat, kept)
+    text = "".join(map(detokenizer.add, ids)) + detokenizer.flush()
+    assert text == "h\u00e9<|im_start|>[1] x<|im_start|><|im_start|>\u00e9"

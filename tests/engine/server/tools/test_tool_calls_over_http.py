@@ -16,7 +16,9 @@ from abatch.engine.server.app import make_app
 from abatch.engine.server.generation import TextDelta, TextGenerator
 from abatch.engine.server.metrics import ServerMetrics
 from abatch.engine.server.state import STATE, ServerState
+from abatch.engine.server.tools.formats import LLAMA3, MISTRAL, ToolFormat
 from aiohttp.test_utils import TestClient, TestServer
+from support.chat_templates import LLAMA_3_2, MISTRAL_2407
 from support.engines import make_ready
 
 _SAID = 'One moment.<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
@@ -87,3 +89,47 @@ async def test_without_tools_the_markup_is_text(client: TestClient[Any, Any]) ->
     assert choice["message"]["content"] == _SAID
     assert "tool_calls" not in choice["message"]
     assert choice["finish_reason"] == "stop"
+
+
+async def test_tools_in_a_format_that_is_unknown_are_refused(client: TestClient[Any, Any]) -> None:
+    assert client.app is not None
+    client.app[STATE].tool_format = None
+    response = await client.post("/v1/chat/completions", json=_body(tools=_TOOLS))
+    assert response.status == 422
+    assert "--tool-format" in (await response.json())["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("tools", "text"),
+    [
+        (MISTRAL, '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Rome"}}]'),
+        (LLAMA3, '<|python_tag|>{"name": "weather", "parameters": {"city": "Rome"}}'),
+    ],
+)
+async def test_calls_go_back_into_the_template_of_the_model(
+    client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch, tools: ToolFormat, text: str
+) -> None:
+    """Mistral's templates take ids of nine letters and digits only."""
+    assert client.app is not None
+    state = client.app[STATE]
+    state.tool_format = tools
+    state.generator.tokenizer.hf.chat_template = {"mistral": MISTRAL_2407, "llama3": LLAMA_3_2}[tools.name]
+    monkeypatch.setattr(f"{__name__}._SAID", text)
+    message = await _answer(client, messages=_MESSAGES)
+    assert message["content"] is None
+    (call,) = message["tool_calls"]
+    monkeypatch.setattr(f"{__name__}._SAID", "It rains.")
+    result = {"role": "tool", "tool_call_id": call["id"], "content": "rain"}
+    again = await _answer(client, messages=[*_MESSAGES, message, result])
+    assert again["content"] == "It rains."
+
+
+_MESSAGES = [{"role": "user", "content": "Weather?"}]
+
+
+async def _answer(client: TestClient[Any, Any], **fields: Any) -> dict[str, Any]:
+    response = await client.post("/v1/chat/completions", json={"tools": _TOOLS, **fields})
+    answer = await response.json()
+    assert response.status == 200, answer
+    message: dict[str, Any] = answer["choices"][0]["message"]
+    return message
