@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import msgspec
@@ -11,8 +11,8 @@ from aiohttp import web
 
 from ..errors import AbatchError
 from ..protocol.encoding import DONE, encode
-from .front.answers import error_body
 from .front.bodies import BODIES
+from .front.error_forms import error_body
 from .front.json_bodies import MOST_VALUES, aside, decode_json
 from .state import STATE
 
@@ -31,11 +31,28 @@ async def read_body(request: web.Request, decoder: msgspec.json.Decoder[_Body]) 
     return await aside(len(raw), lambda: decode_json(raw, decoder, most_values=most_values)), len(raw)
 
 
-async def stream_response(request: web.Request, events: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Send events as they come, then `[DONE]`.
+def _error_event(error: Exception) -> bytes:
+    """How chat completions and completions tell of an error in the middle of a stream."""
+    return b"data: " + encode(error_body(error)[0]) + b"\n\n"
+
+
+async def stream_response(
+    request: web.Request,
+    events: AsyncIterator[bytes],
+    *,
+    end: bytes = DONE,
+    error_event: Callable[[Exception], bytes] = _error_event,
+) -> web.StreamResponse:
+    """Send events as they come.
 
     The first event is awaited before anything is sent, so that an error up to there still has its own status; one
-    after that is sent as an event, which is how OpenAI's clients expect it.
+    after that is sent as an event, which is how clients expect it.
+
+    Args:
+        request: What is answered.
+        events: Encoded, one or several at once.
+        end: What follows the last of them.
+        error_event: Encodes an error that comes after the first of them.
     """
     first = await anext(events)
     response = web.StreamResponse(
@@ -48,13 +65,13 @@ async def stream_response(request: web.Request, events: AsyncIterator[bytes]) ->
         try:
             async for event in events:
                 await response.write(event)
-            await response.write(DONE)
+            if end:
+                await response.write(end)
         except (AbatchError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # The status is long gone. A second response in the middle of the stream would only confuse.
             if not isinstance(error, AbatchError):
                 _log.exception("a stream failed")
-            body, _ = error_body(error)
-            await response.write(b"data: " + encode(body) + b"\n\n")
+            await response.write(error_event(error))
         await response.write_eof()
     except ConnectionError:
         # The client left. Closing `events` (our caller does) cancels the request in the engine.

@@ -1,4 +1,4 @@
-"""From a prompt to a stream of text with reasons, counts and log-probabilities, for both endpoints."""
+"""From a prompt to a stream of text with reasons, counts and log-probabilities, for every API."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class TextDelta:
     """What a stream gained. The last delta of a stream carries the finish reason.
 
     `num_tokens` counts tokens whether or not they yielded text yet; `logprobs` has an entry for each where asked for.
+    `stop_string` is the one that ended the text, if one did.
     """
 
     text: str
@@ -47,6 +48,7 @@ class TextDelta:
     logprobs: list[TokenText] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     num_cached_tokens: int = 0
+    stop_string: str | None = None
 
 
 def sampling_params(
@@ -171,7 +173,7 @@ class TextGenerator:
                 text += stops.flush()
                 break
         num_cached = outputs[-1].num_cached_tokens
-        return TextDelta(text, num_tokens, logprobs, reason, num_cached)
+        return TextDelta(text, num_tokens, logprobs, reason, num_cached, stops.match)
 
     def _token_text(self, token_id: int, logprobs: TokenLogprobs) -> TokenText:
         top = [(self._text_of(token), value) for token, value in logprobs.top]

@@ -64,24 +64,34 @@ class StopStrings:
         self._automaton = automaton
         self._state = 0
         self._held = ""
-        self.found = False
+        self.match: str | None = None
+        """The stop string that was found; of several, the one that begins first."""
+
+    @property
+    def found(self) -> bool:
+        """Whether there was one."""
+        return self.match is not None
 
     def add(self, text: str) -> str:
-        """The part of the text so far that certainly precedes any stop string. Sets `found` at one."""
+        """The part of the text so far that certainly precedes any stop string. Sets `match` at one."""
         automaton = self._automaton
         if automaton is None:
             return text
         state = self._state
-        begins = len(text)  # the first stop string; negative: within what was held
+        begins = match_length = len(text)  # the first stop string; negative: within what was held
+        is_found = False
         for position, character in enumerate(text):
             state = automaton.step(state, character)
-            if length := automaton.longest_match[state]:
-                self.found = True
-                begins = min(begins, position + 1 - length)
+            if (length := automaton.longest_match[state]) and position + 1 - length < begins:
+                is_found = True
+                begins, match_length = position + 1 - length, length
+        num_held = len(self._held)
         text = self._held + text
-        keep = len(text) - len(self._held) - begins if self.found else automaton.depth[state]
+        if is_found:
+            self.match = text[num_held + begins : num_held + begins + match_length]
+        keep = len(text) - num_held - begins if is_found else automaton.depth[state]
         self._state = state
-        self._held = "" if self.found else text[len(text) - keep :]
+        self._held = "" if is_found else text[len(text) - keep :]
         return text[: len(text) - keep]
 
     def flush(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import cast
 
@@ -36,6 +36,7 @@ from ..sessions import session_use
 from ..state import STATE, ServerState
 from ..tools.calls import ParsedToolCall, parse_whole
 from ..tools.formats import ToolFormat
+from .answer_reader import AnswerReader, tell_of_tools, tools_of
 from .conversation import answers_to
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
@@ -61,7 +62,7 @@ class _ChatAnswer:
         self._specs = specs
         self._session = session
         self._state = state
-        self._tools = state.tool_format if body.tools and body.tool_choice != "none" else None
+        self._tools = tools_of(body, state)
         self._wants_logprobs = bool(body.logprobs)
         self._include_usage = body.stream_options is not None and body.stream_options.include_usage
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
@@ -87,7 +88,8 @@ class _ChatAnswer:
         body = await aside(sum(len(answer.text) + len(answer.logprobs) for answer in answers), encoded)
         for choice in choices:
             if choice.message.tool_calls:
-                self._tell_of_tools([call.function.name for call in choice.message.tool_calls])
+                names = [call.function.name for call in choice.message.tool_calls]
+                tell_of_tools(self._state, self._session, names)
         return web.Response(body=body, content_type="application/json")
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -124,18 +126,13 @@ class _ChatAnswer:
             stream = streams[spec.index]
             choice = stream.choice(delta)
             if choice.finish_reason == "tool_calls":
-                self._tell_of_tools(stream.tool_names)
+                tell_of_tools(self._state, self._session, stream.tool_names)
             if self._wants_logprobs:
                 choice.logprobs = ChatLogprobs(list(map(_logprob, delta.logprobs)))
             if choice.delta != _NOTHING or choice.finish_reason or delta.logprobs:
                 yield server_sent_event(self._chunk([choice], no_usage))
         if self._include_usage:
             yield server_sent_event(self._chunk([], usage.usage()))
-
-    def _tell_of_tools(self, names: Sequence[str]) -> None:
-        """Several tools called at once are all waited for: together they count as one tool."""
-        if self._session is not None and self._session.next_tool is None:
-            self._state.generator.engine.tell(self._session.session_id, tool="+".join(sorted(set(names)))[:256])
 
     def _chunk(self, choices: list[ChatChunkChoice], usage: Usage | msgspec.UnsetType | None) -> ChatCompletionChunk:
         return ChatCompletionChunk(
@@ -156,35 +153,27 @@ class _ChoiceStream:
 
     def __init__(self, index: int, tools: ToolFormat | None) -> None:
         self._index = index
-        self._tools = tools
-        self._parser = None if tools is None else tools.parser()
+        self._reader = AnswerReader(tools)
         self._has_role = False
-        self.tool_names: list[str] = []
+
+    @property
+    def tool_names(self) -> list[str]:
         """Of the calls so far."""
+        return self._reader.tool_names
 
     def choice(self, delta: TextDelta) -> ChatChunkChoice:
         """A delta as this endpoint's part of a chunk."""
-        text, reason = delta.text, delta.finish_reason
-        calls: list[ParsedToolCall] = []
-        finish: str | None = reason
-        if self._parser is not None:
-            text, calls = self._parser.add(text)
-            if reason is not None:
-                rest, last_calls = self._parser.flush()
-                text, calls = text + rest, calls + last_calls
-                finish = "tool_calls" if self._parser.num_calls else reason
-        wire = Delta(content=text or None, tool_calls=self._delta_calls(calls) or None)
-        if not self._has_role and (wire != _NOTHING or reason is not None):
+        first_call = len(self.tool_names)
+        part = self._reader.read(delta)
+        calls = [
+            DeltaToolCall(index=index, id=call.call_id, function=FunctionCall(call.name, call.arguments))
+            for index, call in enumerate(part.calls, first_call)
+        ]
+        wire = Delta(content=part.text or None, tool_calls=calls or None)
+        if not self._has_role and (wire != _NOTHING or part.finish_reason is not None):
             self._has_role = True
             wire.role = "assistant"
-        return ChatChunkChoice(index=self._index, delta=wire, finish_reason=finish)
-
-    def _delta_calls(self, calls: Sequence[ParsedToolCall]) -> list[DeltaToolCall]:
-        if self._tools is None:
-            return []
-        first_index = len(self.tool_names)
-        self.tool_names += [call.name for call in calls]
-        return [
-            DeltaToolCall(index=index, id=self._tools.call_id(), function=FunctionCall(call.name, call.arguments))
-            for index, call in enumerate(calls, first_index)
-        ]
+        reason: str | None = part.finish_reason
+        return ChatChunkChoice(
+            index=self._index, delta=wire, finish_reason="tool_calls" if reason and self.tool_names else reason
+        )

@@ -1,4 +1,4 @@
-"""JSON answers, and what becomes of an exception: an error in OpenAI's shape."""
+"""JSON answers, and what becomes of an exception: an error in the form of the API that was asked."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from ...errors import AbatchError, EngineDeadError, QueueFullError, RequestError
+from ...errors import AbatchError, QueueFullError, RequestError
 from ...protocol.encoding import encode
-from ...protocol.failures import ErrorBody, ErrorDetail
+from .error_forms import error_for
 from .repeated_log import RepeatedLog
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -23,9 +23,9 @@ def json_response(body: msgspec.Struct, *, status: int = 200) -> web.Response:
     return web.Response(body=encode(body), status=status, content_type="application/json")
 
 
-def error_response(error: Exception) -> web.Response:
-    """An error of ours in OpenAI's shape, with its status."""
-    body, status = error_body(error)
+def error_response(error: Exception, request: web.BaseRequest | None = None) -> web.Response:
+    """An error of ours with its status, in the form that the request's path calls for; without one in OpenAI's."""
+    body, status = error_for("" if request is None else request.path, error)
     response = json_response(body, status=status)
     if isinstance(error, QueueFullError):
         response.headers["Retry-After"] = str(error.retry_after_s)
@@ -36,19 +36,8 @@ def error_response(error: Exception) -> web.Response:
     return response
 
 
-def error_body(error: Exception) -> tuple[ErrorBody, int]:
-    """The body and HTTP status of an error of ours."""
-    if isinstance(error, RequestError):
-        detail = ErrorDetail(message=str(error), type=error.type, param=error.param, code=error.code)
-        return ErrorBody(detail), error.status
-    status = 503 if isinstance(error, EngineDeadError) else 500
-    code = "engine_dead" if isinstance(error, EngineDeadError) else "internal_error"
-    message = str(error) if isinstance(error, EngineDeadError) else "internal error; see the server's log"
-    return ErrorBody(ErrorDetail(message=message, type="server_error", code=code)), status
-
-
 def errors_middleware(logger: logging.Logger) -> Middleware:
-    """Every error leaves in OpenAI's shape; one of ours without, a bug with a traceback in the log."""
+    """Every error leaves in the form of its API; one of ours without, a bug with a traceback in the log."""
     log = RepeatedLog(logger)
 
     @web.middleware
@@ -60,14 +49,14 @@ def errors_middleware(logger: logging.Logger) -> Middleware:
                 raise
             return _routing_error(request, error)
         except AbatchError as error:
-            return error_response(error)
+            return error_response(error, request)
         except ConnectionError:  # the client has left: no one to answer
             raise
         except Exception as error:
             log.exception(
                 f"{request.method} {_route(request)} failed with {type(error).__name__} {_place(error)}", error
             )
-            return error_response(error)
+            return error_response(error, request)
 
     return answer
 
@@ -75,7 +64,7 @@ def errors_middleware(logger: logging.Logger) -> Middleware:
 def _routing_error(request: web.Request, error: web.HTTPException) -> web.Response:
     message = f"{request.method} {request.path}: {error.reason}"
     code = "method_not_allowed" if error.status == 405 else "no_such_route"
-    response = error_response(RequestError(message, status=error.status, code=code))
+    response = error_response(RequestError(message, status=error.status, code=code), request)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

@@ -106,5 +106,5 @@ async def leave_continue_to_reading(request: web.Request) -> web.StreamResponse 
     expected = request.headers.get("Expect", "")
     if request.version >= HttpVersion11 and expected.lower() != "100-continue":
         message = f"'Expect: {expected[:_SHOWN_CHARACTERS]}' cannot be met"
-        return error_response(RequestError(message, status=417, code="expectation_failed"))
+        return error_response(RequestError(message, status=417, code="expectation_failed"), request)
     return None

@@ -73,7 +73,7 @@ def _guard(server: web.Server) -> None:
         connection.begin()
         if connection.is_spare and request.path != HEALTH_PATH:
             error = RequestError("all connections are in use", status=503, code="too_many_connections")
-            response = error_response(error)
+            response = error_response(error, request)
             response.headers["Retry-After"] = "1"
             return response
         return await answer(request)

@@ -23,6 +23,8 @@ def test_stop_strings_cut_where_a_search_of_the_whole_text_would(parts: list[str
         assert checker.found is (found is not None)
         if found is not None:
             assert sent == seen[:found]
+            assert checker.match in stops
+            assert seen.startswith(checker.match, found)
             return
     assert sent + checker.flush() == seen
 
