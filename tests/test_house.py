@@ -23,7 +23,7 @@ ROOMS = {
     "engine": "clock protocol errors session integers request kv runner parking simulation scheduling config loop "
     "attention messages models device assembly hosting server null_server",
     "workloads": "regular_file bounds run_limits arrivals session http watching result workload targets share presets "
-    "conversation places traffic_classes traces turn_result load_generator",
+    "conversation places traffic_classes model_mix traces turn_result load_generator",
     "reports": "statistics formatting text atomic_file recording traffic summary attribution run comparison "
     "calibration gates renderings",
     "cli": "exit_codes measuring options python_api commands main __main__",

@@ -263,6 +263,7 @@ class LoadGenerator:
             session.session_id,
             next_tool=rest[0].tool if rest else None,
             ends_session=not rest,
+            model=session.model,
         )
         reply = Reply(least_prompt_tokens=conversation.least_tokens)
         is_cut = False

@@ -96,6 +96,7 @@ class Session:
     """A conversation: turns in order, each with the whole conversation so far as its prompt.
 
     `start_s` is when it begins, in seconds since its trace began; None where the workload's pace decides that.
+    `model` is the one that it talks to; None: the one that all talk to.
     """
 
     session_id: str
@@ -103,3 +104,4 @@ class Session:
     turns: tuple[Turn, ...]
     prefix: SharedPrefix | None = None
     start_s: float | None = None
+    model: str | None = None

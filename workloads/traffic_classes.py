@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -43,20 +43,24 @@ def told_apart(sessions: Iterable[Session], most: int = MOST_CLASSES) -> Iterato
     All processes that share a trace must see all of its sessions, in order.
     """
     classes = ToldApart(most)
-    return (_named(session, classes) for session in sessions)
+    return (mapped(session, lambda one: _named(one, classes)) for session in sessions)
 
 
 def _named(session: Session, classes: ToldApart) -> Session:
     name = classes.name(session.traffic_class)
-    turns = session.turns
-    if any(turn.children for turn in turns):
-        turns = tuple(
-            replace(turn, children=tuple(_named(child, classes) for child in turn.children)) if turn.children else turn
-            for turn in turns
-        )
-    elif name == session.traffic_class:
+    return session if name == session.traffic_class else replace(session, traffic_class=name)
+
+
+def mapped(session: Session, change: Callable[[Session], Session]) -> Session:
+    """A session changed, and then its sub-agents."""
+    session = change(session)
+    if not any(turn.children for turn in session.turns):
         return session
-    return replace(session, traffic_class=name, turns=turns)
+    turns = (
+        replace(turn, children=tuple(mapped(child, change) for child in turn.children)) if turn.children else turn
+        for turn in session.turns
+    )
+    return replace(session, turns=tuple(turns))
 
 
 def listed_classes(names: Collection[str]) -> str:

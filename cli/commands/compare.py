@@ -143,9 +143,9 @@ def compare(
             "real_time": target.real_time,
             "no_ignore_eos": target.no_ignore_eos,
         }
-        make_traffic(traffic)  # a mistake in it is found before anything is asked
+        make_traffic(traffic, target.models)  # a mistake in it is found before anything is asked
         agreements = check_answers(sources, progress) if has_answers_checked else {}
-        folder, came = _measure(sources, traffic, options, rounds, output, progress, idle_probe=target.idle_probe)
+        folder, came = _measure(sources, traffic, target, options, rounds, output, progress)
         measurements = came.measurements()
     if len(measurements) > 1:
         progress.say("comparing")
@@ -161,14 +161,13 @@ def compare(
 def _measure(
     sources: Mapping[str, Source],
     traffic: TrafficOptions,
+    target: TargetOptions,
     options: Mapping[str, object],
     num_rounds: int,
     output: Path | None,
     observer: Observer,
-    *,
-    idle_probe: int,
 ) -> tuple[Path, Rounds]:
-    planned = make_traffic(traffic)
+    planned = make_traffic(traffic, target.models)
     folder = output or default_folder(f"compare-{planned.workload.name}")
     make_empty(folder)
     plans = {
@@ -179,14 +178,14 @@ def _measure(
             options={**options, ("target" if isinstance(source, RemoteServer) else "batching"): name},
             floor=None if source.is_virtual else known_floor(),
             server_metrics_s=SERVER_METRICS_S,
-            idle_probe=idle_probe,
+            idle_probe=target.idle_probe,
         )
         for name, source in sources.items()
     }
     try:
         return folder, measure_in_turns(
             plans,
-            lambda number: make_traffic(replace(traffic, seed=traffic.seed + number)),
+            lambda number: make_traffic(replace(traffic, seed=traffic.seed + number), target.models),
             num_rounds,
             folder,
             observer,

@@ -59,9 +59,10 @@ def sweep_rates(
     """
     if plan.goodput is None:
         raise ConfigurationError("--sweep needs --goodput: what must hold, such as ttft:200,tpot:50")
+    models = plan.traffic.recipe.models
     first_rate = options.request_rate or 1.0
     options = replace(options, request_rate=first_rate)
-    traffic = make_traffic(options)  # a workload without a rate is found before anything starts
+    traffic = make_traffic(options, models)  # a workload without a rate is found before anything starts
     ramp = ramp_of(traffic.workload, traffic.seed, parse_objectives(plan.goodput))
     options = past_the_ramp(options, traffic.limits, ramp)
     folder = plan.folder or default_folder(f"sweep-{plan.traffic.workload.name}")
@@ -72,7 +73,7 @@ def sweep_rates(
         nonlocal problem
         observer.say(f"{rate:g} sessions/s" + (", for longer: what grew may be chance" if times > 1 else ""))
         lasting = lengthened(options, planned.limits, times) if times > 1 else options
-        of_rate = make_traffic(replace(lasting, request_rate=rate)).salted_apart(into.name)
+        of_rate = make_traffic(replace(lasting, request_rate=rate), models).salted_apart(into.name)
         try:
             measured = run(replace(plan, traffic=of_rate, folder=into), observer)
         except KeyboardInterrupt:
@@ -93,7 +94,7 @@ def sweep_rates(
         if problem is not None:
             raise InterruptedSweepError
 
-    planned = make_traffic(options)
+    planned = make_traffic(options, models)
     if (warmup_s := planned.limits.warmup_s) > traffic.limits.warmup_s:
         rises = "its load rises until as many sessions end as begin"
         observer.say(f"each rate is warmed up for {warmup_s:.0f} s, because {rises} (--warmup)")

@@ -80,7 +80,8 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             target = opened.target
             sizer = await target.calibrate()
             config = writer.config
-            config.model, config.warnings = target.model, target.warnings
+            models = plan.traffic.recipe.models
+            config.model, config.warnings = target.model if models is None else models.label, target.warnings
             config.target, config.simulated = opened.label, opened.is_simulated
             config.has_own_lengths = not target.takes_ignore_eos
             if plan.idle_probe and not source.is_virtual:

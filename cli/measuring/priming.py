@@ -39,7 +39,9 @@ async def prime(traffic: Traffic, target: Target, sizer: PromptSizer) -> Priming
             conversation = Conversation(session, writer)
             conversation.ask(session.turns[0])
             reply = Reply()
-            call = Call(conversation.messages, 1, f"priming/{session.session_id}", ends_session=True)
+            call = Call(
+                conversation.messages, 1, f"priming/{session.session_id}", ends_session=True, model=session.model
+            )
             await target.send(call, reply)
             answered += reply.finished_s is not None
             failed += reply.finished_s is None

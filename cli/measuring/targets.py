@@ -53,6 +53,8 @@ class RemoteServer:
 
     url: str
     model: str | None
+    further_models: Sequence[str] = ()
+    """That sessions talk to besides."""
     api_key: str | None
     headers: dict[str, str]
     timeout_s: float
@@ -76,7 +78,7 @@ class RemoteServer:
             ignores_eos=self.ignores_eos,
         )
         async with _connected(connection, self.model) as target:
-            target.tokenizer = self.tokenizer
+            target.tokenizer, target.further_models = self.tokenizer, self.further_models
             is_simulated = target.engine is not None and target.engine.is_simulated
             yield Opened(target, target.shown_url, is_simulated, connection)
 

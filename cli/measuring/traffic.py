@@ -8,6 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from ...reports.summary.cache import CacheMode
+from ...workloads.model_mix import ModelMix
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, make_workload
 from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
@@ -43,6 +44,7 @@ class TrafficRecipe:
         arrival: How they arrive: constant, poisson or bursty.
         cache: What the server may have seen of the texts before.
         text_salt: Changes the texts and nothing else; None: to be chosen when the run begins (see `Traffic.salted`).
+        models: That the sessions talk to; None: all to the target's one.
         saved: What config.json keeps of it. Runs that share it got the same traffic, whatever their texts said.
     """
 
@@ -56,6 +58,7 @@ class TrafficRecipe:
     seed: int = 0
     cache: CacheMode = CacheMode.COLD
     text_salt: str | None = None
+    models: ModelMix | None = None
     saved: Mapping[str, object] = field(default_factory=dict)
 
     def make(self) -> Traffic:
@@ -68,7 +71,7 @@ class TrafficRecipe:
             workload = make_workload(self.workload, self.scales).with_pacing(
                 concurrency=self.concurrency, request_rate=self.request_rate, arrival=self.arrival
             )
-            return Traffic(self, workload)
+            return Traffic(self, self._to_models(workload))
         trace = open_trace(self.trace.path, trace_format=self.trace.format, skip_bad_rows=self.trace.skip_bad_rows)
         workload = trace_workload(
             trace,
@@ -77,8 +80,12 @@ class TrafficRecipe:
             request_rate=self.request_rate,
             arrival=self.arrival,
             speed=self.trace.speed,
+            **({} if self.models is None else {"most_classes": self.models.most_classes}),
         )
-        return Traffic(self, workload, trace)
+        return Traffic(self, self._to_models(workload), trace)
+
+    def _to_models(self, workload: Workload) -> Workload:
+        return workload if self.models is None else self.models.applied(workload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,8 @@ class Traffic:
             ConfigurationError: the trace cannot be read any more.
         """
         of_trace = {} if self.trace is None else {"trace_digest": self.trace.digest()}
-        return {**self.recipe.saved, **of_trace, "traffic_version": TRAFFIC_VERSION}
+        of_models = {} if self.recipe.models is None else {"models": self.recipe.models.label}
+        return {**self.recipe.saved, **of_trace, **of_models, "traffic_version": TRAFFIC_VERSION}
 
     def salted(self, *, server_is_new: bool) -> Traffic:
         """The same with the salt of one run: a fresh one, unless one was asked for or none is needed.

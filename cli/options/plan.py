@@ -49,7 +49,7 @@ def plan_run(
     if source.is_virtual and workers > 1:
         refuse(Situation.VIRTUAL_TIME, ["--workers"])
     return Plan(
-        traffic=make_traffic(traffic),
+        traffic=make_traffic(traffic, target.models),
         source=source,
         folder=folder,
         options=_saved(target, engine, report, workers),

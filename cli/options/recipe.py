@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...engine.errors import ConfigurationError
 from ...reports.summary.cache import CacheMode
+from ...workloads.model_mix import ModelMix
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD
 from ...workloads.presets.distributions import Constant
 from ...workloads.presets.scales import Scales
@@ -18,8 +19,8 @@ from .groups import given
 from .traffic import DEFAULT_DURATION_S, TrafficOptions
 
 
-def make_traffic(options: TrafficOptions) -> Traffic:
-    """The traffic, ready to be sent.
+def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Traffic:
+    """The traffic, ready to be sent. `models`: that it is divided between.
 
     Raises:
         ConfigurationError: a value is out of range, two contradict each other, or the trace cannot be read.
@@ -39,6 +40,7 @@ def make_traffic(options: TrafficOptions) -> Traffic:
         seed=options.seed,
         cache=_cache_mode(options),
         text_salt=options.text_salt,
+        models=models,
         saved=options.saved(),
     )
     traffic = recipe.make()

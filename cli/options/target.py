@@ -11,6 +11,7 @@ from typer import Context, Option
 from ...engine.errors import ConfigurationError
 from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
+from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
 from ...workloads.targets.server_url import normalise_metrics_url, normalise_url
 from ..measuring.own_engine import default_model, require_engine
@@ -36,7 +37,8 @@ class TargetOptions:
             "--model",
             "-m",
             help="Model to serve, as in abatch serve. Default: tiny; of a simulated device llama-3.1-8b. With --url: "
-            "the name to ask the server for. Default: its first.",
+            "the name to ask the server for. Default: its first. Several with weights, as in a:3,b:1, share the "
+            "sessions; each has classes of its own, such as chat@a.",
         ),
     ] = None
     api_key: Annotated[str | None, Option(envvar=KEY_VARIABLE, show_envvar=True, help="Bearer token, with --url.")] = (
@@ -99,6 +101,15 @@ class TargetOptions:
         return self._own_engine(engine, seed) if self.url is None else self._remote_server(self.url, engine)
 
     @property
+    def models(self) -> ModelMix | None:
+        """Those that share the sessions; None: there is one.
+
+        Raises:
+            ConfigurationError: a name or a weight is wrong.
+        """
+        return parse_models(self.model) if self.model is not None else None
+
+    @property
     def server_metrics_s(self) -> float | None:
         """Seconds between scrapes; None: no scrapes.
 
@@ -130,7 +141,8 @@ class TargetOptions:
             load_text_tokenizer(engine.tokenizer)  # one that cannot be loaded is found before anything is sent
         return RemoteServer(
             url=url,
-            model=self.model,
+            model=self.model if self.models is None else self.models.names[0],
+            further_models=() if self.models is None else self.models.names[1:],
             api_key=find_api_key(self.api_key, self.api_key_file),
             headers=parse_headers(self.header or ()),
             tells_sessions=not self.no_sessions,
@@ -141,6 +153,8 @@ class TargetOptions:
 
     def _own_engine(self, engine: EngineOptions, seed: int) -> OwnServer | SimulatedEngine:
         refuse(Situation.OWN_ENGINE, given(self))
+        if self.models is not None:
+            raise ConfigurationError(f"--model {self.model}: our engine serves one model; several need --url")
         if not is_simulated(engine.device):
             refuse(Situation.REAL_DEVICE, given(engine, self))
         elif not self.real_time:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -58,6 +59,8 @@ class HttpTarget:
         self.base_url = base_url
         self.shown_url = hide_credentials(base_url)
         self.model = model
+        self.further_models: Sequence[str] = ()
+        """That calls name besides."""
         self.takes_ignore_eos = True
         self.tokenizer: str | None = None
         """The server's tokenizer by name, if the client has it: prompts then have exact lengths."""
@@ -164,9 +167,10 @@ class HttpTarget:
         """
         has_odd_usage = False
 
-        async def ask(text: str) -> Reply:
+        async def ask(text: str, model: str | None = None) -> Reply:
             reply = Reply()
-            await self.send(Call([ChatMessage(role="user", content=text)], 1, "calibration"), reply)
+            call = Call([ChatMessage(role="user", content=text)], 1, "calibration", model=model)
+            await self.send(call, reply)
             return reply
 
         async def count(text: str) -> int | None:
@@ -189,6 +193,13 @@ class HttpTarget:
             return reply.prompt_tokens
 
         sizer = await PromptSizer.measure(count, self.tokenizer)
+        for model in self.further_models:
+            reply = await ask("hello", model)
+            if reply.error not in (None, "empty"):
+                raise TargetError(
+                    f"{self.shown_url} rejected a one-token test request to the model {model}: {reply.error}: "
+                    f"{reply.error_message}"
+                )
         if not sizer.is_measured:
             effect = (
                 "the size of its chat template is unknown"
@@ -210,7 +221,9 @@ class HttpTarget:
             await watch.poll(page.read, origin_s)
 
     def _body(self, call: Call) -> dict[str, Any]:
-        body = request_body(self._api, call, RequestSettings(self.model, takes_ignore_eos=self.takes_ignore_eos))
+        body = request_body(
+            self._api, call, RequestSettings(call.model or self.model, takes_ignore_eos=self.takes_ignore_eos)
+        )
         if self.tells_sessions and self.engine is not None:
             # Fields of the abatch engine: other servers might reject fields they do not know.
             name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace

@@ -23,6 +23,7 @@ class Call:
         ends_session: The conversation has no further requests.
         ignore_eos: Generate exactly `max_tokens` tokens.
         seed: Of the server's sampling; None: the server's own.
+        model: What the server calls the model; None: the target's own.
     """
 
     messages: Sequence[ChatMessage]
@@ -32,6 +33,7 @@ class Call:
     ends_session: bool = False
     ignore_eos: bool = True
     seed: int | None = None
+    model: str | None = None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from random import Random
 from ...engine.errors import ConfigurationError
 from ..presets.scales import Scales
 from ..session import Session
-from ..traffic_classes import told_apart
+from ..traffic_classes import MOST_CLASSES, told_apart
 from ..workload import ClosedLoop, OpenLoop, Replay, Stream, Workload, check_pace, picked
 from .fit import fit
 from .trace import Trace
@@ -25,8 +25,9 @@ def trace_workload(
     request_rate: float | None = None,
     arrival: str | None = None,
     speed: float | None = None,
+    most_classes: int = MOST_CLASSES,
 ) -> Workload:
-    """The sessions of a trace, at its own start times or at another pace.
+    """The sessions of a trace, at its own start times or at another pace. `most_classes` of it are told apart.
 
     Raises:
         ConfigurationError: two paces are given, or --trace-speed for a trace without start times.
@@ -52,7 +53,7 @@ def trace_workload(
         pacing = ClosedLoop(concurrency or _CONCURRENCY)
 
     def supply(seed: int, numbers: Iterable[int]) -> Iterator[Session]:
-        sessions = picked(told_apart(trace.sessions()), numbers)
+        sessions = picked(told_apart(trace.sessions(), most_classes), numbers)
         return (fit(session, scales, Random(f"{seed}/{session.session_id}")) for session in sessions)
 
     name = trace.path.stem
