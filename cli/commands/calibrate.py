@@ -20,7 +20,7 @@ from ...reports.renderings.calibration_console import print_point, search_headin
 from ...reports.renderings.terminal import terminal
 from ...reports.run.config import provenance, started_now
 from ...reports.text import encoded_json
-from ...workloads.targets.server_url import normalise_url
+from ...workloads.targets.server_url import ServerUrl
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
 from ..measuring.plan import Plan
@@ -105,7 +105,7 @@ def calibrate(
     if url is not None:
         if request_rate is None:
             raise ConfigurationError("--url needs --request-rate: a search would overload that server")
-        normalise_url(url)
+        ServerUrl.parse(url)
         key = find_api_key(api_key, api_key_file)
         remote = RemoteServer(url=url, model=model, api_key=key, headers={}, timeout_s=60.0)
     else:

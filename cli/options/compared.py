@@ -11,7 +11,7 @@ from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
 from ...engine.simulation.device_profile import is_simulated
 from ...reports.comparison.comparison import COMPARISON
-from ...workloads.targets.server_url import normalise_url
+from ...workloads.targets.server_url import ServerUrl
 from ..measuring.targets import Source
 from .engine import EngineOptions
 from .target import TargetOptions
@@ -63,7 +63,7 @@ def named_urls(values: Sequence[str]) -> dict[str, str]:
     for value in values:
         match = _NAMED_URL.fullmatch(value)
         url = match[2] if match else value
-        normalise_url(url)
+        ServerUrl.parse(url)
         parts = urlsplit(url)
         name = (
             match[1]

@@ -13,7 +13,7 @@ from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
-from ...workloads.targets.server_url import normalise_metrics_url, normalise_url
+from ...workloads.targets.server_url import ServerUrl, normalise_metrics_url
 from ..measuring.own_engine import default_model, require_engine
 from ..measuring.plan import SERVER_METRICS_S
 from ..measuring.targets import OwnServer, RemoteServer, SimulatedEngine, Source
@@ -136,7 +136,7 @@ class TargetOptions:
 
     def _remote_server(self, url: str, engine: EngineOptions) -> RemoteServer:
         refuse(Situation.SERVER_AT_URL, given(engine, self))
-        normalise_url(url)
+        ServerUrl.parse(url)
         if engine.tokenizer is not None:
             load_text_tokenizer(engine.tokenizer)  # one that cannot be loaded is found before anything is sent
         return RemoteServer(

@@ -15,6 +15,7 @@ from abatch.workloads.targets.http_target import HttpTarget, TargetError
 from abatch.workloads.targets.target import Call, Reply
 from abatch.workloads.watching.metrics_page import MetricsPage
 from support.raw_server import CONTENT, DONE, END, STREAM, Answer, RawServer, endless, raw_server
+from yarl import URL
 
 _IN_BUFFERS = 12 << 20
 """Bytes: what two sockets of this machine, and the buffers of both programs, hold at most."""
@@ -197,7 +198,7 @@ async def test_nobody_else_is_asked_with_the_user_s_key() -> None:
             target = await HttpTarget.connect(server.url, model="m", api_key="k", headers={}, timeout_s=5)
             assert await target.engine_totals() is None
             await target.close()
-            async with MetricsPage(None, server.url, {"Authorization": "Bearer k"}) as page:
+            async with MetricsPage(None, URL(server.url) / "metrics", {"Authorization": "Bearer k"}) as page:
                 assert await page.read() is None
             assert len(server.heads) == 4
     assert other.heads == []

@@ -10,10 +10,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from abatch.engine.errors import ConfigurationError
 from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_target import HttpTarget, TargetError
-from abatch.workloads.targets.server_url import normalise_url
 from abatch.workloads.targets.target import Call, Reply
 from support.fake_server import Behaviour, fake_server
 
@@ -169,8 +167,8 @@ async def test_a_server_that_is_gone() -> None:
     async with connected(Behaviour()) as target:
         pass
     with pytest.raises(TargetError, match="cannot reach"):
-        await HttpTarget.connect(target.base_url, model=None, api_key=None, headers={}, timeout_s=1)
-    named = await HttpTarget.connect(target.base_url, model="m", api_key=None, headers={}, timeout_s=1)
+        await HttpTarget.connect(str(target.server.base), model=None, api_key=None, headers={}, timeout_s=1)
+    named = await HttpTarget.connect(str(target.server.base), model="m", api_key=None, headers={}, timeout_s=1)
     reply = Reply()
     await named.send(Call([ChatMessage(role="user", content="hi")], 1, "s"), reply)
     await named.close()
@@ -248,16 +246,3 @@ async def test_keys_and_headers_are_sent_and_credentials_not_shown() -> None:
     assert behaviour.headers[0]["X-Team"] == "a"
     assert behaviour.headers[1]["Authorization"] == "Bearer k"
     assert json.dumps(behaviour.bodies[0]["messages"]) == '[{"role": "user", "content": "hi"}]'
-
-
-@pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/chat/completions"])
-def test_urls_as_people_write_them(url: str) -> None:
-    assert normalise_url(url) == "http://h:1"
-
-
-@pytest.mark.parametrize("url", ["h:1", "ftp://h", "", "http://", "http://u:s3cret@h:99999", "http://[::1"])
-def test_what_is_no_url(url: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        normalise_url(url)
-    assert "--url" in str(caught.value)
-    assert "s3cret" not in str(caught.value)

@@ -25,6 +25,7 @@ from abatch.workloads.watching.server_metrics import ServerSample
 from abatch.workloads.watching.server_watch import ServerWatch
 from aiohttp import web
 from support.fake_server import Behaviour, fake_server
+from yarl import URL
 
 PAGE = b"vllm:num_requests_running 9.0\nvllm:num_requests_waiting 2.0\n"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,7 +92,7 @@ async def watched(
     """What is noted in a time, and whether the watch gave up by itself."""
     samples: list[ServerSample] = []
     watch = ServerWatch(samples.append, interval_s=interval_s, gpu=gpu, url=url)
-    async with MetricsPage(url, server.url, headers or {}) as page:
+    async with MetricsPage(url, URL(server.url) / "metrics", headers or {}) as page:
         polling = asyncio.create_task(watch.poll(page.read, asyncio.get_running_loop().time()))
         await asyncio.wait([polling], timeout=for_s)
         if gave_up := polling.done():

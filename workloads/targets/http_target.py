@@ -12,12 +12,10 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol.conversation import ChatMessage
-from ...engine.protocol.service import ModelList
 from ..http.body import BAD_RESPONSE, RefusedError, http_fault, read_body, read_start, refuse_compression
 from ..http.limits import ERROR_BODY_BYTES, MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
 from ..http.session import open_session
@@ -26,10 +24,11 @@ from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
 from .client_limit import CLIENT_LIMIT, client_limit
 from .connection_timing import connection_timing
+from .model_list import model_names
 from .prompts import PromptSizer
 from .redirects import REDIRECT, redirect_in_words, redirect_of
 from .secrets import Secrets
-from .server_url import hide_credentials, normalise_url
+from .server_url import ServerUrl, hide_credentials
 from .streams.answer import read_answer
 from .target import Call, Reply
 from .wire.api import Api, RequestSettings, request_body
@@ -50,14 +49,20 @@ class HttpTarget:
     """See `Target`. Make one with `connect`, close it when done."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, base_url: str, model: str, timeout_s: float, *, tells_sessions: bool = True
+        self,
+        http: aiohttp.ClientSession,
+        server: ServerUrl,
+        model: str,
+        timeout_s: float,
+        *,
+        tells_sessions: bool = True,
     ) -> None:
         self._http = http
         self._api: Api = ChatApi()
-        self._url = f"{base_url}/v1/{self._api.path}"
+        self._url = server.endpoint(self._api.path)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
-        self.base_url = base_url
-        self.shown_url = hide_credentials(base_url)
+        self.server = server
+        self.shown_url = server.shown
         self.model = model
         self.further_models: Sequence[str] = ()
         """That calls name besides."""
@@ -70,7 +75,7 @@ class HttpTarget:
         self.engine: EngineMetrics | None = None
         """The last metrics of the engine, if it is an abatch one."""
         self.warnings: list[str] = []
-        self._secrets = Secrets(base_url, {})
+        self._secrets = Secrets(server.base, {})
 
     @classmethod
     async def connect(
@@ -91,17 +96,17 @@ class HttpTarget:
             ConfigurationError: the URL is invalid.
             TargetError: there is no server, or it lists no model.
         """
-        base_url = normalise_url(url)
+        server = ServerUrl.parse(url)
         all_headers = {"Accept-Encoding": "identity", **headers}
         if api_key:
             all_headers["Authorization"] = f"Bearer {api_key}"
-        if URL(base_url).user and any(name.lower() == "authorization" for name in all_headers):
+        if server.base.user and any(name.lower() == "authorization" for name in all_headers):
             raise ConfigurationError(
                 "credentials are given twice, in --url and in a header or --api-key; give them once"
             )
         http = open_session(all_headers, traces=[connection_timing()])
-        target = cls(http, base_url, model or "", timeout_s, tells_sessions=tells_sessions)
-        target._secrets = Secrets(base_url, all_headers)
+        target = cls(http, server, model or "", timeout_s, tells_sessions=tells_sessions)
+        target._secrets = Secrets(server.base, all_headers)
         try:
             if not model:
                 target.model = await target._first_model()
@@ -212,12 +217,12 @@ class HttpTarget:
 
     async def engine_totals(self) -> EngineTotals | None:
         """See `Target.engine_totals`."""
-        self.engine = await read_engine_metrics(self._http, self.base_url)
+        self.engine = await read_engine_metrics(self._http, self.server.metrics)
         return None if self.engine is None else self.engine.totals
 
     async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
         """See `BenchTarget.watch_server`."""
-        async with MetricsPage(watch.url, self.base_url, self._http.headers) as page:
+        async with MetricsPage(watch.url, self.server.metrics, self._http.headers) as page:
             await watch.poll(page.read, origin_s)
 
     def _body(self, call: Call) -> dict[str, Any]:
@@ -233,20 +238,20 @@ class HttpTarget:
         return body
 
     async def _first_model(self) -> str:
-        url = f"{self.shown_url}/v1/models"
+        url = f"{hide_credentials(str(self.server.models))}"
         try:
             async with self._http.get(
-                f"{self.base_url}/v1/models", timeout=aiohttp.ClientTimeout(total=30), allow_redirects=False
+                self.server.models, timeout=aiohttp.ClientTimeout(total=30), allow_redirects=False
             ) as response:
                 if (location := redirect_of(response)) is not None:
                     raise TargetError(f"{url}: {redirect_in_words(response, location)}")
                 if response.status != 200:
                     body, _ = await read_start(response, ERROR_BODY_BYTES)
                     raise TargetError(
-                        f"{url} returned {response.status}: {error_message(body)[:MESSAGE_CHARS]}; is it an "
-                        "OpenAI-compatible server, and is --api-key right? (--model NAME skips this request)"
+                        f"{url} returned {response.status}: {error_message(body)[:MESSAGE_CHARS]}; "
+                        f"{self._advice(response.status)} (--model NAME skips this request)"
                     )
-                models = msgspec.json.decode(await read_body(response, MODEL_LIST_BYTES), type=ModelList)
+                names = model_names(await read_body(response, MODEL_LIST_BYTES))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             detail = _why_not_connected(error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
             raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
@@ -254,12 +259,17 @@ class HttpTarget:
             raise TargetError(
                 f"{url} returned no OpenAI-compatible list of models: {error} (--model NAME skips this request)"
             ) from error
-        if not models.data:
+        if not names:
             raise TargetError(f"{url} lists no model; name one with --model")
-        name = models.data[0].id
-        if len(name) > MODEL_NAME_CHARS:
-            raise TargetError(f"{url} lists a model whose name has {len(name):,} characters; name one with --model")
-        return name
+        if len(names[0]) > MODEL_NAME_CHARS:
+            raise TargetError(f"{url} lists a model whose name has {len(names[0]):,} characters; name one with --model")
+        return names[0]
+
+    def _advice(self, status: int) -> str:
+        """What to try where the server has no list of models."""
+        if status in (404, 405) and not self.server.has_version:
+            return f"if its API lies below /v1, give --url {self.shown_url}/v1"
+        return "is it an OpenAI-compatible server, and is --api-key right?"
 
 
 async def _read(response: aiohttp.ClientResponse, api: Api, call: Call, reply: Reply) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from yarl import URL
 
-_OF_SECRETS = re.compile("auth|key|token|secret|cookie|passw|credential", re.IGNORECASE)
-"""In the name of a header."""
+_OF_SECRETS = re.compile("auth|key|token|secret|cookie|passw|credential|^code$|^sig", re.IGNORECASE)
+"""In the name of a header, or of a parameter in a URL."""
 _SHORTEST = 6
 """Characters: what is shorter would be hidden in words that have nothing to do with it, and hides little."""
 _HIDDEN = "***"
@@ -17,10 +18,12 @@ _HIDDEN = "***"
 class Secrets:
     """What no message may show: it goes to a terminal, to a run folder, and to the log of a CI job."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        """`url` may have a user and a password in it; `headers` are those that go with each request."""
-        parsed = URL(url)
-        texts = [parsed.password or "", parsed.raw_password or ""]
+    def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
+        """`url` may have a password and keys in it; `headers` are those that go with each request."""
+        texts = [url.password or "", url.raw_password or ""]
+        for name, value in url.query.items():
+            if _OF_SECRETS.search(name):
+                texts += [value, quote(value, safe="")]
         for name, value in headers.items():
             if _OF_SECRETS.search(name):
                 texts += [value, *re.split(r"[\s;=]+", value)]  # a scheme and its key, cookies and their values

@@ -4,20 +4,77 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 
 from yarl import URL
 
 from ...engine.errors import ConfigurationError
 
+_ENDPOINT = re.compile(r"/(chat/completions|completions|responses|messages|models)\Z")
+"""At the end of a path: people paste the whole address of an endpoint."""
+_VERSION = re.compile(r"/v\d[^/]*(?:/openai)?\Z")
+"""`/v1`, `/v1beta/openai`: what an API has in its path and a page of metrics has not."""
 
-def normalise_url(url: str) -> str:
-    """`http://host:port`, without the `/v1` that some people add.
 
-    Raises:
-        ConfigurationError: it is no HTTP URL.
+@dataclass(frozen=True, slots=True)
+class ServerUrl:
+    """A server's URL as somebody gave it, taken apart.
+
+    Its path is used as it is; where it has none, the API lies below `/v1`. A query (`?api-version=1`) goes with every
+    request, and so do a user and a password.
+
+    Attributes:
+        base: What the API's paths are appended to, credentials and query included.
+        named_endpoint: The endpoint that the URL names, such as `chat/completions`; None if it names none.
+        shown: The URL as it was given, without anything secret.
     """
-    _check(url, "--url")
-    return url.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1")
+
+    base: URL
+    named_endpoint: str | None
+    shown: str
+
+    @classmethod
+    def parse(cls, url: str, option: str = "--url") -> ServerUrl:
+        """Take a URL apart.
+
+        Raises:
+            ConfigurationError: it is no HTTP URL.
+        """
+        parsed = _checked(url, option).with_fragment(None)
+        path = parsed.raw_path.rstrip("/")
+        named = _ENDPOINT.search(path)
+        base_path = path or "/v1"
+        if named is not None:
+            base_path = path[: named.start()] or "/"
+        base = _with_path(parsed, base_path)
+        endpoint = named[1] if named is not None and named[1] != "models" else None
+        return cls(base, endpoint, hide_credentials(url.strip()).rstrip("/"))
+
+    def endpoint(self, path: str) -> URL:
+        """Where requests go to. `path`: of the API, such as `chat/completions`."""
+        return _with_path(self.base, f"{self.base.raw_path.rstrip('/')}/{path}")
+
+    @property
+    def models(self) -> URL:
+        """The list of models."""
+        return self.endpoint("models")
+
+    @property
+    def metrics(self) -> URL:
+        """The server's own metrics: beside the API's version, not below it."""
+        return _with_path(self.base, f"{_VERSION.sub('', self.base.raw_path.rstrip('/'))}/metrics")
+
+    @property
+    def has_version(self) -> bool:
+        """Whether the path names a version of the API somewhere."""
+        return re.search(r"/v\d", self.base.raw_path) is not None
+
+
+def _with_path(url: URL, path: str) -> URL:
+    """The URL with another path, everything else byte for byte as it is."""
+    return URL.build(
+        scheme=url.scheme, authority=url.raw_authority, path=path, query_string=url.raw_query_string, encoded=True
+    )
 
 
 def normalise_metrics_url(url: str) -> str:
@@ -26,14 +83,13 @@ def normalise_metrics_url(url: str) -> str:
     Raises:
         ConfigurationError: it is no HTTP URL.
     """
-    _check(url, "--metrics-url")
-    parsed = URL(url)
+    parsed = _checked(url, "--metrics-url")
     return str(parsed.with_path("/metrics") if parsed.path in ("", "/") else parsed)
 
 
-def _check(url: str, option: str) -> None:
-    shown = hide_credentials(url)
-    if not url.startswith(("http://", "https://")):
+def _checked(url: str, option: str) -> URL:
+    shown, url = hide_credentials(url), url.strip()
+    if not url.lower().startswith(("http://", "https://")):
         raise ConfigurationError(f"{option} must begin with http:// or https://, not {shown!r}")
     if (parsed := _parsed(url)) is None:
         # Not in the library's words: those name the part that is wrong, which may be half of a password.
@@ -43,6 +99,7 @@ def _check(url: str, option: str) -> None:
         )
     if not parsed.host:
         raise ConfigurationError(f"{option} {shown!r} has no host")
+    return parsed
 
 
 def _parsed(url: str) -> URL | None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 import aiohttp
+from yarl import URL
 
 from ...engine.loop.step_account import EngineTotals
 from ...engine.session import ParkingTotals
@@ -26,12 +27,10 @@ class EngineMetrics:
     steps_ahead: int
 
 
-async def read_engine_metrics(http: aiohttp.ClientSession, base_url: str) -> EngineMetrics | None:
+async def read_engine_metrics(http: aiohttp.ClientSession, page: URL) -> EngineMetrics | None:
     """Ask a server for its metrics. None if it has none, or they are not an abatch engine's."""
     try:
-        async with http.get(
-            f"{base_url}/metrics", timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), allow_redirects=False
-        ) as response:
+        async with http.get(page, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), allow_redirects=False) as response:
             body = await read_body(response, METRICS_BYTES) if response.status == 200 else None
     except (aiohttp.ClientError, RefusedError, OSError, TimeoutError):
         return None

@@ -24,19 +24,18 @@ class MetricsPage:
     Follows redirects only on the same server, and sends the traffic's credentials only to its host.
     """
 
-    def __init__(self, url: str | None, base_url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str | None, own: URL, headers: Mapping[str, str]) -> None:
         """Prepare to read.
 
         Args:
             url: Of the page; None where it is the server's own.
-            base_url: Where the traffic goes.
+            own: The page of the server that the traffic goes to.
             headers: The traffic's.
         """
-        server = URL(base_url)
-        page = URL(f"{base_url}/metrics" if url is None else url)
-        sent = dict(headers) if page.host == server.host else {"Accept-Encoding": "identity"}
-        if page.host == server.host and page.user is None:
-            page = page.with_user(server.user).with_password(server.password)
+        page = own if url is None else URL(url)
+        sent = dict(headers) if page.host == own.host else {"Accept-Encoding": "identity"}
+        if page.host == own.host and page.user is None:
+            page = page.with_user(own.user).with_password(own.password)
         if page.user is not None:  # which is an Authorization of its own
             sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
         self._url = page

@@ -92,7 +92,7 @@ async def test_a_prompt_that_was_seen_is_answered_at_once_and_said_to_be_cached(
 async def test_requests_have_ids_of_their_own() -> None:
     async with served(Behaviour(ttft_s=0.0, itl_s=0.0)) as (target, truths):
         replies = await asyncio.gather(*[ask(target, 1) for _ in range(20)])
-        other = await HttpTarget.connect(target.base_url, model=None, api_key=None, headers={}, timeout_s=10)
+        other = await HttpTarget.connect(str(target.server.base), model=None, api_key=None, headers={}, timeout_s=10)
         replies.append(await ask(other, 1))
         await other.close()
     assert len({reply.request_id for reply in replies}) == 21
@@ -120,7 +120,7 @@ async def post_json(target: HttpTarget, fields: dict[str, Any]) -> tuple[int, di
     body = {"messages": [{"role": "user", "content": "a b c"}], **fields}
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{target.base_url}/v1/chat/completions", json=body) as response,
+        http.post(f"{target.server.base}/chat/completions", json=body) as response,
     ):
         return response.status, await response.json()
 
@@ -138,7 +138,7 @@ async def test_what_is_no_request_is_refused_and_not_counted() -> None:
     async with served(Behaviour(error_rate=1.0)) as (target, truths):
         assert (await post_json(target, {"max_tokens": -1}))[0] == 400
         assert (await post_json(target, {"messages": []}))[0] == 400
-        async with aiohttp.ClientSession() as http, http.get(f"{target.base_url}/health") as response:
+        async with aiohttp.ClientSession() as http, http.get(target.server.base.with_path("/health")) as response:
             assert response.status == 200
     assert truths == []
 
