@@ -108,7 +108,7 @@ def test_several_processes_count_as_one() -> None:
 
 
 def test_failed_and_cut_off_requests_have_no_size() -> None:
-    failed = _answers((3, 40), error="given_up")
+    failed = _answers((3, 40), error="server_error")
     assert _doubt(failed + _answers((3, 40), censored=True) + _answers((3, 40), warmup=True)) == ""
 
 

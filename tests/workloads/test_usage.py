@@ -49,7 +49,9 @@ def counted(usage: str, *, num_chars: int = 400) -> tuple[int | None, int | None
         ('{"completion_tokens":0,"prompt_tokens":0}', (None, 0, None, True)),
         ('{"completion_tokens":1716,"prompt_tokens":132072}', (1716, 132072, None, False)),
         ('{"completion_tokens":1717,"prompt_tokens":132073}', (None, None, None, True)),
-        ('{"completion_tokens":"100","prompt_tokens":true}', (None, None, None, True)),
+        ('{"completion_tokens":"100","prompt_tokens":"50"}', (100, 50, None, False)),
+        ('{"completion_tokens":"ten","prompt_tokens":true}', (None, None, None, True)),
+        ('{"completion_tokens":"-1","prompt_tokens":"%s"}' % ("9" * 5000), (None, None, None, True)),
         ('{"completion_tokens":1.5,"prompt_tokens":[50]}', (None, None, None, True)),
         ('{"completion_tokens":1e30,"prompt_tokens":1e300}', (None, None, None, True)),
         ('{"completion_tokens":%s,"prompt_tokens":5}' % ("9" * 401), (None, 5, None, True)),
@@ -101,7 +103,7 @@ _STREAM = b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"length"}
         ([b'"usage":{"completion_tokens":1000000}'], None),
         ([b'"usage":{"completion_tokens":' + b"9" * 401 + b"}"], None),
         ([b'"usage":"none"'], None),
-        ([b'"usage":{"completion_tokens":2,"completion_tokens":"3"}'], None),
+        ([b'"usage":{"completion_tokens":2,"completion_tokens":"three"}'], None),
     ],
 )
 async def test_the_last_usage_counts_and_never_ends_an_answer(events: list[bytes], tokens: int | None) -> None:

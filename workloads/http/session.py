@@ -10,7 +10,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from .body import BAD_RESPONSE, TOO_MUCH, RefusedError, http_fault
+from .faults import BAD_RESPONSE, TOO_MUCH, RefusedError, http_fault
 from .limits import HEADER_LINE_BYTES, QUEUED_RESPONSES
 
 _READ_BYTES = 1 << 16

@@ -16,8 +16,9 @@ import msgspec
 from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol.conversation import ChatMessage
-from ..http.body import BAD_RESPONSE, RefusedError, http_fault, read_body, read_start, refuse_compression
-from ..http.limits import ERROR_BODY_BYTES, MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
+from ..http.body import read_body, read_error_body
+from ..http.faults import BAD_RESPONSE, RefusedError, http_fault
+from ..http.limits import MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
 from ..http.session import open_session
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
@@ -29,7 +30,7 @@ from .prompts import PromptSizer
 from .redirects import REDIRECT, redirect_in_words, redirect_of
 from .secrets import Secrets
 from .server_url import ServerUrl, hide_credentials
-from .streams.answer import read_answer
+from .streams.reading import read_answer
 from .target import Call, Reply
 from .wire.api import Api, RequestSettings, request_body
 from .wire.chat import ChatApi
@@ -142,8 +143,17 @@ class HttpTarget:
                 await _read(response, self._api, call, reply)
         except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *_MALFORMED) as error:
             reply.fail(*self._failure(error))
+        if reply.compression:
+            self._warn(
+                f"the server compresses its answers ({reply.compression}), which it was not asked to: if that holds "
+                "tokens back, their times are those of the compressor"
+            )
         if reply.error_message is not None:
             reply.error_message = self._secrets.hidden(reply.error_message)
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _failure(self, error: Exception) -> tuple[str, str]:
         """Class and message of a failure."""
@@ -246,7 +256,7 @@ class HttpTarget:
                 if (location := redirect_of(response)) is not None:
                     raise TargetError(f"{url}: {redirect_in_words(response, location)}")
                 if response.status != 200:
-                    body, _ = await read_start(response, ERROR_BODY_BYTES)
+                    body = await read_error_body(response)
                     raise TargetError(
                         f"{url} returned {response.status}: {error_message(body)[:MESSAGE_CHARS]}; "
                         f"{self._advice(response.status)} (--model NAME skips this request)"
@@ -275,14 +285,13 @@ class HttpTarget:
 async def _read(response: aiohttp.ClientResponse, api: Api, call: Call, reply: Reply) -> None:
     """Take in an answer, or what came in place of one."""
     if response.status == 200:
-        refuse_compression(response)
-        await read_answer(response.content, api, call, reply)
+        await read_answer(response, api, call, reply)
     elif response.status == _PROXY_WANTS_CREDENTIALS:
         reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
     elif (location := redirect_of(response)) is not None:
         reply.fail(REDIRECT, redirect_in_words(response, location))
     else:
-        body, _ = await read_start(response, ERROR_BODY_BYTES)
+        body = await read_error_body(response)
         reply.fail(f"http_{response.status}", error_message(body))
 
 

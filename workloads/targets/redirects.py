@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 from yarl import URL
 
-from ..http.body import printable
+from ..http.faults import printable
 from ..http.limits import LOCATION_CHARS
 from .server_url import hide_credentials
 

@@ -71,6 +71,8 @@ class Reply:
     """What came before the answer, where the model thinks aloud."""
     was_streamed: bool = True
     """False: the answer came as one JSON, or all in one burst, so that only its end has a time."""
+    compression: str = ""
+    """Of its body, which may have held events back; empty where there was none."""
     malformed_events: int = 0
     """Of its stream: they could not be read, and may have had content."""
     prompt_tokens: int | None = None

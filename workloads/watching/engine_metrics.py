@@ -10,7 +10,8 @@ from yarl import URL
 
 from ...engine.loop.step_account import EngineTotals
 from ...engine.session import ParkingTotals
-from ..http.body import RefusedError, read_body
+from ..http.body import read_body
+from ..http.faults import RefusedError
 from ..http.limits import METRICS_BYTES
 from .server_metrics import count
 

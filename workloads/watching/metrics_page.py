@@ -9,7 +9,8 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
-from ..http.body import RefusedError, read_body
+from ..http.body import read_body
+from ..http.faults import RefusedError
 from ..http.limits import METRICS_BYTES
 from ..http.session import open_session
 from .server_metrics import ServerSample, parse_server_metrics

@@ -10,32 +10,47 @@ import msgspec
 from ...http.events import ERROR_EVENT, ServerSentEvent
 from ..target import Call
 from .api import AnswerReader, Piece, RequestSettings, TokenCounts
+from .content import add_content
 from .failures import error_message
 
-_DONE = b"[DONE]"
-_NO_TOOL_CALLS = (b"null", b"[]")
+_ENDS = frozenset((b"[DONE]", b'"[DONE]"'))
+_MOST_END_BYTES = 16
+_NOTHING = frozenset((b"null", b"[]", b"{}", b'""', b"false", b"0", b"[null]"))
+"""JSON of a field that is there and says nothing."""
+_NO_REASONS = frozenset(("", "null", "None"))
+_KEEP_ALIVE = frozenset(("ping", "heartbeat", "keepalive", "keep-alive"))
 
 
 class _Delta(msgspec.Struct):
-    """What may count as content. Only the presence of tool calls matters: servers send them in pieces of all shapes."""
+    """What may be content. Of tool calls only their presence matters: servers send them in pieces of all shapes."""
 
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    thinking: Any = None
+    reasoning_details: Any = None
+    refusal: str | None = None
     tool_calls: msgspec.Raw = msgspec.Raw()
+    function_call: msgspec.Raw = msgspec.Raw()
+    audio: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct):
     """The part of a chunk that matters for timing. Everything else is skipped unparsed."""
 
-    delta: _Delta | None = None
+    delta: _Delta | list[Any] | None = None
+    """PHP writes an empty object as a list."""
     message: _Delta | None = None
-    """In place of `delta`, where the answer is no stream."""
-    finish_reason: str | None = None
+    """In place of `delta`: of an answer that is no stream, and the whole text again at the end of some streams."""
+    text: str | None = None
+    """In place of `delta`, as completions have it."""
+    finish_reason: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+    """Where Moonshot has it."""
 
 
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
+    choices: list[_Choice | None] | msgspec.UnsetType | None = msgspec.UNSET
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
@@ -69,32 +84,103 @@ class ChatApi:
         return _Reader()
 
     def counts(self, usage: Mapping[str, Any]) -> TokenCounts:
-        details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-        return TokenCounts(usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
+        prompt, output = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
+        return TokenCounts(
+            prompt=usage.get("prompt_tokens"),
+            cached=_first(
+                prompt.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
+            ),
+            output=usage.get("completion_tokens"),
+            reasoning=_first(output.get("reasoning_tokens"), usage.get("reasoning_tokens")),
+        )
 
 
 class _Reader:
     """See `AnswerReader`."""
 
+    def __init__(self) -> None:
+        self._has_deltas = False
+
     def read_event(self, event: ServerSentEvent) -> Piece:
         if event.name == ERROR_EVENT:
             return Piece(error=error_message(event.data))
-        if event.data.strip() == _DONE:
+        if len(event.data) < _MOST_END_BYTES and event.data.strip() in _ENDS:
             return Piece(is_end=True)
         return self.read_whole(event.data)
 
     def read_whole(self, body: bytes) -> Piece:
         chunk = _chunk_decoder.decode(body)
         piece = Piece()
-        for choice in chunk.choices or ():
-            if (delta := choice.delta or choice.message) is not None:
-                piece.text += delta.content or ""
-                piece.reasoning += delta.reasoning_content or delta.reasoning or ""
-                if delta.tool_calls and (calls := bytes(delta.tool_calls)) not in _NO_TOOL_CALLS:
-                    piece.num_other_chars += len(calls)
-            piece.finish_reason = choice.finish_reason or piece.finish_reason
-        piece.usage = bytes(chunk.usage)
-        if chunk.error and bytes(chunk.error) != b"null":
+        if chunk.usage:
+            piece.usage = bytes(chunk.usage)
+        if chunk.error and bytes(chunk.error) not in _NOTHING:
             piece.error = error_message(body)
+        elif chunk.choices is msgspec.UNSET:
+            if not piece.usage:
+                _read_without_choices(body, piece)
+        elif chunk.choices is not None:
+            for choice in chunk.choices:
+                if choice is not None:
+                    self._take_choice(choice, piece)
         return piece
+
+    def _take_choice(self, choice: _Choice, piece: Piece) -> None:
+        delta = choice.delta
+        if type(delta) is _Delta:
+            _take_delta(delta, piece)
+            if piece.text:
+                self._has_deltas = True
+        elif delta:
+            piece.is_in_doubt = True
+        elif not self._has_deltas:
+            if choice.message is not None:
+                _take_delta(choice.message, piece)
+            piece.text += choice.text or ""
+        if (reason := choice.finish_reason) is not None:
+            piece.finish_reason = _reason_in_words(reason) or piece.finish_reason
+        if choice.usage:
+            piece.usage = bytes(choice.usage)
+
+
+def _take_delta(delta: _Delta, piece: Piece) -> None:
+    if type(delta.content) is str:
+        piece.text += delta.content
+    elif delta.content is not None:
+        add_content(piece, delta.content)
+    # Servers send the same thoughts under two names, for old clients and new ones.
+    if reasoning := delta.reasoning_content or delta.reasoning or delta.thinking or delta.reasoning_details:
+        add_content(piece, reasoning, is_reasoning=True)
+    if delta.tool_calls or delta.function_call or delta.audio:
+        for raw in (delta.tool_calls, delta.function_call, delta.audio):
+            if (other := bytes(raw)) and other not in _NOTHING:
+                piece.num_other_chars += len(other)
+    if delta.refusal:
+        piece.num_other_chars += len(delta.refusal)
+
+
+def _read_without_choices(body: bytes, piece: Piece) -> None:
+    """What an object says that is no chunk: a failure, a sign of life, or something that may have had text."""
+    fields = msgspec.json.decode(body, type=dict[str, Any])
+    kinds = (fields.get("object"), fields.get("type"))
+    if "error" in kinds or (isinstance(fields.get("message"), str) and ("code" in fields or "status" in fields)):
+        piece.error = error_message(body)
+    elif fields and not any(isinstance(kind, str) and kind in _KEEP_ALIVE for kind in kinds):
+        piece.is_in_doubt = True
+
+
+def _reason_in_words(reason: Any) -> str | None:
+    """A finish reason of any type; None where it says that the answer goes on."""
+    if isinstance(reason, str):
+        return None if reason in _NO_REASONS else reason
+    if isinstance(reason, Mapping):
+        reason = reason.get("type", reason.get("reason"))
+    return None if reason is None or reason is False else str(reason)
+
+
+def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    details = usage.get(name)
+    return details if isinstance(details, Mapping) else {}
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)

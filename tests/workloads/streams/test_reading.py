@@ -1,0 +1,93 @@
+"""Bodies that end late, never, in the middle of nowhere, or compressed."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+from abatch.workloads.targets.http_target import HttpTarget
+from abatch.workloads.targets.streams import answer
+from abatch.workloads.targets.target import Reply
+from support.answers import call_for
+from support.raw_server import CONTENT, DONE, END, STREAM, raw_server
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def ask(answer: Callable[[asyncio.StreamWriter], Awaitable[None]] | list[bytes]) -> Reply:
+    reply = Reply()
+    async with raw_server(answer) as server:
+        target = await HttpTarget.connect(server.url, model="m", api_key=None, headers={}, timeout_s=20.0)
+        await target.send(call_for(4), reply)
+        await target.close()
+    return reply
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    ("last", "error"),
+    [
+        (END, None),
+        (END + DONE, None),
+        (DONE, None),
+        (b'data: {"error":{"message":"boom"}}\n\n', "server_error"),
+        (b"event: error\ndata: boom\n\n", "server_error"),
+    ],
+)
+async def test_a_body_without_end_is_left_soon(last: bytes, error: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "END_OF_STREAM_S", 0.1)
+    monkeypatch.setattr(answer, "END_OF_BODY_S", 0.1)
+
+    async def never_ending(writer: asyncio.StreamWriter) -> None:
+        writer.write(_CHUNKED + chunk(CONTENT) + chunk(last))
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    async with asyncio.timeout(10):
+        reply = await ask(never_ending)
+    assert (reply.error, reply.text) == (error, ["x"])
+
+
+@pytest.mark.parametrize(("last", "error"), [(END, None), (END + DONE, None), (DONE, None), (CONTENT, "disconnected")])
+async def test_a_body_that_breaks_off_behind_the_answer_takes_nothing_away(last: bytes, error: str | None) -> None:
+    assert (await ask([_CHUNKED + chunk(CONTENT) + chunk(last)])).error == error
+
+
+async def test_a_compressed_stream_is_timed_event_by_event() -> None:
+    arrived: list[int] = []
+    seen = asyncio.Event()
+
+    class NoticedReply(Reply):
+        def saw_content(self, now_s: float) -> None:
+            super().saw_content(now_s)
+            arrived.append(len(self.text))
+            seen.set()
+
+    async def slowly(writer: asyncio.StreamWriter) -> None:
+        compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+        writer.write(STREAM.replace(b"\r\n", b"\r\nContent-Encoding: GZip\r\n", 1))
+        for event in (CONTENT, CONTENT, CONTENT + END + DONE):
+            writer.write(compressor.compress(event) + compressor.flush(zlib.Z_SYNC_FLUSH))
+            await writer.drain()
+            await asyncio.wait_for(seen.wait(), 5)  # until it was read
+            seen.clear()
+
+    reply = NoticedReply()
+    async with raw_server(slowly) as server:
+        target = await HttpTarget.connect(server.url, model="m", api_key=None, headers={}, timeout_s=20.0)
+        await target.send(call_for(4), reply)
+        await target.close()
+    assert (reply.error, arrived, reply.compression) == (None, [1, 2, 3], "gzip")
+    assert [warning for warning in target.warnings if "compresses its answers (gzip)" in warning] == target.warnings
+
+
+async def test_json_over_http_is_an_answer() -> None:
+    body = b'{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}],"usage":{"completion_tokens":1}}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    reply = await ask([head, body])
+    assert (reply.error, reply.text, reply.output_tokens, reply.was_streamed) == (None, ["x"], 1, False)
