@@ -99,6 +99,9 @@ class Api(Protocol):
     @property
     def path(self) -> str: ...
 
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        """Of each request, besides those that every server gets."""
+
     def body(self, call: Call, settings: RequestSettings) -> dict[str, Any]:
         """What to send, `left_out` and `extra` not considered: `request_body` does that."""
 
@@ -107,6 +110,14 @@ class Api(Protocol):
 
     def counts(self, usage: Mapping[str, Any]) -> TokenCounts:
         """What `Piece.usage` says, decoded."""
+
+
+def exact_length(call: Call, settings: RequestSettings) -> dict[str, Any]:
+    """Fields that ask for exactly `max_tokens`. No API has them, and many servers take them."""
+    if not (call.ignore_eos and settings.takes_ignore_eos):
+        return {}
+    # min_tokens too: an ignored end-of-sequence token has no text, so it would hide a gap.
+    return {"ignore_eos": True, "min_tokens": call.max_tokens}
 
 
 def request_body(api: Api, call: Call, settings: RequestSettings) -> dict[str, Any]:

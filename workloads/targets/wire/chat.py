@@ -9,14 +9,12 @@ import msgspec
 
 from ...http.events import ERROR_EVENT, ServerSentEvent
 from ..target import Call
-from .api import AnswerReader, Piece, RequestSettings, TokenCounts
+from .api import AnswerReader, Piece, RequestSettings, TokenCounts, exact_length
 from .content import add_content
+from .end_mark import is_end_mark
 from .failures import error_message
+from .fields import nested, says_something
 
-_ENDS = frozenset((b"[DONE]", b'"[DONE]"'))
-_MOST_END_BYTES = 16
-_NOTHING = frozenset((b"null", b"[]", b"{}", b'""', b"false", b"0", b"[null]"))
-"""JSON of a field that is there and says nothing."""
 _NO_REASONS = frozenset(("", "null", "None"))
 _KEEP_ALIVE = frozenset(("ping", "heartbeat", "keepalive", "keep-alive"))
 
@@ -64,6 +62,9 @@ class ChatApi:
     name = "chat"
     path = "chat/completions"
 
+    def headers(self, api_key: str | None) -> dict[str, str]:
+        return {}
+
     def body(self, call: Call, settings: RequestSettings) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": settings.model,
@@ -75,16 +76,13 @@ class ChatApi:
         }
         if call.seed is not None:
             body["seed"] = call.seed
-        if call.ignore_eos and settings.takes_ignore_eos:
-            # min_tokens too: an ignored end-of-sequence token has no text, so it would hide a gap.
-            body |= {"ignore_eos": True, "min_tokens": call.max_tokens}
-        return body
+        return body | exact_length(call, settings)
 
     def reader(self) -> AnswerReader:
         return _Reader()
 
     def counts(self, usage: Mapping[str, Any]) -> TokenCounts:
-        prompt, output = _details(usage, "prompt_tokens_details"), _details(usage, "completion_tokens_details")
+        prompt, output = nested(usage, "prompt_tokens_details"), nested(usage, "completion_tokens_details")
         return TokenCounts(
             prompt=usage.get("prompt_tokens"),
             cached=_first(
@@ -104,7 +102,7 @@ class _Reader:
     def read_event(self, event: ServerSentEvent) -> Piece:
         if event.name == ERROR_EVENT:
             return Piece(error=error_message(event.data))
-        if len(event.data) < _MOST_END_BYTES and event.data.strip() in _ENDS:
+        if is_end_mark(event.data):
             return Piece(is_end=True)
         return self.read_whole(event.data)
 
@@ -113,7 +111,7 @@ class _Reader:
         piece = Piece()
         if chunk.usage:
             piece.usage = bytes(chunk.usage)
-        if chunk.error and bytes(chunk.error) not in _NOTHING:
+        if says_something(chunk.error):
             piece.error = error_message(body)
         elif chunk.choices is msgspec.UNSET:
             if not piece.usage:
@@ -152,8 +150,8 @@ def _take_delta(delta: _Delta, piece: Piece) -> None:
         add_content(piece, reasoning, is_reasoning=True)
     if delta.tool_calls or delta.function_call or delta.audio:
         for raw in (delta.tool_calls, delta.function_call, delta.audio):
-            if (other := bytes(raw)) and other not in _NOTHING:
-                piece.num_other_chars += len(other)
+            if says_something(raw):
+                piece.num_other_chars += len(bytes(raw))
     if delta.refusal:
         piece.num_other_chars += len(delta.refusal)
 
@@ -175,11 +173,6 @@ def _reason_in_words(reason: Any) -> str | None:
     if isinstance(reason, Mapping):
         reason = reason.get("type", reason.get("reason"))
     return None if reason is None or reason is False else str(reason)
-
-
-def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    details = usage.get(name)
-    return details if isinstance(details, Mapping) else {}
 
 
 def _first(*values: Any) -> Any:
