@@ -110,6 +110,33 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
         return _us((self.end_s if self.first_s is None else self.first_s) - self.due_s)
 
     @property
+    def is_unanswered(self) -> bool:
+        """It ended inside its reasoning, or was cut off there: no answer token ever came."""
+        return self.had_reasoning and self.first_answer_s is None
+
+    @property
+    def ttfa_us(self) -> int:
+        """From due to the first content that is no reasoning; a lower bound if none came."""
+        if not self.had_reasoning:
+            return self.ttft_us
+        return _us((self.end_s if self.first_answer_s is None else self.first_answer_s) - self.due_s)
+
+    @property
+    def is_whole(self) -> bool:
+        """It came as one JSON, or in one burst, though it has several tokens: nobody knows when its first one came."""
+        return not self.was_streamed and (self.output_tokens is None or self.output_tokens > 1)
+
+    @property
+    def hidden_tokens(self) -> int:
+        """Of its output tokens, those of a reasoning that the server kept to itself."""
+        return 0 if self.had_reasoning else min(self.reasoning_tokens or 0, self.output_tokens or 0)
+
+    @property
+    def shown_tokens(self) -> int | None:
+        """Output tokens that came as content."""
+        return None if self.output_tokens is None else self.output_tokens - self.hidden_tokens
+
+    @property
     def e2e_us(self) -> int:
         """From due to end."""
         return _us(self.end_s - self.due_s)
@@ -121,6 +148,11 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
             return "end_s is before due_s, sent_s or first_s"
         if first_s < self.due_s - _ROUNDING_S:
             return "first_s is before due_s"
+        if (
+            self.first_answer_s is not None
+            and not first_s - _ROUNDING_S <= self.first_answer_s <= self.end_s + _ROUNDING_S
+        ):
+            return "first_answer_s is not between first_s and end_s"
         if sum(self.gaps_us) / 1e6 > self.end_s - first_s + len(self.gaps_us) / 1e6 + _ROUNDING_S:
             return "gaps_us are longer than the answer took"
         return None
@@ -133,10 +165,11 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     @property
     def tpot_us(self) -> float | None:
-        """(last - first) / (tokens - 1); None where that is undefined or unknown."""
-        if self.censored or self.output_tokens is None or self.output_tokens < 2 or not self.gaps_us:
+        """(last - first) / (shown tokens - 1); None where that is undefined or unknown."""
+        tokens = self.shown_tokens
+        if self.censored or tokens is None or tokens < 2 or not self.gaps_us:
             return None
-        return sum(self.gaps_us) / (self.output_tokens - 1)
+        return sum(self.gaps_us) / (tokens - 1)
 
 
 def _us(seconds: float) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from ...reports.recording.recorder import ALL
+from ...reports.summary.answers import streaming_doubt
 from ...reports.summary.doubts import doubts
 from ...reports.summary.finding import Finding, Label
 from ...reports.summary.steadiness import grown_in_words
@@ -164,6 +166,8 @@ def why_not(summary: Summary, required_share: float, growth: float = 1.0) -> lis
             found.append(f"{problem.label.lower()}: {grown_in_words(trend)}")
     if summary.goodput.share < required_share:
         found.append(f"{summary.goodput.share:.1%} met the objectives, of {required_share:.1%} required")
+        if (streaming := streaming_doubt(summary, ALL)) is not None:
+            found.append(streaming.first_sentence)
     if steady is not None and not (steady.is_steady or is_rising or has_grown):
         found.append(f"requests in flight grew from {steady.first_half:.0f} to {steady.second_half:.0f}")
     return found

@@ -99,6 +99,9 @@ def label(events: Sequence[TailEvent], setting: Setting, index: StepIndex | None
 def _causes(examined: Examined, name: str, summary: Summary, index: StepIndex) -> dict[str, TailCauses]:
     tail = examined.tails[name]
     found: dict[str, TailCauses] = {}
+    waits = summary.metrics.get("ttft", {}).get(name)
+    if waits is not None and waits.verdict is State.NOT_STREAMED:
+        return found  # what a first token waited for, and what came between tokens, are not known
     for metric, is_gap in (("itl", True), ("ttft", False)):
         labels = label(tail.events, examined.setting, index if is_gap else None, is_gap=is_gap)
         num_exact = sum(1 for event, _ in labels if not event.is_control and is_gap and index.knows(event))

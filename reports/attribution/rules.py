@@ -161,6 +161,8 @@ def _cause_of_ttft(event: TailEvent, setting: Setting) -> Cause:
     for stalled in (Cause.STALL, Cause.CLIENT, Cause.NETWORK):
         if _stalled_s(event, setting.stalls, stalled) >= _MOST * length_s:
             return stalled
+    if event.was_retried:
+        return Cause.CONNECTION  # nobody knows how long it lay with the connection that was closed
     if _waited_for_a_batch(event):
         return Cause.STATIC_BATCH
     if event.was_made_good:

@@ -85,7 +85,8 @@ class TailEvent:
         was_made_good: The chunks right behind it came so much faster than usual.
         num_after: Gaps of its answer that follow: hardly any, and nobody can tell whether it was made good.
         client_s: How late the client was in sending it; `waited_s`: how long it waited for a place of --max-in-flight.
-        connect_s: How long of it a connection was being set up.
+        connect_s: How long of it a connection was being set up. `was_retried`: it was sent again, because the server
+            had closed the connection.
         prefill_tokens: Tokens of its prompt that no cache had; `prompt_tokens`: of the whole prompt.
         lost_tokens: Tokens of its session's context that the server had a turn ago and computed again.
     """
@@ -101,6 +102,7 @@ class TailEvent:
     client_s: float = 0.0
     waited_s: float = 0.0
     connect_s: float = 0.0
+    was_retried: bool = False
     prefill_tokens: int | None = None
     prompt_tokens: int = 0
     lost_tokens: int = 0
@@ -137,6 +139,7 @@ class _Request:
             client_s=result.start_delay_us / 1e6,
             waited_s=result.waited_s,
             connect_s=result.connect_s,
+            was_retried=result.retries > 0,
             prefill_tokens=self.prefill_tokens,
             prompt_tokens=result.prompt_tokens or 0,
             lost_tokens=self.lost_tokens,

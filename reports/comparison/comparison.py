@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from ..formatting import points
-from ..recording.recorder import JUDGED
+from ..recording.recorder import JUDGED, TTFA
 from ..run.measurement import Measurement
 from ..statistics.interval import CONFIDENCE
 from ..statistics.proportion import difference_interval
@@ -38,7 +38,6 @@ from .slowdown import COMPARED_SLOWDOWNS, slowdown_differences
 COMPARISON = "comparison.json"
 DEFAULT_EFFECT = 0.1
 _ERRORS_APART = 0.01
-_PER_TARGET = len(JUDGED) * len(COMPARED) + 1 + len(COMPARED_SLOWDOWNS)
 
 
 class ComparedTarget(msgspec.Struct, kw_only=True):
@@ -107,7 +106,9 @@ def compare(
     """
     (first_name, first), *others = measurements.items()
     floor = floor or Floor()
-    confidence = 1 - (1 - CONFIDENCE) / (_PER_TARGET * max(len(others), 1))
+    num_metrics = max((len(_metrics(first, other)) for _, other in others), default=len(JUDGED))
+    num_intervals = num_metrics * len(COMPARED) + 1 + len(COMPARED_SLOWDOWNS)
+    confidence = 1 - (1 - CONFIDENCE) / (num_intervals * max(len(others), 1))
     comparison = Comparison(
         first=first_name,
         traffic_class=first.summary.verdict_class,
@@ -155,9 +156,15 @@ def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: 
     )
 
 
+def _metrics(first: Measurement, other: Measurement) -> Sequence[str]:
+    """What is compared: what verdicts are about, and where both models think aloud, when their answers begin."""
+    has_both = all(TTFA in one.summary.metrics for one in (first, other))
+    return (JUDGED[0], TTFA, *JUDGED[1:]) if has_both else JUDGED
+
+
 def _latencies(pair: Pair, look: Look) -> Iterator[Difference]:
     """Of every metric that both have."""
-    for metric in JUDGED:
+    for metric in _metrics(*pair.both):
         measured = [one.summary.metrics.get(metric, {}).get(pair.traffic_class) for one in pair.both]
         if measured[0] is None or measured[1] is None:
             continue

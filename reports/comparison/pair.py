@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..run.measurement import Measurement
-from ..summary.doubts import doubt_of_metric
+from ..summary.doubts import doubt_of_comparison
 from .change import Rounds
 from .difference import Floor
 
@@ -46,7 +46,7 @@ class Pair:
     def is_fit(self, metric: str) -> bool:
         """Whether a metric that both have can be compared."""
         return self.is_trusted and not any(
-            doubt_of_metric(one.summary, metric, self.traffic_class) for one in self.both
+            doubt_of_comparison(one.summary, metric, self.traffic_class) for one in self.both
         )
 
     def blocks(self, metric: str) -> tuple[Rounds, Rounds]:

@@ -77,7 +77,7 @@ def judge_values(
         UndecidedError: it can be judged neither way.
     """
     (measured, value), (base, base_value) = run, baseline
-    is_cut, is_base_cut = (may_be_larger(rule, one.summary) for one in (measured, base))
+    is_cut, is_base_cut = (share_of_bounds(rule, one.summary) > rule.statistic.tail_share for one in (measured, base))
     if are_exact(measured, base) and not is_cut and not is_base_cut:
         return rule.holds(value, rule.bound.value(base_value)), shown
     refuse_summaries(measured, base)
@@ -96,9 +96,11 @@ def problems_of_pair(run: Measurement, baseline: Measurement) -> Callable[[Summa
     return doubts_of_comparison if is_paired(baseline, run) else doubts
 
 
-def may_be_larger(rule: Rule, summary: Summary) -> bool:
-    """Whether so many requests were cut off that the value is a lower bound."""
-    return share_unknown(summary) > rule.statistic.tail_share
+def share_of_bounds(rule: Rule, summary: Summary) -> float:
+    """Of how many requests only a lower bound is known: they were cut off, or never got to what the rule is about."""
+    measured = summary.metrics.get(rule.metric, {}).get(rule.traffic_class)
+    of_metric = 0.0 if measured is None else measured.cut_off / max(measured.count, 1)
+    return max(share_unknown(summary), of_metric)
 
 
 def refuse_summaries(run: Measurement, baseline: Measurement) -> None:

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 
 from ...workloads.traffic_classes import listed_classes
 from ..formatting import counted, interval_in_words, samples_needed, significant
+from ..recording.recorder import OF_STREAMS, TTFA
 from ..run.measurement import Measurement
 from ..statistics.distribution import OfDistribution, RatioOf
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import fewest_samples, ratio_interval
-from ..summary.answers import unknown_sizes, why_answers_differ
+from ..summary.answers import streaming_doubt, unknown_sizes, why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts, lag_of_client_ms
 from ..summary.finding import Finding
 from ..summary.metric import MetricSummary
 from ..summary.statistic import P99, Statistic
-from ..summary.summary import Summary, share_unknown
-from .against import judge_values, may_be_larger, problems_of_pair
+from ..summary.summary import MAX_SHARE_NOT_STREAMED, Summary
+from .against import judge_values, problems_of_pair, share_of_bounds
 from .rule import Rule
 from .undecided import UndecidedError
 
@@ -50,12 +51,17 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
     holds, reason = rule.holds(value, rule.bound.value()), f"measured {shown}"
     has_interval = all(statistic.has_interval for statistic in _statistics(rule)) and not summary.simulated
     interval, needed = _interval(rule, run, measured) if has_interval else (None, None)
+    if interval is not None and share_of_bounds(rule, summary) > rule.statistic.tail_share:
+        interval = Interval(interval.low)  # lower bounds say nothing of how high it may be
     if interval is not None:
         reason += f"; {interval_in_words(interval, unit='' if rule.divisor else ' ms')}"
     refuse_lower_bound(rule, holds, reason, summary)
     if not rule.holds(_worst(rule, run, measured, value), rule.bound.value()) and holds:
         unended = counted(measured.cut_off, "request")
-        raise UndecidedError(f"{reason}, and above the bound if the {unended} that were cut off had never ended")
+        which = (
+            "without an answer token had never had one" if rule.metric == TTFA else "that were cut off had never ended"
+        )
+        raise UndecidedError(f"{reason}, and above the bound if the {unended} {which}")
     problem = doubt_of_metric(summary, rule.metric, rule.traffic_class)
     if problem is not None and not _stands_in_spite_of_lag(rule, value, summary):
         raise UndecidedError(problem.words)
@@ -66,8 +72,8 @@ def judge_latency(rule: Rule, run: Measurement) -> tuple[bool, str]:
 
 def refuse_lower_bound(rule: Rule, holds: bool, reason: str, summary: Summary) -> None:
     """Raise `UndecidedError` if so many requests were cut off that the value may be larger, and that would matter."""
-    if may_be_larger(rule, summary) and holds is not rule.holds_if_larger:
-        unknown = share_unknown(summary)
+    unknown = share_of_bounds(rule, summary)
+    if unknown > rule.statistic.tail_share and holds is not rule.holds_if_larger:
         raise UndecidedError(f"{reason}, or more: only a lower bound is known for {unknown:.1%} of the requests")
 
 
@@ -163,19 +169,30 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
     """What the rule is about, if that can be judged at all. `problems`: what speaks against it."""
     by_class = summary.metrics.get(rule.metric, {})
     measured = by_class.get(rule.traffic_class)
-    if measured is None:
-        if not by_class:
-            raise UndecidedError(f"{where}no request has a {rule.metric}")
+    if measured is None and by_class:
         known = listed_classes(by_class)
         raise UndecidedError(f"{where}there is no {rule.metric} of class {rule.traffic_class!r}; classes are {known}")
     if problems:
         raise UndecidedError(where + problems[0].first_sentence)
+    if (doubt := _streaming_doubt(rule, summary)) is not None:
+        raise UndecidedError(where + doubt.first_sentence)
+    if measured is None:
+        what = "has reasoning, so that ttfa is ttft: judge that" if rule.metric == TTFA else f"has {rule.metric}"
+        raise UndecidedError(f"{where}no request {what}")
     if rule.metric == "tpot" and (unknown := unknown_sizes(summary)) is not None:
         raise UndecidedError(where + unknown)
     needed = max(statistic.min_samples for statistic in _statistics(rule))
     if measured.count < needed:
         raise UndecidedError(f"{where}{measured.count:,} samples; this rule needs {needed:,}")
     return measured
+
+
+def _streaming_doubt(rule: Rule, summary: Summary) -> Finding | None:
+    """Why a rule on first tokens or gaps cannot be judged: answers came all at once. A few may decide a maximum."""
+    if rule.metric not in OF_STREAMS:
+        return None
+    shares = [statistic.tail_share for statistic in _statistics(rule) if statistic.name != "mean"]
+    return streaming_doubt(summary, rule.traffic_class, min([MAX_SHARE_NOT_STREAMED, *shares]))
 
 
 def _value_ms(statistic: Statistic, rule: Rule, run: Measurement, measured: MetricSummary) -> float:

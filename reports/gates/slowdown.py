@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from ...workloads.traffic_classes import listed_classes
 from ..formatting import interval_in_words, significant
+from ..recording.recorder import OF_STREAMS
 from ..run.measurement import Measurement
 from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.log_buckets import quantile_us
-from ..summary.answers import unknown_sizes, why_answers_differ
+from ..summary.answers import streaming_doubt, unknown_sizes, why_answers_differ
 from ..summary.doubts import doubt_of_metric, doubts
 from ..summary.finding import Finding
 from ..summary.slowdown import SlowdownSummary
@@ -71,6 +72,8 @@ def _measured(rule: Rule, summary: Summary, where: str, problems: Sequence[Findi
     """What the rule is about, if that can be judged at all. `problems`: what speaks against it."""
     if summary.idle is None or not summary.idle.is_probed:
         raise UndecidedError(f"{where}the run has no idle probe (--idle-probe), so what the work takes is not known")
+    if rule.metric in OF_STREAMS and (doubt := streaming_doubt(summary, rule.traffic_class)) is not None:
+        raise UndecidedError(where + doubt.first_sentence)
     by_class = summary.slowdown.get(rule.metric, {})
     measured = by_class.get(rule.traffic_class)
     if measured is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -25,11 +26,13 @@ def _tpot_ms(result: Result) -> float | None:
 
 _LATENCIES: dict[str, Callable[[Result], float | None]] = {
     "ttft": lambda result: result.ttft_us / 1e3,
+    "ttfa": lambda result: inf if result.is_unanswered else result.ttfa_us / 1e3,
     "tpot": _tpot_ms,
     "max_gap": _max_gap_ms,
     "e2e": lambda result: result.e2e_us / 1e3,
 }
 """Of a request that succeeded; None where it has none: an answer of one token has no gaps."""
+OF_GAPS = ("tpot", "max_gap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
             limit_ms = float(limit)
         except ValueError:
             limit_ms = 0.0
-        if metric not in _LATENCIES or not 0 < limit_ms < float("inf"):
+        if metric not in _LATENCIES or not 0 < limit_ms < inf:
             raise ConfigurationError(
                 f"--goodput {part.strip()!r}: expected a metric ({', '.join(_LATENCIES)}), a colon and milliseconds "
                 "above 0, such as ttft:200"
@@ -99,6 +102,8 @@ def meets(result: Result, objectives: tuple[Objective, ...]) -> bool:
     if result.error is not None or result.censored:
         return False
     for objective in objectives:
+        if result.is_whole and objective.metric in OF_GAPS:
+            return False  # its user saw nothing of it until its end
         latency_ms = _LATENCIES[objective.metric](result)
         if latency_ms is not None and latency_ms > objective.limit_ms:
             return False

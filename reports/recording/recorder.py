@@ -30,8 +30,10 @@ from .totals import Totals
 RESUMES = ("resume_ttft", "resume_ttft_under_1s", "resume_ttft_1_to_10s", "resume_ttft_over_10s")
 """Of turns after a tool pause: all, and by how long it was."""
 
+TTFA = "ttfa"
 METRICS = (
     "ttft",
+    TTFA,
     "fresh_ttft",
     "continued_ttft",
     *RESUMES,
@@ -45,8 +47,9 @@ METRICS = (
     "final_ttft",
     "start_delay",
 )
-"""fresh: first turns. continued: later turns without a tool pause. Of whole sessions: their time, the part of it that
-was not pauses, the worst ttft of their turns, and that of the last."""
+"""ttfa: to the first token of the answer, where models think aloud. fresh: first turns. continued: later turns without
+a tool pause. Of whole sessions: their time, the part of it that was not pauses, the worst ttft of their turns, and that
+of the last."""
 
 
 JUDGED = ("ttft", "resume_ttft", "itl", "max_gap", "e2e")
@@ -66,6 +69,8 @@ class _Session:
 
 _HELD_S = 0.001
 """A turn that waits for longer than this for one of the places of --max-in-flight was held."""
+OF_STREAMS = tuple(metric for metric in METRICS if metric not in ("e2e", "session", "session_model", "start_delay"))
+"""Metrics that say nothing of an answer that came all at once."""
 LATE_US = 10_000
 """A turn sent later than this after it was due counts as late: the client's fault, in every report."""
 
@@ -103,6 +108,8 @@ class Recorder:
         self._histograms = Histograms()
         """Class `all` is put together on request."""
         self._blocks: dict[tuple[str, str], TimeBlocks] = {}
+        self._has_reasoning = False
+        """Whether a model thought aloud. If none did, ttfa is ttft, and not told."""
         self._cut: dict[tuple[str, str], Counter[int]] = {}
         """By metric and class: the values that are lower bounds, which the histograms have, too."""
 
@@ -141,6 +148,7 @@ class Recorder:
             totals.unplaced += result.is_unplaced
         else:
             self._record("start_delay", result, (result.start_delay_us,))
+            totals.connections.add(result)
             totals.late += result.start_delay_us > LATE_US
             totals.censored += result.censored and result.error is None
         if result.error is not None:
@@ -148,7 +156,7 @@ class Recorder:
             return
         self._count_tokens(result)
         self._record_latencies(result)
-        if result.censored:
+        if result.censored or result.is_unanswered:
             self._note_cut(result)
         self.sample.add(result)
         if self.slowdowns is not None:
@@ -178,15 +186,18 @@ class Recorder:
         totals = self.totals
         if not result.censored:
             totals.answers.add(result)
+            totals.delivery.add(result)
         totals.prompt_tokens += result.prompt_tokens or 0
         totals.cached_tokens += result.cached_tokens or 0
         totals.output_tokens += result.output_tokens or 0
         if result.output_tokens is not None and result.first_s is not None:
             totals.chunks += 1 + len(result.gaps_us)
-            totals.chunk_tokens += result.output_tokens
+            totals.chunk_tokens += result.output_tokens - result.hidden_tokens
 
     def _record_latencies(self, result: Result) -> None:
         self._record("ttft", result, (result.ttft_us,))
+        self._record(TTFA, result, (result.ttfa_us,))
+        self._has_reasoning = self._has_reasoning or result.had_reasoning
         if result.pause is Pause.TOOL:
             for name in self._resumes(result):
                 self._record(name, result, (result.ttft_us,))
@@ -205,7 +216,15 @@ class Recorder:
         self._record("e2e", result, (result.e2e_us,))
 
     def _note_cut(self, result: Result) -> None:
-        """Note which of a cut-off request's values are lower bounds."""
+        """Note which values of a request are lower bounds: one that was cut off, or never came to its answer."""
+        cut = self._cut_short(result) if result.censored else {}
+        if result.is_unanswered or result.first_s is None:
+            cut[TTFA] = result.ttfa_us
+        for metric, value_us in cut.items():
+            self._cut.setdefault((metric, result.traffic_class), Counter())[value_us] += 1
+
+    def _cut_short(self, result: Result) -> dict[str, int]:
+        """By metric, the lower bounds of a request that was cut off by the end of the run."""
         cut = {"e2e": result.e2e_us}
         if result.first_s is None:
             names = ["ttft", "continued_ttft" if result.turn_index else "fresh_ttft"]
@@ -216,8 +235,7 @@ class Recorder:
             cut["itl"] = gaps_us[-1]
             if gaps_us[-1] == max(gaps_us):
                 cut["max_gap"] = gaps_us[-1]
-        for metric, value_us in cut.items():
-            self._cut.setdefault((metric, result.traffic_class), Counter())[value_us] += 1
+        return cut
 
     def cut_us(self, metric: str, traffic_class: str) -> Counter[int]:
         """How often each value of a metric is a lower bound, in microseconds."""
@@ -269,7 +287,7 @@ class Recorder:
     def histograms(self) -> Iterator[tuple[str, str, HdrHistogram]]:
         """(metric, class, histogram), metrics in reporting order, `all` before the other classes."""
         for metric in METRICS:
-            for traffic_class in (ALL, *self.classes):
+            for traffic_class in (ALL, *self.classes) if metric != TTFA or self._has_reasoning else ():
                 if (histogram := self.histogram(metric, traffic_class)) is not None:
                     yield metric, traffic_class, histogram
 
@@ -294,6 +312,7 @@ class Recorder:
         self.missed.merge(other.missed)
         self.failed.merge(other.failed)
         self.finished.merge(other.finished)
+        self._has_reasoning = self._has_reasoning or other._has_reasoning
         if self.slowdowns is not None and other.slowdowns is not None:
             self.slowdowns.merge(other.slowdowns)
         self._histograms.merge(other._histograms)

@@ -45,9 +45,11 @@ class RequestSample:
         """Whether the server says what its prefix cache had. Some say nothing where it had nothing."""
 
     def add(self, result: Result) -> None:
-        """Offer a request that did not fail. Of one without sizes, or cut off, there is only the fact that it was."""
+        """Offer a request that did not fail. Of others there is only the fact that they were: without sizes,
+        cut off, or with a reasoning that the server kept to itself.
+        """
         name = result.traffic_class
-        if result.prompt_tokens is None or result.output_tokens is None or result.censored:
+        if result.prompt_tokens is None or result.output_tokens is None or result.hidden_tokens or result.censored:
             self._unknown[name] += 1
             return
         request = SampledRequest(

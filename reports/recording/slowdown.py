@@ -51,7 +51,8 @@ class Slowdowns:
         """By class, then by logarithmic bucket of e2e: enough to tell the slowest from the rest."""
 
     def add(self, result: Result) -> None:
-        """Count a request that did not fail, unless the server did not report its size.
+        """Count a request that did not fail, unless the server did not report its size, or thought before it without
+        showing that: nobody knows when.
 
         One that was cut off is a lower bound: its size is unknown, so it counts as the largest there is.
         """
@@ -61,7 +62,7 @@ class Slowdowns:
             if idle.itl_base_ms:
                 idle_ms = idle.ttft_ms(idle.largest_prompt) + idle.decode_ms(idle.largest_prompt, result.max_tokens)
                 self._count("e2e", name, due_s, result.e2e_us, idle_ms)
-        elif result.prompt_tokens is not None and result.output_tokens is not None:
+        elif result.prompt_tokens is not None and result.output_tokens is not None and not result.hidden_tokens:
             prefill_tokens = max(0, result.prompt_tokens - (result.cached_tokens or 0))
             sizes = prefill_tokens, result.prompt_tokens, result.output_tokens
             self._add(name, due_s, sizes, result.ttft_us, result.tpot_us, result.e2e_us)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from ...workloads.result import Result
 from ...workloads.targets.client_limit import CLIENT_LIMIT
 from .answer_sizes import AnswerSizes
+from .connections import Connections
+from .delivery import Delivery
 
 _MOST_KINDS = 64
 """Of errors: there are some ten of ours and a status of HTTP each, but a folder that others made may hold any."""
@@ -23,7 +25,8 @@ class Totals:
         finished: Requests that succeeded within the measured time, whenever they were due; throughput is made of these.
         finished_tokens: Their output tokens. `finished_unknown`: those of them whose tokens are not known.
         chunks: Of requests with a known number of tokens.
-        answers: Sizes of those that succeeded.
+        answers: Sizes of those that succeeded. `delivery`: how they came.
+        connections: Of all that were sent.
         held: Requests that waited for one of the places of --max-in-flight, `held_s` in all. `unplaced`: those of the
             dropped ones that waited for one to the end.
         due: Requests by class. `good`: those of them that met all objectives. `failed`: those that failed, but not by a
@@ -47,6 +50,8 @@ class Totals:
     chunks: int = 0
     chunk_tokens: int = 0
     answers: AnswerSizes = field(default_factory=AnswerSizes)
+    delivery: Delivery = field(default_factory=Delivery)
+    connections: Connections = field(default_factory=Connections)
     due: Counter[str] = field(default_factory=Counter)
     good: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..formatting import milliseconds
 from ..gates.judge import Judgement
-from ..recording.recorder import ALL, RESUMES
+from ..recording.recorder import ALL, RESUMES, TTFA
 from ..run.histogram_log import tag
 from ..summary.findings import findings
 from ..summary.metric import MetricSummary
@@ -23,8 +23,8 @@ from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
 from .slowdown_rows import HEADER, SLOWEST, slowdown_rows
 
-_SHOWN_METRICS = ("ttft", "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
-_BY_CLASS = ("ttft", "itl", "max_gap", "e2e")
+_SHOWN_METRICS = ("ttft", TTFA, "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
+_BY_CLASS = ("ttft", TTFA, "itl", "max_gap", "e2e")
 """Of the others there is one line, for all classes: a report is to fit on a screen. summary.json has them all."""
 _PICTURED = ("ttft", "itl", "e2e")
 _NARROWEST = 79
@@ -118,5 +118,8 @@ def _cells(value: MetricSummary) -> list[str | Text]:
 
 
 def percentile_cell(value: MetricSummary, percentile: float, at_ms: float) -> str:
-    """Nothing where the samples are too few to have any beyond it."""
-    return milliseconds(at_ms) if value.count * (100 - percentile) >= 100 - 1e-6 else "-"
+    """Nothing where the samples are too few to have any beyond it; `>=` before what is only a lower bound."""
+    if value.count * (100 - percentile) < 100 - 1e-6:
+        return "-"
+    is_bound = value.cut_off > 0 and at_ms >= value.max_ms
+    return f">={milliseconds(at_ms)}" if is_bound else milliseconds(at_ms)

@@ -46,6 +46,8 @@ def facts(summary: Summary) -> Iterator[Fact | Finding]:
     )
     if summary.cache is not None:
         yield Fact("cache", cache_facts(summary.cache))
+    if summary.connections.opened or summary.connections.retried:
+        yield Fact("connections", connection_facts(summary))
     yield from _client_facts(summary)
     if summary.expectation is not None:
         yield Fact("size model", size_model(summary.expectation))
@@ -81,6 +83,26 @@ def _client_facts(summary: Summary) -> Iterator[Fact]:
     if (client := summary.client) is not None:
         yield Fact("client", client_facts(client))
         yield Fact("client floor", floor_facts(client.floor, client.workers))
+
+
+def connection_facts(summary: Summary) -> str:
+    """How many connections were opened, what that took, and how many requests were sent again, in one line."""
+    made = summary.connections
+    parts = []
+    if made.opened:
+        mean, longest = milliseconds(made.mean_ms(made.connect_s) or 0.0), milliseconds(made.longest_s * 1e3)
+        of_it = [
+            f"{name} {milliseconds(made.mean_ms(took_s) or 0.0)} ms"
+            for name, took_s in (("names", made.dns_s), ("TLS", made.tls_s))
+            if took_s
+        ]
+        detail = f" ({', '.join(of_it)})" if of_it else ""
+        opened = f"{made.opened:,} opened for {counted(summary.requests, 'request')}"
+        parts.append(f"{opened}, {mean} ms on average{detail}, {longest} ms at most")
+    if made.retried:
+        again = counted(made.retried, "request")
+        parts.append(f"{again} sent again on a new one, because the server had closed the old one")
+    return f"{'; '.join(parts)}; that is part of their latency"
 
 
 def place_facts(summary: Summary) -> str:

@@ -27,6 +27,7 @@ _KINDS = {
     Label.NOT_STEADY: "warning",
     Label.FLAGGED: "warning",
     Label.NOT_TRUSTED: "warning",
+    Label.NOT_STREAMED: "warning",
     Label.EVENLY_SLOW: "warning",
     Label.BORDERLINE: "notice",
     Label.UNEVEN_WORK: "notice",

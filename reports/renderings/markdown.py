@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..formatting import milliseconds
 from ..gates.judge import Judgement, Outcome
-from ..recording.recorder import ALL
+from ..recording.recorder import ALL, TTFA
 from ..summary.finding import Finding, Label
 from ..summary.findings import findings
 from ..summary.metric import MetricSummary
@@ -22,7 +22,7 @@ from .slowdown_rows import HEADER, slowdown_rows
 
 MOST_CHARACTERS = 65_000
 """GitHub takes 65,536 in a comment; the rest is for what others put around it."""
-_FIRST_METRICS = ("ttft", "resume_ttft", "itl", "max_gap", "tpot", "e2e")
+_FIRST_METRICS = ("ttft", TTFA, "resume_ttft", "itl", "max_gap", "tpot", "e2e")
 _OUTCOMES = {Outcome.FAIL: "failed", Outcome.INCONCLUSIVE: "inconclusive", Outcome.PASS: "passed"}
 
 

@@ -30,7 +30,7 @@ def slowdown_rows(summary: Summary) -> Iterator[list[str]]:
 
 def shown_classes(summary: Summary) -> list[str]:
     """Those that have slowdowns. With a single class, that it is all says enough."""
-    names = list(summary.slowdown.get("ttft", {}))
+    names = list(dict.fromkeys(name for by_class in summary.slowdown.values() for name in by_class))
     if len(names) != 2:
         return names
     return [summary.verdict_class if summary.verdict_class in names else ALL]

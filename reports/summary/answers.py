@@ -1,4 +1,4 @@
-"""Whether the server answered what was asked for: answers of another size make latencies of another work."""
+"""Whether the server answered what was asked for, and as a stream: other answers make latencies of other work."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from ..formatting import counted
 from ..recording.answer_sizes import AnswerSizes
-from .finding import Finding, not_trusted
-from .summary import Summary
+from ..recording.recorder import ALL, TTFA
+from .finding import Finding, Label, Tone, not_trusted
+from .summary import MAX_SHARE_NOT_STREAMED, Summary
 
 MAX_SHARE = 0.01
 """Of the answers: with more of them cut short, latencies are those of other work."""
@@ -37,7 +38,56 @@ def answer_doubts(summary: Summary) -> list[Finding]:
     if (filtered := sizes.filtered / max(sizes.answers + sizes.unknown, 1)) > MAX_SHARE:
         words = f"{filtered:.1%} of the answers were ended by the server's content filter: turn it off to measure"
         found.append(not_trusted(words, share_filtered=filtered))
+    delivery = summary.delivery
+    if (malformed := delivery.malformed_answers / max(delivery.num_answers(), 1)) > MAX_SHARE:
+        words = (
+            f"{malformed:.1%} of the answers have events that could not be read ({delivery.malformed_events:,} in "
+            f"{counted(delivery.malformed_answers, 'answer')}): what they may have held was not timed"
+        )
+        found.append(not_trusted(words, share_malformed=malformed))
     return found
+
+
+def streaming_doubt(summary: Summary, traffic_class: str, most: float = MAX_SHARE_NOT_STREAMED) -> Finding | None:
+    """Why nothing can be said of first tokens and gaps: too many answers of a class came all at once.
+
+    Their ends are as they were measured. `most`: the share that may be so.
+    """
+    delivery = summary.delivery
+    share = delivery.share_not_streamed(traffic_class)
+    if share <= most:
+        return None
+    whole, answers = delivery.num_not_streamed(traffic_class), delivery.num_answers(traffic_class)
+    which = f" of class {traffic_class}" if traffic_class != ALL else ""
+    words = (
+        f"{whole:,} of {answers:,} answers{which} were not streamed. They came as one JSON, or all in one burst, so "
+        "that their first token has the time of their last and there are no gaps between tokens: only e2e can be "
+        "judged. Look for what buffers between server and client"
+    )
+    return Finding(
+        label=Label.NOT_STREAMED,
+        tone=Tone.BAD,
+        words=words,
+        traffic_class=traffic_class,
+        numbers={"share_not_streamed": share},
+    )
+
+
+def answer_token_doubt(summary: Summary, traffic_class: str) -> Finding | None:
+    """Why percentiles of ttfa are lower bounds: too many answers never got to an answer token."""
+    measured = summary.metrics.get(TTFA, {}).get(traffic_class)
+    if measured is None or measured.cut_off <= MAX_SHARE * measured.count:
+        return None
+    words = (
+        f"{TTFA}: {measured.cut_off:,} of {measured.count:,} requests ended without an answer token, inside their "
+        "reasoning: they count as lower bounds. Ask for more output tokens, or judge ttft and e2e"
+    )
+    return not_trusted(
+        words,
+        metric=TTFA,
+        traffic_class=traffic_class,
+        share_without_answer=measured.cut_off / measured.count,
+    )
 
 
 def answer_notes(summary: Summary) -> Iterator[str]:
@@ -54,10 +104,35 @@ def answer_notes(summary: Summary) -> Iterator[str]:
         yield f"{counted(sizes.cut_prompts, 'prompt')} of {sizes.prompts:,} cut short by the server"
     if 0 < sizes.filtered <= MAX_SHARE * (sizes.answers + sizes.unknown):
         yield f"{counted(sizes.filtered, 'answer')} ended by the server's content filter"
+    yield from _delivery_notes(summary)
     if sizes.odd:
         yield f"{counted(sizes.odd, 'answer')} with token counts that cannot be right: they count as unknown"
     elif not summary.has_own_lengths and sizes.unknown > MAX_SHARE * (sizes.answers + sizes.unknown):
         yield "whether the answers have the length that was asked for is unknown: the server reports no usage"
+
+
+def _delivery_notes(summary: Summary) -> Iterator[str]:
+    """Of a few answers that came otherwise than they should, and of reasoning."""
+    delivery = summary.delivery
+    answers = delivery.num_answers()
+    if 0 < (whole := delivery.num_not_streamed()) <= MAX_SHARE_NOT_STREAMED * answers:
+        yield f"{counted(whole, 'answer')} of {answers:,} not streamed: as one JSON, or all in one burst"
+    if 0 < delivery.malformed_answers <= MAX_SHARE * answers:
+        yield (
+            f"{counted(delivery.malformed_events, 'event')} could not be read, in "
+            f"{counted(delivery.malformed_answers, 'answer')} of {answers:,}: what they may have held was not timed"
+        )
+    if delivery.reasoned:
+        words = (
+            f"{counted(delivery.reasoned, 'answer')} of {answers:,} began with reasoning: ttft is to its first token"
+        )
+        words += f", {TTFA} to the first of the answer"
+        yield f"{words}; {delivery.unanswered:,} ended inside of it" if delivery.unanswered else words
+    if delivery.hidden_reasoning:
+        yield (
+            f"before {delivery.hidden_reasoning:,} of {answers:,} answers the model thought without showing it: ttft "
+            "contains that, and tpot counts only the tokens that were shown"
+        )
 
 
 def unknown_sizes(summary: Summary) -> str | None:

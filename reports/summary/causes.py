@@ -35,7 +35,7 @@ class Cause(StrEnum):
     NETWORK = "network jitter"
     """Chunks were late on their way, and those behind them caught up: the tokens were on time."""
     CONNECTION = "connection set-up"
-    """It waited for a new connection: name look-up, TCP and TLS."""
+    """It waited for a new connection: name look-up, TCP and TLS; or was sent again on one."""
     SLOW_REPLICA = "slow replica"
     """Its stream was slow from end to end while others were not."""
     SLOW_SPELL = "slow spell"
@@ -66,7 +66,8 @@ ADVICE = {
     Cause.NETWORK: "chunks are late on the way and those behind them catch up: look for lost packets between client "
     "and server, or, where all streams are late together, for a link that fails or a front end that blocks",
     Cause.CONNECTION: "new connections take that long (name look-up, TCP, TLS): keep connections open, and look at "
-    "the name server and at the server's queue of connections",
+    "the name server and at the server's queue of connections; where requests had to be sent again, raise the time for "
+    "which the server keeps idle connections",
     Cause.SLOW_REPLICA: "some answers come at half the pace of others or less: compare the replicas behind the "
     "address, and take the slow one out",
     Cause.SLOW_SPELL: "the whole server was slow for a while: look in its log at these times for another job on the "
@@ -94,7 +95,7 @@ BECAUSE = {
     Cause.COALESCING: "chunks were held back and arrived together",
     Cause.SINGLE: "single streams paused while the others went on",
     Cause.NETWORK: "chunks were late on their way",
-    Cause.CONNECTION: "new connections took long to set up",
+    Cause.CONNECTION: "requests waited for new connections",
     Cause.SLOW_REPLICA: "some answers came at half the pace of all others or less",
     Cause.SLOW_SPELL: "everything was slow for a while",
     Cause.REFUSALS: "the server, or a gateway before it, refused requests at these times",

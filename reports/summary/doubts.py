@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from .answers import answer_doubts
+from ..recording.recorder import OF_STREAMS, TTFA
+from .answers import answer_doubts, answer_token_doubt, streaming_doubt
 from .cache import cache_doubts
 from .causes import WAITS, Cause
 from .client import client_doubts, floor_doubts, lag_doubt
@@ -97,6 +98,8 @@ def share_timed_out_here(summary: Summary) -> float:
 def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> Finding | None:
     """Why one metric must not be read as the server's, though others may; None if nothing speaks against it."""
     measured = summary.metrics.get(metric, {}).get(traffic_class)
+    if metric in OF_STREAMS and (doubt := streaming_doubt(summary, traffic_class)) is not None:
+        return doubt
     if summary.client is None or measured is None:
         return None
     if (doubt := lag_doubt(summary.client, metric, traffic_class, measured)) is not None:
@@ -113,6 +116,12 @@ def doubt_of_metric(summary: Summary, metric: str, traffic_class: str) -> Findin
         share_of_client=share,
         p99_ms=measured.p99_ms,
     )
+
+
+def doubt_of_comparison(summary: Summary, metric: str, traffic_class: str) -> Finding | None:
+    """Likewise of comparing it: lower bounds cannot be compared with values, or with other lower bounds."""
+    doubt = doubt_of_metric(summary, metric, traffic_class)
+    return answer_token_doubt(summary, traffic_class) if doubt is None and metric == TTFA else doubt
 
 
 def _share_of_client(summary: Summary, metric: str, traffic_class: str) -> float:
@@ -142,5 +151,5 @@ def doubts_with(summary: Summary, metrics: Iterable[str], traffic_class: str) ->
     for metric in metrics:
         if traffic_class in summary.metrics.get(metric, {}):
             doubt = doubt_of_metric(summary, metric, traffic_class)
-            found += [doubt] if doubt is not None else []
+            found += [doubt] if doubt is not None and doubt not in found else []
     return found

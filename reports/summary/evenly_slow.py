@@ -21,9 +21,10 @@ _TAIL_OF = {"ttft": "ttft", "e2e": "e2e", "tpot": "itl"}
 def evenly_slow(summary: Summary, measured: Mapping[str, MetricSummary]) -> Finding | None:
     """The finding that the median request of the verdict's class waits for much longer than its work takes.
 
-    None where that is not certain, where the idle server was not probed, and of metrics whose tail is flagged: they are
-    slow, and not evenly. An idle server may be slow by itself: of its answers the fastest of a size counts as the work,
-    so a median must be that much further from it as the slowest was. `measured`: the judged metrics of the class.
+    None where that is not certain, where the idle server was not probed, of metrics that cannot be judged, and of those
+    whose tail is flagged: they are slow, and not evenly. An idle server may be slow by itself: of its answers the
+    fastest of a size counts as the work, so a median must be that much further from it as the slowest was. `measured`:
+    the judged metrics of the class.
     """
     if summary.idle is None or not summary.idle.is_probed:
         return None
@@ -31,7 +32,7 @@ def evenly_slow(summary: Summary, measured: Mapping[str, MetricSummary]) -> Find
     by_itself = 1 + summary.idle.spread
     for metric, judged in _TAIL_OF.items():
         slowdown = summary.slowdown.get(metric, {}).get(summary.verdict_class)
-        is_uneven = judged in measured and measured[judged].verdict is State.FLAGGED
+        is_uneven = judged not in measured or measured[judged].verdict is State.FLAGGED
         least = SLOW if metric == "tpot" else SLOW * by_itself
         if slowdown is not None and not is_uneven and _is_slow(slowdown, least, is_exact=summary.simulated):
             found[metric] = slowdown

@@ -33,6 +33,8 @@ class Label(StrEnum):
     ERRORS = "ERRORS"
     """Failed requests."""
     NOT_TRUSTED = "NOT TRUSTED"
+    NOT_STREAMED = "NOT STREAMED"
+    """Too many answers came all at once."""
     OVERLOADED = "OVERLOADED"
     """The server did not keep up: latencies and the backlog grew all through the run."""
     NOT_STEADY = "NOT STEADY"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ...workloads.traffic_classes import OTHER
 from ..formatting import counted, factor, interval_in_words, milliseconds
 from ..recording.recorder import ALL, JUDGED
+from .answers import answer_token_doubt, streaming_doubt
 from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
 from .doubts import doubts_with
 from .errors import error_findings, no_success
@@ -17,7 +18,10 @@ from .state import State
 from .summary import Summary
 from .verdict import verdict, waits_of
 
-_BY_WEIGHT = (State.FLAGGED, State.BORDERLINE, State.UNEVEN_WORK, State.OK, State.TOO_FEW)
+_BY_WEIGHT = (
+    *(State.FLAGGED, State.BORDERLINE, State.UNEVEN_WORK, State.OK),
+    *(State.NOT_STREAMED, State.TOO_FEW),
+)
 _LABELS = {
     State.FLAGGED: Label.FLAGGED,
     State.BORDERLINE: Label.BORDERLINE,
@@ -30,10 +34,11 @@ _TOLD_STALLS = frozenset({Cause.STALL, Cause.CLIENT, Cause.SLOW_SPELL, Cause.NET
 
 def findings(summary: Summary) -> list[Finding]:
     """In the order of a report: the verdict in a sentence, errors, what speaks against trusting it, tails, causes."""
+    of_class = {metric: summary.metrics.get(metric, {}).get(summary.verdict_class) for metric in JUDGED}
     measured = {
-        metric: summary.metrics[metric][summary.verdict_class]
-        for metric in JUDGED
-        if summary.verdict_class in summary.metrics.get(metric, {})
+        metric: value
+        for metric, value in of_class.items()
+        if value is not None and value.verdict is not State.NOT_STREAMED
     }
     suspects = _suspects(measured)
     found = [SIMULATED] if summary.simulated else []
@@ -59,6 +64,11 @@ def _heads(summary: Summary, measured: Mapping[str, MetricSummary]) -> Iterator[
     problems = doubts_with(summary, judged, summary.verdict_class) if measured else []
     yield from problems[:1]
     rest = [error for error in error_findings(summary) if error not in problems]
+    streaming = streaming_doubt(summary, summary.verdict_class)
+    if streaming is not None and summary.succeeded:
+        yield streaming
+    if (unanswered := answer_token_doubt(summary, summary.verdict_class)) is not None:
+        yield unanswered
     is_of_a_class = any(error.tone is Tone.BAD for error in rest)  # of all it would be among the problems
     if is_of_a_class:
         yield from rest
@@ -167,7 +177,7 @@ def _of_other_classes(summary: Summary) -> Iterator[Finding]:
         numbers: dict[str, float] = {}
         for metric in JUDGED:
             if (value := summary.metrics.get(metric, {}).get(name)) is not None:
-                is_judged = value.verdict is not State.TOO_FEW
+                is_judged = value.verdict not in (State.TOO_FEW, State.NOT_STREAMED)
                 shown = factor(value.tail[2]) if is_judged else f"({value.count})"
                 by_state.setdefault(value.verdict, []).append(f"{metric} {shown}")
                 numbers[f"{metric}_{'tail_ratio' if is_judged else 'samples'}"] = (

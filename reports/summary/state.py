@@ -21,6 +21,7 @@ class State(StrEnum):
     UNEVEN_WORK = "uneven work"
     BORDERLINE = "borderline"
     TOO_FEW = "too few"
+    NOT_STREAMED = "not streamed"
     NOT_JUDGED = "not judged"
 
     @classmethod
@@ -40,6 +41,7 @@ _TONES = {
     State.UNEVEN_WORK: Tone.CAUTION,
     State.BORDERLINE: Tone.CAUTION,
     State.TOO_FEW: Tone.CAUTION,
+    State.NOT_STREAMED: Tone.CAUTION,
     State.NOT_JUDGED: Tone.PLAIN,
 }
 
@@ -50,6 +52,7 @@ STATE_MEANINGS = {
     State.UNEVEN_WORK: f"p99 is more than {FLAG_RATIO:g} medians because requests differ in size",
     State.BORDERLINE: f"the 95% interval of p99/p50 spans {FLAG_RATIO:g}, or there is none: another run may differ",
     State.TOO_FEW: "too few samples: how high p99 may truly be is not known",
+    State.NOT_STREAMED: "too many answers came all at once: only their ends have a time",
     State.NOT_JUDGED: "an average, or a part of another metric: it has no interval",
 }
 """Of each state, in a few words."""

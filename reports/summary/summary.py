@@ -11,12 +11,14 @@ import msgspec
 from ...workloads.bounds import Amount, Count, Number
 from ...workloads.targets.client_limit import CLIENT_LIMIT
 from ..recording.answer_sizes import AnswerSizes
+from ..recording.connections import Connections
+from ..recording.delivery import Delivery
 from ..recording.expectation import FittedSizes
 from ..recording.goodput import GoodputSummary
 from ..recording.idle_model import IdleModel
 from ..recording.in_flight import SteadyState
 from ..recording.latency_trend import TRENDED, LatencyTrend, find_trend, work_growth
-from ..recording.recorder import ALL, JUDGED, Recorder
+from ..recording.recorder import ALL, JUDGED, OF_STREAMS, Recorder
 from .cache import CacheSummary, fill_cache
 from .causes import Attribution
 from .client import ClientSummary
@@ -29,6 +31,8 @@ from .slowdown import SlowdownSummary, TimeShares, envelope, summarise_slowdowns
 from .state import MIN_SAMPLES, State
 
 SCHEMA_VERSION = 1
+MAX_SHARE_NOT_STREAMED = 0.01
+"""Of the answers: with more of them all at once, a p99 of what streams is made of may be one of theirs."""
 Percentiles = Annotated[list[Annotated[float, msgspec.Meta(gt=0, lt=100)]], msgspec.Meta(min_length=1, max_length=8)]
 """Those that a report shows."""
 DEFAULT_PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -60,6 +64,8 @@ class Summary(msgspec.Struct, kw_only=True):
         last_success_s: When the last success ended; None if there was none.
         has_own_lengths: Answers end where the model ends them, not after exactly as many tokens as were asked for.
         answers: Whether answers and prompts have the sizes that were asked for.
+        delivery: How the answers came: streamed or not, with reasoning, with malformed events.
+        connections: What new connections cost.
         simulated: True when no real device ran.
         is_complete: False when the run was interrupted or its process killed.
         percentiles: Those that a report shows.
@@ -117,6 +123,8 @@ class Summary(msgspec.Struct, kw_only=True):
     tokens_per_chunk: Amount = 0.0
     has_own_lengths: bool = False
     answers: AnswerSizes = msgspec.field(default_factory=AnswerSizes)
+    delivery: Delivery = msgspec.field(default_factory=Delivery)
+    connections: Connections = msgspec.field(default_factory=Connections)
     verdict_class: str = "all"
     closed_loop: bool = False
     warnings: list[str] = []
@@ -186,6 +194,8 @@ def _fill_totals(summary: Summary, recorder: Recorder, measured_s: float) -> Non
     summary.cached_tokens = totals.cached_tokens
     summary.output_tokens = totals.output_tokens
     summary.answers = totals.answers
+    summary.delivery = totals.delivery
+    summary.connections = totals.connections
     summary.tokens_per_chunk = round(totals.chunk_tokens / totals.chunks, 3) if totals.chunks else 0.0
 
 
@@ -201,6 +211,8 @@ def _fill_metrics(summary: Summary, recorder: Recorder) -> None:
         )
         if metric not in JUDGED and measured.count >= MIN_SAMPLES:
             measured.verdict = State.NOT_JUDGED
+        if _is_withheld(summary, metric, traffic_class):
+            measured.verdict = State.NOT_STREAMED
         summary.metrics.setdefault(metric, {})[traffic_class] = measured
 
 
@@ -222,8 +234,19 @@ def _fill_slowdown(summary: Summary, recorder: Recorder) -> None:
         slowdowns = envelope(recorder.sample, summary.expectation)
     if slowdowns is not None:
         summary.idle = slowdowns.idle
-        summary.slowdown = summarise_slowdowns(slowdowns, is_exact=summary.simulated)
-        summary.time_spent = summarise_time(slowdowns)
+        summary.slowdown = {
+            metric: of_class
+            for metric, by_class in summarise_slowdowns(slowdowns, is_exact=summary.simulated).items()
+            if (of_class := {name: one for name, one in by_class.items() if not _is_withheld(summary, metric, name)})
+        }
+        summary.time_spent = {
+            name: spent for name, spent in summarise_time(slowdowns).items() if not _is_withheld(summary, "ttft", name)
+        }
+
+
+def _is_withheld(summary: Summary, metric: str, traffic_class: str) -> bool:
+    """Whether too many answers came all at once to say anything of this metric."""
+    return metric in OF_STREAMS and summary.delivery.share_not_streamed(traffic_class) > MAX_SHARE_NOT_STREAMED
 
 
 def _silence(summary: Summary, recorder: Recorder) -> SilenceSummary | None:

@@ -269,7 +269,7 @@ def test_a_verdict_is_the_comparison_unless_the_interval_has_the_bound_within(
 
 
 def test_a_metric_that_nothing_has_is_no_pass(known: Summary) -> None:
-    assert judged("resume_ttft.p50 < 1s", known).reason == "no request has a resume_ttft"
+    assert judged("resume_ttft.p50 < 1s", known).reason == "no request has resume_ttft"
     assert "classes are all, chat" in judged("agent.ttft.p50 < 1s", known).reason
 
 

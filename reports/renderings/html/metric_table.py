@@ -16,6 +16,7 @@ from .markup import Html, element, join
 
 METRIC_MEANINGS = {
     "ttft": "from when a turn was due to its first content",
+    "ttfa": "from when a turn was due to the first token of its answer, its reasoning over",
     "fresh_ttft": "ttft of first turns",
     "continued_ttft": "ttft of later turns without a tool pause",
     "resume_ttft": "ttft of turns that follow a tool pause",
