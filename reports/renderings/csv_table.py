@@ -47,6 +47,7 @@ _OF_SUMMARY: dict[str, Callable[[Summary], _Cell]] = {
     "achieved_rate": lambda summary: summary.achieved_rate,
     "output_tokens_per_s": lambda summary: summary.output_tokens_per_s,
     "error_share": lambda summary: round(share_failed(summary), 6),
+    "goodput_share": lambda summary: None if summary.goodput is None else summary.goodput.share,
     "connections_opened": lambda summary: summary.connections.opened,
     "connect_mean_ms": lambda summary: summary.connections.mean_ms(summary.connections.connect_s),
     "dns_mean_ms": lambda summary: summary.connections.mean_ms(summary.connections.dns_s),
@@ -55,7 +56,6 @@ _OF_SUMMARY: dict[str, Callable[[Summary], _Cell]] = {
     "not_streamed": lambda summary: summary.delivery.num_not_streamed(),
     "malformed_events": lambda summary: summary.delivery.malformed_events,
     "unanswered": lambda summary: summary.delivery.unanswered,
-    "goodput_share": lambda summary: None if summary.goodput is None else summary.goodput.share,
 }
 """Of the whole run, the same in each of its rows: one table with one kind of row is what spreadsheets can filter."""
 
