@@ -20,15 +20,15 @@ from ...reports.renderings.calibration_console import print_point, search_headin
 from ...reports.renderings.terminal import terminal
 from ...reports.run.config import provenance, started_now
 from ...reports.text import encoded_json
-from ...workloads.targets.server_url import ServerUrl
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
 from ..measuring.plan import Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
 from ..measuring.targets import NullServer, RemoteServer
 from ..measuring.workers import MOST_WORKERS
-from ..options.api_key import KEY_VARIABLE, find_api_key
 from ..options.applies import Situation, refuse
+from ..options.connecting import ConnectingOptions
+from ..options.groups import given, with_options
 from ..options.recipe import make_traffic
 from ..options.traffic import TrafficOptions
 from .progress import Progress
@@ -63,6 +63,21 @@ class _SearchReport(msgspec.Struct, kw_only=True):
     saved_in: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratedServer(ConnectingOptions):
+    """A server in place of the null server."""
+
+    url: Annotated[
+        str | None,
+        typer.Option("--url", "--base-url", help="Send to this server instead: shows start delay, lag and CPU only."),
+    ] = None
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model to ask the server for, with --url. Default: its first.")
+    ] = None
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds a request may take.")] = 60.0
+
+
+@with_options
 def calibrate(
     request_rate: Annotated[
         float | None, typer.Option("--request-rate", "-r", help="Measure at this rate. Default: find the highest.")
@@ -72,20 +87,9 @@ def calibrate(
     ] = None,
     max_rate: Annotated[float | None, typer.Option(help="Search no higher than this. Default: 5000.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Sender processes, as in abatch bench.")] = 1,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", "--base-url", help="Send to this server instead: shows start delay, lag and CPU only."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model to ask the server for, with --url. Default: its first.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar=KEY_VARIABLE, show_envvar=True, help="Bearer token, with --url.")
-    ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="File with that token as its only line, which keeps it off the command line.")
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    *,
+    server: CalibratedServer,
 ) -> None:
     """Measure what the client itself adds on this machine, and up to which rate it can be trusted.
 
@@ -102,14 +106,12 @@ def calibrate(
     console = terminal()
     progress = Progress(terminal(stderr=True))
     remote = None
-    if url is not None:
+    if server.url is not None:
         if request_rate is None:
             raise ConfigurationError("--url needs --request-rate: a search would overload that server")
-        ServerUrl.parse(url)
-        key = find_api_key(api_key, api_key_file)
-        remote = RemoteServer(url=url, model=model, api_key=key, headers={}, timeout_s=60.0)
+        remote = RemoteServer(connection=server.connection(server.url), model=server.model)
     else:
-        refuse(Situation.NULL_SERVER, ["--model"] * (model is not None))
+        refuse(Situation.NULL_SERVER, given(server))
     meter = _Meter(progress, workers, remote)
     try:
         if request_rate is None:

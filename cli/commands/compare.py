@@ -142,6 +142,7 @@ def compare(
             "model": target.model,
             "real_time": target.real_time,
             "no_ignore_eos": target.no_ignore_eos,
+            **target.saved_request(),
         }
         make_traffic(traffic, target.models)  # a mistake in it is found before anything is asked
         agreements = check_answers(sources, progress) if has_answers_checked else {}

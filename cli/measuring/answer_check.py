@@ -13,6 +13,7 @@ from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.protocol.conversation import ChatMessage
 from ...reports.comparison.answer_agreement import AnswerAgreement, Answers, agreement
+from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import words
 from ...workloads.targets.target import Call, Reply, Target
 from .observer import Observer
@@ -64,6 +65,8 @@ async def _answers(source: Source, name: str) -> Answers:
         async with _opened(source, Path(folder)) as opened:
             if opened.is_simulated:
                 raise ConfigurationError(f"--check-answers: {name} is a simulated device, whose answers have no text")
+            if isinstance(opened.target, HttpTarget):
+                await opened.target.settle(_call("Hello"))
             rounds = [[await _answer(opened.target, prompt) for prompt in prompts()] for _ in range(_TIMES)]
     return list(zip(*rounds, strict=True))
 
@@ -75,7 +78,12 @@ def _opened(source: Source, folder: Path) -> AbstractAsyncContextManager[Opened]
 async def _answer(target: Target, prompt: str) -> str | None:
     """What it says, one prompt at a time, as long as the model wants within a limit; None if it fails."""
     reply = Reply()
-    call = Call(
+    await target.send(_call(prompt), reply)
+    return "".join([*reply.reasoning, *reply.text]) if reply.error in (None, "empty") else None
+
+
+def _call(prompt: str) -> Call:
+    return Call(
         [ChatMessage(role="user", content=prompt)],
         _MAX_TOKENS,
         "answers",
@@ -83,5 +91,3 @@ async def _answer(target: Target, prompt: str) -> str | None:
         ignore_eos=False,
         seed=0,
     )
-    await target.send(call, reply)
-    return "".join([*reply.reasoning, *reply.text]) if reply.error in (None, "empty") else None

@@ -51,16 +51,11 @@ async def _connected(connection: Connection, model: str | None = None) -> AsyncI
 class RemoteServer:
     """Any OpenAI-compatible server."""
 
-    url: str
+    connection: Connection
     model: str | None
+    """None: its first."""
     further_models: Sequence[str] = ()
     """That sessions talk to besides."""
-    api_key: str | None
-    headers: dict[str, str]
-    timeout_s: float
-    tells_sessions: bool = True
-    ignores_eos: bool = True
-    """Have answers of exactly the length that is asked for, where the server can be told so."""
     tokenizer: str | None = None
     """The server's, for prompts of exact lengths."""
     is_virtual: ClassVar[bool] = False
@@ -69,18 +64,10 @@ class RemoteServer:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Opened]:
         """Connect."""
-        connection = Connection(
-            url=self.url,
-            api_key=self.api_key,
-            headers=self.headers,
-            timeout_s=self.timeout_s,
-            tells_sessions=self.tells_sessions,
-            ignores_eos=self.ignores_eos,
-        )
-        async with _connected(connection, self.model) as target:
+        async with _connected(self.connection, self.model) as target:
             target.tokenizer, target.further_models = self.tokenizer, self.further_models
             is_simulated = target.engine is not None and target.engine.is_simulated
-            yield Opened(target, target.shown_url, is_simulated, connection)
+            yield Opened(target, target.shown_url, is_simulated, self.connection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from ...workloads.load_generator import RunCounts
 from ...workloads.share import Share
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.prompts import PromptSizer
+from ...workloads.targets.wire.api import RequestSettings
 from ...workloads.watching.client_watch import ClientAudit
 from ...workloads.watching.engine_metrics import EngineMetrics
 
@@ -18,7 +19,7 @@ class SendShare(msgspec.Struct, tag=True, kw_only=True):
 
     Attributes:
         traffic: A `TrafficRecipe`, pickled: the worker makes the traffic itself.
-        model: With the next three, what the run found out about the server.
+        settings: With the next two, what the run found out about the server.
         run_id: Of no other worker.
         results: The file of its results.
         goodput: The objectives, as text.
@@ -29,8 +30,7 @@ class SendShare(msgspec.Struct, tag=True, kw_only=True):
     share: Share
     traffic: bytes
     connection: Connection
-    model: str
-    takes_ignore_eos: bool
+    settings: RequestSettings
     engine: EngineMetrics | None
     sizer: PromptSizer
     run_id: str

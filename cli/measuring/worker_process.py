@@ -43,7 +43,7 @@ class _ShareOfTraffic:
     async def work(self) -> None:
         """From the first message to the last."""
         try:
-            target = await self._start.connection.open(self._start.model)
+            target = await self._start.connection.open(self._start.settings.model)
             try:
                 await self._send_share(target)
             finally:
@@ -54,7 +54,7 @@ class _ShareOfTraffic:
 
     async def _send_share(self, target: HttpTarget) -> None:
         start = self._start
-        target.takes_ignore_eos, target.engine, target.run_id = start.takes_ignore_eos, start.engine, start.run_id
+        target.settings, target.engine, target.run_id = start.settings, start.engine, start.run_id
         recipe: TrafficRecipe = pickle.loads(start.traffic)
         traffic = recipe.make()
         self._say(CanSend())

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from ...engine.errors import ConfigurationError
+from .connecting import OF_A_URL
 from .engine import EngineOptions
 from .groups import options_of
 from .traffic import TrafficOptions
 
 _ENGINE = frozenset(option.flag for option in options_of(EngineOptions))
+_OF_A_URL = OF_A_URL - {"--api-key"}
+"""A key may come from the environment, where it is for all commands."""
 _TRAFFIC = frozenset(option.flag for option in options_of(TrafficOptions))
 
 
@@ -36,8 +39,8 @@ class Situation(Enum):
 
 INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.SERVER_AT_URL: _ENGINE - {"--tokenizer"} | {"--real-time", "--step-log", "--startup-timeout"},
-    Situation.OWN_ENGINE: frozenset({"--header", "--metrics-url", "--api-key-file"}),
-    Situation.NULL_SERVER: frozenset({"--model"}),
+    Situation.OWN_ENGINE: _OF_A_URL | {"--metrics-url"},
+    Situation.NULL_SERVER: _OF_A_URL | {"--model", "--timeout"},
     Situation.VIRTUAL_TIME: frozenset(
         "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers "
         "--no-ignore-eos".split()
@@ -52,8 +55,9 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     ),
     Situation.SAVED_RUNS: (_TRAFFIC - {"--class"})
     | _ENGINE
+    | _OF_A_URL
     | frozenset(
-        "--url --model --header --api-key-file --timeout --startup-timeout --rounds --real-time --step-log --output "
+        "--url --model --timeout --startup-timeout --rounds --real-time --step-log --output "
         "--no-ignore-eos --idle-probe --check-answers".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),

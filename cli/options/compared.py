@@ -13,6 +13,7 @@ from ...engine.simulation.device_profile import is_simulated
 from ...reports.comparison.comparison import COMPARISON
 from ...workloads.targets.server_url import ServerUrl
 from ..measuring.targets import Source
+from .connecting import without_connection
 from .engine import EngineOptions
 from .target import TargetOptions
 
@@ -40,7 +41,7 @@ def live_targets(
         raise ConfigurationError("a simulated device and a server do not compare: leave out --device or --url")
     # Where both are measured, an option of one kind is not a mistake: it applies to some of the targets.
     of_servers = EngineOptions(tokenizer=None) if modes else engine
-    of_engine = replace(target, header=None, api_key=None, api_key_file=None) if urls else target
+    of_engine = without_connection(target) if urls else target
     if urls and modes:
         target = replace(target, real_time=False, step_log=False, startup_timeout_s=TargetOptions().startup_timeout_s)
     sources = {name: replace(target, url=url).source(of_servers, seed) for name, url in named_urls(urls).items()}

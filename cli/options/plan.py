@@ -87,4 +87,5 @@ def _saved(target: TargetOptions, engine: EngineOptions, report: ReportOptions, 
         "url": hide_credentials(target.url),
         "model_name": target.model,
         "metrics_url": metrics_url,
+        **target.saved_request(),
     }

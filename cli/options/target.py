@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from typer import Context, Option
 
@@ -13,44 +12,20 @@ from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
-from ...workloads.targets.server_url import ServerUrl, normalise_metrics_url
+from ...workloads.targets.server_url import normalise_metrics_url
 from ..measuring.own_engine import default_model, require_engine
 from ..measuring.plan import SERVER_METRICS_S
 from ..measuring.targets import OwnServer, RemoteServer, SimulatedEngine, Source
-from .api_key import KEY_VARIABLE, find_api_key
 from .applies import Situation, refuse
+from .connecting import ConnectingOptions
 from .engine import EngineOptions
 from .groups import given
-from .headers import parse_headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetOptions:
+class TargetOptions(ConnectingOptions):
     """What is measured, and how it is reached."""
 
-    panel: ClassVar[str] = "Target"
-
-    url: Annotated[str | None, Option("--url", "--base-url", help="Measure this server instead of our engine.")] = None
-    model: Annotated[
-        str | None,
-        Option(
-            "--model",
-            "-m",
-            help="Model to serve, as in abatch serve. Default: tiny; of a simulated device llama-3.1-8b. With --url: "
-            "the name to ask the server for. Default: its first. Several with weights, as in a:3,b:1, share the "
-            "sessions; each has classes of its own, such as chat@a.",
-        ),
-    ] = None
-    api_key: Annotated[str | None, Option(envvar=KEY_VARIABLE, show_envvar=True, help="Bearer token, with --url.")] = (
-        None
-    )
-    api_key_file: Annotated[
-        Path | None, Option(help="File with that token as its only line, which keeps it off the command line.")
-    ] = None
-    header: Annotated[
-        list[str] | None, Option(help="'Name: value' to send with each request, with --url; repeatable.")
-    ] = None
-    timeout_s: Annotated[float, Option("--timeout", min=0.001, help="Seconds a request may take.")] = 600.0
     startup_timeout_s: Annotated[
         float, Option("--startup-timeout", min=1, help="Seconds our own server may take to load.")
     ] = 600.0
@@ -136,18 +111,12 @@ class TargetOptions:
 
     def _remote_server(self, url: str, engine: EngineOptions) -> RemoteServer:
         refuse(Situation.SERVER_AT_URL, given(engine, self))
-        ServerUrl.parse(url)
         if engine.tokenizer is not None:
             load_text_tokenizer(engine.tokenizer)  # one that cannot be loaded is found before anything is sent
         return RemoteServer(
-            url=url,
+            connection=self.connection(url, tells_sessions=not self.no_sessions, ignores_eos=not self.no_ignore_eos),
             model=self.model if self.models is None else self.models.names[0],
             further_models=() if self.models is None else self.models.names[1:],
-            api_key=find_api_key(self.api_key, self.api_key_file),
-            headers=parse_headers(self.header or ()),
-            tells_sessions=not self.no_sessions,
-            ignores_eos=not self.no_ignore_eos,
-            timeout_s=self.timeout_s,
             tokenizer=engine.tokenizer,
         )
 

@@ -25,6 +25,8 @@ class Behaviour:
     sends_usage: bool = True
     refuses: str | None = None
     """A field that is answered with 400."""
+    objects: Callable[[dict[str, Any]], str | None] | None = None
+    """What it says to a body that it answers with 400; None: it takes it."""
     raw: list[bytes] | None = None
     raw_of: Callable[[], list[bytes]] | None = None
     """Makes `raw` anew for each request."""
@@ -78,6 +80,8 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
     behaviour.peers.append(request.transport.get_extra_info("peername"))
     if behaviour.refuses in body:
         return web.json_response({"error": {"message": f"unknown field {behaviour.refuses}", "type": "x"}}, status=400)
+    if behaviour.objects is not None and (objection := behaviour.objects(body)) is not None:
+        return web.json_response({"error": {"message": objection, "type": "x", "code": 400}}, status=400)
     if behaviour.status != 200:
         return web.json_response({"error": {"message": "go away", "type": "x"}}, status=behaviour.status)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -90,7 +94,7 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
         return response
     await asyncio.sleep(behaviour.ttft_s)
     await response.write(_event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
-    gaps = behaviour.gaps_s or [0.0] * (ceil_div(body["max_tokens"], behaviour.tokens_per_chunk) - 1)
+    gaps = behaviour.gaps_s or [0.0] * (ceil_div(_max_tokens(body), behaviour.tokens_per_chunk) - 1)
     for number, gap_s in enumerate([0.0, *gaps]):
         if number == behaviour.hangs_up_after:
             request.transport.abort()
@@ -107,6 +111,10 @@ async def _chat(request: web.Request, behaviour: Behaviour) -> web.StreamRespons
         await response.write(_event({"choices": [], "usage": usage}))
     await response.write(b"data: [DONE]\n\n")
     return response
+
+
+def _max_tokens(body: dict[str, Any]) -> int:
+    return int(body["max_tokens"] if "max_tokens" in body else body["max_completion_tokens"])
 
 
 def _event(body: dict[str, Any]) -> bytes:

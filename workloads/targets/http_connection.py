@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .http_target import HttpTarget
+from .wire.api import RequestSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +17,8 @@ class Connection:
         timeout_s: The longest that a request may take.
         tells_sessions: Tell an abatch engine which requests belong to one session.
         ignores_eos: Have answers of exactly the length that is asked for, where the server can be told so.
+        max_tokens_field: What the server calls the length of an answer; None: to be found out.
+        extra_body: Fields that the user wants in each request besides.
     """
 
     url: str
@@ -23,16 +27,20 @@ class Connection:
     timeout_s: float
     tells_sessions: bool = True
     ignores_eos: bool = True
+    max_tokens_field: str | None = None
+    extra_body: dict[str, Any] = field(default_factory=dict)
 
     async def open(self, model: str | None) -> HttpTarget:
         """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
-        target = await HttpTarget.connect(
+        settings = RequestSettings(
+            "", takes_ignore_eos=self.ignores_eos, max_tokens_field=self.max_tokens_field, extra=self.extra_body
+        )
+        return await HttpTarget.connect(
             self.url,
             model=model,
             api_key=self.api_key,
             headers=self.headers,
             timeout_s=self.timeout_s,
             tells_sessions=self.tells_sessions,
+            settings=settings,
         )
-        target.takes_ignore_eos = self.ignores_eos
-        return target

@@ -7,7 +7,8 @@ import hashlib
 import itertools
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -28,6 +29,7 @@ from .connection_timing import connection_timing
 from .model_list import model_names
 from .prompts import PromptSizer
 from .redirects import REDIRECT, redirect_in_words, redirect_of
+from .refused_fields import find_accepted
 from .secrets import Secrets
 from .server_url import ServerUrl, hide_credentials
 from .streams.reading import read_answer
@@ -42,6 +44,9 @@ _PROXY_WANTS_CREDENTIALS = 407
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+PLAIN = RequestSettings(model="")
+
+
 class TargetError(AbatchError):
     """The server under test cannot be measured: it is unreachable, or it rejects the simplest request."""
 
@@ -53,7 +58,7 @@ class HttpTarget:
         self,
         http: aiohttp.ClientSession,
         server: ServerUrl,
-        model: str,
+        settings: RequestSettings,
         timeout_s: float,
         *,
         tells_sessions: bool = True,
@@ -64,10 +69,10 @@ class HttpTarget:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
         self.server = server
         self.shown_url = server.shown
-        self.model = model
+        self.settings = settings
+        """Of all requests. Whatever the server turns out to refuse is left out."""
         self.further_models: Sequence[str] = ()
         """That calls name besides."""
-        self.takes_ignore_eos = True
         self.tokenizer: str | None = None
         """The server's tokenizer by name, if the client has it: prompts then have exact lengths."""
         self.tells_sessions = tells_sessions
@@ -88,10 +93,12 @@ class HttpTarget:
         headers: dict[str, str],
         timeout_s: float,
         tells_sessions: bool = True,
+        settings: RequestSettings = PLAIN,
     ) -> HttpTarget:
-        """Connect to the server and find out its model's name.
+        """Connect to the server and find out its model's name, if `model` is None.
 
-        `tells_sessions`: tell an abatch engine which requests belong to one session.
+        `tells_sessions`: tell an abatch engine which requests belong to one session. `settings`: of all requests, but
+        for the model.
 
         Raises:
             ConfigurationError: the URL is invalid.
@@ -106,11 +113,11 @@ class HttpTarget:
                 "credentials are given twice, in --url and in a header or --api-key; give them once"
             )
         http = open_session(all_headers, traces=[connection_timing()])
-        target = cls(http, server, model or "", timeout_s, tells_sessions=tells_sessions)
+        target = cls(http, server, replace(settings, model=model or ""), timeout_s, tells_sessions=tells_sessions)
         target._secrets = Secrets(server.base, all_headers)
         try:
             if not model:
-                target.model = await target._first_model()
+                target.settings = replace(target.settings, model=await target._first_model())
         except TargetError as error:
             await http.close()
             raise TargetError(target._secrets.hidden(str(error))) from None
@@ -175,46 +182,22 @@ class HttpTarget:
         return BAD_RESPONSE, str(error) or type(error).__name__
 
     async def calibrate(self) -> PromptSizer:
-        """Find out how the server counts tokens, and whether it lets the client fix the output length.
+        """Find out which fields the server refuses, and how it counts tokens.
 
         Raises:
             TargetError: it rejects even a plain one-token request.
         """
         has_odd_usage = False
 
-        async def ask(text: str, model: str | None = None) -> Reply:
-            reply = Reply()
-            call = Call([ChatMessage(role="user", content=text)], 1, "calibration", model=model)
-            await self.send(call, reply)
-            return reply
-
         async def count(text: str) -> int | None:
-            reply = await ask(text)
-            if reply.error in ("http_400", "http_422") and self.takes_ignore_eos:
-                self.takes_ignore_eos = False
-                second = await ask(text)
-                if second.error in (None, "empty"):
-                    self.warnings.append("the server rejects ignore_eos, so outputs may be shorter than requested")
-                    reply = second
-                else:
-                    self.takes_ignore_eos = True
-            if reply.error not in (None, "empty"):  # one token may well have no text
-                raise TargetError(
-                    f"{self.shown_url} rejected a one-token test request: {reply.error}: {reply.error_message}; "
-                    "is it an OpenAI-compatible chat server?"
-                )
+            reply = await self._probe(Call([ChatMessage(role="user", content=text)], 1, "calibration"))
             nonlocal has_odd_usage
             has_odd_usage = has_odd_usage or reply.has_odd_usage
             return reply.prompt_tokens
 
         sizer = await PromptSizer.measure(count, self.tokenizer)
         for model in self.further_models:
-            reply = await ask("hello", model)
-            if reply.error not in (None, "empty"):
-                raise TargetError(
-                    f"{self.shown_url} rejected a one-token test request to the model {model}: {reply.error}: "
-                    f"{reply.error_message}"
-                )
+            await self._probe(Call([ChatMessage(role="user", content="hello")], 1, "calibration", model=model))
         if not sizer.is_measured:
             effect = (
                 "the size of its chat template is unknown"
@@ -224,6 +207,43 @@ class HttpTarget:
             reports = "token counts that cannot be right" if has_odd_usage else "no token counts"
             self.warnings.append(f"the server reports {reports}, so {effect}")
         return sizer
+
+    async def settle(self, call: Call) -> Reply:
+        """Make a small call, and from then on leave out what the server refuses of it. A failure is in the reply."""
+
+        async def ask(settings: RequestSettings) -> Reply:
+            reply = Reply()
+            self.settings = settings
+            await self.send(call, reply)
+            return reply
+
+        def sent(settings: RequestSettings) -> Collection[str]:
+            return request_body(self._api, call, settings).keys()
+
+        accepted = await find_accepted(ask, self.settings, sent)
+        self.settings = accepted.settings
+        self.warnings += accepted.notes
+        return accepted.reply
+
+    async def _probe(self, call: Call) -> Reply:
+        reply = await self.settle(call)
+        if reply.error not in (None, "empty"):  # one token may well have no text
+            to_model = "" if call.model is None else f" to the model {call.model}"
+            raise TargetError(
+                f"{self.shown_url} rejected a one-token test request{to_model}: {reply.error}: {reply.error_message}; "
+                "is it an OpenAI-compatible chat server?"
+            )
+        return reply
+
+    @property
+    def model(self) -> str:
+        """What requests ask for, unless a call names another."""
+        return self.settings.model
+
+    @property
+    def takes_ignore_eos(self) -> bool:
+        """Answers have exactly the length that is asked for, as far as is known."""
+        return self.settings.takes_ignore_eos
 
     async def engine_totals(self) -> EngineTotals | None:
         """See `Target.engine_totals`."""
@@ -236,9 +256,8 @@ class HttpTarget:
             await watch.poll(page.read, origin_s)
 
     def _body(self, call: Call) -> dict[str, Any]:
-        body = request_body(
-            self._api, call, RequestSettings(call.model or self.model, takes_ignore_eos=self.takes_ignore_eos)
-        )
+        settings = self.settings if call.model is None else replace(self.settings, model=call.model)
+        body = request_body(self._api, call, settings)
         if self.tells_sessions and self.engine is not None:
             # Fields of the abatch engine: other servers might reject fields they do not know.
             name = hashlib.blake2b(call.session_id.encode(), digest_size=16).hexdigest()  # of any length in a trace

@@ -116,9 +116,13 @@ class BenchTarget(Target, Protocol):
         warnings: Caveats to report along with the numbers.
     """
 
-    model: str
-    takes_ignore_eos: bool
     warnings: list[str]
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def takes_ignore_eos(self) -> bool: ...
 
     async def calibrate(self) -> PromptSizer:
         """Find out how the target counts tokens."""

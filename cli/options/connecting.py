@@ -1,0 +1,107 @@
+"""The options that say how a server at a URL is reached, and what it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from typer import Option
+
+from ...workloads.targets.http_connection import Connection
+from ...workloads.targets.server_url import ServerUrl
+from .api_key import KEY_VARIABLE, find_api_key
+from .extra_body import checked_field, parse_extra_body
+from .groups import options_of
+from .headers import parse_headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectingOptions:
+    """How a server at a URL is reached, and what it is asked for."""
+
+    panel: ClassVar[str] = "Target"
+
+    url: Annotated[
+        str | None,
+        Option(
+            "--url",
+            "--base-url",
+            help="Measure this server instead of our engine. Its path is used as it is; without one, /v1 is added.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Option(
+            "--model",
+            "-m",
+            help="Model to serve, as in abatch serve. Default: tiny; of a simulated device llama-3.1-8b. With --url: "
+            "the name to ask the server for. Default: its first. Several with weights, as in a:3,b:1, share the "
+            "sessions; each has classes of its own, such as chat@a.",
+        ),
+    ] = None
+    api_key: Annotated[str | None, Option(envvar=KEY_VARIABLE, show_envvar=True, help="Bearer token, with --url.")] = (
+        None
+    )
+    api_key_file: Annotated[
+        Path | None, Option(help="File with that token as its only line, which keeps it off the command line.")
+    ] = None
+    header: Annotated[
+        list[str] | None, Option(help="'Name: value' to send with each request, with --url; repeatable.")
+    ] = None
+    extra_body: Annotated[
+        str | None,
+        Option(
+            help="JSON object to merge into each request, or @FILE with one, with --url. It is saved with the run: no "
+            "place for keys."
+        ),
+    ] = None
+    max_tokens_field: Annotated[
+        str | None,
+        Option(
+            help="What the server calls the length of an answer, such as max_completion_tokens, with --url. Default: "
+            "found out."
+        ),
+    ] = None
+    timeout_s: Annotated[float, Option("--timeout", min=0.001, help="Seconds a request may take.")] = 600.0
+
+    def connection(self, url: str, *, tells_sessions: bool = True, ignores_eos: bool = True) -> Connection:
+        """The settings of a connection to a server.
+
+        Raises:
+            ConfigurationError: one of the options is wrong.
+        """
+        ServerUrl.parse(url)
+        return Connection(
+            url=url,
+            api_key=find_api_key(self.api_key, self.api_key_file),
+            headers=parse_headers(self.header or ()),
+            timeout_s=self.timeout_s,
+            tells_sessions=tells_sessions,
+            ignores_eos=ignores_eos,
+            max_tokens_field=None if self.max_tokens_field is None else checked_field(self.max_tokens_field),
+            extra_body=self._extra_body or {},
+        )
+
+    def saved_request(self) -> dict[str, Any]:
+        """What config.json keeps of what the server was asked for."""
+        return {"extra_body": self._extra_body, "max_tokens_field": self.max_tokens_field}
+
+    @property
+    def _extra_body(self) -> dict[str, Any] | None:
+        return None if self.extra_body is None else parse_extra_body(self.extra_body)
+
+
+_Options = TypeVar("_Options", bound=ConnectingOptions)
+_OF_URLS = {
+    option.flag: option
+    for option in options_of(ConnectingOptions)
+    if option.flag not in ("--url", "--model", "--timeout")
+}
+OF_A_URL = frozenset(_OF_URLS)
+"""Options that mean nothing without a URL."""
+
+
+def without_connection(options: _Options) -> _Options:
+    """The same options with those left out that mean nothing without a URL."""
+    return replace(options, **{option.name: option.default for option in _OF_URLS.values()})
