@@ -52,6 +52,14 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Let anyone in, also from other machines, where --host lets them connect.")
     ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Let web pages of this origin, such as https://example.org, call the server from a browser; * is all "
+            "of them. Repeatable. Default: none.",
+        ),
+    ] = None,
     served_model_name: Annotated[str | None, typer.Option(help="Name in the API. Default: that of --model.")] = None,
     tool_format: Annotated[
         ToolFormatName,
@@ -65,7 +73,7 @@ def serve(
     *,
     engine: EngineOptions,
 ) -> None:
-    """Serve a model behind an OpenAI-compatible API.
+    """Serve a model behind OpenAI's APIs (chat completions, completions, Responses) and Anthropic's Messages API.
 
     Listens on this machine only unless --host says otherwise, and then wants an API key or --no-auth. SIGTERM or Ctrl-C
     finishes what was accepted, then exits 0.
@@ -74,6 +82,7 @@ def serve(
     if not is_simulated(engine.device):
         refuse(Situation.REAL_DEVICE, given(engine))
     require_engine()
+    from ...engine.server.front.cross_origin import CrossOrigin
     from ...engine.server.serve import ServerConfig
     from ...engine.server.serve import serve as run_server
 
@@ -99,6 +108,7 @@ def serve(
         tool_format=tool_format,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout,
+        cross_origin=CrossOrigin(cors_origin) if cors_origin else None,
     )
 
     def on_ready(url: str, ready: Ready) -> None:

@@ -56,13 +56,13 @@ class ChatTokenizer:
         """Whether the chat template has a place for tools."""
         return "tools" in self.template
 
-    def encode(self, text: str, *, most_tokens: int | None = None) -> list[int]:
-        """Tokens of a bare prompt, with the special tokens the model wants around it.
+    def encode(self, text: str, *, most_tokens: int | None = None, add_special_tokens: bool = True) -> list[int]:
+        """Tokens of a bare prompt, with or without the special tokens the model wants around it.
 
         Raises:
             ContextLengthError: they are more than `most_tokens`.
         """
-        return self._encode(text, most_tokens, add_special_tokens=True)
+        return self._encode(text, most_tokens, add_special_tokens=add_special_tokens)
 
     def least_tokens(self, num_characters: int) -> int:
         """Fewer tokens than this cannot hold so much text: known without looking at it."""
@@ -108,6 +108,17 @@ class ChatTokenizer:
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of tokens. A character cut in two shows as U+FFFD."""
         return str(self._decode(list(token_ids), skip_special_tokens=skip_special_tokens))
+
+    def token_strings(self, token_ids: Sequence[int]) -> list[str]:
+        """Tokens as the vocabulary spells them, which is not always as text."""
+        return list(map(str, self.hf.convert_ids_to_tokens(list(token_ids))))
+
+    def decode_long(self, token_ids: Sequence[int]) -> str:
+        """Text of many tokens, special ones included. Unlike `decode`, it lets other threads run meanwhile."""
+        if self._backend is None:
+            return self.decode(token_ids, skip_special_tokens=False)
+        (text,) = self._backend.decode_batch([list(token_ids)], skip_special_tokens=False)
+        return str(text)
 
 
 def _refuse_long(backend: Any, text: str, most_tokens: int) -> None:
@@ -157,8 +168,14 @@ class NoiseTokenizer(ChatTokenizer):
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of tokens, those it does not know as letters."""
-        known = [token if token < self._num_known else FIRST_TOKEN + token % NUM_TOKENS for token in token_ids]
-        return super().decode(known, skip_special_tokens=skip_special_tokens)
+        return super().decode(self._known(token_ids), skip_special_tokens=skip_special_tokens)
+
+    def decode_long(self, token_ids: Sequence[int]) -> str:
+        """Likewise."""
+        return super().decode_long(self._known(token_ids))
+
+    def _known(self, token_ids: Sequence[int]) -> list[int]:
+        return [token if token < self._num_known else FIRST_TOKEN + token % NUM_TOKENS for token in token_ids]
 
 
 def load_tokenizer(model: str, tokenizer: str | None, *, load_format: str = "auto") -> ChatTokenizer:

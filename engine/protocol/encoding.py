@@ -17,3 +17,9 @@ def encode(message: Struct) -> bytes:
 def server_sent_event(message: Struct) -> bytes:
     """A wire type as one server-sent event."""
     return b"data: " + _encoder.encode(message) + b"\n\n"
+
+
+def named_event(message: Struct) -> bytes:
+    """The same with the event's name before it, which is the message's `type`."""
+    name: str = message.type  # type: ignore[attr-defined] # every event that has a name says so itself
+    return b"event: " + name.encode() + b"\ndata: " + _encoder.encode(message) + b"\n\n"

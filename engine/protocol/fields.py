@@ -26,22 +26,14 @@ class StreamOptions(Struct):
     include_usage: bool = False
 
 
-class SamplingFields(Struct, kw_only=True):
-    """What both completion endpoints accept."""
+class CommonFields(Struct, kw_only=True):
+    """What all endpoints that generate accept."""
 
     model: Name | None = None
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | None = None
     top_p: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
-    max_tokens: PositiveInt | None = None
-    n: Annotated[int, Meta(ge=1, le=16)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    logit_bias: dict[str, float] | None = None
-    user: Name | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     # Extensions.
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
@@ -55,3 +47,16 @@ class SamplingFields(Struct, kw_only=True):
     end_session: bool | None = None
     """With session_id: no request follows this one."""
     stop_token_ids: Annotated[list[TokenId], Meta(max_length=256)] | None = None
+
+
+class SamplingFields(CommonFields, kw_only=True):
+    """What both completion endpoints accept."""
+
+    max_tokens: PositiveInt | None = None
+    n: Annotated[int, Meta(ge=1, le=16)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
+    stream_options: StreamOptions | None = None
+    logit_bias: dict[str, float] | None = None
+    user: Name | None = None

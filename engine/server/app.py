@@ -12,33 +12,65 @@ from aiohttp.typedefs import Middleware
 from ... import __version__
 from ..errors import RequestError
 from ..protocol.service import Health, ModelCard, ModelList
+from ..protocol.tokenize import Version
 from .apis.chat import chat_completions
 from .apis.completions import completions
+from .apis.messages import count_tokens, messages
+from .apis.responses import responses
+from .apis.tokens import detokenize, tokenize
 from .front.answers import Handler, errors_middleware, json_response
-from .front.bearer import is_authorized
+from .front.bearer import is_authorized, is_key
 from .front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
+from .front.cross_origin import CrossOrigin
+from .front.error_forms import MESSAGES_PATH
 from .front.serving import HEALTH_PATH
 from .openapi import openapi
 from .sessions import delete_session
 from .state import STATE, ServerState
 
 _log = logging.getLogger("abatch.server")
+_POSTS: dict[str, Handler] = {
+    "/v1/chat/completions": chat_completions,
+    "/v1/completions": completions,
+    "/v1/responses": responses,
+    MESSAGES_PATH: messages,
+    f"{MESSAGES_PATH}/count_tokens": count_tokens,
+    "/tokenize": tokenize,
+    "/detokenize": detokenize,
+}
 
 
-def make_app(state: ServerState, *, api_key: str | None, max_body_bytes: int) -> web.Application:
-    """The server's application. With an `api_key`, everything under /v1/ wants it as a bearer token."""
+_OPEN_PATHS = frozenset({HEALTH_PATH, "/ping", "/version", "/metrics", "/openapi.json"})
+"""Need no key: they show nothing of requests, and cost next to nothing."""
+
+
+def make_app(
+    state: ServerState, *, api_key: str | None, max_body_bytes: int, cross_origin: CrossOrigin | None = None
+) -> web.Application:
+    """The server's application.
+
+    Args:
+        state: Of the server.
+        api_key: Wanted with every request but for `_OPEN_PATHS`, as a bearer token or as Anthropic's `x-api-key`.
+        max_body_bytes: Of a request.
+        cross_origin: Which web pages may call it; by default none.
+    """
     middlewares = [errors_middleware(_log)]
     if api_key is not None:
         middlewares.append(_auth_middleware(api_key))
     app = web.Application(middlewares=middlewares)
+    if cross_origin is not None:
+        cross_origin.apply(app)
     app[STATE] = state
     app[BODIES] = Bodies(BodyLimits(most_bytes=max_body_bytes, option="--max-body"))
-    app.router.add_post("/v1/chat/completions", chat_completions, expect_handler=leave_continue_to_reading)
-    app.router.add_post("/v1/completions", completions, expect_handler=leave_continue_to_reading)
+    for path, handler in _POSTS.items():
+        app.router.add_post(path, handler, expect_handler=leave_continue_to_reading)
     app.router.add_delete("/v1/sessions/{session_id}", delete_session)
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/v1/models/{model:.+}", _model)
-    app.router.add_get(HEALTH_PATH, _health)
+    for path in (HEALTH_PATH, "/ping"):
+        app.router.add_get(path, _health)
+    app.router.add_get("/version", _version)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/openapi.json", _openapi)
     return app
@@ -47,7 +79,12 @@ def make_app(state: ServerState, *, api_key: str | None, max_body_bytes: int) ->
 def _auth_middleware(api_key: str) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith("/v1/") and not is_authorized(request.headers.get("Authorization", ""), api_key):
+        headers = request.headers
+        if not (
+            request.path in _OPEN_PATHS
+            or is_authorized(headers.get("Authorization", ""), api_key)
+            or is_key(headers.get("X-Api-Key", ""), api_key)
+        ):
             raise RequestError(
                 "missing or wrong API key: send it as 'Authorization: Bearer KEY'", status=401, code="invalid_api_key"
             )
@@ -79,6 +116,10 @@ async def _health(request: web.Request) -> web.Response:
     if not state.generator.engine.is_responding:
         return json_response(Health("engine not responding"), status=503)
     return json_response(Health("ok"))
+
+
+async def _version(_: web.Request) -> web.Response:
+    return json_response(Version(__version__))
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -107,13 +107,14 @@ class TextGenerator:
         # With log-probabilities each token brings 20 others, mostly those that the one before it brought.
         self._text_of = lru_cache(maxsize=_CACHED_TEXTS)(self._decode_one)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Tokens of a bare prompt.
 
         Raises:
             ContextLengthError: they do not fit the context.
         """
-        return self.tokenizer.encode(text, most_tokens=self.engine.ready.max_model_len)
+        most_tokens = self.engine.ready.max_model_len
+        return self.tokenizer.encode(text, most_tokens=most_tokens, add_special_tokens=add_special_tokens)
 
     def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
         """Tokens of a conversation.

@@ -8,8 +8,11 @@ import msgspec
 
 from ..protocol.chat import ChatCompletion, ChatCompletionRequest
 from ..protocol.completions import Completion, CompletionRequest
-from ..protocol.failures import ErrorBody
+from ..protocol.failures import ErrorBody, MessagesError
+from ..protocol.messages import CountTokensRequest, Message, MessagesRequest, TokenCount
+from ..protocol.responses import Response, ResponsesRequest
 from ..protocol.service import Health, ModelCard, ModelList, SessionDeleted
+from ..protocol.tokenize import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens, Version
 from .sessions import LONGEST_SESSION_ID
 
 _ERRORS = {
@@ -27,23 +30,34 @@ _ERRORS = {
 }
 _OF_POSTS = tuple(_ERRORS)
 _OF_GETS = ("400", "401", "503")
+_SECURITY: list[dict[str, list[str]]] = [{}, {"apiKey": []}, {"apiKeyHeader": []}]
 _TYPES = (
-    *(ChatCompletionRequest, CompletionRequest, ChatCompletion, Completion),
-    *(ModelList, ModelCard, SessionDeleted, Health, ErrorBody),
+    *(ChatCompletionRequest, CompletionRequest, ChatCompletion, Completion, ResponsesRequest, Response),
+    *(MessagesRequest, CountTokensRequest, Message, TokenCount, MessagesError),
+    *(TokenizeRequest, Tokens, DetokenizeRequest, Detokenized),
+    *(ModelList, ModelCard, SessionDeleted, Health, Version, ErrorBody),
 )
 
 
 def openapi(version: str) -> dict[str, Any]:
     """The whole API description, as a JSON object."""
     _, components = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
-    chat = _post("Continue a conversation", ChatCompletionRequest, ChatCompletion)
-    completion = _post("Complete one or several prompts", CompletionRequest, Completion)
+    posts = {
+        "/v1/chat/completions": _generate("Continue a conversation", ChatCompletionRequest, ChatCompletion),
+        "/v1/completions": _generate("Complete one or several prompts", CompletionRequest, Completion),
+        "/v1/responses": _generate("Continue a conversation (Responses API)", ResponsesRequest, Response),
+        "/v1/messages": _generate("Continue a conversation (Messages API)", MessagesRequest, Message, MessagesError),
+        "/v1/messages/count_tokens": _post(
+            "Tokens of a conversation (Messages API)", CountTokensRequest, TokenCount, MessagesError
+        ),
+        "/tokenize": _post("The tokens of a prompt or a conversation", TokenizeRequest, Tokens),
+        "/detokenize": _post("The text of tokens", DetokenizeRequest, Detokenized),
+    }
     return {
         "openapi": "3.1.0",
-        "info": {"title": "abatch", "version": version, "description": "OpenAI-compatible API of the abatch engine."},
+        "info": {"title": "abatch", "version": version, "description": "OpenAI's and Anthropic's APIs, by abatch."},
         "paths": {
-            "/v1/chat/completions": {"post": chat},
-            "/v1/completions": {"post": completion},
+            **{path: {"post": description} for path, description in posts.items()},
             "/v1/sessions/{session_id}": {"delete": _delete_session()},
             "/v1/models": {"get": _get("Models served", ModelList, _OF_GETS)},
             "/v1/models/{model}": {
@@ -51,11 +65,16 @@ def openapi(version: str) -> dict[str, Any]:
                 | {"parameters": [_in_path("model", 256)]}
             },
             "/health": {"get": _health()},
+            "/ping": {"get": _health()},
+            "/version": {"get": _open_get("The version of this server", Version)},
             "/metrics": {"get": _metrics()},
         },
         "components": {
             "schemas": components,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer"},
+                "apiKeyHeader": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
         },
     }
 
@@ -64,8 +83,13 @@ def _content(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
 
 
-def _answers(answer: type[msgspec.Struct], statuses: tuple[str, ...], description: str) -> dict[str, Any]:
-    errors = {status: {"description": _ERRORS[status], "content": _content(ErrorBody)} for status in statuses}
+def _answers(
+    answer: type[msgspec.Struct],
+    statuses: tuple[str, ...],
+    description: str,
+    error: type[msgspec.Struct] = ErrorBody,
+) -> dict[str, Any]:
+    errors = {status: {"description": _ERRORS[status], "content": _content(error)} for status in statuses}
     return {"200": {"description": description, "content": _content(answer)}, **errors}
 
 
@@ -75,7 +99,11 @@ def _in_path(name: str, longest: int) -> dict[str, Any]:
 
 
 def _get(summary: str, answer: type[msgspec.Struct], statuses: tuple[str, ...]) -> dict[str, Any]:
-    return {"summary": summary, "responses": _answers(answer, statuses, summary), "security": [{}, {"apiKey": []}]}
+    return {"summary": summary, "responses": _answers(answer, statuses, summary), "security": _SECURITY}
+
+
+def _open_get(summary: str, answer: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"summary": summary, "responses": _answers(answer, ("503",), summary)}
 
 
 def _delete_session() -> dict[str, Any]:
@@ -85,14 +113,36 @@ def _delete_session() -> dict[str, Any]:
         "summary": "Keep nothing for a session any more",
         "parameters": [_in_path("session_id", LONGEST_SESSION_ID)],
         "responses": responses,
-        "security": [{}, {"apiKey": []}],
+        "security": _SECURITY,
     }
 
 
-def _post(summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[str, Any]:
-    responses = _answers(answer, _OF_POSTS, "The answer; with stream: true, server-sent events")
-    responses["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+def _post(
+    summary: str,
+    body: type[msgspec.Struct],
+    answer: type[msgspec.Struct],
+    error: type[msgspec.Struct] = ErrorBody,
+) -> dict[str, Any]:
+    responses = _answers(answer, _OF_POSTS, "The answer", error)
     responses["429"]["headers"] = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": _content(body)},
+        "responses": responses,
+        "security": _SECURITY,
+    }
+
+
+def _generate(
+    summary: str,
+    body: type[msgspec.Struct],
+    answer: type[msgspec.Struct],
+    error: type[msgspec.Struct] = ErrorBody,
+) -> dict[str, Any]:
+    description = _post(summary, body, answer, error)
+    answered = description["responses"]["200"]
+    answered["description"] = "The answer; with stream: true, server-sent events"
+    answered["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     session = {
         "name": "X-Session-ID",
         "in": "header",
@@ -100,13 +150,7 @@ def _post(summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]
         "description": "As session_id in the body",
         "schema": {"type": "string", "maxLength": LONGEST_SESSION_ID, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     }
-    return {
-        "summary": summary,
-        "parameters": [session],
-        "requestBody": {"required": True, "content": _content(body)},
-        "responses": responses,
-        "security": [{}, {"apiKey": []}],
-    }
+    return description | {"parameters": [session]}
 
 
 def _health() -> dict[str, Any]:

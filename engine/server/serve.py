@@ -18,6 +18,7 @@ from ..hosting.descriptors import most_descriptors
 from ..hosting.engine_client import EngineClient
 from ..messages import Ready
 from .app import make_app
+from .front.cross_origin import CrossOrigin
 from .front.listening import Listening, base_url, is_local
 from .front.serving import serving
 from .generation import TextGenerator
@@ -44,6 +45,7 @@ class ServerConfig:
             machine could, unless `is_open` says that it is meant.
         tool_format: How the model calls tools; `auto` goes by its chat template.
         drain_timeout_s: How long a shutdown waits for what was accepted.
+        cross_origin: Which web pages may call it. None: none.
     """
 
     listening: Listening = field(default_factory=Listening)
@@ -53,6 +55,7 @@ class ServerConfig:
     tool_format: ToolFormatName = "auto"
     max_body_bytes: int = 4 << 20
     drain_timeout_s: float = 30.0
+    cross_origin: CrossOrigin | None = None
 
 
 async def serve(engine_config: EngineConfig, config: ServerConfig, on_ready: Callable[[str, Ready], None]) -> None:
@@ -102,7 +105,12 @@ async def _serve(
         name = config.served_model_name or engine_config.model
         tools = tool_format_named(config.tool_format, tokenizer.template)
         state = ServerState(TextGenerator(engine, tokenizer), name, metrics, tool_format=tools)
-        app = make_app(state, api_key=config.api_key, max_body_bytes=config.max_body_bytes)
+        app = make_app(
+            state,
+            api_key=config.api_key,
+            max_body_bytes=config.max_body_bytes,
+            cross_origin=config.cross_origin,
+        )
         async with serving(app, listener, _log, shutdown_timeout_s=1.0):
             on_ready(base_url(listener), engine.ready)
             await stop.wait()

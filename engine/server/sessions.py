@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from ..errors import RequestError, SessionNotFoundError
-from ..protocol.fields import SamplingFields
+from ..protocol.fields import CommonFields, SamplingFields
 from ..protocol.service import SessionDeleted
 from ..session import SessionUse
 from .front.answers import json_response
@@ -15,7 +15,7 @@ SESSION_HEADER = "X-Session-ID"
 LONGEST_SESSION_ID = 256
 
 
-def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None:
+def session_use(request: web.Request, body: CommonFields) -> SessionUse | None:
     """The session that a request names in its body or header; None if it names none.
 
     Raises:
@@ -34,7 +34,7 @@ def session_use(request: web.Request, body: SamplingFields) -> SessionUse | None
             if getattr(body, name) is not None:
                 raise RequestError(f"{name} belongs to a session; give session_id too", param=name)
         return None
-    if (body.n or 1) > 1:
+    if isinstance(body, SamplingFields) and (body.n or 1) > 1:
         raise RequestError("a session is one conversation, so n must be 1", param="n")
     return SessionUse(
         session_id=session_id,

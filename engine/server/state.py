@@ -9,7 +9,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from ..errors import ContextLengthError, DrainingError, RequestError
-from ..protocol.fields import SamplingFields
+from ..protocol.fields import CommonFields
 from .front.json_bodies import aside
 from .generation import TextGenerator
 from .metrics import ServerMetrics
@@ -37,7 +37,7 @@ class ServerState:
         self.created = int(time.time())
         self.is_draining = False
 
-    def check_request(self, body: SamplingFields) -> None:
+    def check_request(self, body: CommonFields) -> None:
         """Refuse what can be refused without looking at the prompt.
 
         Raises:
@@ -66,8 +66,16 @@ class ServerState:
             raise ContextLengthError(
                 f"the request has at least {least} tokens, but the context is {ready.max_model_len} tokens"
             )
+        return await self.prepare(num_bytes, encode)
+
+    async def prepare(self, num_bytes: int, work: Callable[[], _T]) -> _T:
+        """The result of `work` on a request, done in a thread if its body is large.
+
+        Raises:
+            RequestError: tools or arguments are nested too deeply.
+        """
         try:
-            return await aside(num_bytes, encode)
+            return await aside(num_bytes, work)
         except RecursionError:
             raise RequestError("tools or arguments of tool calls are nested too deeply", param="messages") from None
 

@@ -29,6 +29,7 @@ class AnswerPart:
     text: str
     calls: Sequence[ToolUse]
     finish_reason: FinishReason | None
+    stop_string: str | None = None
 
 
 class AnswerReader:
@@ -47,14 +48,14 @@ class AnswerReader:
     def read(self, delta: TextDelta) -> AnswerPart:
         """The part of the answer that a delta completes."""
         if self._tools is None or self._parser is None:
-            return AnswerPart(delta.text, (), delta.finish_reason)
+            return AnswerPart(delta.text, (), delta.finish_reason, delta.stop_string)
         text, calls = self._parser.add(delta.text)
         if delta.finish_reason is not None:
             rest, last_calls = self._parser.flush()
             text, calls = text + rest, calls + last_calls
         self.tool_names += [call.name for call in calls]
         uses = [ToolUse(self._tools.call_id(), call.name, call.arguments) for call in calls]
-        return AnswerPart(text, uses, delta.finish_reason)
+        return AnswerPart(text, uses, delta.finish_reason, delta.stop_string)
 
 
 def tools_of(body: ChatCompletionRequest, state: ServerState) -> ToolFormat | None:

@@ -12,11 +12,18 @@ import msgspec
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
 from ...protocol.conversation import ChatMessage, FunctionCall
+from ...protocol.fields import CommonFields
 from ...session import SessionUse
 from ..choices import ChoiceSpec, choice_specs, stop_automaton
 from ..front.json_bodies import MOST_VALUES, JsonBudget
 from ..generation import refuse_unsupported, sampling_params
 from ..state import ServerState
+from .answer_reader import tools_of
+
+
+def common_fields(body: CommonFields) -> dict[str, Any]:
+    """Those fields of a request that have the same name and meaning in every API."""
+    return {name: getattr(body, name) for name in CommonFields.__struct_fields__}
 
 
 async def answers_to(
@@ -37,29 +44,29 @@ async def answers_to(
     return await state.tokenize(num_bytes, [num_characters], lambda: _choices(body, state, session))
 
 
+async def prompt_of(body: ChatCompletionRequest, num_bytes: int, state: ServerState) -> list[int]:
+    """The tokens of a conversation alone, for those who only count them.
+
+    Raises:
+        RequestError: the conversation cannot be read; `UnsupportedError` where it could be elsewhere.
+    """
+    num_characters = sum(map(_length, body.messages))
+    return await state.tokenize(num_bytes, [num_characters], lambda: _prompt_ids(body, state))
+
+
 def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUse | None) -> list[ChoiceSpec]:
     refuse_unsupported(body)
     if body.response_format is not None and body.response_format.type != "text":
         raise UnsupportedError("response_format other than text is not supported", param="response_format")
     if body.tool_choice not in (None, "auto", "none"):
         raise UnsupportedError("tool_choice other than auto and none is not supported", param="tool_choice")
-    if body.tools and body.tool_choice != "none" and not state.generator.tokenizer.takes_tools:
-        raise UnsupportedError("this model's chat template has no place for tools", param="tools")
-    if body.tools and body.tool_choice != "none" and state.tool_format is None:
-        raise UnsupportedError(
-            "this server does not know how the model writes tool calls; --tool-format names a format, or none",
-            param="tools",
-        )
     for name in ("functions", "prediction", "audio"):
         if getattr(body, name) is not None:
             raise UnsupportedError(f"{name} is not supported", param=name)
     if body.top_logprobs and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     generator = state.generator
-    tools = msgspec.to_builtins(body.tools) if body.tools and body.tool_choice != "none" else None
-    arguments = JsonBudget(MOST_VALUES, "the arguments of tool calls")
-    messages = [_template_message(message, arguments) for message in body.messages]
-    prompt_ids = generator.encode_chat(messages, tools)
+    prompt_ids = _prompt_ids(body, state)
     sampling = sampling_params(
         body,
         max_tokens=body.max_completion_tokens or body.max_tokens,
@@ -68,8 +75,24 @@ def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUs
         ready=generator.engine.ready,
         eos_token_ids=generator.eos_token_ids,
     )
-    kept = generator.tokenizer.token_texts(state.tool_format.markers) if tools and state.tool_format else {}
+    tools = tools_of(body, state)
+    kept = generator.tokenizer.token_texts(tools.markers) if tools is not None else {}
     return choice_specs(0, prompt_ids, sampling, stop_automaton(body.stop), body.n or 1, session, kept)
+
+
+def _prompt_ids(body: ChatCompletionRequest, state: ServerState) -> list[int]:
+    generator = state.generator
+    tools = msgspec.to_builtins(body.tools) if body.tools and body.tool_choice != "none" else None
+    if tools and not generator.tokenizer.takes_tools:
+        raise UnsupportedError("this model's chat template has no place for tools", param="tools")
+    if tools and state.tool_format is None:
+        raise UnsupportedError(
+            "this server does not know how the model writes tool calls; --tool-format names a format, or none",
+            param="tools",
+        )
+    arguments = JsonBudget(MOST_VALUES, "the arguments of tool calls")
+    messages = [_template_message(message, arguments) for message in body.messages]
+    return generator.encode_chat(messages, tools)
 
 
 def _length(message: ChatMessage) -> int:
