@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
+RESPONSES = "/v1/responses"
+MESSAGES = "/v1/messages"
 
 _USER = b'"max_tokens":2,"messages":[{"role":"user","content":"hi"}]'
 _HOLE = b"@"
@@ -120,3 +122,32 @@ def costly_bodies(most_bytes: int) -> Iterator[tuple[str, str, bytes]]:
             }
         ).encode(),
     )
+    yield "items", RESPONSES, filled(b'{"max_output_tokens":2,"input":[@]}', b'{"role":"user","content":""},')
+    yield (
+        "8,000 items",
+        RESPONSES,
+        json.dumps({"input": [{"role": "user", "content": "a"}] * 8000, "max_output_tokens": 2}).encode(),
+    )
+    yield (
+        "instructions that come back",
+        RESPONSES,
+        json.dumps({"input": "hi", "instructions": "a" * 90_000, "max_output_tokens": 2}).encode(),
+    )
+    yield (
+        "blocks",
+        MESSAGES,
+        filled(b'{"max_tokens":2,"messages":[{"role":"user","content":[@]}]}', b'{"type":"text","text":""},'),
+    )
+    yield (
+        "inputs of tools",
+        MESSAGES,
+        numbered(
+            b'{"max_tokens":2,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"","name":"f",'
+            b'"input":{@}}]},{"role":"user","content":"hi"}]}',
+            b'"#":0',
+        ),
+    )
+    yield "tokens", "/detokenize", filled(b'{"tokens":[@]}', b"97,")
+    yield "100,000 tokens", "/detokenize", json.dumps({"tokens": [97] * 100_000}).encode()
+    yield "text that becomes tokens", "/tokenize", filled(b'{"prompt":"@"}', b"a b")
+    yield "100,000 letters", "/tokenize", json.dumps({"prompt": "a" * 100_000, "return_token_strs": True}).encode()

@@ -18,6 +18,7 @@ from abatch.engine.server.front.cross_origin import CrossOrigin
 from abatch.engine.server.generation import TextDelta, TextGenerator
 from abatch.engine.server.metrics import ServerMetrics
 from abatch.engine.server.state import ServerState
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from support.engines import make_ready
@@ -102,11 +103,20 @@ async def scripted_server(
     origins: tuple[str, ...] = (),
 ) -> AsyncIterator[TestServer]:
     """Serve the script while the context is open."""
-    generator = ScriptedGenerator(script)
-    metrics = ServerMetrics(generator.engine.ready, EngineStats, lambda: True)
-    state = ServerState(generator, model_name, metrics)
-    cross_origin = CrossOrigin(origins) if origins else None
-    app = make_app(state, api_key=api_key, max_body_bytes=max_body_bytes, cross_origin=cross_origin)
+    app = scripted_app(
+        ScriptedGenerator(script),
+        model_name=model_name,
+        api_key=api_key,
+        max_body_bytes=max_body_bytes,
+        cross_origin=CrossOrigin(origins) if origins else None,
+    )
     server = TestServer(app)
     async with server:
         yield server
+
+
+def scripted_app(generator: ScriptedGenerator, *, model_name: str = "scripted", **options: Any) -> web.Application:
+    """The application, with the options of `make_app`."""
+    metrics = ServerMetrics(generator.engine.ready, EngineStats, lambda: True)
+    state = ServerState(generator, model_name, metrics)
+    return make_app(state, **({"api_key": None, "max_body_bytes": 1 << 20} | options))
