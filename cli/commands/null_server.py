@@ -83,7 +83,8 @@ def null_server(
 ) -> None:
     """Serve an API that computes nothing and behaves exactly as told, to test load generators against.
 
-    Chat completions only. Times are accurate to about a millisecond; --log has the real ones.
+    Chat completions, completions, Responses and Messages. Times are accurate to about a millisecond; --log has the
+    real ones.
     """
     from ...engine.null_server.server import NullServer, serve_null  # aiohttp's server: only this command needs it
 

@@ -7,43 +7,35 @@ import itertools
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-import msgspec
 from aiohttp import web
 
 from ..errors import RequestError
 from ..hosting.descriptors import most_descriptors
-from ..protocol.chat import (
-    AssistantMessage,
-    ChatChoice,
-    ChatChunkChoice,
-    ChatCompletion,
-    ChatCompletionChunk,
-    ChatCompletionRequest,
-    Delta,
-)
-from ..protocol.conversation import ChatMessage
-from ..protocol.encoding import DONE, server_sent_event
 from ..protocol.service import ModelCard, ModelList
-from ..protocol.usage import PromptTokensDetails, Usage
 from ..server.front.answers import error_response, errors_middleware, json_response
 from ..server.front.bodies import BODIES, Bodies, BodyLimits, leave_continue_to_reading
-from ..server.front.json_bodies import aside, decode_json
+from ..server.front.json_bodies import aside
 from ..server.front.listening import Listening, base_url
 from ..server.front.serving import HEALTH_PATH, serving
+from .apis.api import MODEL, Asked, NullApi, Outcome
+from .apis.chat import ChatNull
+from .apis.completions import CompletionsNull
+from .apis.messages import MessagesNull
+from .apis.responses import ResponsesNull
 from .behaviour import Answer, Behaviour, Fault, Prefill
 from .prefill import PrefillQueue
 from .truth import OnTruth, Truth
 
-MODEL = "null"
 _MAX_BODY_BYTES = 4 << 20
 """As `abatch serve`: a million tokens of text."""
-_MAX_OUTPUT_TOKENS = 100_000
+_DEFAULT_OUTPUT_TOKENS, _MAX_OUTPUT_TOKENS = 16, 100_000
 
 _log = logging.getLogger("abatch.null_server")
-_decoder = msgspec.json.Decoder(ChatCompletionRequest)
+_APIS: tuple[NullApi, ...] = (ChatNull(), CompletionsNull(), ResponsesNull(), MessagesNull())
 
 
 @dataclass(slots=True)
@@ -75,7 +67,7 @@ class _Writing:
 
 
 class NullServer:
-    """Answers chat requests as its behaviour says, streamed or whole. Serve `app`."""
+    """Answers requests of every API as its behaviour says, streamed or whole. Serve `app`."""
 
     def __init__(self, behaviour: Behaviour, *, blocks: bool = False, on_truth: OnTruth | None = None) -> None:
         """`blocks`: freeze by blocking the server's own event loop; to its log, what came meanwhile came afterwards."""
@@ -89,23 +81,25 @@ class NullServer:
         self.app[BODIES] = Bodies(BodyLimits(most_bytes=_MAX_BODY_BYTES))
         self.app.router.add_get(HEALTH_PATH, _health)
         self.app.router.add_get("/v1/models", _models)
-        self.app.router.add_post("/v1/chat/completions", self._chat, expect_handler=leave_continue_to_reading)
+        for api in _APIS:
+            handler = partial(self._take, api)
+            self.app.router.add_post(api.path, handler, expect_handler=leave_continue_to_reading)
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _take(self, api: NullApi, request: web.Request) -> web.StreamResponse:
         raw = await request.app[BODIES].read(request)
         arrived_s = time.monotonic()
-        body, words = await aside(len(raw), lambda: _decode(raw))
-        max_tokens = min(body.max_completion_tokens or body.max_tokens or 16, _MAX_OUTPUT_TOKENS)
-        answer, prefill = self._answer(arrived_s, words, max_tokens)
+        asked = await aside(len(raw), lambda: api.asked(raw))
+        max_tokens = min(asked.max_tokens or _DEFAULT_OUTPUT_TOKENS, _MAX_OUTPUT_TOKENS)
+        answer, prefill = self._answer(arrived_s, asked.words, max_tokens)
         request_id = request.headers.get("X-Request-ID", "")[:256]
-        writing = _Writing(request_id, arrived_s, len(words), prefill.cached_tokens)
+        writing = _Writing(request_id, arrived_s, len(asked.words), prefill.cached_tokens)
         try:
-            return await self._write(request, body, answer, writing)
+            return await _write(request, api, asked, answer, writing)
         finally:
             if self._on_truth is not None:
                 self._on_truth(writing.truth())
 
-    def _answer(self, arrived_s: float, words: list[str], max_tokens: int) -> tuple[Answer, Prefill]:
+    def _answer(self, arrived_s: float, words: Sequence[str], max_tokens: int) -> tuple[Answer, Prefill]:
         """When each part is due. Times are on the monotonic clock."""
         if self._first_s is None:
             self._first_s = arrived_s
@@ -122,38 +116,42 @@ class NullServer:
         )
         return answer, prefill
 
-    async def _write(
-        self, request: web.Request, body: ChatCompletionRequest, answer: Answer, writing: _Writing
-    ) -> web.StreamResponse:
-        await _until(answer.header_s)
-        if answer.fault is Fault.ERROR:
-            writing.fault = answer.fault
-            return error_response(RequestError("an error on purpose (--error-rate)", status=500))
-        usage = Usage(
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=sum(answer.tokens),
-            total_tokens=answer.prompt_tokens + sum(answer.tokens),
-            prompt_tokens_details=PromptTokensDetails(writing.cached_tokens),
-        )
-        if not body.stream:
-            return await _write_whole(request, answer, usage, writing)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-        await response.prepare(request)
-        await _write_chunks(request, response, answer, writing)
-        if writing.fault is None:
-            wants_usage = body.stream_options is not None and body.stream_options.include_usage
-            events = [_chunk(Delta(), finish_reason=answer.finish_reason), *[_usage_chunk(usage)] * wants_usage]
-            await response.write(b"".join(map(server_sent_event, events)) + DONE)
-        return response
+
+async def _write(
+    request: web.Request, api: NullApi, asked: Asked, answer: Answer, writing: _Writing
+) -> web.StreamResponse:
+    await _until(answer.header_s)
+    if answer.fault is Fault.ERROR:
+        writing.fault = answer.fault
+        return error_response(RequestError("an error on purpose (--error-rate)", status=500))
+    outcome = Outcome(
+        prompt_tokens=answer.prompt_tokens,
+        cached_tokens=writing.cached_tokens,
+        output_tokens=sum(answer.tokens),
+        finish_reason=answer.finish_reason,
+        text=f"{answer.word} " * sum(answer.tokens),
+    )
+    if not asked.is_stream:
+        return await _write_whole(request, api, answer, outcome, writing)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+    await response.prepare(request)
+    if beginning := api.begin():
+        await response.write(beginning)
+    await _write_chunks(request, api, response, answer, writing)
+    if writing.fault is None:
+        await response.write(api.end(outcome, has_usage=asked.has_usage))
+    return response
 
 
-async def _write_chunks(request: web.Request, response: web.StreamResponse, answer: Answer, writing: _Writing) -> None:
+async def _write_chunks(
+    request: web.Request, api: NullApi, response: web.StreamResponse, answer: Answer, writing: _Writing
+) -> None:
     """Send each chunk when it is due, or as soon as possible after that."""
     cut_chunk = _cut_chunk(answer)
     events: dict[int, bytes] = {}
     for chunk, (at_s, num_tokens) in enumerate(zip(answer.chunk_s, answer.tokens, strict=True)):
         if num_tokens not in events:
-            events[num_tokens] = server_sent_event(_chunk(Delta(content=f"{answer.word} " * num_tokens)))
+            events[num_tokens] = api.tokens(f"{answer.word} " * num_tokens)
         await _until(at_s)
         if chunk == cut_chunk:
             _cut(request, writing)
@@ -164,7 +162,9 @@ async def _write_chunks(request: web.Request, response: web.StreamResponse, answ
     writing.fault = None
 
 
-async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writing: _Writing) -> web.StreamResponse:
+async def _write_whole(
+    request: web.Request, api: NullApi, answer: Answer, outcome: Outcome, writing: _Writing
+) -> web.StreamResponse:
     """Send nothing until the last chunk would have been due, then everything at once."""
     if (cut_chunk := _cut_chunk(answer)) is not None:
         await _until(answer.chunk_s[cut_chunk])
@@ -172,11 +172,9 @@ async def _write_whole(request: web.Request, answer: Answer, usage: Usage, writi
         return web.Response()  # which reaches no one
     await _until(answer.chunk_s[-1])
     writing.chunk_s = [time.monotonic()]
-    writing.output_tokens = usage.completion_tokens
+    writing.output_tokens = outcome.output_tokens
     writing.fault = None
-    message = AssistantMessage(content=f"{answer.word} " * usage.completion_tokens)
-    choice = ChatChoice(index=0, message=message, finish_reason=answer.finish_reason)
-    return json_response(ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage))
+    return web.Response(body=api.whole(outcome), content_type="application/json")
 
 
 def _cut_chunk(answer: Answer) -> int | None:
@@ -207,27 +205,6 @@ async def _health(_: web.Request) -> web.Response:
 
 async def _models(_: web.Request) -> web.Response:
     return json_response(ModelList(data=[ModelCard(id=MODEL, max_model_len=_MAX_OUTPUT_TOKENS)]))
-
-
-def _chunk(delta: Delta, finish_reason: str | None = None) -> ChatCompletionChunk:
-    choice = ChatChunkChoice(delta=delta, finish_reason=finish_reason)
-    return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=[choice])
-
-
-def _usage_chunk(usage: Usage) -> ChatCompletionChunk:
-    return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=[], usage=usage)
-
-
-def _decode(raw: bytes) -> tuple[ChatCompletionRequest, list[str]]:
-    """A request, and the words of its messages."""
-    body = decode_json(raw, _decoder)
-    return body, [word for message in body.messages for word in _words(message)]
-
-
-def _words(message: ChatMessage) -> list[str]:
-    content = message.content
-    texts = [content] if isinstance(content, str) else [part.text for part in content or ()]
-    return [word for text in texts if text for word in text.split()]
 
 
 async def _until(at_s: float) -> None:

@@ -1,0 +1,75 @@
+"""Chat completions."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...protocol.chat import (
+    AssistantMessage,
+    ChatChoice,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionRequest,
+    Delta,
+)
+from ...protocol.conversation import ChatMessage
+from ...protocol.encoding import DONE, encode, server_sent_event
+from ...protocol.usage import PromptTokensDetails, Usage
+from ...server.front.json_bodies import decode_json
+from .api import MODEL, Asked, Outcome
+
+_decoder = msgspec.json.Decoder(ChatCompletionRequest)
+
+
+class ChatNull:
+    """See `NullApi`."""
+
+    path = "/v1/chat/completions"
+
+    def asked(self, raw: bytes) -> Asked:
+        body = decode_json(raw, _decoder)
+        return Asked(
+            words=[word for message in body.messages for word in _words(message)],
+            max_tokens=body.max_completion_tokens or body.max_tokens,
+            is_stream=bool(body.stream),
+            has_usage=body.stream_options is not None and body.stream_options.include_usage,
+        )
+
+    def begin(self) -> bytes:
+        return b""
+
+    def tokens(self, text: str) -> bytes:
+        return server_sent_event(_chunk([ChatChunkChoice(delta=Delta(content=text))]))
+
+    def end(self, outcome: Outcome, *, has_usage: bool) -> bytes:
+        last = _chunk([ChatChunkChoice(delta=Delta(), finish_reason=outcome.finish_reason)])
+        counts = [_chunk([], usage_of(outcome))] * has_usage
+        return b"".join(map(server_sent_event, [last, *counts])) + DONE
+
+    def whole(self, outcome: Outcome) -> bytes:
+        message = AssistantMessage(content=outcome.text)
+        choice = ChatChoice(index=0, message=message, finish_reason=outcome.finish_reason)
+        return encode(
+            ChatCompletion(id="chatcmpl-null", created=0, model=MODEL, choices=[choice], usage=usage_of(outcome))
+        )
+
+
+def usage_of(outcome: Outcome) -> Usage:
+    """Token counts as both completion APIs have them."""
+    return Usage(
+        prompt_tokens=outcome.prompt_tokens,
+        completion_tokens=outcome.output_tokens,
+        total_tokens=outcome.prompt_tokens + outcome.output_tokens,
+        prompt_tokens_details=PromptTokensDetails(outcome.cached_tokens),
+    )
+
+
+def _chunk(choices: list[ChatChunkChoice], usage: Usage | msgspec.UnsetType = msgspec.UNSET) -> ChatCompletionChunk:
+    return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=choices, usage=usage)
+
+
+def _words(message: ChatMessage) -> list[str]:
+    content = message.content
+    texts = [content] if isinstance(content, str) else [part.text for part in content or ()]
+    return [word for text in texts if text for word in text.split()]
