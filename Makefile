@@ -2,7 +2,7 @@
 #   make bench     install, then measure the built-in engine
 #   make test      install, then lint, types, tests, wheel: what CI does
 #   make check     lint, types and the quick tests: between two edits
-#   make test-peers  what the server does, next to its /openapi.json, as schemathesis sees it
+#   make test-peers  other projects' clients and servers with ours, installed for that: a quarter of an hour
 #   make nightly   the properties with many random examples, and tests in full that have a smaller form elsewhere
 .DEFAULT_GOAL := help
 .PHONY: help bench test test-peers check nightly lint types pytest quick-tests wheel gpu-wheels clean
@@ -87,16 +87,18 @@ gpu-wheels: $(VENV)/installed
 		$(GPU_PLATFORMS:%=--platform %_x86_64) --dest .wheels $$(grep -E '^($(GPU_PACKAGES))==' constraints.txt)
 	ls .wheels
 
-# Judged by a tool of others, for a minute: statuses and bodies are those that /openapi.json says, and none is a 5xx. It
-# has a place of its own, as the other tests need none of what it brings.
+# Others' clients against our server, others' servers as targets, and a tool of others that holds /openapi.json against
+# what the server does. Each has an environment of its own, as the other tests need none of what it brings; what cannot
+# be installed is skipped by name. A quarter of an hour, once everything is there.
 PEERS := $(VENV)/peers
-$(PEERS)/installed: $(VENV)/installed
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet 'schemathesis>=4.32,<5'
+$(PEERS)/all-tried: $(VENV)/installed tests/support/peer_environments.py
+	$(BIN)/python tests/support/peer_environments.py
 	touch $@
 
-test-peers: $(PEERS)/installed
+# Warnings in the code of others are theirs.
+test-peers: $(PEERS)/all-tried
 	$(BIN)/python tests/support/check_openapi.py $(PEERS)/bin/schemathesis
+	ABATCH_TEST_PEERS=1 $(PEERS)/bin/python -m pytest -W ignore --timeout 900 tests/peers $(ARGS)
 
 clean:
 	rm -rf $(VENV) .wheels build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

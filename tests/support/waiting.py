@@ -9,9 +9,11 @@ PATIENCE_S = 150.0
 """However busy the machine is, what takes longer never comes. A limit for tests that would hang, never a measure."""
 
 
-def wait_until(has_happened: Callable[[], object], otherwise: str | Callable[[], str]) -> None:
+def wait_until(
+    has_happened: Callable[[], object], otherwise: str | Callable[[], str], patience_s: float = PATIENCE_S
+) -> None:
     """Return once it has happened; `otherwise` says what is wrong if it does not."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     while not has_happened():
         assert time.monotonic() < deadline_s, otherwise if isinstance(otherwise, str) else otherwise()
         time.sleep(0.02)

@@ -20,7 +20,9 @@ def model_names(body: bytes) -> Sequence[str]:
     """
     answer = msgspec.json.decode(body)
     if isinstance(answer, Mapping):
-        found = next((answer[key] for key in _LISTS if isinstance(answer.get(key), list)), None)
+        lists = [answer[key] for key in _LISTS if key in answer]
+        # Go writes an empty list as null: Ollama does, as long as it has no model.
+        found = next((value for value in lists if isinstance(value, list)), [] if None in lists else None)
     else:
         found = answer
     if not isinstance(found, list):

@@ -45,12 +45,22 @@ class _Choice(msgspec.Struct):
     finish_reason: Any = None
     usage: msgspec.Raw = msgspec.Raw()
     """Where Moonshot has it."""
+    error: msgspec.Raw = msgspec.Raw()
+    """Where OpenRouter has what one of its providers said."""
+
+
+class _OfGroq(msgspec.Struct):
+    """What Groq says besides: token counts, and why a stream stops early."""
+
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice | None] | msgspec.UnsetType | None = msgspec.UNSET
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
+    x_groq: _OfGroq | None = None
 
 
 _chunk_decoder = msgspec.json.Decoder(_Chunk)
@@ -104,6 +114,9 @@ class _Reader:
             return Piece(error=error_message(event.data))
         if is_end_mark(event.data):
             return Piece(is_end=True)
+        if event.data.startswith(b"["):  # Gemini puts a failure into a list
+            (alone,) = msgspec.json.decode(event.data, type=tuple[msgspec.Raw])
+            return self.read_whole(bytes(alone))
         return self.read_whole(event.data)
 
     def read_whole(self, body: bytes) -> Piece:
@@ -111,6 +124,8 @@ class _Reader:
         piece = Piece()
         if chunk.usage:
             piece.usage = bytes(chunk.usage)
+        if chunk.x_groq is not None:
+            _take_groq(chunk.x_groq, piece)
         if says_something(chunk.error):
             piece.error = error_message(body)
         elif chunk.choices is msgspec.UNSET:
@@ -138,6 +153,15 @@ class _Reader:
             piece.finish_reason = _reason_in_words(reason) or piece.finish_reason
         if choice.usage:
             piece.usage = bytes(choice.usage)
+        if choice.error and says_something(choice.error):
+            piece.error = error_message(bytes(choice.error))
+
+
+def _take_groq(said: _OfGroq, piece: Piece) -> None:
+    if said.usage and not piece.usage:
+        piece.usage = bytes(said.usage)
+    if says_something(said.error):
+        piece.error = error_message(bytes(said.error))
 
 
 def _take_delta(delta: _Delta, piece: Piece) -> None:
