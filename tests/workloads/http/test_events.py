@@ -66,6 +66,7 @@ _NEWLINES = st.sampled_from([b"\n", b"\r\n", b"\r"])
 )
 @example([(b"data: a", b"\r\n"), (b"data: b", b"\r\n")], b"", b"", [8])
 @example([(b"data: a", b"\r"), (b"", b"\n")], b"", b"", [8, 9])
+@example([(b"", b"\n"), (b"data: a", b"\r"), (b"data:b", b"\n"), (b"", b"\n")], b"", b"", [1])
 def test_wherever_a_stream_is_cut_its_events_are_the_same(
     lines: list[tuple[bytes, bytes]], start: bytes, end: bytes, cuts: list[int]
 ) -> None:
@@ -104,8 +105,9 @@ def test_a_megabyte_is_an_event_and_cutting_it_costs_no_more() -> None:
     ],
 )
 def test_an_event_has_a_limit(pieces: list[bytes]) -> None:
+    reader = EventReader(1000)
     with pytest.raises(RefusedError, match="an event of more than 1,000 bytes"):
-        read(b"\n", *pieces, most_bytes=1000)
+        _ = [*map(reader.take, (b"\n", *pieces))]
 
 
 def test_many_short_events_have_none() -> None:

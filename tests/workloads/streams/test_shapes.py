@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from abatch.workloads.http.faults import RefusedError
+from abatch.workloads.targets.streams import bounds
 from abatch.workloads.targets.target import Reply
 from support.answers import DONE, END, USAGE, answered, delta, event, text
 
@@ -252,6 +254,12 @@ def test_json_in_place_of_a_stream_is_an_answer_that_was_not_streamed(start: str
     assert (reply.finish_reason, reply.output_tokens, reply.was_streamed) == ("stop", 3, False)
     assert reply.first_s == reply.finished_s == reply.first_answer_s
     assert reply.gaps_us == []
+
+
+def test_json_has_the_limit_of_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "EVENT_BYTES", 1000)
+    with pytest.raises(RefusedError, match="a JSON answer of more than 1,000 bytes"):
+        answered('{"choices":[', '{"message":{"content":"' + "w" * 1000)
 
 
 def test_json_that_is_no_answer_is_not_one() -> None:
