@@ -4,6 +4,7 @@ rule       = subject comparison bound
 subject    = [class "."] metric "." statistic ["/" statistic]
            | [class "."] metric "." "slowdown" "." percentile
            | run value
+class      = a word, or any text in quotes: "v1.5".ttft.p99; a quote in it is doubled
 comparison = "<=" | ">=" | "<" | ">" | "=="
 bound      = number [unit]
            | number "%" "of" ("baseline" | "offered")
@@ -24,13 +25,14 @@ from .rule import AGAINST_BASELINE, BASELINE, COMPARISONS, RUN_VALUES, Bound, Ki
 
 _MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SUBJECT = (
-    f"a metric ({', '.join(METRICS)}) and a statistic, such as ttft.p99, with a class, such as chat.ttft.p99, "
-    f"or one of {', '.join(RUN_VALUES)}"
+    f"a metric ({', '.join(METRICS)}) and a statistic, such as ttft.p99, with a class, such as chat.ttft.p99 or "
+    f"'v1.5'.ttft.p99, or one of {', '.join(RUN_VALUES)}"
 )
 _SLOWDOWN = "slowdown"
 MOST_CHARACTERS = 500
 """Of a rule. It is shown with what became of it; the longest that means anything has about a hundred."""
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
+_QUOTED = re.compile(r"""(["'])((?:(?!\1).|\1\1)*)\1""")
 _KEYWORD = re.compile(r"[A-Za-z]\w*")  # no hyphen: baseline-5% is a difference
 _STATISTIC = re.compile(r"[A-Za-z]\w*(?:\.\d+)?")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -66,9 +68,10 @@ class _Parser:
         self._place = 0
 
     def rule(self) -> Rule:
-        words = self._dotted_words()
+        traffic_class = self._quoted_class()
+        words = self._dotted_words() if traffic_class is None else [self._word(_SUBJECT)]
         name, name_place = words[-1]
-        if len(words) == 1 and name in RUN_VALUES:
+        if traffic_class is None and len(words) == 1 and name in RUN_VALUES:
             comparison, bound = self._comparison_and_bound(_of_run_value(name))
             return Rule(text=self._text, comparison=comparison, bound=bound, run_value=name)
         if name not in METRICS:
@@ -86,12 +89,24 @@ class _Parser:
             text=self._text,
             comparison=comparison,
             bound=bound,
-            traffic_class=words[0][0] if len(words) > 1 else ALL,
+            traffic_class=traffic_class or (words[0][0] if len(words) > 1 else ALL),
             metric=name,
             is_slowdown=is_slowdown,
             statistic=statistic,
             divisor=divisor,
         )
+
+    def _quoted_class(self) -> str | None:
+        """The class at the start if it is in quotes, and the dot behind it; None if it is not."""
+        if not self._text.startswith(('"', "'")):
+            return None
+        match = _QUOTED.match(self._text)
+        if match is None or not match[2]:
+            raise self._error(0, "the name of a class in quotes, such as 'v1.5'.ttft.p99")
+        self._place = match.end()
+        if not self._take("."):
+            raise self._error(self._place, "a dot and a metric, such as .ttft.p99")
+        return match[2].replace(2 * match[1], match[1])
 
     def _dotted_words(self) -> list[tuple[str, int]]:
         """A class and a metric, or either of them, or the name of a value; each with its place."""

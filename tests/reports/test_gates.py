@@ -14,6 +14,7 @@ from abatch.reports.gates.judge import Outcome
 from abatch.reports.gates.parser import parse_rule
 from abatch.reports.recording.recorder import METRICS, Recorder
 from abatch.reports.statistics.interval import Interval
+from abatch.reports.summary.statistic import P50
 from abatch.reports.summary.summary import Summary, fill_summary
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,11 @@ def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, Any]) -> 
         ("achieved_rate >= 95% of demand", 25, "baseline or offered"),
         ("achieved_rate >= 95%", 20, "no unit"),
         ("errors <= baseline + 5", 22, "or 5%"),
+        ("v1.5.ttft.p99 < 1s", 4, "'v1.5'.ttft.p99"),
+        ("'v1.5.ttft.p99 < 1s", 1, "in quotes"),
+        ("''.ttft.p99 < 1s", 1, "in quotes"),
+        ("'v1.5' < 1s", 7, "a dot and a metric"),
+        ("'v1.5'.errors < 1%", 8, "a metric"),
     ],
 )
 def test_a_wrong_rule_is_one_line_that_points_at_the_column(rule: str, column: int, expected: str) -> None:
@@ -154,6 +160,27 @@ def test_a_wrong_rule_is_one_line_that_points_at_the_column(rule: str, column: i
     assert f"column {column}:" in str(caught.value)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["v1.5", "chat@org/model-1.5:free", "Gespräch", "对话", "it's", 'a "b" c', "ttft", "a b"]
+)
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_any_class_can_be_named_in_quotes(name: str, quote: str) -> None:
+    quoted = quote + name.replace(quote, 2 * quote) + quote
+    rule = parse_rule(f"{quoted}.ttft.p99/p50 <= 3")
+    assert (rule.traffic_class, rule.metric, rule.divisor) == (name, "ttft", P50)
+    slowdown = parse_rule(f"{quoted}.e2e.slowdown.p99 <= 105% of baseline")
+    assert (slowdown.traffic_class, slowdown.is_slowdown) == (name, True)
+
+
+def test_a_rule_on_a_quoted_class_is_judged() -> None:
+    recorder = Recorder()
+    for number in range(400):
+        recorder.add(make_result(due_s=number / 10, traffic_class="chat@m.1"))
+    summary = fill_summary(Summary(), recorder, 40.0)
+    assert judged("'chat@m.1'.ttft.p50 <= 1s", summary).outcome is Outcome.PASS
+    assert "classes are" in judged("'chat@m.2'.ttft.p50 <= 1s", summary).reason
 
 
 @given(st.text(max_size=30))
