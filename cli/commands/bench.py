@@ -16,7 +16,7 @@ from ...reports.renderings.terminal import terminal
 from ...reports.renderings.timeline import check_writable, write_timeline
 from ...reports.run.writer import NotSavedError
 from ..exit_codes import ExitCode
-from ..measuring.measure import run
+from ..measuring.measure import BrokenOffError, run
 from ..measuring.run import Run
 from ..measuring.workers import MOST_WORKERS
 from ..options.applies import Situation, refuse
@@ -77,7 +77,7 @@ def bench(
         measured = run(plan, progress)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except NotSavedError as error:
+    except (NotSavedError, BrokenOffError) as error:
         print_summary(rendering.console(), error.summary)
         raise
     raise typer.Exit(_show(measured, judging, rendering, timeline))

@@ -16,6 +16,7 @@ from contextlib import (
 )
 from dataclasses import replace
 
+from ...engine.errors import AbatchError, ConfigurationError
 from ...engine.hosting.descriptors import most_descriptors
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
@@ -23,6 +24,7 @@ from ...reports.recording.idle_model import IdleModel
 from ...reports.run.folder import default_folder
 from ...reports.run.writer import NotSavedError, RunWriter
 from ...reports.summary.cache import CacheMode
+from ...reports.summary.summary import Summary
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
 from ...workloads.targets.engine_watch import EngineWatch
@@ -57,6 +59,7 @@ def run(plan: Plan, observer: Observer = SILENT) -> Run:
 
     Raises:
         AbatchError: the target cannot be measured.
+        BrokenOffError: a row of the trace could not be read, after requests had been sent.
         NotSavedError: it was measured, but the disk is full or gone. A run ends where its results can be kept no more.
         KeyboardInterrupt: it was interrupted before it had begun. Later, the part that was measured is the result.
     """
@@ -147,6 +150,18 @@ def _workers(plan: Plan, opened: Opened, sizer: PromptSizer, writer: RunWriter) 
     return started_workers(plan.workers, plan.traffic, opened.connection, opened.target, sizer, writer)
 
 
+class BrokenOffError(AbatchError):
+    """A run ended at a row of its trace that cannot be read. Traces are read while they are sent.
+
+    Attributes:
+        summary: What was measured until then.
+    """
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
 class _ThisProcess:
     """Sends all of it, and watches itself. See `Sender`."""
 
@@ -202,9 +217,13 @@ async def _replay(
     try:
         async with watching_server:
             return await sender.run(origin_s)
-    except BaseException:
+    except BaseException as error:
+        summary = None
         with suppress(NotSavedError):  # the first error is the one that is told
-            writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
+            summary = writer.finish(max(sender.elapsed_s - writer.config.warmup_s, 0.0), is_complete=False)
+        was_sent = summary is not None and summary.requests + summary.warmup_requests > 0
+        if isinstance(error, ConfigurationError) and summary is not None and was_sent:
+            raise BrokenOffError(f"{error}; the run ended there, and is saved in {writer.folder}", summary) from error
         raise
     finally:
         watching.cancel()

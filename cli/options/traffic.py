@@ -54,7 +54,7 @@ class TrafficOptions:
     turns: Annotated[int | None, Option(min=1, help="Turns per session.")] = None
     tool_pause_s: Annotated[float | None, Option("--tool-pause", min=0, help="Seconds a tool takes.")] = None
     context_scale: Annotated[float, Option(help="Factor on prompt lengths.")] = 1.0
-    time_scale: Annotated[float, Option(help="Factor on pauses.")] = 1.0
+    time_scale: Annotated[float, Option(help="Factor on pauses, not on when sessions start (--trace-speed).")] = 1.0
     pause_cap_s: Annotated[float, Option("--pause-cap", help="Longest pause in seconds.")] = 10.0
     sub_agents: Annotated[float, Option(help="Share of coding agents' tool calls that are sub-agents.")] = 0.0
     synchronised: Annotated[

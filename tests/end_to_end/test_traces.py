@@ -39,6 +39,13 @@ def test_a_trace_is_replayed_at_its_times_with_its_prefixes(tmp_path: Path) -> N
     assert summary["requests"] == 20
 
 
+def test_a_scale_of_pauses_leaves_the_starts_as_recorded(tmp_path: Path) -> None:
+    write(tmp_path, _ROWS[:3])
+    bench(tmp_path, "--warmup", "0", "--time-scale", "0.1")
+    results = [json.loads(line) for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()]
+    assert [result["due_s"] for result in results] == pytest.approx([0, 1, 2], abs=1e-3)
+
+
 def test_speed_and_pace_are_the_user_s(tmp_path: Path) -> None:
     write(tmp_path, _ROWS)
     assert bench(tmp_path, "--warmup", "0", "--trace-speed", "4")["measured_s"] == pytest.approx(4.75, abs=0.1)
@@ -46,14 +53,30 @@ def test_speed_and_pace_are_the_user_s(tmp_path: Path) -> None:
     assert bench(tmp_path, "--warmup", "0", "--concurrency", "20")["measured_s"] < 1.5  # type: ignore[operator]
 
 
-def test_a_bad_row_ends_the_run_in_one_line_or_is_counted(tmp_path: Path) -> None:
-    write(
-        tmp_path, [*_ROWS[:3], {"timestamp": "noon", "input_length": 5, "output_length": 1, "hash_ids": [1]}, _ROWS[4]]
-    )
+_BAD_ROW: dict[str, object] = {"timestamp": "noon", "input_length": 5, "output_length": 1, "hash_ids": [1]}
+
+
+def test_a_bad_row_among_the_first_is_found_before_anything_is_sent_or_is_counted(tmp_path: Path) -> None:
+    write(tmp_path, [*_ROWS[:3], _BAD_ROW, _ROWS[4]])
     result = abatch("bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "bad", cwd=tmp_path)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith("abatch: day.jsonl:4: timestamp")
+    assert not (tmp_path / "bad").exists()
     summary = bench(tmp_path, "--skip-bad-rows", "--warmup", "0")
     assert summary["requests"] == 4
     assert summary["warnings"] == ["1 malformed rows of day.jsonl were left out"]
+
+
+def test_a_bad_row_far_behind_ends_the_run_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+    rows = [row | {"timestamp": 20 * number} for number, row in enumerate(_ROWS * 20)]
+    write(tmp_path, [*rows[:300], _BAD_ROW, *rows[300:]])
+    words = "bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "bad", "--warmup", "0"
+    result = abatch(*words, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("abatch: day.jsonl:301: timestamp")]
+    assert line.endswith("; the run ended there, and is saved in bad")
+    assert result.stdout.startswith("SIMULATED")
+    assert "INTERRUPTED: no verdict" in result.stdout, "what was measured until then is shown"
+    assert len((tmp_path / "bad" / "results.jsonl").read_text().splitlines()) == 300

@@ -14,7 +14,7 @@ class Scales:
 
     Attributes:
         context: Factor on prompt lengths (prefixes, questions, tool results).
-        time: Factor on pauses.
+        time: Factor on pauses, and not on when sessions start.
         pause_cap_s: The longest pause.
         input_tokens: Replaces each turn's own number of new tokens.
         output_tokens: Replaces each turn's own output length.

@@ -14,7 +14,7 @@ def fit(session: Session, scales: Scales, random: Random) -> Session:
     """The session under these scales, including its sub-agents.
 
     Recorded text is never cut, whatever the scale: `text` and messages keep their token counts. An override of tool
-    latency is neither scaled nor capped.
+    latency is neither scaled nor capped. Sessions start as recorded: that is for --trace-speed.
     """
     turns = session.turns if scales.turns is None else session.turns[: draw_count(scales.turns, random)]
     prefix = session.prefix
@@ -22,7 +22,6 @@ def fit(session: Session, scales: Scales, random: Random) -> Session:
         session,
         turns=tuple(_fit_turn(turn, scales, random) for turn in turns),
         prefix=None if prefix is None else SharedPrefix(prefix.name, _scaled(prefix.tokens, scales)),
-        start_s=None if session.start_s is None else session.start_s * scales.time,
     )
 
 

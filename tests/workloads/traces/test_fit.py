@@ -52,7 +52,7 @@ def test_context() -> None:
 
 def test_time() -> None:
     session = fitted(Scales(time=0.5, pause_cap_s=10.0))
-    assert session.start_s == 20.0
+    assert session.start_s == _SESSION.start_s, "that is --trace-speed's"
     assert [(turn.pause_s, turn.gap_s, turn.pause_was_capped) for turn in session.turns] == [
         (0.0, 0.0, False),
         (3.0, 0.0, False),
