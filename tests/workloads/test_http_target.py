@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from abatch.engine.protocol.conversation import ChatMessage
-from abatch.workloads.targets.http_target import HttpTarget, TargetError
+from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
+from abatch.workloads.targets.unreachable import TargetError
 from support.fake_server import Behaviour, fake_server
 
 

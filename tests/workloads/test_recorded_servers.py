@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 from abatch.engine.protocol.conversation import ChatMessage
-from abatch.workloads.targets.http_target import HttpTarget, TargetError
+from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
+from abatch.workloads.targets.unreachable import TargetError
 from support.recorded_servers import RecordedServer, recorded_answers, recorded_server, recorded_servers
 
 

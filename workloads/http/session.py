@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, cast
 
 import aiohttp
@@ -12,11 +13,28 @@ from aiohttp.client_proto import ResponseHandler
 
 from .faults import BAD_RESPONSE, TOO_MUCH, RefusedError, http_fault
 from .limits import HEADER_LINE_BYTES, QUEUED_RESPONSES
+from .loopback import LoopbackResolver
 
 _READ_BYTES = 1 << 16
 """A connection is read ahead by twice as much. More would only be memory: the kernel buffers, too."""
 _KEEPALIVE_S = 4.0
 """Common servers close idle connections after five seconds; a request must not use one that is just closing."""
+
+
+class ClosedEarlyError(aiohttp.ClientConnectionError):
+    """The server closed a connection that had served earlier requests, and sent nothing in answer to this one.
+
+    It may well have closed it before the request came: then it is no failure of the server.
+    """
+
+
+class Handshake:
+    """How long TLS took on a new connection, once that is there. `HANDSHAKE` is the one of the request under way."""
+
+    began_s = took_s = 0.0
+
+
+HANDSHAKE: ContextVar[Handshake | None] = ContextVar("handshake", default=None)
 
 
 class _Connection(ResponseHandler):
@@ -27,6 +45,23 @@ class _Connection(ResponseHandler):
 
     _body_before: object | None = None
     """Of the response before the request under way."""
+    _num_requests = 0
+    _has_answer = False
+    """Whether anything came since the last of them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        # It is made when TCP is connected, and told of a connection when TLS is there too.
+        self._handshake = HANDSHAKE.get()
+        if self._handshake is not None:
+            self._handshake.began_s = loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        if self._handshake is not None and transport.get_extra_info("ssl_object") is not None:
+            self._handshake.took_s = self._loop.time() - self._handshake.began_s
+        self._handshake = None
+        super().connection_made(transport)
 
     def set_response_params(self, **settings: Any) -> None:
         """A request is about to be sent.
@@ -37,10 +72,20 @@ class _Connection(ResponseHandler):
         if self._tail or self._buffer:
             raise aiohttp.ServerDisconnectedError("the server sent an answer before it had the request")
         self._body_before = self._payload
+        self._num_requests += 1
+        self._has_answer = False
         super().set_response_params(**settings)
+
+    def set_exception(self, exc: BaseException, *cause: Any) -> None:
+        """The connection broke. What the library calls it hides whether a request can be sent again."""
+        is_broken = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+        if is_broken and self._num_requests > 1 and not self._has_answer:
+            exc = ClosedEarlyError("the server closed an open connection before it answered")
+        super().set_exception(exc, *cause)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        self._has_answer = True
         if data and self._is_idle():
             self._drop()
             return
@@ -70,13 +115,21 @@ def open_session(
     *,
     timeout_s: float | None = None,
     traces: list[aiohttp.TraceConfig] | None = None,
+    is_reusing: bool = True,
 ) -> aiohttp.ClientSession:
     """A session without cookies, without decompression, and without a limit on connections.
 
     Too small a pool would queue requests inside the client. Proxies and passwords of the environment (HTTP_PROXY,
     .netrc) are not used: requests go where the user says. Call it within the event loop; close the session when done.
+
+    Args:
+        headers: Of all requests.
+        timeout_s: Of a whole request, unless it has its own.
+        traces: Are told what happens.
+        is_reusing: Keep connections open for further requests.
     """
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, keepalive_timeout=_KEEPALIVE_S)
+    keeping: dict[str, Any] = {"keepalive_timeout": _KEEPALIVE_S} if is_reusing else {"force_close": True}
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, resolver=LoopbackResolver(), **keeping)
     connector._factory = cast(Any, functools.partial(_Connection, loop=asyncio.get_running_loop()))
     return aiohttp.ClientSession(
         headers=headers,

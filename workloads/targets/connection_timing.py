@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
+from ..http.session import HANDSHAKE, Handshake
 from .target import Reply
 
 
@@ -31,11 +32,14 @@ async def _begin(
     _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateStartParams
 ) -> None:
     context.began_s = _now_s()
+    context.handshake = Handshake()
+    HANDSHAKE.set(context.handshake)
 
 
 async def _end(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionCreateEndParams) -> None:
     if isinstance(context.trace_request_ctx, Reply):
         context.trace_request_ctx.connect_s += _now_s() - context.began_s
+        context.trace_request_ctx.tls_s += context.handshake.took_s
 
 
 async def _begin_look_up(

@@ -5,50 +5,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import os
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from ...engine.errors import AbatchError, ConfigurationError
+from ...engine.errors import ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol.conversation import ChatMessage
-from ..http.body import read_body, read_error_body
-from ..http.faults import BAD_RESPONSE, RefusedError, http_fault
-from ..http.limits import MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
-from ..http.session import open_session
+from ..http.faults import RefusedError
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
-from .client_limit import CLIENT_LIMIT, client_limit
-from .connection_timing import connection_timing
-from .model_list import model_names
+from .model_list import first_model
+from .posting import Poster
 from .prompts import PromptSizer
-from .redirects import REDIRECT, redirect_in_words, redirect_of
 from .refused_fields import find_accepted
 from .secrets import Secrets
-from .server_url import ServerUrl, hide_credentials
-from .streams.reading import read_answer
+from .server_url import ServerUrl
 from .target import Call, Reply
+from .unreachable import MALFORMED, TargetError, failure_of, speaks_tls
 from .wire.api import Api, RequestSettings, request_body
 from .wire.chat import ChatApi
-from .wire.failures import error_message
 
 REQUEST_ID_HEADER = "X-Request-ID"
 """Servers and proxies write it to their logs, so that a run can be joined with them."""
-_PROXY_WANTS_CREDENTIALS = 407
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
 PLAIN = RequestSettings(model="")
-
-
-class TargetError(AbatchError):
-    """The server under test cannot be measured: it is unreachable, or it rejects the simplest request."""
 
 
 class HttpTarget:
@@ -56,17 +41,17 @@ class HttpTarget:
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
         server: ServerUrl,
+        headers: Mapping[str, str],
         settings: RequestSettings,
         timeout_s: float,
         *,
         tells_sessions: bool = True,
     ) -> None:
-        self._http = http
+        self.warnings: list[str] = []
+        self._poster = Poster(server, headers, self._warn)
         self._api: Api = ChatApi()
-        self._url = server.endpoint(self._api.path)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 30.0))
+        self._timeout_s = timeout_s
         self.server = server
         self.shown_url = server.shown
         self.settings = settings
@@ -80,8 +65,7 @@ class HttpTarget:
         self._request_numbers = itertools.count()
         self.engine: EngineMetrics | None = None
         """The last metrics of the engine, if it is an abatch one."""
-        self.warnings: list[str] = []
-        self._secrets = Secrets(server.base, {})
+        self._secrets = Secrets(server.base, headers)
 
     @classmethod
     async def connect(
@@ -112,23 +96,23 @@ class HttpTarget:
             raise ConfigurationError(
                 "credentials are given twice, in --url and in a header or --api-key; give them once"
             )
-        http = open_session(all_headers, traces=[connection_timing()])
-        target = cls(http, server, replace(settings, model=model or ""), timeout_s, tells_sessions=tells_sessions)
-        target._secrets = Secrets(server.base, all_headers)
+        settings = replace(settings, model=model or "")
+        target = cls(server, all_headers, settings, timeout_s, tells_sessions=tells_sessions)
         try:
             if not model:
-                target.settings = replace(target.settings, model=await target._first_model())
+                target.settings = replace(settings, model=await first_model(target._poster.http, server))
         except TargetError as error:
-            await http.close()
-            raise TargetError(target._secrets.hidden(str(error))) from None
+            await target.close()
+            said = target._secrets.hidden(str(error))
+            raise TargetError(said + await target._hint()) from None
         except BaseException:
-            await http.close()
+            await target.close()
             raise
         return target
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.close()
+        await self._poster.close()
 
     async def send(self, call: Call, reply: Reply) -> None:
         """See `Target.send`."""
@@ -139,17 +123,9 @@ class HttpTarget:
             body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
             reply.sent_s = clock()
             reply.sent_bytes = len(body)
-            async with self._http.post(
-                self._url,
-                data=body,
-                headers=headers,
-                timeout=self._timeout,
-                trace_request_ctx=reply,
-                allow_redirects=False,
-            ) as response:
-                await _read(response, self._api, call, reply)
-        except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *_MALFORMED) as error:
-            reply.fail(*self._failure(error))
+            await self._poster.post(self._api, body, headers, call, reply, self._timeout_s)
+        except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *MALFORMED) as error:
+            reply.fail(*failure_of(error, self._timeout_s))
         if reply.compression:
             self._warn(
                 f"the server compresses its answers ({reply.compression}), which it was not asked to: if that holds "
@@ -161,25 +137,6 @@ class HttpTarget:
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-    def _failure(self, error: Exception) -> tuple[str, str]:
-        """Class and message of a failure."""
-        if (limit := client_limit(error)) is not None:
-            return CLIENT_LIMIT, limit
-        match error:
-            case RefusedError():
-                return error.kind, str(error)
-            case aiohttp.ConnectionTimeoutError():
-                return "connect", str(error) or "the connection timed out"
-            case TimeoutError():
-                return "timeout", f"no complete answer within {self._timeout.total:g} s (--timeout)"
-            case aiohttp.ClientConnectorError():
-                return "connect", _why_not_connected(error)
-            case aiohttp.ClientResponseError():
-                return BAD_RESPONSE, f"not an HTTP response: {http_fault(error)}"
-            case aiohttp.ClientError() | OSError():
-                return "disconnected", str(error) or type(error).__name__
-        return BAD_RESPONSE, str(error) or type(error).__name__
 
     async def calibrate(self) -> PromptSizer:
         """Find out which fields the server refuses, and how it counts tokens.
@@ -231,9 +188,16 @@ class HttpTarget:
             to_model = "" if call.model is None else f" to the model {call.model}"
             raise TargetError(
                 f"{self.shown_url} rejected a one-token test request{to_model}: {reply.error}: {reply.error_message}; "
-                "is it an OpenAI-compatible chat server?"
+                f"is it an OpenAI-compatible chat server?{await self._hint()}"
             )
         return reply
+
+    async def _hint(self) -> str:
+        """What explains that there was no answer, if anything does."""
+        base = self.server.base
+        if base.scheme == "http" and await speaks_tls(base):
+            return " (it speaks https, not http: give --url https://...)"
+        return ""
 
     @property
     def model(self) -> str:
@@ -247,12 +211,12 @@ class HttpTarget:
 
     async def engine_totals(self) -> EngineTotals | None:
         """See `Target.engine_totals`."""
-        self.engine = await read_engine_metrics(self._http, self.server.metrics)
+        self.engine = await read_engine_metrics(self._poster.http, self.server.metrics)
         return None if self.engine is None else self.engine.totals
 
     async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
         """See `BenchTarget.watch_server`."""
-        async with MetricsPage(watch.url, self.server.metrics, self._http.headers) as page:
+        async with MetricsPage(watch.url, self.server.metrics, self._poster.http.headers) as page:
             await watch.poll(page.read, origin_s)
 
     def _body(self, call: Call) -> dict[str, Any]:
@@ -265,57 +229,3 @@ class HttpTarget:
             if call.next_tool is not None:
                 body["next_tool"] = call.next_tool[:256]
         return body
-
-    async def _first_model(self) -> str:
-        url = f"{hide_credentials(str(self.server.models))}"
-        try:
-            async with self._http.get(
-                self.server.models, timeout=aiohttp.ClientTimeout(total=30), allow_redirects=False
-            ) as response:
-                if (location := redirect_of(response)) is not None:
-                    raise TargetError(f"{url}: {redirect_in_words(response, location)}")
-                if response.status != 200:
-                    body = await read_error_body(response)
-                    raise TargetError(
-                        f"{url} returned {response.status}: {error_message(body)[:MESSAGE_CHARS]}; "
-                        f"{self._advice(response.status)} (--model NAME skips this request)"
-                    )
-                names = model_names(await read_body(response, MODEL_LIST_BYTES))
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            detail = _why_not_connected(error) if isinstance(error, aiohttp.ClientConnectorError) else str(error)
-            raise TargetError(f"cannot reach {self.shown_url}: {detail or type(error).__name__}") from error
-        except (RefusedError, *_MALFORMED) as error:
-            raise TargetError(
-                f"{url} returned no OpenAI-compatible list of models: {error} (--model NAME skips this request)"
-            ) from error
-        if not names:
-            raise TargetError(f"{url} lists no model; name one with --model")
-        if len(names[0]) > MODEL_NAME_CHARS:
-            raise TargetError(f"{url} lists a model whose name has {len(names[0]):,} characters; name one with --model")
-        return names[0]
-
-    def _advice(self, status: int) -> str:
-        """What to try where the server has no list of models."""
-        if status in (404, 405) and not self.server.has_version:
-            return f"if its API lies below /v1, give --url {self.shown_url}/v1"
-        return "is it an OpenAI-compatible server, and is --api-key right?"
-
-
-async def _read(response: aiohttp.ClientResponse, api: Api, call: Call, reply: Reply) -> None:
-    """Take in an answer, or what came in place of one."""
-    if response.status == 200:
-        await read_answer(response, api, call, reply)
-    elif response.status == _PROXY_WANTS_CREDENTIALS:
-        reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
-    elif (location := redirect_of(response)) is not None:
-        reply.fail(REDIRECT, redirect_in_words(response, location))
-    else:
-        body = await read_error_body(response)
-        reply.fail(f"http_{response.status}", error_message(body))
-
-
-def _why_not_connected(error: aiohttp.ClientConnectorError) -> str:
-    """`Connection refused`, where the event loop says "Connect call failed" and an address."""
-    code = error.os_error.errno
-    # Failures to look up a name have negative numbers, and words of their own.
-    return os.strerror(code) if code is not None and code > 0 else error.os_error.strerror or str(error)

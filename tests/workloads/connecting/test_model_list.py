@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from abatch.workloads.targets.http_target import HttpTarget, TargetError
+from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.model_list import model_names
+from abatch.workloads.targets.unreachable import TargetError
 from support.raw_server import raw_server
 
 

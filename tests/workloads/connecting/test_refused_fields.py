@@ -11,9 +11,9 @@ import pytest
 from abatch.cli.measuring.worker_messages import SendShare
 from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_connection import Connection
-from abatch.workloads.targets.http_target import TargetError
 from abatch.workloads.targets.refused_fields import Accepted, find_accepted
 from abatch.workloads.targets.target import Call, Reply
+from abatch.workloads.targets.unreachable import TargetError
 from abatch.workloads.targets.wire.api import RequestSettings, request_body
 from abatch.workloads.targets.wire.chat import ChatApi
 from support.fake_server import Behaviour, fake_server
