@@ -46,6 +46,16 @@ class Cancel(msgspec.Struct, tag=True):
     request_id: str
 
 
+class Vocabulary(msgspec.Struct, tag=True):
+    """What grammars are made of. Sent before the first request; answered by `VocabularyLearnt`.
+
+    `tokenizer` is JSON text of the `tokenizers` library; `end_token_ids` end an answer.
+    """
+
+    tokenizer: str
+    end_token_ids: list[int]
+
+
 class Ping(msgspec.Struct, tag=True):
     """Answered by `Pong` at once, whatever the step loop is doing."""
 
@@ -142,12 +152,16 @@ class SessionEnded(msgspec.Struct, tag=True):
     is_found: bool
 
 
+class VocabularyLearnt(msgspec.Struct, tag=True):
+    """Answers `Vocabulary`."""
+
+
 class Pong(msgspec.Struct, tag=True):
     """Answers `Ping`."""
 
 
-ToEngine = Start | Submit | Cancel | Tell | EndSession | Ping
-FromEngine = Starting | Ready | Failed | Outputs | Refused | SessionEnded | Pong
+ToEngine = Start | Submit | Cancel | Tell | EndSession | Vocabulary | Ping
+FromEngine = Starting | Ready | Failed | Outputs | Refused | SessionEnded | VocabularyLearnt | Pong
 
 to_engine_decoder = msgspec.msgpack.Decoder(ToEngine)
 from_engine_decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .errors import ContextLengthError, RequestError
 
@@ -45,6 +45,7 @@ class SamplingParams:
         stop_token_ids: Tokens that end the request (the model's end-of-sequence tokens are among them
             unless the request ignores them).
         suppressed_token_ids: Tokens never sampled before min_tokens: what would end the text, ignored or not.
+        grammar: What the output keeps to, as text for `GrammarCompiler`; empty for anything.
         logprobs: Return the log-probability of each token and of this many most likely ones.
     """
 
@@ -58,6 +59,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     stop_token_ids: frozenset[int] = frozenset()
     suppressed_token_ids: frozenset[int] = frozenset()
+    grammar: str = ""
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -75,6 +77,23 @@ class SamplingParams:
     def has_penalties(self) -> bool:
         """True when tokens already written count against being written again."""
         return self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+
+
+class Constraint(Protocol):
+    """What the output of one request may go on with (`engine/models/grammars/`).
+
+    Attributes:
+        is_broken: It has given up: only the end of the output may come.
+    """
+
+    @property
+    def is_broken(self) -> bool: ...
+
+    def accept(self, token_id: int) -> None:
+        """Take in a committed token."""
+
+    def mask(self) -> bytes:
+        """One bit for each token of the vocabulary, lowest first: set where the token may come next."""
 
 
 @dataclass(slots=True, eq=False)
@@ -115,6 +134,9 @@ class Request:
     """Prompt tokens found in the prefix cache or the host tier when the request was first admitted."""
     num_preemptions: int = 0
     finish_reason: FinishReason | None = None
+    constraint: Constraint | None = None
+    """Follows the committed output. What may come next depends on the last token, so no step is planned before that is
+    committed."""
     sampler_state: object | None = None
     """Belongs to the runner's sampler (a random generator)."""
     num_prompt: int = field(init=False)

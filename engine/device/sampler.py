@@ -125,12 +125,13 @@ class Sampler:
         last_tokens: torch.Tensor,
         penalised: Sequence[int],
     ) -> torch.Tensor:
-        """Apply penalties and minimum lengths, to all rows that have any at once. The given logits stay as they are.
+        """Apply penalties, minimum lengths and grammars, to all rows that have any at once. The given logits stay.
 
         Penalties as in OpenAI's API: for tokens of the output so far, `presence + count * frequency` off the logit.
         """
         early = _indices(chunks, _is_early)
-        if not penalised and not early:
+        constrained = [index for index, chunk in enumerate(chunks) if chunk.request.constraint is not None]
+        if not penalised and not early and not constrained:
             return logits
         logits = logits.float() if logits.dtype != torch.float32 else logits.clone()
         if penalised:
@@ -149,6 +150,10 @@ class Sampler:
             ]
             # Filled in: assigning a number would copy it to the device, and wait.
             logits.view(-1).index_fill_(0, self._tensor(suppressed, torch.long), float("-inf"))
+        if constrained:
+            masks = [one.mask() for index in constrained if (one := chunks[index].request.constraint) is not None]
+            rows = self._tensor(constrained, torch.long)
+            logits[rows] = logits[rows].masked_fill(~allowed_tokens(masks, logits), float("-inf"))
         return logits
 
     def _draw_by_kernel(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
@@ -215,9 +220,20 @@ class Sampler:
         return generator.manual_seed(_own_seed(chunk))
 
 
+def allowed_tokens(masks: Sequence[bytes], logits: torch.Tensor) -> torch.Tensor:
+    """Masks of one bit a token as booleans `[masks, vocabulary]`, where the logits `[rows, vocabulary]` are."""
+    packed = torch.frombuffer(bytearray(b"".join(masks)), dtype=torch.uint8).view(len(masks), -1)
+    if logits.device.type == "cuda":
+        packed = packed.pin_memory()
+    places = torch.arange(8, dtype=torch.uint8, device=logits.device)
+    bits = (packed.to(logits.device, non_blocking=True).unsqueeze(2) >> places) & 1
+    return bits.view(len(masks), -1)[:, : logits.shape[1]].bool()
+
+
 def needs_sampler(chunk: ScheduledChunk) -> bool:
     """Whether a row wants more than recorded steps can do: temperature, seed, top_k and top_p."""
-    return chunk.request.sampling.logprobs is not None or _has_penalties(chunk) or _is_early(chunk)
+    sampling, constraint = chunk.request.sampling, chunk.request.constraint
+    return sampling.logprobs is not None or constraint is not None or _has_penalties(chunk) or _is_early(chunk)
 
 
 def _own_seed(chunk: ScheduledChunk) -> int:

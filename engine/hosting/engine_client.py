@@ -27,6 +27,8 @@ from ..messages import (
     Submit,
     Tell,
     ToEngine,
+    Vocabulary,
+    VocabularyLearnt,
     from_engine_decoder,
 )
 from ..request import SamplingParams
@@ -64,6 +66,7 @@ class EngineClient:
         self._events: dict[str, asyncio.Queue[_Event]] = {}
         """By the id of the pending request."""
         self._endings: dict[str, deque[asyncio.Future[bool]]] = {}
+        self._learning: asyncio.Future[None] | None = None
         self._numbers = itertools.count()
         self._death: str | None = None
         self._drained = asyncio.Event()
@@ -164,6 +167,19 @@ class EngineClient:
     def tell(self, session_id: str, *, tool: str | None = None, expected_pause_s: float | None = None) -> None:
         """Say what a parked session waits for. Nothing happens if the session is gone."""
         self._send(Tell(session_id, tool, expected_pause_s))
+
+    async def learn_vocabulary(self, tokenizer: str, end_token_ids: list[int]) -> None:
+        """Make the engine ready for grammars (see `Vocabulary`). It does nothing else meanwhile: half a second for each
+        50,000 tokens.
+
+        Raises:
+            EngineDeadError: the engine process has ended.
+        """
+        if self._death is not None:
+            raise EngineDeadError(self._death)
+        self._learning = asyncio.get_running_loop().create_future()
+        self._send(Vocabulary(tokenizer, end_token_ids))
+        await self._learning
 
     async def end_session(self, session_id: str) -> bool:
         """Keep nothing for a session any more; False if there is none.
@@ -272,6 +288,8 @@ class EngineClient:
             case Refused(request_id, text, param, status, code):
                 if (events := self._events.get(request_id)) is not None:
                     events.put_nowait(RequestError(text, param=param, status=status, code=code))
+            case VocabularyLearnt() if self._learning is not None and not self._learning.done():
+                self._learning.set_result(None)
             case SessionEnded(session_id, is_found):
                 answers = self._endings[session_id]
                 if not (answer := answers.popleft()).done():
@@ -286,6 +304,8 @@ class EngineClient:
             for events in self._events.values():
                 # One for each: an exception raised in a thousand tasks would collect a thousand tracebacks.
                 events.put_nowait(EngineDeadError(reason))
+            if self._learning is not None and not self._learning.done():
+                self._learning.set_exception(EngineDeadError(reason))
             for answer in (answer for answers in self._endings.values() for answer in answers if not answer.done()):
                 answer.set_exception(EngineDeadError(reason))
 

@@ -12,9 +12,13 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from ..assembly.build import build_engine
 from ..errors import AbatchError, RequestError
@@ -35,12 +39,27 @@ from ..messages import (
     Submit,
     Tell,
     ToEngine,
+    Vocabulary,
+    VocabularyLearnt,
     to_engine_decoder,
 )
-from ..request import Request
+from ..request import Constraint, FinishReason, Request
 from .child_process import LENGTH, frame
 
-Command = Submit | Cancel | Tell | EndSession
+if TYPE_CHECKING:
+    from ..models.grammars.compiler import GrammarCompiler
+
+Command = Submit | Cancel | Tell | EndSession | Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A request whose grammar has been compiled, or could not be."""
+
+    submit: Submit
+    constraint: Callable[[], Constraint]
+    """Raises `RequestError` where it could not."""
+
 
 _ORPHANED = None
 """Put on the command queue when the server's end of the socket is closed."""
@@ -52,7 +71,7 @@ class _Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._reader = connection.makefile("rb")
-        self.commands: SimpleQueue[Command | None] = SimpleQueue()
+        self.commands: SimpleQueue[Command | _Compiled | None] = SimpleQueue()
         self._frames: SimpleQueue[bytes] = SimpleQueue()
         self.is_loading = True
 
@@ -107,9 +126,14 @@ class _Channel:
 class _StepLoop:
     """Takes commands between steps and reports after each."""
 
-    def __init__(self, engine: Engine, channel: _Channel) -> None:
+    def __init__(self, engine: Engine, channel: _Channel, vocab_size: int) -> None:
         self._engine = engine
         self._channel = channel
+        self._vocab_size = vocab_size
+        self._compiler: GrammarCompiler | None = None
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine_grammars")
+        self._compiling: set[str] = set()
+        """Ids of requests that wait for their grammars."""
         self._reported = (0, 0, 0)
 
     def run(self) -> None:
@@ -127,9 +151,9 @@ class _StepLoop:
                 self._channel.send(Outputs(outputs, stats))
                 self._reported = stats.parked
 
-    def _take_commands(self) -> list[Command | None]:
+    def _take_commands(self) -> list[Command | _Compiled | None]:
         """All commands that have arrived; waits for one while there is nothing else to do."""
-        commands: list[Command | None] = []
+        commands: list[Command | _Compiled | None] = []
         queue = self._channel.commands
         idle_s = self._engine.idle_s()
         try:
@@ -140,23 +164,48 @@ class _StepLoop:
         except Empty:
             return commands
 
-    def _apply(self, command: Command) -> TokenOutput | None:
+    def _apply(self, command: Command | _Compiled) -> TokenOutput | None:
         """Carry out a command. Returns the output of a request that this ended."""
         engine = self._engine
         match command:
+            case Cancel(request_id) if request_id in self._compiling:
+                self._compiling.remove(request_id)
+                return TokenOutput(request_id, None, finish_reason=FinishReason.CANCELLED)
             case Cancel(request_id):
                 return engine.cancel(request_id)
+            case Submit() if command.sampling.grammar:
+                self._compile(command)
             case Submit():
-                self._submit(command)
+                self._submit(command, None)
+            case _Compiled(submit, constraint) if submit.request_id in self._compiling:
+                self._compiling.remove(submit.request_id)
+                self._submit(submit, constraint)
+            case Vocabulary(tokenizer, end_token_ids):
+                self._compiler = self._learn(tokenizer, end_token_ids)
             case Tell(session_id, tool, expected_pause_s):
                 engine.tell(session_id, tool=tool, expected_pause_s=expected_pause_s)
             case EndSession(session_id):
                 self._channel.send(SessionEnded(session_id, engine.end_session(session_id)))
         return None
 
-    def _submit(self, command: Submit) -> None:
+    def _learn(self, tokenizer: str, end_token_ids: list[int]) -> GrammarCompiler:
+        from ..models.grammars.compiler import GrammarCompiler  # llguidance: a simulated engine never needs it
+
+        compiler = GrammarCompiler(tokenizer, self._vocab_size, end_token_ids)
+        self._channel.send(VocabularyLearnt())
+        return compiler
+
+    def _compile(self, command: Submit) -> None:
+        """Compile a request's grammar beside the steps, then submit it."""
+        assert self._compiler is not None, "the server asks for grammars once it has sent its vocabulary"
+        self._compiling.add(command.request_id)
+        compiling = self._threads.submit(self._compiler.constraint, command.sampling.grammar)
+        compiling.add_done_callback(lambda done: self._channel.commands.put(_Compiled(command, done.result)))
+
+    def _submit(self, command: Submit, constraint: Callable[[], Constraint] | None) -> None:
         request = Request(command.request_id, command.prompt_ids, command.sampling, session=command.session)
         try:
+            request.constraint = None if constraint is None else constraint()
             self._engine.submit(request)
         except RequestError as error:
             refused = Refused(command.request_id, str(error), error.param, error.status, error.code)
@@ -189,7 +238,7 @@ def main() -> None:
             gc.freeze()
             channel.is_loading = False
             channel.send(ready)
-            _StepLoop(engine, channel).run()
+            _StepLoop(engine, channel, ready.vocab_size).run()
     except AbatchError as error:
         if not channel.is_loading:
             raise

@@ -209,6 +209,10 @@ class Engine:
             name, reason = request.request_id, request.finish_reason
             if reason is not None:
                 del requests[name]
+            if request.constraint is not None:
+                request.constraint.accept(token_id)
+                if request.constraint.is_broken and reason is FinishReason.STOP:
+                    reason = FinishReason.LENGTH  # it ended unfinished
             top = logprobs[index] if logprobs else None
             outputs.append(TokenOutput(name, token_id, top, reason, request.num_cached_tokens))
         self._launch_copies()

@@ -45,6 +45,10 @@ class ChatTokenizer:
         template = self.hf.chat_template or ""
         return "\n".join(template.values()) if isinstance(template, dict) else str(template)
 
+    def vocabulary(self) -> str | None:
+        """All that the `tokenizers` library knows of it, as JSON text; None where it is another library's."""
+        return None if self._backend is None else str(self._backend.to_str())
+
     def token_texts(self, texts: Sequence[str]) -> dict[int, str]:
         """Those texts that are one token each, by its id."""
         if self._backend is None:
@@ -165,6 +169,9 @@ class NoiseTokenizer(ChatTokenizer):
     def eos_token_ids(self) -> frozenset[int]:
         """None."""
         return frozenset()
+
+    def vocabulary(self) -> None:
+        """None: its letters are noise."""
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of tokens, those it does not know as letters."""

@@ -12,12 +12,6 @@ from .fields import MAX_MESSAGES, MAX_TOOLS, PositiveInt, SamplingFields
 from .usage import Usage
 
 
-class ResponseFormat(Struct):
-    """Only `text` is supported."""
-
-    type: Annotated[str, Meta(max_length=64)]
-
-
 class ChatCompletionRequest(SamplingFields, kw_only=True):
     """Body of `POST /v1/chat/completions`."""
 
@@ -28,7 +22,6 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
     # Known, so that they are refused and not silently ignored.
     functions: Any = None
     prediction: Any = None

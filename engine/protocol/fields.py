@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -24,6 +24,22 @@ class StreamOptions(Struct):
     """`include_usage`: send one more chunk with the token counts after the last token."""
 
     include_usage: bool = False
+
+
+class JsonSchema(Struct, omit_defaults=True):
+    """A schema by name. The answer keeps to it whether `strict` or not."""
+
+    name: Name | None = None
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Struct, omit_defaults=True):
+    """What an answer keeps to: `text`, `json_object` or `json_schema`."""
+
+    type: Annotated[str, Meta(max_length=64)]
+    json_schema: JsonSchema | None = None
 
 
 class CommonFields(Struct, kw_only=True):
@@ -59,4 +75,6 @@ class SamplingFields(CommonFields, kw_only=True):
     stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
     stream_options: StreamOptions | None = None
     logit_bias: dict[str, float] | None = None
+    response_format: ResponseFormat | None = None
+    """An extension of /v1/completions."""
     user: Name | None = None

@@ -209,6 +209,8 @@ class Scheduler:
                 num_ending += 1
             elif num_tokens - start > 1:
                 prefills.append(request)
+            elif request.num_in_flight and request.constraint is not None:
+                continue  # what may come next is known once the token in flight is
             elif start < len(request.block_ids) * block_size or self._make_room(request, batch):
                 chunks.append(ScheduledChunk(request, start, num_tokens, True, request.epoch))
                 request.num_computed = num_tokens

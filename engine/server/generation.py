@@ -59,6 +59,7 @@ def sampling_params(
     num_prompt: int,
     ready: Ready,
     eos_token_ids: frozenset[int],
+    grammar: str = "",
 ) -> SamplingParams:
     """Fill in OpenAI's defaults: temperature 1, and as many tokens as the context has room for.
 
@@ -68,6 +69,9 @@ def sampling_params(
     """
     if num_logprobs is not None and ready.simulated:
         raise UnsupportedError("a simulated device computes no log-probabilities", param="logprobs")
+    if grammar and (fields.ignore_eos or fields.min_tokens):
+        name = "ignore_eos" if fields.ignore_eos else "min_tokens"
+        raise RequestError(f"{name} keeps an answer from ending where its grammar ends it; leave it out", param=name)
     wanted = frozenset(fields.stop_token_ids or ())
     if wanted and max(wanted) >= ready.vocab_size:
         raise RequestError(
@@ -85,6 +89,7 @@ def sampling_params(
         frequency_penalty=fields.frequency_penalty or 0.0,
         stop_token_ids=stops,
         suppressed_token_ids=stops | eos_token_ids,
+        grammar=grammar,
         logprobs=num_logprobs,
     )
 

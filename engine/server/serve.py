@@ -104,7 +104,12 @@ async def _serve(
         metrics = ServerMetrics(engine.ready, lambda: engine.stats, lambda: engine.is_alive)
         name = config.served_model_name or engine_config.model
         tools = tool_format_named(config.tool_format, tokenizer.template)
-        state = ServerState(TextGenerator(engine, tokenizer), name, metrics, tool_format=tools)
+        generator = TextGenerator(engine, tokenizer)
+        vocabulary = None if engine.ready.simulated else tokenizer.vocabulary()
+        if vocabulary is not None and generator.eos_token_ids:
+            await engine.learn_vocabulary(vocabulary, sorted(generator.eos_token_ids))
+        has_vocabulary = vocabulary is not None and bool(generator.eos_token_ids)
+        state = ServerState(generator, name, metrics, tool_format=tools, has_vocabulary=has_vocabulary)
         app = make_app(
             state,
             api_key=config.api_key,

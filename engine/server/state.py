@@ -12,6 +12,7 @@ from ..errors import ContextLengthError, DrainingError, RequestError
 from ..protocol.fields import CommonFields
 from .front.json_bodies import aside
 from .generation import TextGenerator
+from .grammars import Grammars
 from .metrics import ServerMetrics
 from .tools.formats import HERMES, ToolFormat
 
@@ -28,10 +29,13 @@ class ServerState:
         metrics: ServerMetrics,
         *,
         tool_format: ToolFormat | None = HERMES,
+        has_vocabulary: bool = False,
     ) -> None:
+        """See `tool_format`, and `Grammars` for `has_vocabulary`."""
         self.generator = generator
         self.model_name = model_name
         self.metrics = metrics
+        self.grammars = Grammars(has_vocabulary=has_vocabulary)
         self.tool_format = tool_format
         """How the model calls tools; None if that is unknown."""
         self.created = int(time.time())

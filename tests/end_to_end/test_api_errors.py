@@ -10,9 +10,20 @@ from support.servers import get, post
 _HI = [{"role": "user", "content": "hi"}]
 
 
+def _nested_schema(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
 def _nested_arguments(depth: int) -> dict[str, Any]:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * depth + "]" * depth}}
     return {"messages": [*_HI, {"role": "assistant", "tool_calls": [call]}]}
+
+
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
 def _nested_tool(depth: int) -> bytes:
@@ -46,7 +57,14 @@ _BAD_CHATS: list[tuple[dict[str, Any] | bytes, int, str]] = [
     (b'{"x":' + b"[" * 20_000, 400, "nested"),
     ({"messages": _HI, "model": "gpt-4"}, 404, "gpt-4"),
     ({"messages": _HI, "logit_bias": {"5": 1}}, 422, "logit_bias"),
-    ({"messages": _HI, "response_format": {"type": "json_object"}}, 422, "response_format"),
+    ({"messages": _HI, "response_format": {"type": "grammar"}}, 422, "json_schema"),
+    ({"messages": _HI, "response_format": {"type": "json_schema"}}, 400, "json_schema.schema"),
+    ({"messages": _HI, "response_format": _schema({"type": "wizard"})}, 400, "wizard"),
+    ({"messages": _HI, "response_format": _schema({"not": {"type": "string"}})}, 400, "not"),
+    ({"messages": _HI, "response_format": _schema({"$ref": "http://127.0.0.1:9/x"})}, 400, "127.0.0.1"),
+    ({"messages": _HI, "response_format": _schema({"enum": ["x" * 140_000]})}, 400, "131072 bytes"),
+    ({"messages": _HI, "response_format": {"type": "json_object"}, "ignore_eos": True}, 400, "ignore_eos"),
+    ({"messages": _HI, "response_format": {"type": "json_object"}, "min_tokens": 3}, 400, "min_tokens"),
     ({"messages": _HI, "tool_choice": "required"}, 422, "tool_choice"),
     ({"messages": _HI, "functions": [{"name": "f"}]}, 422, "functions"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, "image_url"),
@@ -59,6 +77,7 @@ _BAD_CHATS: list[tuple[dict[str, Any] | bytes, int, str]] = [
     (b'{"messages":[{"role":"user","content":"hi"}],"temperature":1e999}', 400, "range"),
     ({"messages": [{"role": "user", "content": "hi"}], "model": "x" * 300}, 400, "256"),
     *[(_nested_tool(depth), 400, "nested") for depth in (1500, 5000)],
+    ({"messages": _HI, "response_format": _schema(_nested_schema(400))}, 400, "recursion"),
     *[(_nested_arguments(depth), 400, "nested") for depth in (500, 1500, 5000)],
 ]
 

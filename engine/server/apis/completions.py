@@ -38,12 +38,13 @@ async def completions(request: web.Request) -> web.StreamResponse:
     session = session_use(request, body)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     lengths = [len(prompt) for prompt in prompts if isinstance(prompt, str)]
-    specs = await state.tokenize(num_bytes, lengths, lambda: _choices(body, state, session))
+    grammar = await state.grammars.grammar_of(body.response_format, state.generator.engine.ready)
+    specs = await state.tokenize(num_bytes, lengths, lambda: _choices(body, state, session, grammar))
     answer = _CompletionAnswer(body, specs, state)
     return await (answer.stream(request) if body.stream else answer.whole())
 
 
-def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | None) -> list[ChoiceSpec]:
+def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | None, grammar: str) -> list[ChoiceSpec]:
     """One choice for each prompt and each of the `n` answers to it, in OpenAI's order."""
     refuse_unsupported(body)
     is_used = {"echo": body.echo, "suffix": body.suffix, "best_of": body.best_of not in (None, 1)}
@@ -60,6 +61,7 @@ def _choices(body: CompletionRequest, state: ServerState, session: SessionUse | 
             num_prompt=len(prompt_ids),
             ready=generator.engine.ready,
             eos_token_ids=generator.eos_token_ids,
+            grammar=grammar,
         )
         specs += choice_specs(len(specs), prompt_ids, sampling, stops, body.n or 1, session)
     if session is not None and len(specs) > 1:

@@ -41,7 +41,8 @@ async def answers_to(
         RequestError: the conversation cannot be answered; `UnsupportedError` where it could be elsewhere.
     """
     num_characters = sum(map(_length, body.messages))
-    return await state.tokenize(num_bytes, [num_characters], lambda: _choices(body, state, session))
+    grammar = await state.grammars.grammar_of(body.response_format, state.generator.engine.ready)
+    return await state.tokenize(num_bytes, [num_characters], lambda: _choices(body, state, session, grammar))
 
 
 async def prompt_of(body: ChatCompletionRequest, num_bytes: int, state: ServerState) -> list[int]:
@@ -54,10 +55,10 @@ async def prompt_of(body: ChatCompletionRequest, num_bytes: int, state: ServerSt
     return await state.tokenize(num_bytes, [num_characters], lambda: _prompt_ids(body, state))
 
 
-def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUse | None) -> list[ChoiceSpec]:
+def _choices(
+    body: ChatCompletionRequest, state: ServerState, session: SessionUse | None, grammar: str
+) -> list[ChoiceSpec]:
     refuse_unsupported(body)
-    if body.response_format is not None and body.response_format.type != "text":
-        raise UnsupportedError("response_format other than text is not supported", param="response_format")
     if body.tool_choice not in (None, "auto", "none"):
         raise UnsupportedError("tool_choice other than auto and none is not supported", param="tool_choice")
     for name in ("functions", "prediction", "audio"):
@@ -74,6 +75,7 @@ def _choices(body: ChatCompletionRequest, state: ServerState, session: SessionUs
         num_prompt=len(prompt_ids),
         ready=generator.engine.ready,
         eos_token_ids=generator.eos_token_ids,
+        grammar=grammar,
     )
     tools = tools_of(body, state)
     kept = generator.tokenizer.token_texts(tools.markers) if tools is not None else {}

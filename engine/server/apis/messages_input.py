@@ -10,6 +10,7 @@ import msgspec
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
 from ...protocol.conversation import ChatMessage, ContentPart, FunctionCall, FunctionDefinition, Tool, ToolCall
+from ...protocol.fields import JsonSchema, ResponseFormat
 from ...protocol.messages import (
     CountTokensRequest,
     InputBlock,
@@ -29,8 +30,6 @@ def chat_request(body: MessagesRequest) -> ChatCompletionRequest:
     """
     if body.mcp_servers:
         raise UnsupportedError("mcp_servers is not supported", param="mcp_servers")
-    if body.output_config is not None and body.output_config.format is not None:
-        raise UnsupportedError("output_config.format is not supported", param="output_config.format")
     if body.messages[-1].role == "assistant":
         raise UnsupportedError(
             "the last message is the assistant's, and answers that begin with given words are not supported: "
@@ -42,10 +41,16 @@ def chat_request(body: MessagesRequest) -> ChatCompletionRequest:
         **conversation(body),
         max_tokens=body.max_tokens,
         stop=body.stop_sequences or None,
+        response_format=_response_format(body),
         tool_choice=None if choice is None else _tool_choice(choice),
         parallel_tool_calls=False if choice is not None and choice.disable_parallel_tool_use else None,
         **common_fields(body),
     )
+
+
+def _response_format(body: MessagesRequest) -> ResponseFormat | None:
+    wanted = None if body.output_config is None else body.output_config.format
+    return None if wanted is None else ResponseFormat(wanted.type, JsonSchema(schema=wanted.schema))
 
 
 def conversation(body: CountTokensRequest) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
 from ...protocol.conversation import ChatMessage, ContentPart, FunctionCall, FunctionDefinition, Tool, ToolCall
+from ...protocol.fields import JsonSchema, ResponseFormat
 from ...protocol.responses import InputItem, InputPart, ResponsesRequest, ResponseTool
 from .conversation import common_fields
 
@@ -27,6 +28,7 @@ def chat_request(body: ResponsesRequest) -> ChatCompletionRequest:
         tools=None if body.tools is None else [_tool(tool) for tool in body.tools],
         tool_choice=_tool_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls,
+        response_format=_response_format(body),
         **common_fields(body),
     )
 
@@ -44,8 +46,11 @@ def _refuse_unsupported(body: ResponsesRequest) -> None:
         raise UnsupportedError(
             "log-probabilities are not supported here; /v1/chat/completions has them", param="top_logprobs"
         )
-    if body.text is not None and body.text.format is not None and body.text.format.type != "text":
-        raise UnsupportedError("text.format other than text is not supported", param="text.format")
+
+
+def _response_format(body: ResponsesRequest) -> ResponseFormat | None:
+    wanted = None if body.text is None else body.text.format
+    return None if wanted is None else ResponseFormat(wanted.type, JsonSchema(schema=wanted.schema))
 
 
 def _messages(body: ResponsesRequest) -> list[ChatMessage]:

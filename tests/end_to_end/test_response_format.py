@@ -1,0 +1,61 @@
+"""Answers in JSON, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+from support.servers import post
+
+_MESSAGES = [{"role": "user", "content": "Describe Ada."}]
+_SCHEMA = {
+    "type": "object",
+    "properties": {"job": {"enum": ["poet", "engineer"]}, "age": {"type": "integer", "minimum": 1, "maximum": 99}},
+    "required": ["job", "age"],
+    "additionalProperties": False,
+}
+_FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": _SCHEMA}}
+
+
+def check(text: str | None) -> None:
+    person = json.loads(text or "")
+    assert person["job"] in ("poet", "engineer")
+    assert 1 <= person["age"] <= 99
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_answer_keeps_to_the_schema(tiny_server: str, stream: bool) -> None:
+    client = openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="x")
+    fields: Any = {"model": "tiny", "messages": _MESSAGES, "n": 3, "seed": 5, "response_format": _FORMAT}
+    if not stream:
+        choices = client.chat.completions.create(**fields).choices
+        assert [choice.finish_reason for choice in choices] == ["stop"] * 3
+        texts = [choice.message.content for choice in choices]
+    else:
+        parts = ["", "", ""]
+        for chunk in client.chat.completions.create(**fields, stream=True):
+            for choice in chunk.choices:
+                parts[choice.index] += choice.delta.content or ""
+        texts = [*parts]
+    for text in texts:
+        check(text)
+    assert len({*texts}) > 1
+
+
+def test_completions_take_it_too(tiny_server: str) -> None:
+    status, body, _ = post(
+        f"{tiny_server}/v1/completions", {"prompt": "Ada", "max_tokens": 99, "response_format": _FORMAT}
+    )
+    assert status == 200, body
+    check(body["choices"][0]["text"])
+
+
+def test_json_that_max_tokens_cut_off(tiny_server: str) -> None:
+    body = {"messages": _MESSAGES, "max_tokens": 5, "response_format": _FORMAT}
+    status, answer, _ = post(f"{tiny_server}/v1/chat/completions", body)
+    assert status == 200, answer
+    (choice,) = answer["choices"]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"].startswith("{")
