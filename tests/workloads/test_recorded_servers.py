@@ -40,7 +40,7 @@ ANSWERS = {
     ("llama-cpp", "chat"): Understood(reasoning="The capital", prompt=37, output=4),
     ("deepseek", "chat"): Understood(reasoning="The capital", prompt=1200, output=4, cached=1024, reasoning_tokens=2),
     ("gemini", "chat"): Understood(prompt=9, output=2),
-    ("gemini", "thought"): Understood(text="<thought>The capital</thought>Paris", finish="stop", prompt=9, output=4),
+    ("gemini", "thought"): Understood(reasoning="The capital</thought>", finish="stop", prompt=9, output=4),
     ("gemini", "tool"): Understood(text="", finish="stop", prompt=9, output=5),
     ("groq", "chat"): Understood(prompt=41, output=2),
     ("mistral", "chat"): Understood(reasoning="The capital", prompt=18, output=4),

@@ -10,6 +10,7 @@ import pytest
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.streams import answer
 from abatch.workloads.targets.target import Reply
+from abatch.workloads.targets.wire.chat import ChatApi
 from support.answers import call_for
 from support.raw_server import CONTENT, DONE, END, STREAM, raw_server
 
@@ -56,6 +57,19 @@ async def test_a_body_without_end_is_left_soon(last: bytes, error: str | None, m
 @pytest.mark.parametrize(("last", "error"), [(END, None), (END + DONE, None), (DONE, None), (CONTENT, "disconnected")])
 async def test_a_body_that_breaks_off_behind_the_answer_takes_nothing_away(last: bytes, error: str | None) -> None:
     assert (await ask([_CHUNKED + chunk(CONTENT) + chunk(last)])).error == error
+
+
+@pytest.mark.parametrize("again", [CONTENT, CONTENT[:-5] + b',"finish_reason":"stop"}]}\n\n'])
+async def test_a_finish_reason_that_ended_nothing_ends_nothing(again: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers give one with every chunk: nobody leaves them early, and what breaks off is no answer."""
+    monkeypatch.setattr(answer, "END_OF_STREAM_S", 0.0)
+    reply = Reply()
+    reading = answer.Answer(ChatApi(), call_for(4), reply)
+    reading.take(CONTENT + END, 1.0)
+    assert (reading.ends_by_s, reading.is_complete) == (1.0, True)
+    reading.take(again, 1.5)
+    assert (reading.ends_by_s, reading.is_complete, reply.finished_s) == (None, False, 1.5)
+    assert (await ask([_CHUNKED + chunk(CONTENT) + chunk(END) + chunk(again)])).error == "disconnected"
 
 
 async def test_a_compressed_stream_is_timed_event_by_event() -> None:

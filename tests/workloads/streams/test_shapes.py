@@ -8,7 +8,7 @@ import pytest
 from abatch.workloads.http.faults import RefusedError
 from abatch.workloads.targets.streams import bounds
 from abatch.workloads.targets.target import Reply
-from support.answers import DONE, END, USAGE, answered, delta, event, text
+from support.answers import DONE, END, STEP_S, USAGE, answered, delta, event, text
 
 THREE = text("a") + text(" b") + text(" c")
 _ROLE = delta('"role":"assistant","content":""')
@@ -179,7 +179,7 @@ def test_a_finish_reason_of_any_type(reason: str, read: str) -> None:
 def test_text_and_an_orderly_end_are_an_answer(end: list[str]) -> None:
     reply = answered(text("a"), text("b"), *end)
     assert (reply.error, reply.finish_reason, reply.text) == (None, None, ["a", "b"])
-    assert reply.finished_s is not None
+    assert reply.finished_s == pytest.approx(1.04 + STEP_S * (len(end) - 1 + (not end[-1].endswith("\n"))))
     with_reason = answered(text("a"), END.strip())
     assert (with_reason.error, with_reason.finish_reason) == (None, "stop")
 

@@ -21,6 +21,7 @@ THINK = delta('"reasoning_content":"hm"')
         ([text(r"\n<think>hm</think>a")], 0, "hm</think>", "a"),
         ([text(char) for char in "<think>hm</think>ab"], 17, "hm</think>", "ab"),
         ([text(char) for char in "[THINK]hm[/THINK]ab"], 17, "hm[/THINK]", "ab"),
+        ([text("<thought>hm"), text("</thought>a")], 1, "hm</thought>", "a"),
         ([text("<think>"), text("hm"), text("</th"), text("e")], None, "hm</the", ""),
         ([text("hm"), text(" so"), text("</think>"), text("a")], 3, "hm so</think>", "a"),
         ([text("hm"), text(r"</think>\n\n"), text("a")], 2, "hm</think>", "\n\na"),

@@ -53,7 +53,10 @@ class Answer:
         """Of the body, as long as it has no event; all of it, where it is JSON in place of a stream."""
         self._is_json = self._was_read = False
         self._usage = b""
-        self._ended_with_usage = False
+        self._usage_s: float | None = None
+        """When the last event came, if it had token counts."""
+        self._goes_on = False
+        """Behind a finish reason: some servers give one with every chunk, or text after it."""
         self._malformed = b""
         """The start of the first event that could not be read."""
         self._num_arrivals = 0
@@ -62,7 +65,7 @@ class Answer:
     @property
     def is_complete(self) -> bool:
         """Whether the server said that the answer ends here."""
-        return self.is_over or self._reply.finished_s is not None
+        return self.is_over or (self._reply.finished_s is not None and not self._goes_on)
 
     @property
     def is_endless(self) -> bool:
@@ -95,8 +98,8 @@ class Answer:
         elif not self._is_json:
             self._take_events(self._events.finish(), now_s)
         reply = self._reply
-        if reply.finished_s is None and (self.is_over or self._ended_with_usage):
-            reply.finished_s = now_s  # text and an orderly end: an answer, though nothing says why it ends
+        if reply.finished_s is None:
+            reply.finished_s = self._usage_s  # an orderly end, though nothing says why the answer ends
         self.note_what_came()
         if reply.error is None:
             self._judge()
@@ -135,6 +138,8 @@ class Answer:
                 self._num_arrivals += 1
                 reply.saw_content(now_s)
             self.is_over = True
+            if reply.finished_s is None and not piece.is_in_doubt:
+                reply.finished_s = now_s
             return
 
     def _take_events(self, events: Sequence[ServerSentEvent], now_s: float) -> None:
@@ -177,9 +182,9 @@ class Answer:
             self._malformed = self._malformed or data[:_SHOWN_BYTES]
         else:
             self._was_read = True
-        self._ended_with_usage = piece.usage not in NO_USAGE
-        if self._ended_with_usage:
-            self._usage = piece.usage
+        self._usage_s = None
+        if piece.usage not in NO_USAGE:
+            self._usage, self._usage_s = piece.usage, now_s
         if piece.reasoning:
             self._thinking.take_reasoning(piece.reasoning)
         if piece.text:
@@ -187,20 +192,33 @@ class Answer:
         if piece.num_other_chars:
             self._thinking.take_other(now_s)
         num_chars = len(piece.text) + len(piece.reasoning) + piece.num_other_chars
-        if piece.finish_reason:
-            reply.finish_reason = piece.finish_reason[:FINISH_REASON_CHARS]
-        if piece.finish_reason or (num_chars and reply.finished_s is not None):
-            reply.finished_s = now_s  # some servers give a reason with every chunk, or text after it
-            self.ends_by_s = now_s + END_OF_STREAM_S
-        if piece.error is not None:
-            reply.fail(SERVER_ERROR, piece.error)
-        if piece.is_end or piece.error is not None:
-            self.is_over = True
-            self.ends_by_s = now_s + END_OF_BODY_S
+        if (
+            piece.finish_reason
+            or piece.is_end
+            or piece.error is not None
+            or (num_chars and reply.finished_s is not None)
+        ):
+            self._end(piece, num_chars > 0, now_s)
         if num_chars:
             self._bounds.num_chunks += 1
             self._bounds.num_chars += num_chars
         return num_chars > 0
+
+    def _end(self, piece: Piece, has_content: bool, now_s: float) -> None:
+        """Take in that the answer ends, or that it goes on although it had ended."""
+        reply = self._reply
+        if has_content and reply.finished_s is not None:
+            self._goes_on = True
+        if piece.finish_reason:
+            reply.finish_reason = piece.finish_reason[:FINISH_REASON_CHARS]
+        if piece.finish_reason or has_content or reply.finished_s is None:
+            reply.finished_s = now_s
+        if piece.error is not None:
+            reply.fail(SERVER_ERROR, piece.error)
+        if piece.is_end or piece.error is not None:
+            self.is_over, self.ends_by_s = True, now_s + END_OF_BODY_S
+        else:
+            self.ends_by_s = None if self._goes_on else now_s + END_OF_STREAM_S
 
     def _take_late(self, piece: Piece) -> None:
         """Take in what follows the end. Text there belongs to nothing; counts of tokens do."""

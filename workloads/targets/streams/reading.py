@@ -34,7 +34,7 @@ async def read_answer(response: aiohttp.ClientResponse, api: Api, call: Call, re
                     answer.take(piece, now_s)
                 if answer.is_endless:
                     break
-                if answer.ends_by_s is not None:
+                if answer.ends_by_s != patience.when():
                     # Only the end of the body can follow; do not wait forever for a server that never sends it.
                     patience.reschedule(answer.ends_by_s)
     except (aiohttp.ClientError, OSError, RefusedError) as error:

@@ -6,9 +6,9 @@ from enum import Enum, auto
 
 from ..target import Reply
 
-_TAGS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
-"""Around thoughts, at the start of the text of a server without a reasoning parser: most models', and Mistral's."""
-_PIECES_OF_A_TAG = 8
+_TAGS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<thought>", "</thought>"))
+"""Around thoughts, at the start of the text of a server without a reasoning parser: of most models, Mistral, Google."""
+_PIECES_OF_A_TAG = 10
 
 
 class _Place(Enum):
