@@ -167,6 +167,12 @@ def _notes(report: SweepReport) -> Iterator[str]:
         yield "--cache as-is: each try sent texts that the tries before it had sent, so a prefix cache may know them"
     elif report.cache == CacheMode.WARM:
         yield "--cache warm: the first prompts of each try were sent once before it"
+    failed = [point.request_rate for point in report.points if point.why_not and point.is_of_client]
+    if failed:
+        yield (
+            f"from {min(failed):g} sessions/s on the client was the limit, not the server, which may hold more: "
+            "see why beside the rate"
+        )
     if report.ramp_s > report.warmup_s:
         yield (
             f"the load of a rate rises for {report.ramp_s:.0f} s, until as many sessions end as begin, and was measured"

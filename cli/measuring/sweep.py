@@ -10,7 +10,7 @@ import msgspec
 
 from ...reports.recording.recorder import ALL
 from ...reports.summary.answers import streaming_doubt
-from ...reports.summary.doubts import doubts
+from ...reports.summary.doubts import client_problems, doubts
 from ...reports.summary.finding import Finding, Label
 from ...reports.summary.steadiness import grown_in_words
 from ...reports.summary.summary import Summary
@@ -30,7 +30,13 @@ _OF_GROWTH = (Label.OVERLOADED, Label.NOT_STEADY)
 
 
 class SweepPoint(msgspec.Struct, kw_only=True):
-    """One try of a rate. `why_not`: what did not hold; empty if all did. `folder`: its run, with a report in it."""
+    """One try of a rate.
+
+    Attributes:
+        why_not: What did not hold; empty if all did.
+        folder: Its run, with a report in it.
+        is_of_client: The client could not keep up, so that nothing is known of the server at this rate.
+    """
 
     request_rate: float
     goodput_share: float
@@ -39,6 +45,7 @@ class SweepPoint(msgspec.Struct, kw_only=True):
     ttft_p99_ms: float | None
     why_not: list[str]
     folder: str
+    is_of_client: bool = False
 
 
 class SweepReport(msgspec.Struct, kw_only=True):
@@ -128,6 +135,7 @@ class Sweep:
             ttft_p99_ms=ttft.p99_ms if ttft is not None else None,
             why_not=why_not(summary, self.required_share, self.ramp.growth(warmup_s, warmup_s + summary.measured_s)),
             folder=str(folder),
+            is_of_client=bool(client_problems(summary)),
         )
         self.points.append(point)
         self.on_point(point)

@@ -139,6 +139,18 @@ def test_a_limit_of_the_client_is_no_failure_of_the_server() -> None:
     assert judged("errors < 1%", _failing({"http_500": 400})).outcome is Outcome.FAIL
 
 
+@pytest.mark.parametrize("kind", ["http_500", "connect", "disconnected", "timeout", "bad_response", "empty"])
+def test_a_server_that_answers_nothing_has_no_verdict_and_fails_the_rule_on_errors(kind: str) -> None:
+    summary = _failing({kind: 1000})
+    lines = _shown(summary).splitlines()
+    assert lines[0] == "NO VERDICT: no request succeeded"
+    assert lines[1].startswith("ERRORS: 100% of the requests failed (1,000 of 1,000): ")
+    assert not [line for line in lines if line.startswith("OK")]
+    assert judged("errors < 1%", summary).outcome is Outcome.FAIL
+    assert judged("ttft.p99 < 1s", summary).outcome is Outcome.INCONCLUSIVE
+    assert judged("goodput > 1%", summary).outcome is Outcome.INCONCLUSIVE
+
+
 def test_a_few_that_met_a_limit_change_nothing_that_is_clear() -> None:
     few = _failing({CLIENT_LIMIT: 5})
     assert judged("errors < 2%", few).outcome is Outcome.PASS
