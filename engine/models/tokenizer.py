@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -87,13 +88,29 @@ class ChatTokenizer:
         return backend_ids
 
     def encode_chat(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, *, most_tokens: int | None = None
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        *,
+        most_tokens: int | None = None,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        template_arguments: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """Tokens of a conversation, up to where the assistant begins to speak.
+        """Tokens of a conversation.
+
+        Args:
+            messages: As the chat template wants them.
+            tools: That the assistant may call.
+            most_tokens: That fit the context.
+            add_generation_prompt: End where the assistant begins to speak.
+            continue_final_message: End with the last message, which the assistant goes on with.
+            template_arguments: Of the template's own.
 
         Raises:
             ContextLengthError: they are more than `most_tokens`.
-            RequestError: the tokenizer has no chat template (422), or the template fails on the messages.
+            RequestError: the tokenizer has no chat template (422), or the template fails on the messages, or an
+                argument is not the template's own.
         """
         if self.hf.chat_template is None:
             raise RequestError(
@@ -101,9 +118,17 @@ class ChatTokenizer:
                 status=422,
                 code="no_chat_template",
             )
+        own = template_arguments or {}
+        for name in own.keys() & {"messages", "conversations", *signature(self.hf.apply_chat_template).parameters}:
+            raise RequestError(f"chat_template_kwargs cannot set {name}", param="chat_template_kwargs")
         try:
             prompt = self.hf.apply_chat_template(
-                messages, tools=[*tools] if tools else None, add_generation_prompt=True, tokenize=False
+                messages,
+                tools=[*tools] if tools else None,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                tokenize=False,
+                **own,
             )
         except Exception as error:  # a template is a program, and may fail in any way
             raise RequestError(f"the model's chat template {_what_failed(error)}", param="messages") from None

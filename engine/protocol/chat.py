@@ -22,10 +22,18 @@ class ChatCompletionRequest(SamplingFields, kw_only=True):
     tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
+    # Extensions.
+    chat_template_kwargs: dict[str, Any] | None = None
+    """What the chat template is given besides, such as `enable_thinking`."""
+    add_generation_prompt: bool | None = None
+    """Begin a new message of the assistant. True by default."""
+    continue_final_message: bool | None = None
+    """Go on with the last message instead."""
     # Known, so that they are refused and not silently ignored.
     functions: Any = None
     prediction: Any = None
     audio: Any = None
+    web_search_options: Any = None
 
 
 class TopLogprob(Struct):

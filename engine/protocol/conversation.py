@@ -25,10 +25,11 @@ class ToolCall(Struct, kw_only=True):
 
 
 class ContentPart(Struct):
-    """A piece of a message. Only text is supported."""
+    """A piece of a message: text, or words of refusal. Nothing else is supported."""
 
     type: Annotated[str, Meta(max_length=64)]
     text: str | None = None
+    refusal: str | None = None
 
 
 class ChatMessage(Struct, kw_only=True, omit_defaults=True):
@@ -39,6 +40,8 @@ class ChatMessage(Struct, kw_only=True, omit_defaults=True):
     name: Name | None = None
     tool_calls: Annotated[list[ToolCall], Meta(max_length=MAX_TOOLS)] | None = None
     tool_call_id: Name | None = None
+    reasoning_content: str | None = None
+    """What the assistant thought. Chat templates mostly leave it out."""
 
 
 class FunctionDefinition(Struct, omit_defaults=True):

@@ -94,10 +94,42 @@ def sampling_params(
     )
 
 
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "logit_bias": ({},),
+    "min_p": (0,),
+    "repetition_penalty": (1,),
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "bad_words": ([],),
+    "allowed_token_ids": ([],),
+    "truncate_prompt_tokens": (),
+    "structured_outputs": ({},),
+    "guided_json": (),
+    "guided_regex": (),
+    "guided_choice": (),
+    "guided_grammar": (),
+    "functions": ([],),
+    "prediction": (),
+    "audio": (),
+    "web_search_options": (),
+}
+"""Fields that are not supported, and values by which they change nothing, as some clients send them."""
+
+
 def refuse_unsupported(fields: SamplingFields) -> None:
-    """Refuse, with 422, what OpenAI's API has and this engine lacks."""
-    if fields.logit_bias:
-        raise UnsupportedError("logit_bias is not supported", param="logit_bias")
+    """Refuse what other servers have and this engine lacks.
+
+    Raises:
+        UnsupportedError: a field would change the answer.
+        RequestError: usage is asked for in a stream that is none.
+    """
+    for name, neutral in _NEUTRAL.items():
+        value = getattr(fields, name, None)
+        if value is not None and value not in neutral:
+            instead = "; response_format is" if name.startswith(("guided", "structured")) else ""
+            raise UnsupportedError(f"{name} is not supported{instead}", param=name)
+    if fields.stream_options is not None and not fields.stream:
+        raise RequestError("stream_options needs stream: true", param="stream_options")
 
 
 class TextGenerator:
@@ -121,14 +153,16 @@ class TextGenerator:
         most_tokens = self.engine.ready.max_model_len
         return self.tokenizer.encode(text, most_tokens=most_tokens, add_special_tokens=add_special_tokens)
 
-    def encode_chat(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> list[int]:
-        """Tokens of a conversation.
+    def encode_chat(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, **options: Any
+    ) -> list[int]:
+        """Tokens of a conversation. The options are those of the tokenizer.
 
         Raises:
             ContextLengthError: they do not fit the context.
             RequestError: the model's chat template refuses the messages, or fails on them.
         """
-        return self.tokenizer.encode_chat(messages, tools, most_tokens=self.engine.ready.max_model_len)
+        return self.tokenizer.encode_chat(messages, tools, most_tokens=self.engine.ready.max_model_len, **options)
 
     async def stream(
         self,

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from ..errors import RequestError, UnsupportedError
 from ..hosting.child_process import environment_of_children
 from ..messages import Ready
+from ..protocol.conversation import FunctionDefinition
 from ..protocol.fields import ResponseFormat
 from .front.json_bodies import shortened
+from .tools.forced import call_grammar
+from .tools.formats import ToolFormat
 
 CHECK_CPU_S = 3
 """To compile a grammar. The largest schemas that are taken need half of it."""
 _WALL_S = 20.0
 _MOST_AT_ONCE = 2
 _MOST_REMEMBERED = 256
-_MOST_SCHEMA_BYTES = 1 << 17
+_MOST_GRAMMAR_CHARACTERS = 1 << 17
 """Some thousands of properties, as in OpenAI's API."""
 
 
@@ -47,20 +49,34 @@ class Grammars:
             UnsupportedError: it is of another type, or the device draws no tokens.
         """
         schema = _schema(wanted)
-        if schema is None:
-            return ""
+        return "" if schema is None else await self._checked(lambda: _json_grammar(schema), "response_format", ready)
+
+    async def grammar_of_call(
+        self, tools: ToolFormat, functions: Sequence[FunctionDefinition], tokens: Mapping[int, str], ready: Ready
+    ) -> str:
+        """The grammar of an answer that calls one of these functions (see `call_grammar`).
+
+        Raises:
+            RequestError: the schema of one is invalid, or costs too much.
+            UnsupportedError: the device draws no tokens, or calls are not told from text.
+        """
+        if not tools.markers:
+            raise UnsupportedError("tool_choice needs a --tool-format other than none", param="tool_choice")
+        return await self._checked(lambda: _call_grammar(tools, functions, tokens), "tool_choice", ready)
+
+    async def _checked(self, make: Callable[[], str], param: str, ready: Ready) -> str:
         if not self.has_vocabulary:
             why = (
                 "a simulated device writes letters" if ready.simulated else "the tokenizer does not say what tokens are"
             )
-            raise UnsupportedError(f"response_format is not supported: {why}", param="response_format")
-        from ..models.grammars.grammar import json_grammar  # llguidance: only where it is used
-
+            raise UnsupportedError(f"this {param} is not supported: {why}", param=param)
         try:
-            grammar = json_grammar(schema)
+            grammar = make()
+            if len(grammar) > _MOST_GRAMMAR_CHARACTERS:
+                raise ValueError(f"it has more than {_MOST_GRAMMAR_CHARACTERS} characters")
             await self._check(grammar)
         except ValueError as error:
-            raise RequestError(f"response_format: {shortened(str(error))}", param="response_format") from error
+            raise RequestError(f"{param}: {shortened(str(error))}", param=param) from error
         return grammar
 
     async def _check(self, grammar: str) -> None:
@@ -102,7 +118,7 @@ def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
     """The JSON schema that a `response_format` asks for; None if any text will do.
 
     Raises:
-        RequestError: it asks for a schema and has none, or one too large.
+        RequestError: it asks for a schema and has none.
         UnsupportedError: it is of another type.
     """
     if wanted is None or wanted.type == "text":
@@ -116,7 +132,16 @@ def _schema(wanted: ResponseFormat | None) -> dict[str, Any] | None:
         )
     if wanted.json_schema is None or wanted.json_schema.schema is None:
         raise RequestError("response_format of type 'json_schema' needs json_schema.schema", param="response_format")
-    schema = wanted.json_schema.schema
-    if len(msgspec.json.encode(schema)) > _MOST_SCHEMA_BYTES:
-        raise RequestError(f"the schema has more than {_MOST_SCHEMA_BYTES} bytes", param="response_format")
-    return schema
+    return wanted.json_schema.schema
+
+
+def _json_grammar(schema: dict[str, Any]) -> str:
+    from ..models.grammars.grammar import json_grammar  # llguidance: only where it is used
+
+    return json_grammar(schema)
+
+
+def _call_grammar(tools: ToolFormat, functions: Sequence[FunctionDefinition], tokens: Mapping[int, str]) -> str:
+    from ..models.grammars.grammar import JSON_OPTIONS, lark_grammar
+
+    return lark_grammar(call_grammar(tools, functions, tokens, JSON_OPTIONS))

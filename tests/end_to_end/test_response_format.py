@@ -59,3 +59,20 @@ def test_json_that_max_tokens_cut_off(tiny_server: str) -> None:
     (choice,) = answer["choices"]
     assert choice["finish_reason"] == "length"
     assert choice["message"]["content"].startswith("{")
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "person"}}])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_is_asked_for_is_made(tiny_server: str, choice: Any, stream: bool) -> None:
+    client = openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="x")
+    tools: Any = [{"type": "function", "function": {"name": "person", "parameters": _SCHEMA}}]
+    fields: Any = {"model": "tiny", "messages": _MESSAGES, "tools": tools, "tool_choice": choice}
+    if stream:
+        deltas = [chunk.choices[0] for chunk in client.chat.completions.create(**fields, stream=True)]
+        calls = [call for one in deltas for call in one.delta.tool_calls or []]
+        assert deltas[-1].finish_reason == "tool_calls"
+    else:
+        calls = client.chat.completions.create(**fields).choices[0].message.tool_calls
+    (call,) = calls
+    assert call.function.name == "person"
+    check(call.function.arguments)

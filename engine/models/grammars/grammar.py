@@ -19,15 +19,22 @@ def limits() -> LLParserLimits:
     )
 
 
+JSON_OPTIONS = {"coerce_one_of": True, "whitespace_pattern": _WHITE_SPACE}
+"""Of llguidance. Generators of schemas write oneOf for alternatives that exclude each other anyhow."""
+
+
+def lark_grammar(text: str) -> str:
+    """A grammar in the syntax of Lark."""
+    return str(LLMatcher.grammar_from_lark(text))
+
+
 def json_grammar(schema: dict[str, Any]) -> str:
     """The grammar of JSON that a schema describes.
 
     Raises:
         ValueError: it is nested too deeply.
     """
-    # Generators of schemas write oneOf for alternatives that exclude each other anyhow.
-    options = {"coerce_one_of": True, "whitespace_pattern": _WHITE_SPACE}
-    return str(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options))  # type: ignore[arg-type]
+    return str(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=JSON_OPTIONS))  # type: ignore[arg-type]
 
 
 def first_line(message: str) -> str:

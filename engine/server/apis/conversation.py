@@ -11,14 +11,14 @@ import msgspec
 
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
-from ...protocol.conversation import ChatMessage, FunctionCall
 from ...protocol.fields import CommonFields
 from ...session import SessionUse
 from ..choices import ChoiceSpec, choice_specs, stop_automaton
-from ..front.json_bodies import MOST_VALUES, JsonBudget
 from ..generation import refuse_unsupported, sampling_params
 from ..state import ServerState
+from ..tools.forced import forced_functions
 from .answer_reader import tools_of
+from .template_messages import num_characters, template_arguments, template_messages
 
 
 def common_fields(body: CommonFields) -> dict[str, Any]:
@@ -40,9 +40,19 @@ async def answers_to(
     Raises:
         RequestError: the conversation cannot be answered; `UnsupportedError` where it could be elsewhere.
     """
-    num_characters = sum(map(_length, body.messages))
-    grammar = await state.grammars.grammar_of(body.response_format, state.generator.engine.ready)
-    return await state.tokenize(num_bytes, [num_characters], lambda: _choices(body, state, session, grammar))
+    lengths = [sum(map(num_characters, body.messages))]
+    grammar = await _grammar(body, state)
+    return await state.tokenize(num_bytes, lengths, lambda: _choices(body, state, session, grammar))
+
+
+async def _grammar(body: ChatCompletionRequest, state: ServerState) -> str:
+    """What the answer keeps to; a call that is asked for goes before a form of the text."""
+    generator = state.generator
+    functions = forced_functions(body)
+    if functions is None or state.tool_format is None:  # the latter is refused with the tools
+        return await state.grammars.grammar_of(body.response_format, generator.engine.ready)
+    tokens = generator.tokenizer.token_texts(state.tool_format.markers)
+    return await state.grammars.grammar_of_call(state.tool_format, functions, tokens, generator.engine.ready)
 
 
 async def prompt_of(body: ChatCompletionRequest, num_bytes: int, state: ServerState) -> list[int]:
@@ -51,19 +61,14 @@ async def prompt_of(body: ChatCompletionRequest, num_bytes: int, state: ServerSt
     Raises:
         RequestError: the conversation cannot be read; `UnsupportedError` where it could be elsewhere.
     """
-    num_characters = sum(map(_length, body.messages))
-    return await state.tokenize(num_bytes, [num_characters], lambda: _prompt_ids(body, state))
+    lengths = [sum(map(num_characters, body.messages))]
+    return await state.tokenize(num_bytes, lengths, lambda: _prompt_ids(body, state))
 
 
 def _choices(
     body: ChatCompletionRequest, state: ServerState, session: SessionUse | None, grammar: str
 ) -> list[ChoiceSpec]:
     refuse_unsupported(body)
-    if body.tool_choice not in (None, "auto", "none"):
-        raise UnsupportedError("tool_choice other than auto and none is not supported", param="tool_choice")
-    for name in ("functions", "prediction", "audio"):
-        if getattr(body, name) is not None:
-            raise UnsupportedError(f"{name} is not supported", param=name)
     if body.top_logprobs and not body.logprobs:
         raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     generator = state.generator
@@ -92,44 +97,5 @@ def _prompt_ids(body: ChatCompletionRequest, state: ServerState) -> list[int]:
             "this server does not know how the model writes tool calls; --tool-format names a format, or none",
             param="tools",
         )
-    arguments = JsonBudget(MOST_VALUES, "the arguments of tool calls")
-    messages = [_template_message(message, arguments) for message in body.messages]
-    return generator.encode_chat(messages, tools)
-
-
-def _length(message: ChatMessage) -> int:
-    """Characters that a message certainly puts into the prompt."""
-    if isinstance(message.content, list):
-        return sum(len(part.text or "") for part in message.content)
-    return len(message.content or "")
-
-
-def _template_message(message: ChatMessage, arguments: JsonBudget) -> dict[str, Any]:
-    """A message as chat templates want it: content a string, arguments an object."""
-    content = message.content
-    if isinstance(content, list):
-        for part in content:
-            if part.type != "text":
-                raise UnsupportedError(f"content parts of type {part.type!r} are not supported", param="messages")
-            if part.text is None:
-                raise RequestError("a content part of type 'text' needs a text", param="messages")
-        content = "".join(part.text or "" for part in content)
-    result: dict[str, Any] = {"role": message.role, "content": content or ""}
-    if message.name is not None:
-        result["name"] = message.name
-    if message.tool_call_id is not None:
-        result["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        result["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": _template_call(call.function, arguments)}
-            for call in message.tool_calls
-        ]
-    return result
-
-
-def _template_call(call: FunctionCall, arguments: JsonBudget) -> dict[str, Any]:
-    arguments.spend(call.arguments.encode())
-    try:
-        return {"name": call.name, "arguments": msgspec.json.decode(call.arguments or "{}")}
-    except msgspec.DecodeError:  # the model's own words, which need not be JSON
-        return {"name": call.name, "arguments": call.arguments}
+    messages = template_messages(body.messages, generator.tokenizer.template)
+    return generator.encode_chat(messages, tools, **template_arguments(body))

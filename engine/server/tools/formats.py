@@ -25,12 +25,18 @@ class ToolFormat:
         name: As in `--tool-format`.
         parser: Makes a parser of one answer's text.
         markers: What the parser looks for. A tokenizer may have special tokens for it, which it skips otherwise.
+        begins: What a call begins with.
+        arguments_key: Its word for arguments.
+        ends: What a call ends with.
         call_id: Makes an id that the model's chat template takes back.
     """
 
     name: str
     parser: Callable[[], ToolCallParser]
     markers: tuple[str, ...]
+    begins: tuple[str, ...] = ()
+    arguments_key: str = "arguments"
+    ends: tuple[str, ...] = ()
     call_id: Callable[[], str] = _call_id
 
 
@@ -48,9 +54,18 @@ class _PlainParser:
         return "", []
 
 
-HERMES = ToolFormat("hermes", hermes.hermes_parser, hermes.MARKERS)
-LLAMA3 = ToolFormat("llama3", llama3.llama3_parser, llama3.MARKERS)
-MISTRAL = ToolFormat("mistral", mistral.mistral_parser, mistral.MARKERS, mistral.mistral_call_id)
+HERMES = ToolFormat(
+    "hermes", hermes.hermes_parser, hermes.MARKERS, begins=("<tool_call>", "\n"), ends=("\n", "</tool_call>")
+)
+LLAMA3 = ToolFormat("llama3", llama3.llama3_parser, llama3.MARKERS, arguments_key="parameters")
+MISTRAL = ToolFormat(
+    "mistral",
+    mistral.mistral_parser,
+    mistral.MARKERS,
+    begins=("[TOOL_CALLS]", "["),
+    ends=("]",),
+    call_id=mistral.mistral_call_id,
+)
 _NONE = ToolFormat("none", _PlainParser, ())
 _FORMATS = {each.name: each for each in (HERMES, LLAMA3, MISTRAL, _NONE)}
 

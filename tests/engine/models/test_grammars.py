@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from abatch.engine.errors import RequestError
 from abatch.engine.models.grammars.compiler import Constraint, GrammarCompiler
-from abatch.engine.models.grammars.grammar import json_grammar
+from abatch.engine.models.grammars.grammar import JSON_OPTIONS, json_grammar, lark_grammar
 from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
 from abatch.engine.models.tokenizer import ChatTokenizer
+from abatch.engine.protocol.conversation import FunctionDefinition
 from abatch.engine.protocol.fields import JsonSchema, ResponseFormat
 from abatch.engine.server.grammars import Grammars
+from abatch.engine.server.tools.calls import parse_whole
+from abatch.engine.server.tools.forced import call_grammar
+from abatch.engine.server.tools.formats import HERMES, LLAMA3, MISTRAL, ToolFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from support.engines import make_ready
@@ -32,6 +36,8 @@ PERSON: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+_NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+
 
 @pytest.fixture(scope="module")
 def compiler() -> GrammarCompiler:
@@ -46,20 +52,52 @@ def allowed(constraint: Constraint) -> list[int]:
     return [token for token in range(_VOCAB_SIZE) if mask[token // 8] >> token % 8 & 1]
 
 
-@given(seed=st.integers(0, 2**32))
-def test_whatever_is_drawn_is_json_of_the_schema(compiler: GrammarCompiler, seed: int) -> None:
-    random = Random(seed)
-    constraint = compiler.constraint(json_grammar(PERSON))
+def draw(constraint: Constraint, random: Random) -> str:
+    """A text that ends by itself."""
     ids: list[int] = []
-    while len(ids) < 300 and _END not in ids:
+    while len(ids) < 500 and _END not in ids:
         ids.append(random.choice(allowed(constraint)))
         constraint.accept(ids[-1])
     assert ids.pop() == _END
-    person = json.loads(_TOKENIZER.decode(ids))
+    return _TOKENIZER.decode(ids)
+
+
+@given(seed=st.integers(0, 2**32))
+def test_whatever_is_drawn_is_json_of_the_schema(compiler: GrammarCompiler, seed: int) -> None:
+    person = json.loads(draw(compiler.constraint(json_grammar(PERSON)), Random(seed)))
     assert person.keys() == {"name", "age", "job"}
     assert len(person["name"]) <= 5
     assert 0 <= person["age"] <= 150
     assert person["job"] in ("poet", None)
+
+
+@pytest.mark.parametrize("tools", [HERMES, LLAMA3, MISTRAL], ids=lambda tools: tools.name)
+@given(seed=st.integers(0, 2**32))
+def test_a_call_that_is_asked_for_is_one_in_every_format(
+    compiler: GrammarCompiler, tools: ToolFormat, seed: int
+) -> None:
+    """With `$ref`s into the schema of one function, and a name that has to be escaped."""
+    referring = {
+        **_NOTHING,
+        "properties": {"who": {"$ref": "#/$defs/who"}},
+        "required": ["who"],
+        "$defs": {"who": PERSON},
+    }
+    functions = [FunctionDefinition('n"\u00e9\\', parameters=referring), FunctionDefinition("now", parameters=_NOTHING)]
+    text = draw(compiler.constraint(lark_grammar(call_grammar(tools, functions, {}, JSON_OPTIONS))), Random(seed))
+    content, (call,) = parse_whole(tools.parser(), text)
+    assert content == ""
+    assert call.name in ('n"\u00e9\\', "now")
+    arguments = json.loads(call.arguments)
+    assert arguments == {} if call.name == "now" else {*arguments["who"]} == {"name", "age", "job"}
+
+
+def test_a_marker_that_is_a_token_is_written_as_that(compiler: GrammarCompiler) -> None:
+    functions = [FunctionDefinition("now")]
+    constraint = compiler.constraint(
+        lark_grammar(call_grammar(MISTRAL, functions, {256: "[TOOL_CALLS]"}, JSON_OPTIONS))
+    )
+    assert allowed(constraint) == [256]
 
 
 def test_white_space_has_an_end(compiler: GrammarCompiler) -> None:
