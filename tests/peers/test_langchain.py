@@ -47,6 +47,20 @@ async def test_batch_and_history(chat: ChatOpenAI) -> None:
     assert answers[0].content == answers[1].content != ""
 
 
+def test_responses(smollm2_server: str) -> None:
+    model = ChatOpenAI(
+        base_url=f"{smollm2_server}/v1",
+        api_key="unused",
+        model="smollm2",
+        temperature=0,
+        max_tokens=16,
+        max_retries=0,
+        use_responses_api=True,
+    )
+    assert model.invoke(_QUESTION).text == _ANSWER
+    assert "".join(chunk.text for chunk in model.stream(_QUESTION)) == _ANSWER
+
+
 def test_completion(smollm2_server: str) -> None:
     model = OpenAI(base_url=f"{smollm2_server}/v1", api_key="unused", model="smollm2", max_tokens=4, temperature=0)
     assert model.invoke("The capital of France is")

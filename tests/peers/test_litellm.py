@@ -42,6 +42,23 @@ async def test_stream(smollm2_server: str, provider: str) -> None:
     assert chunks[-1].usage.completion_tokens == 8
 
 
+def test_messages(smollm2_server: str) -> None:
+    settings = _settings(smollm2_server, "anthropic") | {"api_base": smollm2_server}
+    assert litellm.completion(messages=_MESSAGES, **settings).choices[0].message.content == _ANSWER
+
+
+def test_responses(smollm2_server: str) -> None:
+    answer = litellm.responses(
+        model="openai/smollm2",
+        input=_MESSAGES[0]["content"],
+        api_base=f"{smollm2_server}/v1",
+        api_key="unused",
+        max_output_tokens=16,
+        temperature=0,
+    )
+    assert answer.output[0].content[0].text == _ANSWER
+
+
 def test_completion(smollm2_server: str) -> None:
     answer = litellm.text_completion(
         prompt="The capital of France is", **_settings(smollm2_server, "text-completion-openai")

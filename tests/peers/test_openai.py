@@ -35,6 +35,24 @@ def test_an_answer_is_the_same_whole_and_streamed(client: openai.OpenAI) -> None
     assert streamed.usage.completion_tokens == whole.usage.completion_tokens
 
 
+def test_responses(client: openai.OpenAI) -> None:
+    whole = client.responses.create(
+        model="smollm2", input="What is the capital of France?", temperature=0, max_output_tokens=16
+    )
+    assert whole.output_text == "The capital of France is Paris."
+    assert whole.status == "completed"
+    with client.responses.stream(
+        model="smollm2", input="What is the capital of France?", temperature=0, max_output_tokens=16
+    ) as stream:
+        kinds = [event.type for event in stream]
+        streamed = stream.get_final_response()
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+    assert streamed.output_text == whole.output_text
+    assert streamed.usage is not None
+    assert whole.usage is not None
+    assert streamed.usage.output_tokens == whole.usage.output_tokens
+
+
 def test_developer_and_parts(client: openai.OpenAI) -> None:
     messages: list[ChatCompletionMessageParam] = [
         {"role": "developer", "content": "Answer in one word."},
@@ -48,7 +66,7 @@ def test_developer_and_parts(client: openai.OpenAI) -> None:
 async def test_a_full_queue_is_retried_by_the_library(tmp_path: Path) -> None:
     """The library waits as long as Retry-After says, and tries again."""
     with running_server(
-        *("--model", "tiny", "--device", "simulated:20ms", "--max-num-seqs", "1", "--max-queue", "1"),
+        *("--model", "smollm2-135m", "--device", "simulated:20ms", "--max-num-seqs", "1", "--max-queue", "1"),
         log=tmp_path / "log",
     ) as server:
 
@@ -56,7 +74,7 @@ async def test_a_full_queue_is_retried_by_the_library(tmp_path: Path) -> None:
             async with openai.AsyncOpenAI(
                 base_url=f"{server.url}/v1", api_key="unused", max_retries=max_retries
             ) as client:
-                answer = await client.chat.completions.create(model="tiny", messages=_QUESTION, max_tokens=10)
+                answer = await client.chat.completions.create(model="smollm2-135m", messages=_QUESTION, max_tokens=10)
             assert answer.usage is not None
             return answer.usage.completion_tokens
 
@@ -70,12 +88,12 @@ async def test_a_full_queue_is_retried_by_the_library(tmp_path: Path) -> None:
 
 
 def test_a_draining_server_is_an_error_that_the_library_retries(tmp_path: Path) -> None:
-    with running_server("--model", "tiny", "--device", "simulated:200ms", log=tmp_path / "log") as server:
+    with running_server("--model", "smollm2-135m", "--device", "simulated:200ms", log=tmp_path / "log") as server:
         client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
-        held = client.chat.completions.create(model="tiny", messages=_QUESTION, max_tokens=20, stream=True)
+        held = client.chat.completions.create(model="smollm2-135m", messages=_QUESTION, max_tokens=20, stream=True)
         next(iter(held))
         server.process.terminate()
         wait_until(lambda: get(f"{server.url}/health")[0] == 503, "it does not drain")
         with pytest.raises((openai.InternalServerError, openai.APIConnectionError)):
-            client.chat.completions.create(model="tiny", messages=_QUESTION, max_tokens=1)
+            client.chat.completions.create(model="smollm2-135m", messages=_QUESTION, max_tokens=1)
         assert [chunk.choices[0].finish_reason for chunk in held if chunk.choices][-1] == "length"

@@ -14,9 +14,10 @@ from support.peer_servers import PEERS, RunningPeer, running_peer
 # Few requests, far apart: on a busy machine these servers need seconds for one.
 _TRAFFIC = (
     *("--workload", "chat-short", "--turns", "1", "--isl", "20", "--osl", "6", "--request-rate", "0.5"),
+    *("--arrival", "constant"),
     *("--duration", "8", "--warmup", "0", "--idle-probe", "2", "--timeout", "120", "--drain", "120"),
 )
-_LEAST_REQUESTS = 3
+_LEAST_REQUESTS = 3  # all of them but one
 
 
 @pytest.fixture(scope="module", params=sorted(PEERS))
@@ -35,10 +36,10 @@ def test_bench(peer: RunningPeer, api: str, tmp_path: Path) -> None:
     if api not in peer.kind.apis:
         pytest.skip(f"{peer.kind.name} has no such API: {api}")
     run = tmp_path / "run"
-    done = abatch_process("bench", "--url", peer.url, "--api", api, *_TRAFFIC, "-o", run)
+    done = abatch_process("bench", "--url", peer.url, *(("--api", api) if api != "chat" else ()), *_TRAFFIC, "-o", run)
     assert done.returncode == 0, done.stdout + done.stderr
-    # Six tokens a request are too few to judge a p99 by, and the first line says so.
-    assert done.stdout.startswith("NOT ENOUGH DATA: "), done.stdout
+    # Too few requests to judge a p99 by, and perhaps a client that had to wait for a processor: the first line says so.
+    assert done.stdout.startswith(("NOT ENOUGH DATA: ", "NOT TRUSTED: ")), done.stdout
     summary = json.loads((run / "summary.json").read_text())
     assert summary["errors"] == {}, done.stdout
     assert summary["model"] == peer.kind.model
