@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from typer import Option
 
+from ...workloads.http.network import Network
 from ...workloads.targets.http_connection import Connection
-from ...workloads.targets.server_url import ServerUrl
+from ...workloads.targets.server_url import ServerUrl, hide_credentials
 from .api_key import KEY_VARIABLE, find_api_key
 from .extra_body import checked_field, parse_extra_body
 from .groups import options_of
@@ -63,6 +64,21 @@ class ConnectingOptions:
             "found out."
         ),
     ] = None
+    insecure: Annotated[bool, Option("--insecure", help="Trust any certificate of the server.")] = False
+    ca_cert: Annotated[
+        Path | None, Option(help="File of certificates (PEM) to trust besides the system's, such as the server's own.")
+    ] = None
+    client_cert: Annotated[
+        Path | None, Option(help="File with the client's certificate (PEM), and its key unless --client-key has that.")
+    ] = None
+    client_key: Annotated[Path | None, Option(help="File with the key (PEM) of --client-cert.")] = None
+    proxy: Annotated[
+        str | None,
+        Option(
+            help="http://[USER:PASSWORD@]HOST:PORT to send through, or env for what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY "
+            "and NO_PROXY say. Default: straight to the server."
+        ),
+    ] = None
     timeout_s: Annotated[float, Option("--timeout", min=0.001, help="Seconds a request may take.")] = 600.0
 
     def connection(self, url: str, *, tells_sessions: bool = True, ignores_eos: bool = True) -> Connection:
@@ -71,7 +87,9 @@ class ConnectingOptions:
         Raises:
             ConfigurationError: one of the options is wrong.
         """
-        ServerUrl.parse(url)
+        server, network = ServerUrl.parse(url), self._network()
+        network.check()
+        network.proxy_for(server.base)
         return Connection(
             url=url,
             api_key=find_api_key(self.api_key, self.api_key_file),
@@ -81,15 +99,34 @@ class ConnectingOptions:
             ignores_eos=ignores_eos,
             max_tokens_field=None if self.max_tokens_field is None else checked_field(self.max_tokens_field),
             extra_body=self._extra_body or {},
+            network=network,
         )
 
     def saved_request(self) -> dict[str, Any]:
-        """What config.json keeps of what the server was asked for."""
-        return {"extra_body": self._extra_body, "max_tokens_field": self.max_tokens_field}
+        """What config.json keeps of what the server was asked for, and how: no secrets."""
+        return {
+            "extra_body": self._extra_body,
+            "max_tokens_field": self.max_tokens_field,
+            "insecure": self.insecure,
+            "proxy": None if self.proxy is None else hide_credentials(self.proxy),
+        }
+
+    def _network(self) -> Network:
+        return Network(
+            is_insecure=self.insecure,
+            ca_cert=_text(self.ca_cert),
+            client_cert=_text(self.client_cert),
+            client_key=_text(self.client_key),
+            proxy=self.proxy,
+        )
 
     @property
     def _extra_body(self) -> dict[str, Any] | None:
         return None if self.extra_body is None else parse_extra_body(self.extra_body)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser())
 
 
 _Options = TypeVar("_Options", bound=ConnectingOptions)

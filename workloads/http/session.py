@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from yarl import URL
 
 from .faults import BAD_RESPONSE, TOO_MUCH, RefusedError, http_fault
 from .limits import HEADER_LINE_BYTES, QUEUED_RESPONSES
 from .loopback import LoopbackResolver
+from .network import DIRECT, Network
 
 _READ_BYTES = 1 << 16
 """A connection is read ahead by twice as much. More would only be memory: the kernel buffers, too."""
@@ -113,6 +115,8 @@ class _Connection(ResponseHandler):
 def open_session(
     headers: Mapping[str, str],
     *,
+    network: Network = DIRECT,
+    url: URL | None = None,
     timeout_s: float | None = None,
     traces: list[aiohttp.TraceConfig] | None = None,
     is_reusing: bool = True,
@@ -120,16 +124,23 @@ def open_session(
     """A session without cookies, without decompression, and without a limit on connections.
 
     Too small a pool would queue requests inside the client. Proxies and passwords of the environment (HTTP_PROXY,
-    .netrc) are not used: requests go where the user says. Call it within the event loop; close the session when done.
+    .netrc) are not used unless the network says so: requests go where the user says. Call it within the event loop;
+    close the session when done.
 
     Args:
         headers: Of all requests.
+        network: Certificates and proxy.
+        url: Where requests go, which decides about the proxy.
         timeout_s: Of a whole request, unless it has its own.
         traces: Are told what happens.
         is_reusing: Keep connections open for further requests.
     """
     keeping: dict[str, Any] = {"keepalive_timeout": _KEEPALIVE_S} if is_reusing else {"force_close": True}
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=None, resolver=LoopbackResolver(), **keeping)
+    connector = aiohttp.TCPConnector(
+        limit=0, ttl_dns_cache=None, resolver=LoopbackResolver(), ssl=network.tls, **keeping
+    )
+    proxy = None if url is None else network.proxy_for(url)
+    through: dict[str, Any] = {} if proxy is None else {"proxy": proxy}  # older libraries do not know it
     connector._factory = cast(Any, functools.partial(_Connection, loop=asyncio.get_running_loop()))
     return aiohttp.ClientSession(
         headers=headers,
@@ -142,4 +153,5 @@ def open_session(
         max_field_size=HEADER_LINE_BYTES,
         trust_env=False,
         trace_configs=traces,
+        **through,
     )

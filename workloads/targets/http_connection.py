@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..http.network import DIRECT, Network
 from .http_target import HttpTarget
 from .wire.api import RequestSettings
 
@@ -19,6 +20,7 @@ class Connection:
         ignores_eos: Have answers of exactly the length that is asked for, where the server can be told so.
         max_tokens_field: What the server calls the length of an answer; None: to be found out.
         extra_body: Fields that the user wants in each request besides.
+        network: Certificates and proxy.
     """
 
     url: str
@@ -29,6 +31,7 @@ class Connection:
     ignores_eos: bool = True
     max_tokens_field: str | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
+    network: Network = DIRECT
 
     async def open(self, model: str | None) -> HttpTarget:
         """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
@@ -43,4 +46,5 @@ class Connection:
             timeout_s=self.timeout_s,
             tells_sessions=self.tells_sessions,
             settings=settings,
+            network=self.network,
         )

@@ -17,6 +17,7 @@ from ...engine.errors import ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol.conversation import ChatMessage
 from ..http.faults import RefusedError
+from ..http.network import DIRECT, Network, proxy_variable
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
@@ -25,7 +26,7 @@ from .posting import Poster
 from .prompts import PromptSizer
 from .refused_fields import find_accepted
 from .secrets import Secrets
-from .server_url import ServerUrl
+from .server_url import ServerUrl, is_this_machine
 from .target import Call, Reply
 from .unreachable import MALFORMED, TargetError, failure_of, speaks_tls
 from .wire.api import Api, RequestSettings, request_body
@@ -46,10 +47,12 @@ class HttpTarget:
         settings: RequestSettings,
         timeout_s: float,
         *,
+        network: Network = DIRECT,
         tells_sessions: bool = True,
     ) -> None:
         self.warnings: list[str] = []
-        self._poster = Poster(server, headers, self._warn)
+        self._poster = Poster(server, headers, network, self._warn)
+        self._network = network
         self._api: Api = ChatApi()
         self._timeout_s = timeout_s
         self.server = server
@@ -65,7 +68,7 @@ class HttpTarget:
         self._request_numbers = itertools.count()
         self.engine: EngineMetrics | None = None
         """The last metrics of the engine, if it is an abatch one."""
-        self._secrets = Secrets(server.base, headers)
+        self._secrets = Secrets(server.base, headers, network.proxy_for(server.base))
 
     @classmethod
     async def connect(
@@ -78,11 +81,12 @@ class HttpTarget:
         timeout_s: float,
         tells_sessions: bool = True,
         settings: RequestSettings = PLAIN,
+        network: Network = DIRECT,
     ) -> HttpTarget:
         """Connect to the server and find out its model's name, if `model` is None.
 
         `tells_sessions`: tell an abatch engine which requests belong to one session. `settings`: of all requests, but
-        for the model.
+        for the model. `network`: certificates and proxy.
 
         Raises:
             ConfigurationError: the URL is invalid.
@@ -97,7 +101,8 @@ class HttpTarget:
                 "credentials are given twice, in --url and in a header or --api-key; give them once"
             )
         settings = replace(settings, model=model or "")
-        target = cls(server, all_headers, settings, timeout_s, tells_sessions=tells_sessions)
+        target = cls(server, all_headers, settings, timeout_s, network=network, tells_sessions=tells_sessions)
+        target._note_unused_proxy()
         try:
             if not model:
                 target.settings = replace(settings, model=await first_model(target._poster.http, server))
@@ -192,10 +197,24 @@ class HttpTarget:
             )
         return reply
 
+    def _note_unused_proxy(self) -> None:
+        if self._unused_proxy is not None:
+            self._warn(f"{self._unused_proxy} is set and not used: requests go straight to the server (see --proxy)")
+
+    @property
+    def _unused_proxy(self) -> str | None:
+        """What the environment calls a proxy that it wants for this server, where the user has not said so."""
+        base = self.server.base
+        if self._network.proxy is not None or is_this_machine(str(base)):
+            return None
+        return proxy_variable(base)
+
     async def _hint(self) -> str:
         """What explains that there was no answer, if anything does."""
         base = self.server.base
-        if base.scheme == "http" and await speaks_tls(base):
+        if self._unused_proxy is not None:
+            return f" ({self._unused_proxy} is set and was not used: --proxy env uses it)"
+        if self._network.proxy is None and base.scheme == "http" and await speaks_tls(base):
             return " (it speaks https, not http: give --url https://...)"
         return ""
 
@@ -216,7 +235,7 @@ class HttpTarget:
 
     async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
         """See `BenchTarget.watch_server`."""
-        async with MetricsPage(watch.url, self.server.metrics, self._poster.http.headers) as page:
+        async with MetricsPage(watch.url, self.server.metrics, self._poster.http.headers, self._network) as page:
             await watch.poll(page.read, origin_s)
 
     def _body(self, call: Call) -> dict[str, Any]:

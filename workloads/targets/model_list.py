@@ -42,7 +42,9 @@ async def first_model(http: aiohttp.ClientSession, server: ServerUrl) -> str:
                 )
             names = model_names(await read_body(response, MODEL_LIST_BYTES))
     except (aiohttp.ClientError, OSError) as error:
-        raise TargetError(f"cannot reach {server.shown}: {failure_of(error, _TIMEOUT_S)[1]}") from error
+        kind, why = failure_of(error, _TIMEOUT_S)
+        why = f"no list of models within {_TIMEOUT_S:g} s" if kind == "timeout" else why
+        raise TargetError(f"cannot reach {server.shown}: {why}") from error
     except (RefusedError, *MALFORMED) as error:
         raise TargetError(
             f"{url} returned no OpenAI-compatible list of models: {error} (--model NAME skips this request)"

@@ -9,6 +9,7 @@ import aiohttp
 from yarl import URL
 
 from ..http.body import read_error_body
+from ..http.network import Network
 from ..http.session import ClosedEarlyError, open_session
 from .client_limit import CLIENT_LIMIT
 from .connection_timing import connection_timing
@@ -16,10 +17,10 @@ from .redirects import MOST_REDIRECTS, REDIRECT, followed, redirect_in_words, re
 from .server_url import ServerUrl, hide_credentials
 from .streams.reading import read_answer
 from .target import Call, Reply
+from .unreachable import PROXY_WANTS_CREDENTIALS
 from .wire.api import Api
 from .wire.failures import error_message
 
-_PROXY_WANTS_CREDENTIALS = 407
 _MOST_CONNECT_S = 30.0
 
 
@@ -31,10 +32,16 @@ class Poster:
         on_warning: Is told what a user should know of how the server behaves.
     """
 
-    def __init__(self, server: ServerUrl, headers: Mapping[str, str], on_warning: Callable[[str], None]) -> None:
-        self.http = open_session(headers, traces=[connection_timing()])
+    def __init__(
+        self, server: ServerUrl, headers: Mapping[str, str], network: Network, on_warning: Callable[[str], None]
+    ) -> None:
+        def session(*, is_reusing: bool) -> aiohttp.ClientSession:
+            traces = [connection_timing()]
+            return open_session(headers, network=network, url=server.base, traces=traces, is_reusing=is_reusing)
+
+        self.http = session(is_reusing=True)
         # Where the server has closed one idle connection it may be about to close the others: none of them is used.
-        self._fresh = open_session(headers, traces=[connection_timing()], is_reusing=False)
+        self._fresh = session(is_reusing=False)
         self._server = server
         self._on_warning = on_warning
 
@@ -89,8 +96,8 @@ async def _read(response: aiohttp.ClientResponse, api: Api, call: Call, reply: R
     """Take in an answer, or what came in place of one."""
     if response.status == 200:
         await read_answer(response, api, call, reply)
-    elif response.status == _PROXY_WANTS_CREDENTIALS:
-        reply.fail(CLIENT_LIMIT, "a proxy wants credentials: give --header 'Proxy-Authorization: ...'")
+    elif response.status == 407:
+        reply.fail(CLIENT_LIMIT, PROXY_WANTS_CREDENTIALS)
     elif (location := redirect_of(response)) is not None:
         reply.fail(REDIRECT, redirect_in_words(response, location))
     else:

@@ -18,9 +18,11 @@ _HIDDEN = "***"
 class Secrets:
     """What no message may show: it goes to a terminal, to a run folder, and to the log of a CI job."""
 
-    def __init__(self, url: URL, headers: Mapping[str, str]) -> None:
-        """`url` may have a password and keys in it; `headers` are those that go with each request."""
+    def __init__(self, url: URL, headers: Mapping[str, str], proxy: URL | None = None) -> None:
+        """Of a server's URL, of the headers that go with each request, and of a proxy's URL."""
         texts = [url.password or "", url.raw_password or ""]
+        if proxy is not None:
+            texts += [proxy.password or "", proxy.raw_password or ""]
         for name, value in url.query.items():
             if _OF_SECRETS.search(name):
                 texts += [value, quote(value, safe="")]

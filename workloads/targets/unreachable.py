@@ -20,6 +20,9 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKN
 """What OpenSSL calls it when the other side does not speak TLS."""
 _WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE", "UNKNOWN_CA")
 """Alerts of servers that ask for a client's certificate and do not like what they get."""
+PROXY_WANTS_CREDENTIALS = (
+    "a proxy wants credentials: give --proxy http://USER:PASSWORD@HOST:PORT, or --header 'Proxy-Authorization: ...'"
+)
 _PATIENCE_S = 3.0
 _REFUSED = errno.ECONNREFUSED
 
@@ -35,6 +38,12 @@ def failure_of(error: Exception, timeout_s: float) -> tuple[str, str]:
     match error:
         case RefusedError():
             return error.kind, str(error)
+        case aiohttp.ClientProxyConnectionError():
+            return CLIENT_LIMIT, f"cannot reach the proxy: {_in_words(error.os_error)}"
+        case aiohttp.ClientHttpProxyError(status=407):
+            return CLIENT_LIMIT, PROXY_WANTS_CREDENTIALS
+        case aiohttp.ClientHttpProxyError():
+            return "connect", f"the proxy cannot or may not connect: HTTP {error.status} {http_fault(error)[:100]}"
         case aiohttp.ConnectionTimeoutError():
             return "connect", str(error) or "the connection timed out"
         case TimeoutError():
@@ -58,14 +67,19 @@ def why_not_connected(error: aiohttp.ClientConnectorError) -> str:
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return error.os_error.strerror or str(error)
-    cause = error.os_error
+    return _in_words(error.os_error)
+
+
+def _in_words(cause: OSError) -> str:
     if isinstance(cause, ssl.SSLError):
         return _in_tls(cause) or f"no TLS connection: {cause.reason or cause}"
     if cause.errno is None and f"[Errno {_REFUSED}]" in str(cause):
         return os.strerror(_REFUSED)  # several addresses were tried
     # Failures to look up a name have negative numbers, and words of their own.
+    if isinstance(cause, ConnectionError) and cause.errno is None:
+        return "the server ended the TLS handshake: it may want the client's certificate (--client-cert)"
     code = cause.errno or 0
-    return os.strerror(code) if code > 0 else cause.strerror or str(error)
+    return os.strerror(code) if code > 0 else cause.strerror or str(cause) or type(cause).__name__
 
 
 def _in_tls(error: BaseException) -> str:

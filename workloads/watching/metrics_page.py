@@ -12,6 +12,7 @@ from yarl import URL
 from ..http.body import read_body
 from ..http.faults import RefusedError
 from ..http.limits import METRICS_BYTES
+from ..http.network import DIRECT, Network
 from ..http.session import open_session
 from .server_metrics import ServerSample, parse_server_metrics
 
@@ -25,13 +26,14 @@ class MetricsPage:
     Follows redirects only on the same server, and sends the traffic's credentials only to its host.
     """
 
-    def __init__(self, url: str | None, own: URL, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str | None, own: URL, headers: Mapping[str, str], network: Network = DIRECT) -> None:
         """Prepare to read.
 
         Args:
             url: Of the page; None where it is the server's own.
             own: The page of the server that the traffic goes to.
             headers: The traffic's.
+            network: Certificates and proxy.
         """
         page = own if url is None else URL(url)
         sent = dict(headers) if page.host == own.host else {"Accept-Encoding": "identity"}
@@ -41,10 +43,11 @@ class MetricsPage:
             sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
         self._url = page
         self._headers = sent
+        self._network = network
 
     async def __aenter__(self) -> Self:
         """Prepare the connection. Nothing is sent yet."""
-        self._http = open_session(self._headers, timeout_s=_TIMEOUT_S)
+        self._http = open_session(self._headers, network=self._network, url=self._url, timeout_s=_TIMEOUT_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
