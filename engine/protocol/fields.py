@@ -16,6 +16,8 @@ MAX_MESSAGES = 16_384
 """Some 100 ms of templates; a year of a busy conversation."""
 MAX_PARTS = 4096
 """Of one message. OpenAI's own limit is 2,048."""
+MAX_RESULT_PARTS = 256
+"""Of a tool's result or a system prompt."""
 MAX_TOOLS = 1024
 """In a request, and calls in a message. OpenAI takes 128 tools."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .fields import MAX_MESSAGES, MAX_PARTS, MAX_TOOLS, CommonFields, Name, PositiveInt, StopString
+from .fields import MAX_MESSAGES, MAX_PARTS, MAX_RESULT_PARTS, MAX_TOOLS, CommonFields, Name, PositiveInt, StopString
 
 Kind = Annotated[str, Meta(max_length=64)]
 """The type of something of which there are more types than this server knows."""
@@ -30,7 +30,7 @@ class InputBlock(Struct, kw_only=True):
     name: Name | None = None
     input: dict[str, Any] | None = None
     tool_use_id: BlockId | None = None
-    content: str | Annotated[list[ResultBlock], Meta(max_length=MAX_PARTS)] | None = None
+    content: str | Annotated[list[ResultBlock], Meta(max_length=MAX_RESULT_PARTS)] | None = None
 
 
 class InputMessage(Struct, kw_only=True):
@@ -74,7 +74,7 @@ class CountTokensRequest(CommonFields, kw_only=True):
     """Body of `POST /v1/messages/count_tokens`: what makes up a prompt. How answers are sampled does not matter."""
 
     messages: Annotated[list[InputMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    system: str | Annotated[list[ResultBlock], Meta(max_length=MAX_PARTS)] | None = None
+    system: str | Annotated[list[ResultBlock], Meta(max_length=MAX_RESULT_PARTS)] | None = None
     tools: Annotated[list[MessagesTool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
 

@@ -142,7 +142,7 @@ def _generate(
     description = _post(summary, body, answer, error)
     answered = description["responses"]["200"]
     answered["description"] = "The answer; with stream: true, server-sent events"
-    answered["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    answered["content"]["text/event-stream"] = {}
     session = {
         "name": "X-Session-ID",
         "in": "header",
