@@ -8,6 +8,7 @@ import msgspec
 
 from ..formatting import MOST_PRACTICAL
 from ..recording.recorder import JUDGED
+from ..summary.answers import answer_token_doubt
 from ..summary.doubts import doubts_with
 from ..summary.finding import SIMULATED, Finding, Label, Tone
 from ..summary.findings import interrupted, no_verdict, note
@@ -33,7 +34,10 @@ def comparison_findings(comparison: Comparison, summaries: Mapping[str, Summary]
             found.append(interrupted(f"{name} did not finish"))
         if not summary.succeeded:
             found.append(no_verdict(f"no request of {name} ended; its figures are lower bounds: run longer"))
-        for doubt in doubts_with(summary, JUDGED, comparison.traffic_class):
+        problems = doubts_with(summary, JUDGED, comparison.traffic_class)
+        if (unanswered := answer_token_doubt(summary, comparison.traffic_class)) is not None:
+            problems.append(unanswered)
+        for doubt in problems:
             found.append(msgspec.structs.replace(doubt, words=f"{name}: {doubt.words}"))
     found += [Finding(label=Label.VERDICT, tone=Tone.WHY, words=target.verdict) for target in comparison.targets]
     return found

@@ -14,6 +14,7 @@ import pytest
 from abatch.cli.measuring.sweep import why_not
 from abatch.reports.comparison.comparison import compare
 from abatch.reports.comparison.difference import Verdict
+from abatch.reports.comparison.findings import comparison_findings
 from abatch.reports.gates.judge import Judgement, Outcome, judge
 from abatch.reports.gates.parser import parse_rule
 from abatch.reports.recording.goodput import meets, parse_objectives
@@ -176,7 +177,12 @@ class TestThinking:
 
     def test_lower_bounds_are_compared_with_nothing(self, saved: Saved) -> None:
         runs = {"a": saved("thinking"), "b": saved("half unanswered")}
-        (target,) = compare(runs).targets
+        found = compare(runs)
+        said = [
+            finding.words for finding in comparison_findings(found, {name: one.summary for name, one in runs.items()})
+        ]
+        assert [words for words in said if words.startswith("b: ttfa: 600 of 1,200 requests ended without")]
+        (target,) = found.targets
         of_ttfa = {one.verdict for one in target.differences if one.metric == "ttfa"}
         assert of_ttfa == {Verdict.UNTRUSTED}
         assert Verdict.UNTRUSTED not in {one.verdict for one in target.differences if one.metric == "ttft"}
