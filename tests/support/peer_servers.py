@@ -33,6 +33,7 @@ class PeerServer:
         model: Its name there.
         metrics: What its metrics are known as; None: it has no page of them.
         apis: What `abatch bench --api` can be.
+        reports_usage: Whether its streams say how many tokens there were.
         reports_cached: Whether it says how much of a prompt its cache had.
         takes_ignore_eos: Whether answers can be made as long as asked for.
     """
@@ -45,6 +46,7 @@ class PeerServer:
     variables: Mapping[str, str] = field(default_factory=dict)
     metrics: str | None = None
     apis: Sequence[str] = ("chat", "completions")
+    reports_usage: bool = True
     reports_cached: bool = False
     takes_ignore_eos: bool = False
 
@@ -99,7 +101,7 @@ PEERS = {
             str(smollm2_folder()),
             apis=("chat", "completions", "responses"),
         ),
-        PeerServer("llama-cpp", LLAMA_CPP, _llama_cpp, "/v1/models", "smollm2"),
+        PeerServer("llama-cpp", LLAMA_CPP, _llama_cpp, "/v1/models", "smollm2", reports_usage=False),
         PeerServer(
             "abatch",
             OURS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -246,3 +247,15 @@ async def test_keys_and_headers_are_sent_and_credentials_not_shown() -> None:
     assert behaviour.headers[0]["X-Team"] == "a"
     assert behaviour.headers[1]["Authorization"] == "Bearer k"
     assert json.dumps(behaviour.bodies[0]["messages"]) == '[{"role": "user", "content": "hi"}]'
+
+
+async def test_requests_have_ids_that_middleware_takes() -> None:
+    behaviour = Behaviour()
+    for _ in range(2):
+        async with connected(behaviour) as target:
+            for _ in range(2):
+                await target.send(Call([ChatMessage(role="user", content="hi")], 1, "s"), Reply())
+    ids = [headers["X-Request-ID"] for headers in behaviour.headers]
+    assert len({*ids}) == 4
+    for id_ in ids:
+        assert (str(uuid.UUID(id_)), uuid.UUID(id_).version) == (id_, 4)

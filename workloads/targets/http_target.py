@@ -122,7 +122,8 @@ class HttpTarget:
     async def send(self, call: Call, reply: Reply) -> None:
         """See `Target.send`."""
         clock = asyncio.get_running_loop().time
-        reply.request_id = f"{self.run_id}-{next(self._request_numbers)}"
+        # In the form of a UUID, as middleware is known to refuse any other (starlette-context).
+        reply.request_id = f"{self.run_id}-0000-4000-8000-{next(self._request_numbers):012x}"
         headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id}
         try:
             body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap

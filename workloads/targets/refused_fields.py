@@ -29,7 +29,8 @@ _EFFECTS = {
 class Accepted:
     """What came of asking: the settings that the server takes, its reply with them, and what was changed, in words.
 
-    If nothing helps, the settings and the reply are those of the first try.
+    If nothing helps, the settings are those of the first try, and the reply is the one to the last change that the
+    server itself had asked for: what stands in the way is said there.
     """
 
     settings: RequestSettings
@@ -71,24 +72,28 @@ async def find_accepted(
         settings: To begin with.
         sent: The names of a request's fields with these settings.
     """
-    first = reply = await ask(settings)
+    telling = reply = await ask(settings)
     begun, notes, num_tries = settings, list[str](), 1
     while reply.error in _REFUSALS:
         refusal = reply.error_message or ""
         named = _named(settings, sent(settings), refusal)
         for change in [named] if named is not None else _guesses(settings, sent(settings)):
             if num_tries == _MOST_TRIES:
-                return Accepted(begun, first, ())
+                return Accepted(begun, telling, ())
             num_tries += 1
             reply = await ask(change.settings)
+            if named is not None:
+                telling = reply
             if named is not None or reply.error not in _REFUSALS:
                 settings = change.settings
                 notes.append(change.note(refusal))
                 break
         else:
-            return Accepted(begun, first, ())
+            return Accepted(begun, telling, ())
     return (
-        Accepted(settings, reply, notes) if reply.error in (None, "empty") or not notes else Accepted(begun, first, ())
+        Accepted(settings, reply, notes)
+        if reply.error in (None, "empty") or not notes
+        else Accepted(begun, telling, ())
     )
 
 

@@ -130,3 +130,16 @@ async def test_a_server_that_refuses_everything_is_asked_a_few_times() -> None:
             await target.calibrate()
         await target.close()
     assert len(behaviour.bodies) <= 12
+
+
+async def test_what_stands_in_the_way_is_said() -> None:
+    """A server that wants other fields first, and has no such model then."""
+
+    async def ask(settings: RequestSettings) -> Reply:
+        reply = Reply()
+        reply.fail("http_400", "no model 'm' here" if settings.left_out >= _LENGTH else f"unexpected: {_LENGTH}")
+        return reply
+
+    accepted = await find_accepted(ask, RequestSettings("m"), lambda settings: request_body(ChatApi(), _CALL, settings))
+    assert accepted.reply.error_message == "no model 'm' here"
+    assert (accepted.settings, accepted.notes) == (RequestSettings("m"), ())
