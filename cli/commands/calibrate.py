@@ -20,6 +20,8 @@ from ...reports.renderings.calibration_console import print_point, search_headin
 from ...reports.renderings.terminal import terminal
 from ...reports.run.config import provenance, started_now
 from ...reports.text import encoded_json
+from ...workloads.targets.wire.api import AUTO
+from ...workloads.targets.wire.apis import CHAT, checked_api
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
 from ..measuring.plan import Plan
@@ -112,7 +114,7 @@ def calibrate(
         remote = RemoteServer(connection=server.connection(server.url), model=server.model)
     else:
         refuse(Situation.NULL_SERVER, given(server))
-    meter = _Meter(progress, workers, remote)
+    meter = _Meter(progress, workers, checked_api(server.api), remote)
     try:
         if request_rate is None:
             refuse(Situation.RATE_SEARCH, ["--duration"] * (duration is not None))
@@ -135,6 +137,7 @@ class _Meter:
 
     progress: Progress
     workers: int
+    api: str
     remote: RemoteServer | None = None
 
     def measure(self, request_rate: float, duration_s: float) -> Point:
@@ -160,7 +163,7 @@ class _Meter:
         )
         with tempfile.TemporaryDirectory(prefix="abatch-calibrate-") as folder:
             log = Path(folder) / "truth.jsonl"
-            source = self.remote or NullServer(ttft_ms=TTFT_MS, itl_ms=ITL_MS, log=log)
+            source = self.remote or NullServer(ttft_ms=TTFT_MS, itl_ms=ITL_MS, log=log, api=self.api)
             # No floor: what is being measured must not depend on what was measured before.
             plan = Plan(traffic=make_traffic(traffic), source=source, folder=Path(folder) / "run", workers=self.workers)
             measured = run(plan, self.progress)
@@ -195,7 +198,7 @@ def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) 
         has_time=lambda: time.monotonic() + _SEARCH_POINT_S < deadline_s,
     )
     best = [point for point in points if point.request_rate == found.rate and not point.failed]
-    saved_in, problem = _save(found, best[-1], meter.workers) if best else (None, "nothing to keep")
+    saved_in, problem = _save(found, best[-1], meter) if best else (None, "nothing to keep")
     if as_json:
         _print_json(
             _SearchReport(
@@ -213,12 +216,14 @@ def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) 
         console.print(f"saved in {saved_in}" if saved_in else f"not saved: {problem}", soft_wrap=True)
 
 
-def _save(found: Found, point: Point, workers: int) -> tuple[str | None, str]:
+def _save(found: Found, point: Point, meter: _Meter) -> tuple[str | None, str]:
     """Where the calibration was saved, or why it could not be: the user has the result all the same."""
+    if meter.api not in (AUTO, CHAT):
+        return None, "only that of chat is kept, which abatch bench compares its rates with"
     calibration = Calibration(
         calibrated_at=started_now(),
         provenance=provenance(),
-        workers=workers,
+        workers=meter.workers,
         max_trusted_rate=point.request_rate,
         limit=found.limit,
         point=point,

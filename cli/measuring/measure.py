@@ -32,6 +32,7 @@ from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer
 from ...workloads.targets.server_url import hide_credentials, is_this_machine
 from ...workloads.targets.target import BenchTarget
+from ...workloads.targets.wire.apis import CHAT
 from ...workloads.watching.client_watch import ClientAudit, ClientWatch
 from ...workloads.watching.gpu_watch import GpuWatch
 from ...workloads.watching.server_watch import ServerWatch
@@ -86,6 +87,10 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
             models = plan.traffic.recipe.models
             config.model, config.warnings = target.model if models is None else models.label, target.warnings
             config.target, config.simulated = opened.label, opened.is_simulated
+            if isinstance(target, HttpTarget):
+                config.api = target.api
+                if config.api != CHAT:
+                    config.target += f" ({config.api} API)"
             config.has_own_lengths = not target.takes_ignore_eos
             if plan.idle_probe and not source.is_virtual:
                 observer.say("probing the idle server")

@@ -21,6 +21,7 @@ from ...workloads.targets.engine_target import EngineTarget
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.target import BenchTarget
+from ...workloads.targets.wire.api import AUTO
 
 _ABATCH = (sys.executable, "-P", "-m", "abatch.cli")
 """-P: a file in the user's folder must not take the place of a module of the same name."""
@@ -82,6 +83,7 @@ class OwnServer:
     has_step_log: bool
     tells_sessions: bool = True
     ignores_eos: bool = True
+    api: str = AUTO
     is_virtual: ClassVar[bool] = False
     is_new: ClassVar[bool] = True
 
@@ -102,6 +104,7 @@ class OwnServer:
                 timeout_s=self.timeout_s,
                 tells_sessions=self.tells_sessions,
                 ignores_eos=self.ignores_eos,
+                api=self.api,
             )
             async with _connected(connection) as target:
                 label = f"abatch serve, {config.batching} batching"
@@ -153,6 +156,7 @@ class NullServer:
     log: Path
     """What it really did; complete once the target has been left."""
     timeout_s: float = 60.0
+    api: str = AUTO
     is_virtual: ClassVar[bool] = False
     is_new: ClassVar[bool] = True
 
@@ -165,7 +169,7 @@ class NullServer:
             return [*_ABATCH, "null-server", *listen_options, *options]
 
         async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=60.0) as url:
-            connection = Connection(url=url, timeout_s=self.timeout_s)
+            connection = Connection(url=url, timeout_s=self.timeout_s, api=self.api)
             async with _connected(connection) as target:
                 yield Opened(target, "abatch null-server", is_simulated=False, connection=connection)
 

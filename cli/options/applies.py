@@ -43,7 +43,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.NULL_SERVER: _OF_A_URL | {"--model", "--timeout"},
     Situation.VIRTUAL_TIME: frozenset(
         "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers "
-        "--no-ignore-eos".split()
+        "--no-ignore-eos --api".split()
     ),
     Situation.SIMULATED_DEVICE: frozenset({"--check-answers"}),
     Situation.REAL_DEVICE: frozenset({"--real-time", "--host-overhead"}),
@@ -57,7 +57,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     | _ENGINE
     | _OF_A_URL
     | frozenset(
-        "--url --model --timeout --startup-timeout --rounds --real-time --step-log --output "
+        "--url --model --api --timeout --startup-timeout --rounds --real-time --step-log --output "
         "--no-ignore-eos --idle-probe --check-answers".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),

@@ -11,6 +11,8 @@ from typer import Option
 from ...workloads.http.network import Network
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.server_url import ServerUrl, hide_credentials
+from ...workloads.targets.wire.api import AUTO
+from ...workloads.targets.wire.apis import checked_api, meant_api
 from .api_key import KEY_VARIABLE, find_api_key
 from .extra_body import checked_field, parse_extra_body
 from .groups import options_of
@@ -79,6 +81,13 @@ class ConnectingOptions:
             "and NO_PROXY say. Default: straight to the server."
         ),
     ] = None
+    api: Annotated[
+        str,
+        Option(
+            help="API to send to: chat, completions, responses or messages. auto: the one whose endpoint --url names, "
+            "else the first of these that the server has.",
+        ),
+    ] = AUTO
     timeout_s: Annotated[float, Option("--timeout", min=0.001, help="Seconds a request may take.")] = 600.0
 
     def connection(self, url: str, *, tells_sessions: bool = True, ignores_eos: bool = True) -> Connection:
@@ -90,6 +99,7 @@ class ConnectingOptions:
         server, network = ServerUrl.parse(url), self._network()
         network.check()
         network.proxy_for(server.base)
+        meant_api(checked_api(self.api), server.named_endpoint)
         return Connection(
             url=url,
             api_key=find_api_key(self.api_key, self.api_key_file),
@@ -100,6 +110,7 @@ class ConnectingOptions:
             max_tokens_field=None if self.max_tokens_field is None else checked_field(self.max_tokens_field),
             extra_body=self._extra_body or {},
             network=network,
+            api=self.api,
         )
 
     def saved_request(self) -> dict[str, Any]:
@@ -133,7 +144,7 @@ _Options = TypeVar("_Options", bound=ConnectingOptions)
 _OF_URLS = {
     option.flag: option
     for option in options_of(ConnectingOptions)
-    if option.flag not in ("--url", "--model", "--timeout")
+    if option.flag not in ("--url", "--model", "--api", "--timeout")
 }
 OF_A_URL = frozenset(_OF_URLS)
 """Options that mean nothing without a URL."""

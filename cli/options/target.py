@@ -13,6 +13,7 @@ from ...engine.simulation.model_shape import load_shape
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
 from ...workloads.targets.server_url import normalise_metrics_url
+from ...workloads.targets.wire.apis import checked_api
 from ..measuring.own_engine import default_model, require_engine
 from ..measuring.plan import SERVER_METRICS_S
 from ..measuring.targets import OwnServer, RemoteServer, SimulatedEngine, Source
@@ -148,6 +149,7 @@ class TargetOptions(ConnectingOptions):
             has_step_log=self.step_log,
             tells_sessions=not self.no_sessions,
             ignores_eos=not self.no_ignore_eos,
+            api=checked_api(self.api),
         )
 
 

@@ -36,6 +36,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     verdict_class: str = "all"
     target: str = ""
     model: str = ""
+    api: str = ""
+    """Of a server, such as `responses`; empty in virtual time, and in runs before there was a choice."""
     simulated: bool = False
     seed: int = 0
     cache: str = ""

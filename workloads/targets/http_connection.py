@@ -7,7 +7,7 @@ from typing import Any
 
 from ..http.network import DIRECT, Network
 from .http_target import HttpTarget
-from .wire.api import RequestSettings
+from .wire.api import AUTO, RequestSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Connection:
         max_tokens_field: What the server calls the length of an answer; None: to be found out.
         extra_body: Fields that the user wants in each request besides.
         network: Certificates and proxy.
+        api: Its name; `AUTO`: the one that the URL names, else the first that the server has.
     """
 
     url: str
@@ -32,11 +33,16 @@ class Connection:
     max_tokens_field: str | None = None
     extra_body: dict[str, Any] = field(default_factory=dict)
     network: Network = DIRECT
+    api: str = AUTO
 
     async def open(self, model: str | None) -> HttpTarget:
         """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
         settings = RequestSettings(
-            "", takes_ignore_eos=self.ignores_eos, max_tokens_field=self.max_tokens_field, extra=self.extra_body
+            "",
+            takes_ignore_eos=self.ignores_eos,
+            max_tokens_field=self.max_tokens_field,
+            extra=self.extra_body,
+            api=self.api,
         )
         return await HttpTarget.connect(
             self.url,

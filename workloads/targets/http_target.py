@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,16 +21,17 @@ from ..http.network import DIRECT, Network, proxy_variable
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
+from .api_search import find_api
 from .model_list import first_model
 from .posting import Poster
 from .prompts import PromptSizer
-from .refused_fields import find_accepted
+from .refused_fields import Accepted, find_accepted
 from .secrets import Secrets
 from .server_url import ServerUrl, is_this_machine
 from .target import Call, Reply
 from .unreachable import MALFORMED, TargetError, failure_of, speaks_tls
-from .wire.api import Api, RequestSettings, request_body
-from .wire.chat import ChatApi
+from .wire.api import AUTO, Api, RequestSettings, request_body
+from .wire.apis import api_named, key_headers, meant_api
 
 REQUEST_ID_HEADER = "X-Request-ID"
 """Servers and proxies write it to their logs, so that a run can be joined with them."""
@@ -53,12 +54,14 @@ class HttpTarget:
         self.warnings: list[str] = []
         self._poster = Poster(server, headers, network, self._warn)
         self._network = network
-        self._api: Api = ChatApi()
         self._timeout_s = timeout_s
         self.server = server
         self.shown_url = server.shown
         self.settings = settings
         """Of all requests. Whatever the server turns out to refuse is left out."""
+        self._api_key: str | None = None
+        self._users_headers: frozenset[str] = frozenset()
+        """Names of headers that the user gave, in lower case: they take the place of an API's."""
         self.further_models: Sequence[str] = ()
         """That calls name besides."""
         self.tokenizer: str | None = None
@@ -95,14 +98,15 @@ class HttpTarget:
         server = ServerUrl.parse(url)
         all_headers = {"Accept-Encoding": "identity", **headers}
         if api_key:
-            all_headers["Authorization"] = f"Bearer {api_key}"
+            all_headers |= key_headers(api_key)
         if server.base.user and any(name.lower() == "authorization" for name in all_headers):
             raise ConfigurationError(
                 "credentials are given twice, in --url and in a header or --api-key; give them once"
             )
-        settings = replace(settings, model=model or "")
+        settings = replace(settings, model=model or "", api=meant_api(settings.api, server.named_endpoint))
         target = cls(server, all_headers, settings, timeout_s, network=network, tells_sessions=tells_sessions)
         target._note_unused_proxy()
+        target._api_key, target._users_headers = api_key, frozenset(map(str.lower, headers))
         try:
             if not model:
                 target.settings = replace(settings, model=await first_model(target._poster.http, server))
@@ -124,7 +128,7 @@ class HttpTarget:
         clock = asyncio.get_running_loop().time
         # In the form of a UUID, as middleware is known to refuse any other (starlette-context).
         reply.request_id = f"{self.run_id}-0000-4000-8000-{next(self._request_numbers):012x}"
-        headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id}
+        headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id, **self._headers_of_api()}
         try:
             body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
             reply.sent_s = clock()
@@ -172,7 +176,10 @@ class HttpTarget:
         return sizer
 
     async def settle(self, call: Call) -> Reply:
-        """Make a small call, and from then on leave out what the server refuses of it. A failure is in the reply."""
+        """Make a small call, and from then on use the API that the server has, and leave out what it refuses.
+
+        A failure is in the reply.
+        """
 
         async def ask(settings: RequestSettings) -> Reply:
             reply = Reply()
@@ -181,9 +188,13 @@ class HttpTarget:
             return reply
 
         def sent(settings: RequestSettings) -> Collection[str]:
-            return request_body(self._api, call, settings).keys()
+            return request_body(api_named(settings.api), call, settings).keys()
 
-        accepted = await find_accepted(ask, self.settings, sent)
+        def accept(settings: RequestSettings) -> Awaitable[Accepted]:
+            return find_accepted(ask, settings, sent)
+
+        is_open = self.settings.api == AUTO
+        accepted = await (find_api(accept, self.settings) if is_open else accept(self.settings))
         self.settings = accepted.settings
         self.warnings += accepted.notes
         return accepted.reply
@@ -218,6 +229,19 @@ class HttpTarget:
         if self._network.proxy is None and base.scheme == "http" and await speaks_tls(base):
             return " (it speaks https, not http: give --url https://...)"
         return ""
+
+    @property
+    def api(self) -> str:
+        """The name of the API that is used, as far as is known; chat as long as it is not."""
+        return self._api.name
+
+    def _headers_of_api(self) -> dict[str, str]:
+        headers = self._api.headers(self._api_key)
+        return {name: value for name, value in headers.items() if name not in self._users_headers}
+
+    @property
+    def _api(self) -> Api:
+        return api_named(self.settings.api)
 
     @property
     def model(self) -> str:

@@ -10,7 +10,7 @@ from .target import Reply
 from .wire.api import RequestSettings
 
 _REFUSALS = ("http_400", "http_422")
-_NEEDED = frozenset(("model", "messages", "prompt", "input", "stream"))
+_NEEDED = frozenset(("model", "messages", "system", "prompt", "input", "instructions", "stream"))
 """Without these it would be another request."""
 _MAX_TOKENS, _NEWER_MAX_TOKENS = "max_tokens", "max_completion_tokens"
 _LENGTH = ("ignore_eos", "min_tokens")

@@ -11,6 +11,9 @@ import msgspec
 from ...http.events import ServerSentEvent
 from ..target import Call
 
+AUTO = "auto"
+"""In place of an API's name: the one that the URL names, else the first that the server has."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestSettings:
@@ -22,6 +25,7 @@ class RequestSettings:
         max_tokens_field: What the server calls that; None: as the API does.
         left_out: Fields that the server refuses.
         extra: Fields that the user wants besides; they replace others of the same name.
+        api: Its name. As long as it is `AUTO`, requests are as for chat.
     """
 
     model: str
@@ -29,6 +33,7 @@ class RequestSettings:
     max_tokens_field: str | None = None
     left_out: frozenset[str] = frozenset()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    api: str = AUTO
 
 
 class Piece(msgspec.Struct):

@@ -1,0 +1,43 @@
+"""Which API a server has, found by asking it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from ..http.faults import BAD_RESPONSE
+from .redirects import REDIRECT
+from .refused_fields import Accepted
+from .wire.api import RequestSettings
+from .wire.apis import APIS, CHAT
+
+_NOT_THERE = ("http_404", "http_405", "http_501")
+_NO_ANSWER = (*_NOT_THERE, BAD_RESPONSE, REDIRECT)
+"""Where a server may send anybody who asks for something that it does not have."""
+
+
+async def find_api(accept: Callable[[RequestSettings], Awaitable[Accepted]], settings: RequestSettings) -> Accepted:
+    """Ask with one API after the other for as long as the server does not have it.
+
+    Args:
+        accept: Makes a small request with these settings, without the fields that the server refuses.
+        settings: To begin with.
+
+    Returns:
+        What came of the first that the server has, which the settings name. If it has none: what came of the first,
+        with all that were tried in its message.
+    """
+    first: Accepted | None = None
+    for name, api in APIS.items():
+        accepted = await accept(replace(settings, api=name))
+        if first is None:
+            first = accepted
+            if accepted.reply.error not in _NOT_THERE:
+                return accepted
+        elif accepted.reply.error not in _NO_ANSWER:
+            note = f"the server has no {APIS[CHAT].path}: {api.path} is used (--api)"
+            return replace(accepted, notes=[note, *accepted.notes])
+    assert first is not None
+    tried = ", ".join(api.path for api in APIS.values())
+    first.reply.fail(first.reply.error or "", f"{first.reply.error_message} (tried {tried})")
+    return replace(first, settings=settings)
