@@ -32,7 +32,7 @@ class Constraint:
     def mask(self) -> bytes:
         """One bit for each token of the vocabulary, lowest first: set where the token may come next."""
         mask = b"" if self.is_broken else self._matcher.compute_bitmask()
-        return self._only_end if self.is_broken or not any(mask) else mask
+        return self._only_end if self.is_broken or mask.count(0) == len(mask) else mask
 
 
 class GrammarCompiler:
