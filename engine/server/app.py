@@ -86,7 +86,9 @@ def _auth_middleware(api_key: str) -> Middleware:
             or is_key(headers.get("X-Api-Key", ""), api_key)
         ):
             raise RequestError(
-                "missing or wrong API key: send it as 'Authorization: Bearer KEY'", status=401, code="invalid_api_key"
+                "missing or wrong API key: send it as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'",
+                status=401,
+                code="invalid_api_key",
             )
         return await handler(request)
 

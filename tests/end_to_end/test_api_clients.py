@@ -67,6 +67,25 @@ def test_both_answer_in_json(responses: openai.OpenAI, messages: anthropic.Anthr
         assert json.loads(text)["job"] in ("poet", "engineer")
 
 
+def test_both_can_be_made_to_call_a_tool(responses: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+    tool: Any = {"type": "function", "name": "judge", "parameters": _SCHEMA, "strict": True}
+    response = responses.responses.create(model="tiny", input="Ada", tools=[tool], tool_choice="required")
+    (item,) = response.output
+    assert item.type == "function_call"
+    message = messages.messages.create(
+        model="tiny",
+        messages=[{"role": "user", "content": "Ada"}],
+        max_tokens=200,
+        tools=[{"name": "judge", "input_schema": _SCHEMA}],
+        tool_choice={"type": "tool", "name": "judge"},
+    )
+    (block,) = message.content
+    assert block.type == "tool_use"
+    assert message.stop_reason == "tool_use"
+    for arguments in (json.loads(item.arguments), block.input):
+        assert arguments["job"] in ("poet", "engineer")
+
+
 def test_a_stop_sequence_is_named(messages: anthropic.Anthropic) -> None:
     """The letter that comes second, as the model is deterministic."""
     hi: Any = [{"role": "user", "content": "hi"}]
