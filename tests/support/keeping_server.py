@@ -14,9 +14,9 @@ _BODY = (
     b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\ndata: [DONE]\n\n'
 )
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
-CLOSES = b""
-"""In place of an answer."""
-RESETS = b"RST"
+CLOSES = b"\0closes"
+"""At the end of an answer, or in place of one, like the next."""
+RESETS = b"\0resets"
 
 
 @dataclass(slots=True)
@@ -52,13 +52,12 @@ async def keeping_server(
                 server.requests.append((own, head))
                 said = answer(num_before, head)
                 num_before += 1
-                if said == RESETS:
-                    writer.transport.abort()
-                    return
-                if said == CLOSES:
-                    break
-                writer.write(said)
+                writer.write(said.removesuffix(CLOSES).removesuffix(RESETS))
                 await writer.drain()
+                if said.endswith(RESETS):
+                    writer.transport.abort()
+                if said.endswith((CLOSES, RESETS)):
+                    break
         writer.close()
 
     listening = await asyncio.start_server(serve, host, 0, ssl=tls)

@@ -77,9 +77,7 @@ class Poster:
                     if place is None:
                         await _read(response, api, call, reply)
                         return
-            except ClosedEarlyError:
-                if reply.retries:
-                    raise
+            except ClosedEarlyError:  # there it cannot happen again: no connection has served another request
                 reply.retries += 1
                 http = self._fresh
                 continue
