@@ -36,7 +36,7 @@ def test_bench(peer: RunningPeer, api: str, tmp_path: Path) -> None:
     if api not in peer.kind.apis:
         pytest.skip(f"{peer.kind.name} has no such API: {api}")
     run = tmp_path / "run"
-    done = abatch_process("bench", "--url", peer.url, *(("--api", api) if api != "chat" else ()), *_TRAFFIC, "-o", run)
+    done = abatch_process("bench", "--url", peer.url, "--api", api, *_TRAFFIC, "-o", run)
     assert done.returncode == 0, done.stdout + done.stderr
     # Too few requests to judge a p99 by, and perhaps a client that had to wait for a processor: the first line says so.
     assert done.stdout.startswith(("NOT ENOUGH DATA: ", "NOT TRUSTED: ")), done.stdout
@@ -51,7 +51,7 @@ def test_bench(peer: RunningPeer, api: str, tmp_path: Path) -> None:
         assert result["finish_reason"]
         assert ("output_tokens" in result) == peer.kind.reports_usage
         assert 0 < result.get("output_tokens", 6) <= 6
-        assert result.get("prompt_tokens", 20) >= 20
+        assert result.get("prompt_tokens", 20) >= 18, "as near to 20 as whole words come"
         assert ("cached_tokens" in result) >= peer.kind.reports_cached
         if peer.kind.takes_ignore_eos:
             assert result["output_tokens"] == 6
@@ -60,7 +60,7 @@ def test_bench(peer: RunningPeer, api: str, tmp_path: Path) -> None:
     assert (None if server is None else server["kind"]) == peer.kind.metrics
     if server is not None:
         assert server["left_out"] == []
-        assert server["running_max"] >= 1
+        assert server["samples"] >= 3
 
 
 def test_what_the_server_refuses_is_said_in_its_own_words(peer: RunningPeer, tmp_path: Path) -> None:
