@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.streams import answer
+from abatch.workloads.targets.streams.pulse import Pulse, pulse_of
 from abatch.workloads.targets.target import Reply
 from abatch.workloads.targets.wire.chat import ChatApi
 from support.answers import call_for
@@ -105,3 +108,58 @@ async def test_json_over_http_is_an_answer() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     reply = await ask([head, body])
     assert (reply.error, reply.text, reply.output_tokens, reply.was_streamed) == (None, ["x"], 1, False)
+
+
+async def test_a_burst_that_waited_for_the_client_is_not_the_server_s() -> None:
+    """A process that was kept from its processor for a while finds everything at once."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+    async def burst(writer: asyncio.StreamWriter, stall_s: float) -> None:
+        writer.write(head)
+        await writer.drain()
+        while not pulse_of(asyncio.get_running_loop()).num_readers:  # noqa: ASYNC110 # until the client waits for it
+            await asyncio.sleep(0.01)
+        writer.write(CONTENT * 3 + END + DONE)
+        await writer.drain()
+        time.sleep(stall_s)  # noqa: ASYNC251 # holds up the client, which runs in the same loop
+
+    stalled = await ask(lambda writer: burst(writer, 0.1))
+    assert (stalled.error, len(stalled.text), stalled.was_streamed) == (None, 3, True)
+
+
+def test_a_pulse_tells_a_late_loop_from_one_that_is_on_time() -> None:
+    loop = StoppedLoop()
+    pulse = Pulse(cast(asyncio.AbstractEventLoop, loop))
+    with pulse:
+        loop.beat(late_s=0.001)
+        assert not pulse.was_late(loop.now_s)
+        loop.beat(late_s=0.1)
+        assert pulse.was_late(loop.now_s)
+        assert not pulse.was_late(loop.now_s + 0.02)
+        loop.beat(late_s=0.0)
+        assert loop.timer is not None
+    assert loop.timer is None, "it beats only while somebody reads"
+
+
+class StoppedLoop:
+    """A clock that moves when it is told to, and the one timer that is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.timer: tuple[float, Callable[[float], None]] | None = None
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_at(self, due_s: float, call: Callable[[float], None], _: float) -> StoppedLoop:
+        self.timer = (due_s, call)
+        return self
+
+    def cancel(self) -> None:
+        self.timer = None
+
+    def beat(self, late_s: float) -> None:
+        assert self.timer is not None
+        due_s, call = self.timer
+        self.now_s = due_s + late_s
+        call(due_s)

@@ -38,11 +38,12 @@ class Answer:
 
     Attributes:
         is_over: Nothing of it follows: the server said so, or failed.
+        was_read_late: Some of it may have waited for this process, which then found it all at once.
         ends_by_s: When reading should end, however the body goes on; None while there may be more of the answer.
     """
 
     def __init__(self, api: Api, call: Call, reply: Reply) -> None:
-        self.is_over = False
+        self.is_over = self.was_read_late = False
         self.ends_by_s: float | None = None
         self._api, self._call, self._reply = api, call, reply
         self._reader = api.reader()
@@ -109,7 +110,9 @@ class Answer:
         reply = self._reply
         self._thinking.finish()
         note_usage(self._usage, self._api, self._call, reply, self._bounds.num_chars)
-        if came_at_once(reply, self._num_arrivals, self._bounds.num_chunks, self._bounds.num_chars):
+        if not self.was_read_late and came_at_once(
+            reply, self._num_arrivals, self._bounds.num_chunks, self._bounds.num_chars
+        ):
             reply.was_streamed = False
 
     def _begin(self, data: bytes) -> bytes:

@@ -18,8 +18,8 @@ def came_at_once(reply: Reply, num_arrivals: int, num_chunks: int, num_chars: in
     """Whether its content came in one burst although there was something to stream.
 
     That is one read of three chunks or 16 tokens; or reads of 16 tokens or more each that follow one another at more
-    than 10,000 tokens a second, as what does not fit one read does. Three chunks can also wait for a client that is
-    late: only a run whose answers mostly came like this is not streamed.
+    than 10,000 tokens a second, as what does not fit one read does. A client that is late finds everything at once,
+    too: see `pulse.py`.
 
     Args:
         reply: When its content came. Its token counts are filled in, if there are any.
