@@ -38,20 +38,30 @@ class PeerEnvironment:
     def folder(self) -> Path:
         return _ROOT / self.name
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether all is there that is wanted now."""
+        mark = self.folder / "installed"
+        return mark.exists() and mark.read_text() == self._wanted()
+
+    def _wanted(self) -> str:
+        packages = [*(name for names in self.packages for name in names), self.without_dependencies or ""]
+        return "\n".join(packages).strip()
+
     def command(self, name: str) -> str:
         """The path of one of its commands."""
         return str(self.folder / "bin" / name)
 
     def reason_why_not(self) -> str | None:
         """Why it cannot be used; None if it can."""
-        if (self.folder / "installed").exists():
+        if self.is_installed:
             return None
         failed = self.folder / "failed"
         return f"{self.name}: {failed.read_text() if failed.exists() else 'is not installed: make test-peers'}"
 
     def install(self) -> None:
         """Make it, or note why that failed. What is there already stays."""
-        if (self.folder / "installed").exists():
+        if self.is_installed:
             return
         try:
             self._install()
@@ -60,7 +70,7 @@ class PeerEnvironment:
             (self.folder / "failed").write_text(f"does not install: {lines[-1][:_REASON_CHARS]}")
         else:
             (self.folder / "failed").unlink(missing_ok=True)
-            (self.folder / "installed").touch()
+            (self.folder / "installed").write_text(self._wanted())
 
     def _install(self) -> None:
         subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)
