@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
 from ...engine.simulation.device_profile import is_simulated
 from ...reports.atomic_file import save
@@ -121,6 +122,8 @@ def compare(
     rules = parse_rules(require or [])
     progress = Progress(terminal(stderr=True))
     if runs:
+        if any(str(run).startswith(("http:/", "https:/")) for run in runs):  # a path has one slash
+            raise ConfigurationError("servers are named by an option: write --url URL --url URL, not URL URL")
         own = {"--url": url, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
         own["--check-answers"] = has_answers_checked
         flags = [flag for flag, value in own.items() if value]

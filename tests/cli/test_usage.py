@@ -22,6 +22,8 @@ from typer.testing import CliRunner
         (["bench", "--url", "localhost:1"], "http://"),
         (["bench", "tiny"], "write --model tiny"),
         (["serve", "tiny"], "write --model tiny"),
+        (["bench", "http://127.0.0.1:1"], "write --url http://127.0.0.1:1"),
+        (["compare", "http://127.0.0.1:1", "http://127.0.0.1:2", "--rounds", "2"], "write --url"),
         (["bench", "--duration", "0"], "--duration"),
         (["bench", "--warmup", "50", "--duration", "50"], "--warmup"),
         (["bench", "--concurrency", "0"], "--concurrency"),

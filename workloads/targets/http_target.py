@@ -28,6 +28,7 @@ from .prompts import PromptSizer
 from .refused_fields import Accepted, find_accepted
 from .secrets import Secrets
 from .server_url import ServerUrl, is_this_machine
+from .streams.pulse import pulse_of
 from .target import Call, Reply
 from .unreachable import MALFORMED, TargetError, failure_of, speaks_tls
 from .wire.api import AUTO, Api, RequestSettings, request_body
@@ -125,15 +126,16 @@ class HttpTarget:
 
     async def send(self, call: Call, reply: Reply) -> None:
         """See `Target.send`."""
-        clock = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
         # In the form of a UUID, as middleware is known to refuse any other (starlette-context).
         reply.request_id = f"{self.run_id}-0000-4000-8000-{next(self._request_numbers):012x}"
         headers = {"Content-Type": "application/json", REQUEST_ID_HEADER: reply.request_id, **self._headers_of_api()}
         try:
             body = msgspec.json.encode(self._body(call))  # once: re-encoding long prompts per attempt is a known trap
-            reply.sent_s = clock()
+            reply.sent_s = loop.time()
             reply.sent_bytes = len(body)
-            await self._poster.post(self._api, body, headers, call, reply, self._timeout_s)
+            with pulse_of(loop):
+                await self._poster.post(self._api, body, headers, call, reply, self._timeout_s)
         except (aiohttp.ClientError, OSError, MemoryError, RefusedError, *MALFORMED) as error:
             reply.fail(*failure_of(error, self._timeout_s))
         if reply.compression:

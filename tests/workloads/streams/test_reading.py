@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.streams import answer
-from abatch.workloads.targets.streams.pulse import Pulse, pulse_of
+from abatch.workloads.targets.streams.pulse import Pulse
 from abatch.workloads.targets.target import Reply
 from abatch.workloads.targets.wire.chat import ChatApi
 from support.answers import call_for
@@ -115,11 +115,7 @@ async def test_a_burst_that_waited_for_the_client_is_not_the_server_s() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 
     async def burst(writer: asyncio.StreamWriter, stall_s: float) -> None:
-        writer.write(head)
-        await writer.drain()
-        while not pulse_of(asyncio.get_running_loop()).num_readers:  # noqa: ASYNC110 # until the client waits for it
-            await asyncio.sleep(0.01)
-        writer.write(CONTENT * 3 + END + DONE)
+        writer.write(head + CONTENT * 3 + END + DONE)
         await writer.drain()
         time.sleep(stall_s)  # noqa: ASYNC251 # holds up the client, which runs in the same loop
 

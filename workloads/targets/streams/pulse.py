@@ -12,20 +12,20 @@ _LATE_S = 0.005
 
 
 class Pulse:
-    """Beats in an event loop while somebody reads an answer there, and notes when a beat came late.
+    """Beats in an event loop while an answer is awaited or read there, and notes when a beat came late.
 
     Attributes:
-        num_readers: Answers that are being read.
+        num_requests: Requests under way.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.num_readers = 0
+        self.num_requests = 0
         self._timer: asyncio.TimerHandle | None = None
         self._late_until_s = float("-inf")
 
     def __enter__(self) -> Pulse:
-        self.num_readers += 1
+        self.num_requests += 1
         if self._timer is None:
             self._schedule()
         return self
@@ -33,8 +33,8 @@ class Pulse:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.num_readers -= 1
-        if not self.num_readers and self._timer is not None:
+        self.num_requests -= 1
+        if not self.num_requests and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
