@@ -79,8 +79,8 @@ wheel: $(VENV)/installed
 
 # What a machine with a GPU that has torch and transformers still lacks (docs/benchmarks.md), for Python 3.12 on x86-64.
 # pip finds only wheels of the platforms it is told, letter by letter.
-GPU_PACKAGES := msgspec|hdrhistogram|pbr|pytest-asyncio
-GPU_PLATFORMS := manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux1
+GPU_PACKAGES := msgspec|llguidance|hdrhistogram|pbr|pytest-asyncio
+GPU_PLATFORMS := manylinux_2_31 manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux1
 gpu-wheels: $(VENV)/installed
 	rm -rf .wheels
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
