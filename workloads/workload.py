@@ -44,7 +44,7 @@ class Replay:
 
 ALL = "all"
 """The class that everything is in."""
-TRAFFIC_VERSION = 1
+TRAFFIC_VERSION = 2
 """Raised whenever the same options and seed begin to give other traffic: runs of different versions do not compare."""
 Pacing = ClosedLoop | OpenLoop | Replay
 SessionFactory = Callable[[Random, str], Session]
