@@ -20,8 +20,11 @@ from aiohttp.typedefs import Handler
 
 
 @asynccontextmanager
-async def served(*apis: str) -> AsyncIterator[tuple[str, list[web.Request]]]:
-    """The URL of a server that has these APIs alone, and the requests that it gets."""
+async def served(*apis: str, otherwise: web.Response | None = None) -> AsyncIterator[tuple[str, list[web.Request]]]:
+    """The URL of a server that has these APIs alone, and the requests that it gets.
+
+    `otherwise`: how it answers requests for others; by default it has no such path.
+    """
     requests: list[web.Request] = []
     paths = {f"/v1/{APIS[api].path}" for api in apis}
 
@@ -29,6 +32,8 @@ async def served(*apis: str) -> AsyncIterator[tuple[str, list[web.Request]]]:
     async def these_alone(request: web.Request, handler: Handler) -> web.StreamResponse:
         requests.append(request)
         if request.method == "POST" and request.path not in paths:
+            if otherwise is not None:
+                return web.Response(status=otherwise.status, body=otherwise.body, content_type="application/json")
             raise web.HTTPNotFound
         return await handler(request)
 
@@ -61,6 +66,38 @@ async def test_the_one_that_is_named_by_an_option_or_by_the_url(api: str) -> Non
             await target.close()
             assert (reply.error, "".join(reply.text), reply.output_tokens, target.api) == (None, "w " * 5, 5, api)
     assert {request.path for request in requests} == {f"/v1/{APIS[api].path}"}
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            400,
+            "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template",
+        ),
+        (422, "this model has no chat template; send the prompt to /v1/completions"),
+        (422, "Template error: template not found"),
+        (500, "Chat template is not set"),
+    ],
+)
+async def test_a_base_model_is_asked_for_completions(status: int, message: str) -> None:
+    refusal = web.json_response({"error": {"message": message, "type": "x"}}, status=status)
+    async with served("completions", otherwise=refusal) as (url, _):
+        target = await Connection(url=url, timeout_s=5).open("null")
+        await target.calibrate()
+        reply = await ask(target)
+        await target.close()
+    assert (target.api, reply.error) == ("completions", None)
+    assert target.warnings == ["the model has no chat template: completions is used (--api)"]
+
+
+async def test_a_model_without_a_template_on_a_server_of_chats_alone_is_told() -> None:
+    refusal = web.json_response({"error": {"message": "no chat template", "type": "x"}}, status=400)
+    async with served(otherwise=refusal) as (url, _):
+        target = await Connection(url=url, timeout_s=5).open("null")
+        with pytest.raises(TargetError, match=r"no chat template.*tried chat/completions, completions"):
+            await target.calibrate()
+        await target.close()
 
 
 @pytest.mark.parametrize("api", APIS)
