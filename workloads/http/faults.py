@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 TOO_MUCH = "too_much"
 """Class of failures: the server sent more than the client reads."""
 BAD_RESPONSE = "bad_response"
 """Class of failures: what the server sent is not what it should be."""
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises where bytes are not the JSON that they should be."""
 
 
 class RefusedError(Exception):

@@ -16,7 +16,7 @@ import msgspec
 from ...engine.errors import ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...engine.protocol.conversation import ChatMessage
-from ..http.faults import RefusedError
+from ..http.faults import MALFORMED, RefusedError
 from ..http.network import DIRECT, Network, proxy_variable
 from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
@@ -30,7 +30,7 @@ from .secrets import Secrets
 from .server_url import ServerUrl, is_this_machine
 from .streams.pulse import pulse_of
 from .target import Call, Reply
-from .unreachable import MALFORMED, TargetError, failure_of, speaks_tls
+from .unreachable import TargetError, failure_of, speaks_tls
 from .wire.api import AUTO, Api, RequestSettings, request_body
 from .wire.apis import api_named, key_headers, meant_api
 

@@ -9,11 +9,11 @@ import aiohttp
 import msgspec
 
 from ..http.body import read_body, read_error_body
-from ..http.faults import RefusedError
+from ..http.faults import MALFORMED, RefusedError
 from ..http.limits import MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
 from .redirects import redirect_in_words, redirect_of
 from .server_url import ServerUrl, hide_credentials
-from .unreachable import MALFORMED, TargetError, failure_of
+from .unreachable import TargetError, failure_of
 from .wire.failures import error_message
 
 _TIMEOUT_S = 30.0

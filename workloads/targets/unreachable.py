@@ -8,14 +8,12 @@ import os
 import ssl
 
 import aiohttp
-import msgspec
 from yarl import URL
 
 from ...engine.errors import AbatchError
 from ..http.faults import BAD_RESPONSE, RefusedError, http_fault
 from .client_limit import CLIENT_LIMIT, client_limit
 
-MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG")
 """What OpenSSL calls it when the other side does not speak TLS."""
 _WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "HANDSHAKE_FAILURE", "BAD_CERTIFICATE", "UNKNOWN_CA")

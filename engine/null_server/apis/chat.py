@@ -17,7 +17,7 @@ from ...protocol.conversation import ChatMessage
 from ...protocol.encoding import DONE, encode, server_sent_event
 from ...protocol.usage import PromptTokensDetails, Usage
 from ...server.front.json_bodies import decode_json
-from .api import MODEL, Asked, Outcome
+from .api import MODEL, Asked, Outcome, words_of
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
 
@@ -30,7 +30,7 @@ class ChatNull:
     def asked(self, raw: bytes) -> Asked:
         body = decode_json(raw, _decoder)
         return Asked(
-            words=[word for message in body.messages for word in _words(message)],
+            words=words_of(*map(_texts, body.messages)),
             max_tokens=body.max_completion_tokens or body.max_tokens,
             is_stream=bool(body.stream),
             has_usage=body.stream_options is not None and body.stream_options.include_usage,
@@ -69,7 +69,6 @@ def _chunk(choices: list[ChatChunkChoice], usage: Usage | msgspec.UnsetType = ms
     return ChatCompletionChunk(id="chatcmpl-null", created=0, model=MODEL, choices=choices, usage=usage)
 
 
-def _words(message: ChatMessage) -> list[str]:
+def _texts(message: ChatMessage) -> list[str | None]:
     content = message.content
-    texts = [content] if isinstance(content, str) else [part.text for part in content or ()]
-    return [word for text in texts if text for word in text.split()]
+    return [content] if isinstance(content, str) else [part.text for part in content or ()]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from ...http.events import ERROR_EVENT, EventReader, ServerSentEvent
-from ...http.faults import BAD_RESPONSE
+from ...http.faults import BAD_RESPONSE, MALFORMED
 from ...http.limits import BYTES_AFTER_END, END_OF_BODY_S, END_OF_STREAM_S, ERROR_BODY_BYTES, FINISH_REASON_CHARS
 from ..target import Call, Reply
 from ..wire.api import Api, Piece
 from ..wire.failures import error_message
+from ..wire.fields import KEEP_ALIVE
 from ..wire.mending import mended
 from .bounds import AnswerBounds, check_json
 from .burst import came_at_once
@@ -20,14 +19,11 @@ from .usage import NO_USAGE, note_usage
 
 SERVER_ERROR = "server_error"
 """Class of failures: the server says that it failed, in the stream or by its finish reason."""
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _FAILURES = frozenset(
     "error server_error internal_error failed abort aborted cancel cancelled canceled timeout "
     "insufficient_system_resource".split()
 )
 """Finish reasons of answers that the server gave up on (vLLM, SGLang, TensorRT-LLM, DeepSeek)."""
-_KEEP_ALIVE = frozenset(("ping", "heartbeat", "keepalive", "keep-alive"))
-"""Names of events that only say that the server is alive."""
 _JSON_STARTS = (b"{", b"[", b"\xef\xbb\xbf{", b"\xef\xbb\xbf[")
 _STREAM_STARTS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
 _SHOWN_BYTES = 300
@@ -134,7 +130,7 @@ class Answer:
         for text in (body, mended(body)):
             try:
                 piece = self._reader.read_whole(text.removeprefix(b"\xef\xbb\xbf"))
-            except _MALFORMED:
+            except MALFORMED:
                 continue
             self._was_read = True
             if self._take_piece(piece, body, now_s):
@@ -153,7 +149,7 @@ class Answer:
             num_events += 1
             try:
                 piece = self._reader.read_event(event)
-            except _MALFORMED:
+            except MALFORMED:
                 piece = self._read_mended(event)
             if self.is_over:
                 self._take_late(piece)
@@ -174,7 +170,7 @@ class Answer:
                 if data == event.data
                 else self._reader.read_event(ServerSentEvent(event.name, data))
             )
-        except _MALFORMED:
+        except MALFORMED:
             return Piece(is_in_doubt=True)
 
     def _take_piece(self, piece: Piece, data: bytes, now_s: float) -> bool:
@@ -253,4 +249,4 @@ class Answer:
 
 
 def _says_nothing(event: ServerSentEvent) -> bool:
-    return event.name.lower() in _KEEP_ALIVE or not (event.data or event.name == ERROR_EVENT)
+    return event.name.lower() in KEEP_ALIVE or not (event.data or event.name == ERROR_EVENT)

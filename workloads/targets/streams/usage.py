@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from ...http.limits import OUTPUT_TOKENS_PAST, PROMPT_TOKENS_PAST, TOKENS_PER_CHAR, USAGE_BYTES
+from ...http.limits import OUTPUT_TOKENS_PAST, PROMPT_TOKENS_PAST, TOKENS_PER_CHAR
 from ..target import Call, Reply
 from ..wire.api import Api
+from ..wire.fields import usage_object
 
 NO_USAGE = frozenset((b"", b"null", b"{}", b"[]"))
 """JSON of a `usage` that says nothing."""
@@ -32,11 +30,8 @@ def note_usage(raw: bytes, api: Api, call: Call, reply: Reply, num_chars: int) -
     """
     if raw in NO_USAGE:
         return
-    try:
-        usage = msgspec.json.decode(raw) if len(raw) <= USAGE_BYTES else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        usage = None
-    if not isinstance(usage, Mapping):
+    usage = usage_object(raw)
+    if usage is None:
         reply.has_odd_usage = True
         return
     counts = api.counts(usage)

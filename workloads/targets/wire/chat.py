@@ -13,10 +13,9 @@ from .api import AnswerReader, Piece, RequestSettings, TokenCounts, exact_length
 from .content import add_content
 from .end_mark import is_end_mark
 from .failures import error_message
-from .fields import nested, says_something
+from .fields import KEEP_ALIVE, nested, says_something
 
 _NO_REASONS = frozenset(("", "null", "None"))
-_KEEP_ALIVE = frozenset(("ping", "heartbeat", "keepalive", "keep-alive"))
 
 
 class _Delta(msgspec.Struct):
@@ -186,7 +185,7 @@ def _read_without_choices(body: bytes, piece: Piece) -> None:
     kinds = (fields.get("object"), fields.get("type"))
     if "error" in kinds or (isinstance(fields.get("message"), str) and ("code" in fields or "status" in fields)):
         piece.error = error_message(body)
-    elif fields and not any(isinstance(kind, str) and kind in _KEEP_ALIVE for kind in kinds):
+    elif fields and not any(isinstance(kind, str) and kind in KEEP_ALIVE for kind in kinds):
         piece.is_in_doubt = True
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from ...http.faults import MALFORMED
+
 _WHERE_MESSAGES_ARE = ("error", "message", "msg", "detail", "errors", "error_message", "title")
 """Keys, from the one that says most: OpenAI's and Anthropic's, FastAPI's, and what gateways make up."""
 _MOST_NESTING = 5
@@ -23,7 +25,7 @@ def error_message(body: bytes) -> str:
     """
     try:
         said = _said(msgspec.json.decode(body), _MOST_NESTING)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         said = ""
     if said:
         return said

@@ -7,6 +7,11 @@ from typing import Any
 
 import msgspec
 
+from ...http.faults import MALFORMED
+from ...http.limits import USAGE_BYTES
+
+KEEP_ALIVE = frozenset(("ping", "heartbeat", "keepalive", "keep-alive"))
+"""Names and types of events that only say that the server is alive."""
 _NOTHING = frozenset((b"null", b"[]", b"{}", b'""', b"false", b"0", b"[null]"))
 
 
@@ -19,3 +24,12 @@ def nested(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The object in a field; empty where there is none."""
     value = fields.get(name)
     return value if isinstance(value, Mapping) else {}
+
+
+def usage_object(raw: bytes) -> dict[str, Any] | None:
+    """The token counts in the JSON of a `usage`; None where it is no object, or too long to be one."""
+    try:
+        usage = msgspec.json.decode(raw) if len(raw) <= USAGE_BYTES else None
+    except MALFORMED:
+        return None
+    return usage if isinstance(usage, dict) else None

@@ -9,12 +9,11 @@ import msgspec
 
 from ....engine.protocol.conversation import ChatMessage
 from ...http.events import ERROR_EVENT, ServerSentEvent
-from ...http.limits import USAGE_BYTES
 from ..target import Call
 from .api import AnswerReader, Piece, RequestSettings, TokenCounts, exact_length
 from .end_mark import is_end_mark
 from .failures import error_message
-from .fields import nested, says_something
+from .fields import nested, says_something, usage_object
 from .message_text import json_object, message_text
 
 _VERSION = "2023-06-01"
@@ -157,11 +156,8 @@ class _Reader:
 
         The start of an answer counts a token of output that is not the last.
         """
-        try:
-            usage = msgspec.json.decode(raw) if 0 < len(bytes(raw)) <= USAGE_BYTES else None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            usage = None
-        if not isinstance(usage, dict):
+        usage = usage_object(bytes(raw))
+        if usage is None:
             return bytes(raw)
         of_input = {name: usage.pop(name, None) for name in _OF_INPUT}
         if any(of_input.values()):
