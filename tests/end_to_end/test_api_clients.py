@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -19,13 +20,15 @@ _SCHEMA: dict[str, Any] = {
 
 
 @pytest.fixture
-def responses(tiny_server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0)
+def responses(tiny_server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture
-def messages(tiny_server: str) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=tiny_server, api_key="unused", max_retries=0)
+def messages(tiny_server: str) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=tiny_server, api_key="unused", max_retries=0) as client:
+        yield client
 
 
 def test_responses_and_messages_say_what_chat_says(responses: openai.OpenAI, messages: anthropic.Anthropic) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -18,8 +19,9 @@ _TOOLS: list[ChatCompletionToolParam] = [
 
 
 @pytest.fixture
-def client(tiny_server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0)
+def client(tiny_server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -19,6 +20,12 @@ _SCHEMA = {
 _FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": _SCHEMA}}
 
 
+@pytest.fixture
+def client(tiny_server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="x") as client:
+        yield client
+
+
 def check(text: str | None) -> None:
     person = json.loads(text or "")
     assert person["job"] in ("poet", "engineer")
@@ -26,8 +33,7 @@ def check(text: str | None) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_answer_keeps_to_the_schema(tiny_server: str, stream: bool) -> None:
-    client = openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="x")
+def test_every_answer_keeps_to_the_schema(client: openai.OpenAI, stream: bool) -> None:
     fields: Any = {"model": "tiny", "messages": _MESSAGES, "n": 3, "seed": 5, "response_format": _FORMAT}
     if not stream:
         choices = client.chat.completions.create(**fields).choices
@@ -63,8 +69,7 @@ def test_json_that_max_tokens_cut_off(tiny_server: str) -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "person"}}])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_call_that_is_asked_for_is_made(tiny_server: str, choice: Any, stream: bool) -> None:
-    client = openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="x")
+def test_a_call_that_is_asked_for_is_made(client: openai.OpenAI, choice: Any, stream: bool) -> None:
     tools: Any = [{"type": "function", "function": {"name": "person", "parameters": _SCHEMA}}]
     fields: Any = {"model": "tiny", "messages": _MESSAGES, "tools": tools, "tool_choice": choice}
     if stream:

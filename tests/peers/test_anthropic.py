@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import anthropic
 import pytest
 from anthropic.types import MessageParam
@@ -13,8 +15,9 @@ _GREEDY = {"temperature": 0}
 
 
 @pytest.fixture
-def client(smollm2_server: str) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=smollm2_server, api_key="unused", max_retries=0)
+def client(smollm2_server: str) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=smollm2_server, api_key="unused", max_retries=0) as client:
+        yield client
 
 
 def test_an_answer_is_the_same_whole_and_streamed(client: anthropic.Anthropic) -> None:

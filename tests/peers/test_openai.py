@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -15,8 +16,9 @@ _QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What
 
 
 @pytest.fixture
-def client(smollm2_server: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{smollm2_server}/v1", api_key="unused", max_retries=0)
+def client(smollm2_server: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{smollm2_server}/v1", api_key="unused", max_retries=0) as client:
+        yield client
 
 
 def test_an_answer_is_the_same_whole_and_streamed(client: openai.OpenAI) -> None:
@@ -88,8 +90,10 @@ async def test_a_full_queue_is_retried_by_the_library(tmp_path: Path) -> None:
 
 
 def test_a_draining_server_is_an_error_that_the_library_retries(tmp_path: Path) -> None:
-    with running_server("--model", "smollm2-135m", "--device", "simulated:200ms", log=tmp_path / "log") as server:
-        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
+    with (
+        running_server("--model", "smollm2-135m", "--device", "simulated:200ms", log=tmp_path / "log") as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
         held = client.chat.completions.create(model="smollm2-135m", messages=_QUESTION, max_tokens=20, stream=True)
         next(iter(held))
         server.process.terminate()
