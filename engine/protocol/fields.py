@@ -93,3 +93,8 @@ class SamplingFields(CommonFields, kw_only=True):
     guided_choice: Any = None
     guided_grammar: Any = None
     user: Name | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether token counts are to follow a stream."""
+        return self.stream_options is not None and self.stream_options.include_usage

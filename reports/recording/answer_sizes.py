@@ -8,6 +8,7 @@ import msgspec
 
 from ...workloads.bounds import Amount, Count
 from ...workloads.result import Result
+from .sums import summed_fields
 
 _TOLERATED_TOKENS = 1
 """Servers count the end-of-sequence token, or they do not."""
@@ -62,8 +63,7 @@ class AnswerSizes(msgspec.Struct, kw_only=True):
 
     def __add__(self, other: AnswerSizes) -> AnswerSizes:
         """Of both."""
-        names = self.__struct_fields__
-        return AnswerSizes(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return AnswerSizes(**summed_fields(self, other))
 
     @property
     def mean_tokens(self) -> float:

@@ -6,6 +6,7 @@ import msgspec
 
 from ...workloads.bounds import Amount, Count
 from ...workloads.result import Result
+from .sums import summed_fields
 
 
 class Connections(msgspec.Struct, kw_only=True):
@@ -38,10 +39,8 @@ class Connections(msgspec.Struct, kw_only=True):
 
     def __add__(self, other: Connections) -> Connections:
         """Of both."""
-        names = self.__struct_fields__
-        both = Connections(**{name: getattr(self, name) + getattr(other, name) for name in names})
-        both.longest_s = max(self.longest_s, other.longest_s)
-        return both
+        longest_s = max(self.longest_s, other.longest_s)
+        return Connections(**(summed_fields(self, other) | {"longest_s": longest_s}))
 
     def mean_ms(self, part_s: float) -> float | None:
         """Of a sum of theirs, per connection that was opened; None if none was."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from ...workloads.bounds import Count
 from ...workloads.result import Result
 from ...workloads.workload import ALL
+from .sums import summed_fields
 
 
 class Delivery(msgspec.Struct, kw_only=True):
@@ -45,7 +44,7 @@ class Delivery(msgspec.Struct, kw_only=True):
 
     def __add__(self, other: Delivery) -> Delivery:
         """Of both."""
-        return Delivery(**{name: _sum(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__})
+        return Delivery(**summed_fields(self, other))
 
     def num_answers(self, traffic_class: str = ALL) -> int:
         """Of a class."""
@@ -62,10 +61,3 @@ class Delivery(msgspec.Struct, kw_only=True):
 
 def _of_class(counts: dict[str, int], traffic_class: str) -> int:
     return sum(counts.values()) if traffic_class == ALL else counts.get(traffic_class, 0)
-
-
-def _sum(one: Any, other: Any) -> Any:
-    """Of counts, or of counts by class."""
-    if not isinstance(one, dict):
-        return one + other
-    return {name: one.get(name, 0) + other.get(name, 0) for name in one | other}

@@ -33,7 +33,7 @@ class ChatNull:
             words=words_of(*map(_texts, body.messages)),
             max_tokens=body.max_completion_tokens or body.max_tokens,
             is_stream=bool(body.stream),
-            has_usage=body.stream_options is not None and body.stream_options.include_usage,
+            has_usage=body.wants_usage,
         )
 
     def begin(self) -> bytes:

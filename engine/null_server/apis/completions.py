@@ -25,7 +25,7 @@ class CompletionsNull:
             words=words_of(body.prompt),
             max_tokens=body.max_tokens,
             is_stream=bool(body.stream),
-            has_usage=body.stream_options is not None and body.stream_options.include_usage,
+            has_usage=body.wants_usage,
         )
 
     def begin(self) -> bytes:

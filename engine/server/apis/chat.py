@@ -64,7 +64,7 @@ class _ChatAnswer:
         self._state = state
         self._tools = tools_of(body, state)
         self._wants_logprobs = bool(body.logprobs)
-        self._include_usage = body.stream_options is not None and body.stream_options.include_usage
+        self._wants_usage = body.wants_usage
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
 
@@ -120,7 +120,7 @@ class _ChatAnswer:
     async def _events(self, deltas: AsyncIterator[tuple[ChoiceSpec, TextDelta]]) -> AsyncGenerator[bytes]:
         usage = UsageCounter.of(self._specs)
         streams = {spec.index: _ChoiceStream(spec.index, self._tools) for spec in self._specs}
-        no_usage = None if self._include_usage else msgspec.UNSET
+        no_usage = None if self._wants_usage else msgspec.UNSET
         async for spec, delta in deltas:
             usage.add(spec, delta)
             stream = streams[spec.index]
@@ -131,7 +131,7 @@ class _ChatAnswer:
                 choice.logprobs = ChatLogprobs(list(map(_logprob, delta.logprobs)))
             if choice.delta != _NOTHING or choice.finish_reason or delta.logprobs:
                 yield server_sent_event(self._chunk([choice], no_usage))
-        if self._include_usage:
+        if self._wants_usage:
             yield server_sent_event(self._chunk([], usage.usage()))
 
     def _chunk(self, choices: list[ChatChunkChoice], usage: Usage | msgspec.UnsetType | None) -> ChatCompletionChunk:

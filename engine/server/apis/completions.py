@@ -97,7 +97,7 @@ class _CompletionAnswer:
         self._specs = specs
         self._state = state
         self._wants_logprobs = body.logprobs is not None
-        self._include_usage = body.stream_options is not None and body.stream_options.include_usage
+        self._wants_usage = body.wants_usage
         self._id = f"cmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
 
@@ -126,7 +126,7 @@ class _CompletionAnswer:
     async def _events(self, deltas: AsyncIterator[tuple[ChoiceSpec, TextDelta]]) -> AsyncGenerator[bytes]:
         usage = UsageCounter.of(self._specs)
         offsets = dict.fromkeys((spec.index for spec in self._specs), 0)
-        no_usage = None if self._include_usage else msgspec.UNSET
+        no_usage = None if self._wants_usage else msgspec.UNSET
         async for spec, delta in deltas:
             usage.add(spec, delta)
             choice = CompletionChoice(
@@ -138,7 +138,7 @@ class _CompletionAnswer:
             offsets[spec.index] += sum(len(token.text) for token in delta.logprobs)
             if delta.text or delta.finish_reason or delta.logprobs:
                 yield server_sent_event(self._completion([choice], no_usage))
-        if self._include_usage:
+        if self._wants_usage:
             yield server_sent_event(self._completion([], usage.usage()))
 
     def _logprobs(self, tokens: Sequence[_CompactLogprob], *, offset: int) -> CompletionLogprobs | None:

@@ -11,7 +11,9 @@ import msgspec
 
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
-from ...protocol.fields import CommonFields
+from ...protocol.fields import CommonFields, JsonSchema, ResponseFormat
+from ...protocol.messages import JsonFormat
+from ...protocol.responses import TextFormat
 from ...session import SessionUse
 from ..choices import ChoiceSpec, choice_specs, stop_automaton
 from ..generation import refuse_unsupported, sampling_params
@@ -24,6 +26,11 @@ from .template_messages import num_characters, template_arguments, template_mess
 def common_fields(body: CommonFields) -> dict[str, Any]:
     """Those fields of a request that have the same name and meaning in every API."""
     return {name: getattr(body, name) for name in CommonFields.__struct_fields__}
+
+
+def response_format(wanted: JsonFormat | TextFormat | None) -> ResponseFormat | None:
+    """A form of the text as the APIs that are made of items have it, in the terms of chat completions."""
+    return None if wanted is None else ResponseFormat(wanted.type, JsonSchema(schema=wanted.schema))
 
 
 async def answers_to(

@@ -10,7 +10,6 @@ import msgspec
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
 from ...protocol.conversation import ChatMessage, ContentPart, FunctionCall, FunctionDefinition, Tool, ToolCall
-from ...protocol.fields import JsonSchema, ResponseFormat
 from ...protocol.messages import (
     CountTokensRequest,
     InputBlock,
@@ -19,7 +18,7 @@ from ...protocol.messages import (
     ResultBlock,
     ToolChoice,
 )
-from .conversation import common_fields
+from .conversation import common_fields, response_format
 
 
 def chat_request(body: MessagesRequest) -> ChatCompletionRequest:
@@ -36,21 +35,16 @@ def chat_request(body: MessagesRequest) -> ChatCompletionRequest:
             "end with a user's message",
             param="messages",
         )
-    choice = body.tool_choice
+    choice, output = body.tool_choice, body.output_config
     return ChatCompletionRequest(
         **conversation(body),
         max_tokens=body.max_tokens,
         stop=body.stop_sequences or None,
-        response_format=_response_format(body),
+        response_format=response_format(None if output is None else output.format),
         tool_choice=None if choice is None else _tool_choice(choice),
         parallel_tool_calls=False if choice is not None and choice.disable_parallel_tool_use else None,
         **common_fields(body),
     )
-
-
-def _response_format(body: MessagesRequest) -> ResponseFormat | None:
-    wanted = None if body.output_config is None else body.output_config.format
-    return None if wanted is None else ResponseFormat(wanted.type, JsonSchema(schema=wanted.schema))
 
 
 def conversation(body: CountTokensRequest) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import Any
 from ...errors import RequestError, UnsupportedError
 from ...protocol.chat import ChatCompletionRequest
 from ...protocol.conversation import ChatMessage, ContentPart, FunctionCall, FunctionDefinition, Tool, ToolCall
-from ...protocol.fields import JsonSchema, ResponseFormat
 from ...protocol.responses import InputItem, InputPart, ResponsesRequest, ResponseTool
-from .conversation import common_fields
+from .conversation import common_fields, response_format
 
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -28,7 +27,7 @@ def chat_request(body: ResponsesRequest) -> ChatCompletionRequest:
         tools=None if body.tools is None else [_tool(tool) for tool in body.tools],
         tool_choice=_tool_choice(body.tool_choice),
         parallel_tool_calls=body.parallel_tool_calls,
-        response_format=_response_format(body),
+        response_format=response_format(None if body.text is None else body.text.format),
         **common_fields(body),
     )
 
@@ -46,11 +45,6 @@ def _refuse_unsupported(body: ResponsesRequest) -> None:
         raise UnsupportedError(
             "log-probabilities are not supported here; /v1/chat/completions has them", param="top_logprobs"
         )
-
-
-def _response_format(body: ResponsesRequest) -> ResponseFormat | None:
-    wanted = None if body.text is None else body.text.format
-    return None if wanted is None else ResponseFormat(wanted.type, JsonSchema(schema=wanted.schema))
 
 
 def _messages(body: ResponsesRequest) -> list[ChatMessage]:
