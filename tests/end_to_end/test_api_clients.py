@@ -20,29 +20,23 @@ _SCHEMA: dict[str, Any] = {
 
 
 @pytest.fixture
-def responses(tiny_server: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
 def messages(tiny_server: str) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=tiny_server, api_key="unused", max_retries=0) as client:
         yield client
 
 
-def test_responses_and_messages_say_what_chat_says(responses: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+def test_responses_and_messages_say_what_chat_says(openai_client: openai.OpenAI, messages: anthropic.Anthropic) -> None:
     """One conversation, three APIs, the same tokens; streamed and whole."""
     fields: dict[str, Any] = {"min_tokens": 9, "temperature": 0}
     hi: Any = [{"role": "user", "content": "hi"}]
-    chat = responses.chat.completions.create(model="tiny", messages=hi, max_tokens=9, extra_body=fields)
+    chat = openai_client.chat.completions.create(model="tiny", messages=hi, max_tokens=9, extra_body=fields)
     said = chat.choices[0].message.content
     assert chat.usage is not None
-    response = responses.responses.create(model="tiny", input="hi", max_output_tokens=9, extra_body=fields)
+    response = openai_client.responses.create(model="tiny", input="hi", max_output_tokens=9, extra_body=fields)
     assert (response.output_text, response.status) == (said, "incomplete")
     assert response.usage is not None
     assert (response.usage.input_tokens, response.usage.output_tokens) == (chat.usage.prompt_tokens, 9)
-    with responses.responses.stream(
+    with openai_client.responses.stream(
         model="tiny", input="hi", max_output_tokens=9, extra_body=fields
     ) as response_stream:
         assert "".join(e.delta for e in response_stream if e.type == "response.output_text.delta") == said
@@ -55,9 +49,9 @@ def test_responses_and_messages_say_what_chat_says(responses: openai.OpenAI, mes
         assert "".join(message_stream.text_stream) == said
 
 
-def test_both_answer_in_json(responses: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+def test_both_answer_in_json(openai_client: openai.OpenAI, messages: anthropic.Anthropic) -> None:
     wanted: Any = {"format": {"type": "json_schema", "name": "person", "schema": _SCHEMA}}
-    response = responses.responses.create(model="tiny", input="Ada", text=wanted)
+    response = openai_client.responses.create(model="tiny", input="Ada", text=wanted)
     message = messages.messages.create(
         model="tiny",
         messages=[{"role": "user", "content": "Ada"}],
@@ -70,9 +64,9 @@ def test_both_answer_in_json(responses: openai.OpenAI, messages: anthropic.Anthr
         assert json.loads(text)["job"] in ("poet", "engineer")
 
 
-def test_both_can_be_made_to_call_a_tool(responses: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+def test_both_can_be_made_to_call_a_tool(openai_client: openai.OpenAI, messages: anthropic.Anthropic) -> None:
     tool: Any = {"type": "function", "name": "judge", "parameters": _SCHEMA, "strict": True}
-    response = responses.responses.create(model="tiny", input="Ada", tools=[tool], tool_choice="required")
+    response = openai_client.responses.create(model="tiny", input="Ada", tools=[tool], tool_choice="required")
     (item,) = response.output
     assert item.type == "function_call"
     message = messages.messages.create(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -19,18 +18,12 @@ _TOOLS: list[ChatCompletionToolParam] = [
 
 
 @pytest.fixture
-def client(tiny_server: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture
 def async_client(tiny_server: str) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{tiny_server}/v1", api_key="unused", max_retries=0)
 
 
-def test_chat(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(
+def test_chat(openai_client: openai.OpenAI) -> None:
+    answer = openai_client.chat.completions.create(
         model="tiny", messages=_MESSAGES, max_completion_tokens=7, extra_body={"min_tokens": 7}
     )
     assert len(answer.choices[0].message.content or "") == 7
@@ -39,8 +32,8 @@ def test_chat(client: openai.OpenAI) -> None:
     assert answer.usage.completion_tokens == 7
 
 
-def test_streamed_chat(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(
+def test_streamed_chat(openai_client: openai.OpenAI) -> None:
+    stream = openai_client.chat.completions.create(
         model="tiny",
         messages=_MESSAGES,
         max_tokens=9,
@@ -55,11 +48,11 @@ def test_streamed_chat(client: openai.OpenAI) -> None:
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "length"
 
 
-def test_completion(client: openai.OpenAI) -> None:
-    answer = client.completions.create(model="tiny", prompt=["a", "b"], max_tokens=4, logprobs=1)
+def test_completion(openai_client: openai.OpenAI) -> None:
+    answer = openai_client.completions.create(model="tiny", prompt=["a", "b"], max_tokens=4, logprobs=1)
     assert [choice.index for choice in answer.choices] == [0, 1]
     assert answer.choices[0].logprobs is not None
-    streamed = client.completions.create(model="tiny", prompt="a", max_tokens=4, stream=True)
+    streamed = openai_client.completions.create(model="tiny", prompt="a", max_tokens=4, stream=True)
     assert [chunk.choices[0].finish_reason for chunk in streamed][-1] in ("length", "stop")
 
 
@@ -77,11 +70,11 @@ async def test_async_chat(async_client: openai.AsyncOpenAI) -> None:
     assert whole.choices[0].logprobs.content is not None
 
 
-def test_a_conversation_with_tools(client: openai.OpenAI) -> None:
+def test_a_conversation_with_tools(openai_client: openai.OpenAI) -> None:
     """The tools reach the prompt, and a conversation that contains calls and results is taken."""
-    bare = client.chat.completions.create(model="tiny", messages=_MESSAGES, max_tokens=1)
-    with_tools = client.chat.completions.create(model="tiny", messages=_MESSAGES, max_tokens=1, tools=_TOOLS)
-    without = client.chat.completions.create(
+    bare = openai_client.chat.completions.create(model="tiny", messages=_MESSAGES, max_tokens=1)
+    with_tools = openai_client.chat.completions.create(model="tiny", messages=_MESSAGES, max_tokens=1, tools=_TOOLS)
+    without = openai_client.chat.completions.create(
         model="tiny", messages=_MESSAGES, max_tokens=1, tools=_TOOLS, tool_choice="none"
     )
     conversation: list[ChatCompletionMessageParam] = [
@@ -95,14 +88,14 @@ def test_a_conversation_with_tools(client: openai.OpenAI) -> None:
         },
         {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
     ]
-    longer = client.chat.completions.create(model="tiny", messages=conversation, max_tokens=1, tools=_TOOLS)
+    longer = openai_client.chat.completions.create(model="tiny", messages=conversation, max_tokens=1, tools=_TOOLS)
     counts = [answer.usage.prompt_tokens for answer in (bare, without, with_tools, longer) if answer.usage]
     assert counts[0] == counts[1] < counts[2] < counts[3]
 
 
-def test_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["tiny"]
-    assert client.models.retrieve("tiny").id == "tiny"
+def test_models(openai_client: openai.OpenAI) -> None:
+    assert [model.id for model in openai_client.models.list()] == ["tiny"]
+    assert openai_client.models.retrieve("tiny").id == "tiny"
 
 
 @pytest.mark.parametrize(
@@ -113,9 +106,11 @@ def test_models(client: openai.OpenAI) -> None:
         ({"tool_choice": "sometimes"}, openai.UnprocessableEntityError),
     ],
 )
-def test_errors_are_the_clients_own(client: openai.OpenAI, fields: dict[str, Any], error: type[Exception]) -> None:
+def test_errors_are_the_clients_own(
+    openai_client: openai.OpenAI, fields: dict[str, Any], error: type[Exception]
+) -> None:
     with pytest.raises(error) as caught:
-        client.chat.completions.create(**{"model": "tiny", "messages": _MESSAGES, **fields})
+        openai_client.chat.completions.create(**{"model": "tiny", "messages": _MESSAGES, **fields})
     assert isinstance(caught.value, openai.APIStatusError)
     assert isinstance(caught.value.body, dict)
     assert caught.value.body["code"]

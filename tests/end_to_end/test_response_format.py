@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -20,12 +19,6 @@ _SCHEMA = {
 _FORMAT: Any = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": _SCHEMA}}
 
 
-@pytest.fixture
-def client(tiny_server: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{tiny_server}/v1", api_key="x") as client:
-        yield client
-
-
 def check(text: str | None) -> None:
     person = json.loads(text or "")
     assert person["job"] in ("poet", "engineer")
@@ -33,15 +26,15 @@ def check(text: str | None) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_answer_keeps_to_the_schema(client: openai.OpenAI, stream: bool) -> None:
+def test_every_answer_keeps_to_the_schema(openai_client: openai.OpenAI, stream: bool) -> None:
     fields: Any = {"model": "tiny", "messages": _MESSAGES, "n": 3, "seed": 5, "response_format": _FORMAT}
     if not stream:
-        choices = client.chat.completions.create(**fields).choices
+        choices = openai_client.chat.completions.create(**fields).choices
         assert [choice.finish_reason for choice in choices] == ["stop"] * 3
         texts = [choice.message.content for choice in choices]
     else:
         parts = ["", "", ""]
-        for chunk in client.chat.completions.create(**fields, stream=True):
+        for chunk in openai_client.chat.completions.create(**fields, stream=True):
             for choice in chunk.choices:
                 parts[choice.index] += choice.delta.content or ""
         texts = [*parts]
@@ -69,15 +62,15 @@ def test_json_that_max_tokens_cut_off(tiny_server: str) -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "person"}}])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_call_that_is_asked_for_is_made(client: openai.OpenAI, choice: Any, stream: bool) -> None:
+def test_a_call_that_is_asked_for_is_made(openai_client: openai.OpenAI, choice: Any, stream: bool) -> None:
     tools: Any = [{"type": "function", "function": {"name": "person", "parameters": _SCHEMA}}]
     fields: Any = {"model": "tiny", "messages": _MESSAGES, "tools": tools, "tool_choice": choice}
     if stream:
-        deltas = [chunk.choices[0] for chunk in client.chat.completions.create(**fields, stream=True)]
+        deltas = [chunk.choices[0] for chunk in openai_client.chat.completions.create(**fields, stream=True)]
         calls = [call for one in deltas for call in one.delta.tool_calls or []]
         assert deltas[-1].finish_reason == "tool_calls"
     else:
-        calls = client.chat.completions.create(**fields).choices[0].message.tool_calls
+        calls = openai_client.chat.completions.create(**fields).choices[0].message.tool_calls
     (call,) = calls
     assert call.function.name == "person"
     check(call.function.arguments)

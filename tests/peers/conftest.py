@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import openai
 import pytest
 from support.servers import running_server
 
@@ -24,3 +25,10 @@ def smollm2_server(smollm2: object, tmp_path_factory: pytest.TempPathFactory) ->
     with running_server("--model", str(smollm2), "--served-model-name", "smollm2", log=log) as server:
         yield server.url
         assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def openai_client(smollm2_server: str) -> Iterator[openai.OpenAI]:
+    """The official client of that server."""
+    with openai.OpenAI(base_url=f"{smollm2_server}/v1", api_key="unused", max_retries=0) as client:
+        yield client

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI, OpenAI
@@ -10,17 +12,21 @@ _QUESTION = "What is the capital of France?"
 _ANSWER = "The capital of France is Paris."
 
 
-@pytest.fixture
-def chat(smollm2_server: str) -> ChatOpenAI:
+def _chat(server: str, **settings: Any) -> ChatOpenAI:
     return ChatOpenAI(
-        base_url=f"{smollm2_server}/v1",
+        base_url=f"{server}/v1",
         api_key="unused",
         model="smollm2",
         temperature=0,
         max_tokens=16,
         max_retries=0,
-        stream_usage=True,
+        **settings,
     )
+
+
+@pytest.fixture
+def chat(smollm2_server: str) -> ChatOpenAI:
+    return _chat(smollm2_server, stream_usage=True)
 
 
 def test_invoke(chat: ChatOpenAI) -> None:
@@ -48,15 +54,7 @@ async def test_batch_and_history(chat: ChatOpenAI) -> None:
 
 
 def test_responses(smollm2_server: str) -> None:
-    model = ChatOpenAI(
-        base_url=f"{smollm2_server}/v1",
-        api_key="unused",
-        model="smollm2",
-        temperature=0,
-        max_tokens=16,
-        max_retries=0,
-        use_responses_api=True,
-    )
+    model = _chat(smollm2_server, use_responses_api=True)
     assert model.invoke(_QUESTION).text == _ANSWER
     assert "".join(chunk.text for chunk in model.stream(_QUESTION)) == _ANSWER
 

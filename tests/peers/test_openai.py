@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -15,17 +14,11 @@ from support.waiting import wait_until
 _QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
 
 
-@pytest.fixture
-def client(smollm2_server: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{smollm2_server}/v1", api_key="unused", max_retries=0) as client:
-        yield client
-
-
-def test_an_answer_is_the_same_whole_and_streamed(client: openai.OpenAI) -> None:
-    whole = client.chat.completions.create(model="smollm2", messages=_QUESTION, temperature=0, max_tokens=16)
+def test_an_answer_is_the_same_whole_and_streamed(openai_client: openai.OpenAI) -> None:
+    whole = openai_client.chat.completions.create(model="smollm2", messages=_QUESTION, temperature=0, max_tokens=16)
     assert whole.choices[0].message.content == "The capital of France is Paris."
     assert whole.choices[0].finish_reason == "stop"
-    with client.chat.completions.stream(
+    with openai_client.chat.completions.stream(
         model="smollm2", messages=_QUESTION, temperature=0, max_tokens=16, stream_options={"include_usage": True}
     ) as stream:
         for _ in stream:
@@ -37,13 +30,13 @@ def test_an_answer_is_the_same_whole_and_streamed(client: openai.OpenAI) -> None
     assert streamed.usage.completion_tokens == whole.usage.completion_tokens
 
 
-def test_responses(client: openai.OpenAI) -> None:
-    whole = client.responses.create(
+def test_responses(openai_client: openai.OpenAI) -> None:
+    whole = openai_client.responses.create(
         model="smollm2", input="What is the capital of France?", temperature=0, max_output_tokens=16
     )
     assert whole.output_text == "The capital of France is Paris."
     assert whole.status == "completed"
-    with client.responses.stream(
+    with openai_client.responses.stream(
         model="smollm2", input="What is the capital of France?", temperature=0, max_output_tokens=16
     ) as stream:
         kinds = [event.type for event in stream]
@@ -55,12 +48,12 @@ def test_responses(client: openai.OpenAI) -> None:
     assert streamed.usage.output_tokens == whole.usage.output_tokens
 
 
-def test_developer_and_parts(client: openai.OpenAI) -> None:
+def test_developer_and_parts(openai_client: openai.OpenAI) -> None:
     messages: list[ChatCompletionMessageParam] = [
         {"role": "developer", "content": "Answer in one word."},
         {"role": "user", "content": [{"type": "text", "text": "What is the capital"}, {"type": "text", "text": " of"}]},
     ]
-    answer = client.chat.completions.create(model="smollm2", messages=messages, max_completion_tokens=4)
+    answer = openai_client.chat.completions.create(model="smollm2", messages=messages, max_completion_tokens=4)
     assert answer.usage is not None
     assert 0 < answer.usage.completion_tokens <= 4
 

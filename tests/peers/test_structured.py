@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import openai
 import pytest
@@ -22,14 +21,8 @@ class City(BaseModel):
     is_capital: bool
 
 
-@pytest.fixture
-def client(smollm2_server: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{smollm2_server}/v1", api_key="unused", max_retries=0) as client:
-        yield client
-
-
-def test_openai_parses_an_answer(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.parse(
+def test_openai_parses_an_answer(openai_client: openai.OpenAI) -> None:
+    answer = openai_client.chat.completions.parse(
         model="smollm2",
         messages=[{"role": "user", "content": _QUESTION}],
         response_format=City,
@@ -39,8 +32,8 @@ def test_openai_parses_an_answer(client: openai.OpenAI) -> None:
     assert isinstance(answer.choices[0].message.parsed, City)
 
 
-def test_openai_gets_json(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(
+def test_openai_gets_json(openai_client: openai.OpenAI) -> None:
+    answer = openai_client.chat.completions.create(
         model="smollm2",
         messages=[{"role": "user", "content": _QUESTION}],
         response_format={"type": "json_object"},

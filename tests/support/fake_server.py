@@ -12,6 +12,8 @@ from typing import Any
 from abatch.engine.integers import ceil_div
 from aiohttp import web
 
+from support.app_server import app_server
+
 
 @dataclass(slots=True, kw_only=True)
 class Behaviour:
@@ -58,14 +60,8 @@ async def fake_server(behaviour: Behaviour) -> AsyncIterator[str]:
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with app_server(app) as url:
+        yield url
 
 
 async def _models(_: web.Request) -> web.Response:

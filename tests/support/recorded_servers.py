@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from support.app_server import app_server
+
 _FOLDER = Path(__file__).parents[1] / "workloads" / "transcripts"
 _PART = re.compile(r"^== (?P<name>[a-z0-9 ]+) (?P<status>\d{3})\n", re.MULTILINE)
 
@@ -80,11 +82,5 @@ async def recorded_server(name: str) -> AsyncIterator[RecordedServer]:
     server = RecordedServer(recorded_answers(name))
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with app_server(app) as server.url:
         yield server
-    finally:
-        await runner.cleanup()

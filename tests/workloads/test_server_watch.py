@@ -24,6 +24,7 @@ from abatch.workloads.watching.metrics_page import MetricsPage
 from abatch.workloads.watching.server_metrics import ServerSample
 from abatch.workloads.watching.server_watch import ServerWatch
 from aiohttp import web
+from support.app_server import app_server
 from support.fake_server import Behaviour, fake_server
 from yarl import URL
 
@@ -49,14 +50,9 @@ async def serving(*answers: Answer, host: str = "127.0.0.1") -> AsyncIterator[Se
     server = Server(list(answers))
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", server.handle)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://{host}:{runner.addresses[0][1]}"
-    try:
+    async with app_server(app) as url:
+        server.url = url.replace("127.0.0.1", host)
         yield server
-    finally:
-        await runner.cleanup()
 
 
 def says(body: bytes = PAGE, status: int = 200, **headers: str) -> Answer:

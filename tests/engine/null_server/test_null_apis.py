@@ -16,8 +16,8 @@ from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.target import Call, Reply
 from abatch.workloads.targets.wire.api import RequestSettings, request_body
 from abatch.workloads.targets.wire.apis import APIS
-from aiohttp import web
 from support.answers import answered
+from support.app_server import app_server
 
 _TALK = [
     ChatMessage(role="system", content="be brief"),
@@ -31,13 +31,8 @@ _TALK = [
 async def served(truths: list[Truth], **behaviour: Any) -> AsyncIterator[str]:
     """The URL of a null server in this process that waits for nothing."""
     app = NullServer(Behaviour(**{"ttft_s": 0.0, "itl_s": 0.0, **behaviour}), on_truth=truths.append).app
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with app_server(app) as url:
+        yield f"{url}/v1"
 
 
 async def ask(url: str, api: str, *, stream: bool = True, messages: list[ChatMessage] = _TALK) -> tuple[int, Reply]:

@@ -20,7 +20,7 @@ from abatch.engine.null_server.truth import Truth, read_truths
 from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
-from aiohttp import web
+from support.app_server import app_server
 from support.cli import abatch, command
 from support.servers import get, null_server, post
 
@@ -29,18 +29,12 @@ from support.servers import get, null_server, post
 async def served(behaviour: Behaviour) -> AsyncIterator[tuple[HttpTarget, list[Truth]]]:
     """A client of a null server in this process, and what the server says it did."""
     truths: list[Truth] = []
-    runner = web.AppRunner(
-        NullServer(behaviour, on_truth=truths.append).app, handler_cancellation=True, shutdown_timeout=0.1
-    )
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    target = await HttpTarget.connect(url, model=None, api_key=None, headers={}, timeout_s=10)
-    try:
-        yield target, truths
-    finally:
-        await target.close()
-        await runner.cleanup()
+    async with app_server(NullServer(behaviour, on_truth=truths.append).app) as url:
+        target = await HttpTarget.connect(url, model=None, api_key=None, headers={}, timeout_s=10)
+        try:
+            yield target, truths
+        finally:
+            await target.close()
 
 
 async def ask(target: HttpTarget, max_tokens: int, text: str = "a b c") -> Reply:

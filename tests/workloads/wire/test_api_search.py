@@ -17,6 +17,7 @@ from abatch.workloads.targets.unreachable import TargetError
 from abatch.workloads.targets.wire.apis import APIS, checked_api, key_headers, meant_api
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from support.app_server import app_server
 
 
 @asynccontextmanager
@@ -39,13 +40,8 @@ async def served(*apis: str, otherwise: web.Response | None = None) -> AsyncIter
 
     app = NullServer(Behaviour(ttft_s=0.0, itl_s=0.0)).app
     app.middlewares.append(these_alone)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", requests
-    finally:
-        await runner.cleanup()
+    async with app_server(app) as url:
+        yield url, requests
 
 
 async def ask(target: HttpTarget) -> Reply:
