@@ -18,7 +18,7 @@ from .measuring.measure import run as measure
 from .measuring.observer import LiveRun, SilentObserver
 from .measuring.plan import Plan
 from .measuring.run import Run
-from .measuring.saved_targets import unique_names
+from .measuring.saved_targets import names_of
 from .options.engine import EngineOptions
 from .options.plan import plan_run
 from .options.report import ReportOptions
@@ -135,7 +135,7 @@ def compare(first: Run, *others: Run, floor: Floor | None = None, effect: float 
     if not others:
         raise ConfigurationError("compare needs two runs at least")
     runs = (first, *others)
-    names = unique_names([run.folder.resolve().name for run in runs])
+    names = names_of([run.folder for run in runs])
     refuse_incomparable([run.config for run in runs], names)
     measurements = {name: run.measurement for name, run in zip(names, runs, strict=True)}
     return compare_measurements(measurements, floor=floor, effect=effect)

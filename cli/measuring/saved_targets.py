@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> 
                 agreements |= {target.name: target.answers for target in saved.targets if target.answers is not None}
     if len(found) < 2:
         raise ConfigurationError("compare needs at least two runs, or a folder that abatch compare wrote")
-    names = unique_names([folder.resolve().name for folder, _ in found])
+    names = names_of([folder for folder, _ in found])
     readers = {
         name: [RunReader(path, traffic_class) for path in rounds]
         for name, (_, rounds) in zip(names, found, strict=True)
@@ -126,12 +127,30 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The same names, numbered where they are the same."""
-    counts: Mapping[str, int] = {name: names.count(name) for name in names}
-    seen: dict[str, int] = {}
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """A name for each run: its folder's, with as many of the folders above it as tell it from the others.
+
+    `runs/monday/mixed` and `runs/tuesday/mixed` are `monday/mixed` and `tuesday/mixed`. The same folder again gets a
+    number.
+    """
+    paths = [folder.resolve().parts for folder in folders]
+    lengths = [1] * len(paths)
+    while True:
+        names = ["/".join(path[-length:]) for path, length in zip(paths, lengths, strict=True)]
+        of_name: dict[str, set[tuple[str, ...]]] = {}
+        for name, path in zip(names, paths, strict=True):
+            of_name.setdefault(name, set()).add(path)
+        alike = [index for index, name in enumerate(names) if len(of_name[name]) > 1]
+        if not alike:
+            return _numbered(names)
+        for index in alike:
+            lengths[index] += 1
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
     unique = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if counts[name] == 1 else f"{name} ({seen[name]})")
+        seen[name] += 1
+        unique.append(f"{name} ({seen[name]})" if names.count(name) > 1 else name)
     return unique

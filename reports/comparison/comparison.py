@@ -29,6 +29,7 @@ from .difference import (
     without_false_ratios,
 )
 from .pair import Look, Pair
+from .quote import quote
 from .rare_stalls import stalls_in_words
 from .same_traffic import is_paired, why_traffic_differs
 from .sentence import in_words
@@ -46,6 +47,7 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
     Attributes:
         differences: Of every metric that both have, in the class of the verdict.
         verdict: In a sentence or two.
+        quote: In the one sentence that people quote.
         slow_moments: Which side the slowest 1% of requests are on, by ttft and by the longest gap.
         notes: What a reader should know before believing it.
         answers: Whether it gives the same answers; None if that was not checked.
@@ -56,6 +58,7 @@ class ComparedTarget(msgspec.Struct, kw_only=True):
     name: str
     differences: list[Difference]
     verdict: str
+    quote: str = ""
     slow_moments: list[SlowMoments] = []
     notes: list[str] = []
     answers: AnswerAgreement | None = None
@@ -120,14 +123,14 @@ def compare(
     )
     look = Look(confidence, floor, effect)
     for name, other in others:
-        target = _target(name, (first_name, first), other, look)
-        if agreements and (answers := agreements.get(name)) is not None:
-            _add_answers(target, answers, first_name)
-        comparison.targets.append(target)
+        answers = agreements.get(name) if agreements else None
+        comparison.targets.append(_target(name, (first_name, first), other, look, answers))
     return comparison
 
 
-def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: Look) -> ComparedTarget:
+def _target(
+    name: str, base: tuple[str, Measurement], other: Measurement, look: Look, answers: AnswerAgreement | None
+) -> ComparedTarget:
     first_name, first = base
     why_not = why_traffic_differs((first.config, first_name), (other.config, name)) or why_answers_differ(
         first.summary, other.summary
@@ -141,12 +144,22 @@ def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: 
     moments = list(_slow_moments(pair))
     requests = _recommended(found, pair)
     num_requests = max(pair.num_requests, 1)
-    return ComparedTarget(
+    target = ComparedTarget(
         name=name,
         differences=found,
         verdict=in_words(name, first_name, found, rounds=len(first.rounds), moments=moments)
         if why_not is None
         else f"Cannot compare {name} and {first_name}: {why_not}.",
+        quote=quote(
+            name,
+            first_name,
+            found,
+            look.floor,
+            why_not=why_not,
+            moments=moments,
+            answers=answers,
+            is_simulated=first.summary.simulated,
+        ),
         slow_moments=moments,
         notes=_notes(first, other, compares=why_not is None),
         recommended_requests=requests,
@@ -154,6 +167,9 @@ def _target(name: str, base: tuple[str, Measurement], other: Measurement, look: 
             metric: math.ceil(len(first.rounds) * needed / num_requests) for metric, needed in requests.items()
         },
     )
+    if answers is not None:
+        _add_answers(target, answers, first_name)
+    return target
 
 
 def _metrics(first: Measurement, other: Measurement) -> Sequence[str]:

@@ -93,6 +93,11 @@ class Difference(msgspec.Struct, kw_only=True):
         """Whether it says how uneven or how crowded a target is, not how slow: it counts where nothing else differs."""
         return self.statistic in (RATIO, SLOWDOWN)
 
+    @property
+    def is_less_better(self) -> bool:
+        """Whether the lower value is the better one."""
+        return self.metric != THROUGHPUT
+
 
 RATIO = "p99/p50"
 SLOWDOWN = "slowdown p50"

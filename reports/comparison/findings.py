@@ -43,6 +43,11 @@ def comparison_findings(comparison: Comparison, summaries: Mapping[str, Summary]
     return found
 
 
+def results(comparison: Comparison) -> list[Finding]:
+    """The sentence that people quote, of each target."""
+    return [Finding(label=Label.RESULT, tone=Tone.WHY, words=target.quote) for target in comparison.targets]
+
+
 def footnotes(comparison: Comparison, summaries: Mapping[str, Summary]) -> Iterator[Finding]:
     """How to read the marks, what would tell more, and what else to know."""
     floor = comparison.floor

@@ -9,7 +9,7 @@ from .difference import RATIO, SLOWDOWN, Difference, Verdict
 from .slow_moments import SlowMoments
 
 _MOST_NAMED = 4
-_SAYS_NOTHING = 1000.0
+SAYS_NOTHING = 1000.0
 """An interval whose ends are this far apart says nothing: its ends are not worth printing."""
 _ENOUGH_ROUNDS = 6
 
@@ -26,7 +26,7 @@ def in_words(
         rounds: That each was measured in.
         moments: The slowest requests of both, by metric.
     """
-    of_moments = _rare_moments(differences, moments)
+    of_moments = rare_moments(differences, moments)
     if of_moments is None:
         return _of_differences(name, first, differences, rounds)
     words = of_moments.in_words(name, first)
@@ -35,7 +35,7 @@ def in_words(
     return words
 
 
-def _rare_moments(differences: Sequence[Difference], moments: Sequence[SlowMoments]) -> SlowMoments | None:
+def rare_moments(differences: Sequence[Difference], moments: Sequence[SlowMoments]) -> SlowMoments | None:
     """The clearest of them that no p99 has said already."""
     said = {(one.metric, one.verdict) for one in differences if one.statistic == "p99"}
     told = [
@@ -65,8 +65,8 @@ def _of_differences(name: str, first: str, differences: Sequence[Difference], ro
         return f"Cannot compare {name} and {first}{where}: one of the measurements is not trusted."
     unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE and one.statistic != SLOWDOWN]
     if unclear:
-        widest = max(unclear, key=_reach)
-        if _reach(widest) > _SAYS_NOTHING:
+        widest = max(unclear, key=reach)
+        if reach(widest) > SAYS_NOTHING:
             return (
                 f"No difference found between {name} and {first}, and {widest.name} may have changed by any factor: "
                 f"{'one run each is too few' if rounds == 1 else 'this is too few'}; measure in {_rounds(rounds)}."
@@ -95,7 +95,7 @@ def change_in_words(difference: Difference) -> str:
     """A change with its interval: `-45% (-52% to -37%)`."""
     if difference.change is None:
         return "-"
-    if _reach(difference) > _SAYS_NOTHING:
+    if reach(difference) > SAYS_NOTHING:
         return f"{percent(difference.change)} (by any factor)"
     return f"{percent(difference.change)} ({percent(difference.low)} to {percent(difference.high)})"
 
@@ -125,7 +125,8 @@ def _size(difference: Difference) -> float:
     return max(difference.change, 1 / difference.change)
 
 
-def _reach(difference: Difference) -> float:
+def reach(difference: Difference) -> float:
+    """How far apart the ends of its interval are, as a factor."""
     assert difference.low is not None
     assert difference.high is not None
     return difference.high / difference.low

@@ -64,7 +64,11 @@ class Outside:
             for statistic, one in (("p50", Verdict.WORSE), ("p99/p50", Verdict.INCONCLUSIVE))
         ]
         target = ComparedTarget(
-            name=second, differences=differences, verdict=next(self.texts), notes=[next(self.texts)]
+            name=second,
+            differences=differences,
+            verdict=next(self.texts),
+            quote=next(self.texts),
+            notes=[next(self.texts)],
         )
         comparison = Comparison(
             first=first,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ...comparison.comparison import Comparison
 from ...comparison.difference import Difference, Verdict
-from ...comparison.findings import comparison_findings, footnotes
+from ...comparison.findings import comparison_findings, footnotes, results
 from ...comparison.sentence import percent, value_in_words
 from ...formatting import milliseconds
 from ...summary.summary import Summary, server_errors
@@ -48,6 +48,9 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
     console.print()
     for footnote in footnotes(comparison, summaries):
         console.print(styled_line(footnote))
+    console.print()
+    for result in results(comparison):
+        console.print(styled_line(result))
 
 
 def _table(comparison: Comparison, summaries: Mapping[str, Summary]) -> Table:

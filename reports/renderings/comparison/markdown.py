@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...comparison.comparison import Comparison
-from ...comparison.findings import comparison_findings, footnotes
+from ...comparison.findings import comparison_findings, footnotes, results
 from ...comparison.sentence import change_in_words
 from ...gates.judge import Judgement
 from ...summary.summary import Summary
@@ -20,7 +20,8 @@ def render_comparison_markdown(
     """The verdicts, the rules, and every difference with its interval. `judgements`: by target."""
     first = summaries[comparison.first]
     lines = [f"## abatch compare: {escaped(first.workload)}", ""]
-    lines += [markdown_line(finding) for finding in comparison_findings(comparison, summaries)]
+    findings = [*results(comparison), *comparison_findings(comparison, summaries)]
+    lines += [markdown_line(finding) for finding in findings]
     for name, of_target in judgements.items():
         if of_target:
             lines += ["", f"Rules for {escaped(name)}:", "", *rules_table(of_target)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...comparison.comparison import Comparison
-from ...comparison.findings import comparison_findings, footnotes
+from ...comparison.findings import comparison_findings, footnotes, results
 from ...comparison.sentence import change_in_words
 from ...summary.summary import Summary
 from ..html.section import Section
@@ -15,7 +15,7 @@ from .console import rows, run_rows
 
 def comparison_sections(comparison: Comparison, summaries: Mapping[str, Summary]) -> list[Section]:
     """The verdicts and every difference with its interval; then values of whole runs."""
-    texts = [*comparison_findings(comparison, summaries), *footnotes(comparison, summaries)]
+    texts = [*results(comparison), *comparison_findings(comparison, summaries), *footnotes(comparison, summaries)]
     header = ["ms", comparison.first]
     for target in comparison.targets:
         header += [target.name, f"change from {comparison.first}", ""]
