@@ -25,8 +25,6 @@ from .exit_codes import ExitCode
 _NAMES = ("serve", "bench", "compare", "gate", "report", "calibrate", "null-server", "workload")
 """As `--help` lists them. Each is a module of its own in `commands`, and what it is made of has the same name."""
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
-TAKE_WORDS = ("serve", "bench")
-"""Those that say themselves what to do about bare words (see `refuse_positional` in `cli/options/target.py`)."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -55,8 +53,7 @@ def _command(name: str) -> Any:
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         function, made_of = made_of, typer.Typer(add_completion=False)
         # click remembers a command's help option: where it is first asked for without the group, that had no -h
-        settings = {"allow_extra_args": name in TAKE_WORDS, **_HELP}
-        made_of.command(name, help=text, context_settings=settings)(function)
+        made_of.command(name, help=text, context_settings=_HELP)(function)
     command = typer.main.get_command(made_of)
     command.name = name
     return command

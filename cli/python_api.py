@@ -19,6 +19,7 @@ from .measuring.observer import LiveRun, SilentObserver
 from .measuring.plan import Plan
 from .measuring.run import Run
 from .measuring.saved_targets import names_of
+from .naming.target import find_target
 from .options.engine import EngineOptions
 from .options.plan import plan_run
 from .options.report import ReportOptions
@@ -67,7 +68,7 @@ def bench(
     by the names that `abatch bench --help` gives them; a keyword counts more than a field.
 
     Args:
-        url: Base URL of an OpenAI-compatible server.
+        url: Base URL of an OpenAI-compatible server; without a scheme http is meant.
         model: The name to ask the server at `url` for, or the model to serve. None: its first; `tiny`; on a simulated
             device `llama-3.1-8b`.
         device: Of our own engine: `cpu`, `cuda`, `simulated:h100`, ...
@@ -92,7 +93,7 @@ def bench(
         AbatchError: the target cannot be measured.
         KeyboardInterrupt: the run was interrupted before it began.
     """
-    target = _with(target or TargetOptions(), url=url, model=model)
+    target = find_target(_with(target or TargetOptions(), url=url, model=model))
     traffic = _with(
         traffic or TrafficOptions(),
         workload=workload,

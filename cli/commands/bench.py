@@ -19,6 +19,8 @@ from ..exit_codes import ExitCode
 from ..measuring.measure import BrokenOffError, run
 from ..measuring.run import Run
 from ..measuring.workers import MOST_WORKERS
+from ..naming.bare_words import read_bare_words
+from ..naming.target import find_target
 from ..options.applies import Situation, refuse
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
@@ -27,7 +29,7 @@ from ..options.plan import plan_run
 from ..options.rendering import RenderingOptions, check_renderings, tell_github, write_renderings
 from ..options.report import ReportOptions
 from ..options.sweep import SweepOptions
-from ..options.target import TargetOptions, refuse_positional
+from ..options.target import TargetOptions
 from ..options.traffic import TrafficOptions
 from .progress import Progress
 from .sweep import sweep_rates
@@ -36,6 +38,10 @@ from .sweep import sweep_rates
 @with_options
 def bench(
     context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[URL | MODEL]", help="Short for --url or --model.", show_default=False),
+    ] = None,
     timeline: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto. Implies --step-log.")
     ] = None,
@@ -60,7 +66,8 @@ def bench(
 
     A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
-    refuse_positional(context)
+    progress = Progress(terminal(stderr=True))
+    target = find_target(target, read_bare_words(context, words), progress.say)
     if sweep.sweep:
         refuse(Situation.SWEEP, [*given(traffic, rules, rendering), *["--timeline"] * (timeline is not None)])
     if timeline is not None:
@@ -70,7 +77,6 @@ def bench(
     plan = plan_run(target, traffic, engine, report, workers=workers, folder=output)
     judging = make_judging(rules, plan.traffic.workload.name)
     plan = replace(plan, options={**plan.options, **judging.saved()})
-    progress = Progress(terminal(stderr=True))
     if sweep.sweep:
         raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console()))
     try:

@@ -28,6 +28,8 @@ from ..measuring.plan import Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
 from ..measuring.targets import NullServer, RemoteServer
 from ..measuring.workers import MOST_WORKERS
+from ..naming.bare_words import only_servers, read_bare_words
+from ..naming.target import find_target
 from ..options.applies import Situation, refuse
 from ..options.connecting import ConnectingOptions
 from ..options.groups import given, with_options
@@ -81,6 +83,10 @@ class CalibratedServer(ConnectingOptions):
 
 @with_options
 def calibrate(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]", help="Short for --url.", show_default=False)
+    ] = None,
     request_rate: Annotated[
         float | None, typer.Option("--request-rate", "-r", help="Measure at this rate. Default: find the highest.")
     ] = None,
@@ -107,6 +113,7 @@ def calibrate(
     """
     console = terminal()
     progress = Progress(terminal(stderr=True))
+    server = find_target(server, only_servers(read_bare_words(context, words)), progress.say)
     remote = None
     if server.url is not None:
         if request_rate is None:

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
 from ...engine.simulation.device_profile import is_simulated
 from ...reports.atomic_file import save
@@ -36,6 +35,7 @@ from ..measuring.plan import SERVER_METRICS_S, Plan
 from ..measuring.rounds import Rounds, measure_in_turns
 from ..measuring.saved_targets import saved_targets
 from ..measuring.targets import RemoteServer, Source
+from ..naming.target import find_compared
 from ..options.applies import Situation, refuse
 from ..options.compare_rendering import render_comparison
 from ..options.compared import live_targets
@@ -65,8 +65,12 @@ class ComparedTraffic(TrafficOptions):
 @with_options
 def compare(
     runs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Saved runs to compare, or a folder that abatch compare wrote.", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN | URL]...",
+            help="Saved runs to compare, or a folder that abatch compare wrote; URLs are short for --url.",
+            show_default=False,
+        ),
     ] = None,
     url: Annotated[
         list[str] | None,
@@ -121,14 +125,13 @@ def compare(
     check_renderings(rendering, output)
     rules = parse_rules(require or [])
     progress = Progress(terminal(stderr=True))
-    if runs:
-        if any(str(run).startswith(("http:/", "https:/")) for run in runs):  # a path has one slash
-            raise ConfigurationError("servers are named by an option: write --url URL --url URL, not URL URL")
-        own = {"--url": url, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
+    urls, saved_runs = find_compared(url, runs, progress.say)
+    if saved_runs:
+        own = {"--url": urls, "--batching": batching, "--rounds": rounds != _DEFAULT_ROUNDS, "--output": output}
         own["--check-answers"] = has_answers_checked
         flags = [flag for flag, value in own.items() if value]
         refuse(Situation.SAVED_RUNS, [*flags, *given(replace(target, api_key=None), traffic, engine)])
-        saved = saved_targets(runs, traffic.traffic_class)
+        saved = saved_targets([Path(run) for run in saved_runs], traffic.traffic_class)
         measurements, came, folder = saved.measurements, Rounds({}, failed=saved.failed), None
         for note in saved.notes:
             progress.say(f"note: {note}")
@@ -137,7 +140,7 @@ def compare(
     else:
         if is_simulated(engine.device):
             refuse(Situation.SIMULATED_DEVICE, ["--check-answers"] * has_answers_checked)
-        sources = live_targets(url or [], batching, target, engine, traffic.seed)
+        sources = live_targets(urls, batching, target, engine, traffic.seed)
         if traffic.duration_s is None and traffic.num_sessions is None:
             traffic = replace(traffic, duration_s=_DEFAULT_DURATION_S)
         options = {

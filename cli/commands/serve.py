@@ -17,11 +17,11 @@ from ...engine.server.tools.formats import ToolFormatName
 from ...engine.simulation.device_profile import is_simulated
 from ...reports.renderings.terminal import terminal
 from ..measuring.own_engine import default_model, require_engine
+from ..naming.bare_words import model_to_serve, read_bare_words
 from ..options.api_key import KEY_VARIABLE, find_api_key
 from ..options.applies import Situation, refuse
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
-from ..options.target import refuse_positional
 
 if TYPE_CHECKING:
     from ...engine.messages import Ready
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @with_options
 def serve(
     context: typer.Context,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]", help="Short for --model.", show_default=False)
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +81,7 @@ def serve(
     Listens on this machine only unless --host says otherwise, and then wants an API key or --no-auth. SIGTERM or Ctrl-C
     finishes what was accepted, then exits 0.
     """
-    refuse_positional(context)
+    model = model_to_serve(read_bare_words(context, words), model)
     if not is_simulated(engine.device):
         refuse(Situation.REAL_DEVICE, given(engine))
     require_engine()

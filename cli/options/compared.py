@@ -17,7 +17,7 @@ from .connecting import without_connection
 from .engine import EngineOptions
 from .target import TargetOptions
 
-_NAMED_URL = re.compile(r"([A-Za-z0-9][\w.-]{0,39})=(https?://.*)", re.DOTALL)
+_NAMED_URL = re.compile(r"([A-Za-z0-9][\w.-]{0,39})=(.+)", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -62,21 +62,23 @@ def named_urls(values: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for value in values:
-        match = _NAMED_URL.fullmatch(value)
-        url = match[2] if match else value
+        name, url = name_and_url(value)
         ServerUrl.parse(url)
         parts = urlsplit(url)
-        name = (
-            match[1]
-            if match
-            else _UNSAFE.sub("-", f"{parts.hostname}-{parts.port}" if parts.port else f"{parts.hostname}")
-        )
+        if not name:
+            name = _UNSAFE.sub("-", f"{parts.hostname}-{parts.port}" if parts.port else f"{parts.hostname}")
         if name == COMPARISON:
             raise ConfigurationError(f"a server cannot be called {COMPARISON}: that file is beside its folder")
         if name in found:
             raise ConfigurationError(f"two servers are called {name}: name them, as in --url new=URL --url old=URL")
         found[name] = url
     return found
+
+
+def name_and_url(value: str) -> tuple[str, str]:
+    """Both parts of `NAME=URL`; the name is empty where only a URL is given."""
+    match = _NAMED_URL.fullmatch(value)
+    return (match[1], match[2]) if match else ("", value)
 
 
 def batching_modes(text: str) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from typer import Context, Option
+from typer import Option
 
 from ...engine.errors import ConfigurationError
 from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
-from ...workloads.targets.server_url import hide_credentials, normalise_metrics_url
+from ...workloads.targets.server_url import normalise_metrics_url
 from ...workloads.targets.wire.apis import checked_api
 from ..measuring.own_engine import default_model, require_engine
 from ..measuring.plan import SERVER_METRICS_S
@@ -151,11 +151,3 @@ class TargetOptions(ConnectingOptions):
             ignores_eos=not self.no_ignore_eos,
             api=checked_api(self.api),
         )
-
-
-def refuse_positional(context: Context) -> None:
-    """Raise `ConfigurationError` where a model or server is named by a bare word. See `TAKE_WORDS` in `cli/main.py`."""
-    if context.args:
-        if context.args[0].startswith(("http://", "https://")):
-            raise ConfigurationError(f"write --url {hide_credentials(context.args[0])}: servers are named by an option")
-        raise ConfigurationError(f"write --model {context.args[0]}: the model is named by an option")

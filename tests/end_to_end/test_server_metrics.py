@@ -95,7 +95,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (("--server-metrics-interval", "0.01"), "--server-metrics-interval must be 0.1 to 3600"),
         (("--server-metrics-interval", "nan"), "--server-metrics-interval must be"),
         (("--metrics-url", "http://h:9"), "--metrics-url does not apply without --url"),
-        (("--url", "http://h", "--metrics-url", "h:9"), "--metrics-url must begin with http"),
+        (("--url", "http://h", "--metrics-url", "ws://h:9"), "--metrics-url must begin with http"),
         (
             ("--url", "http://h", "--metrics-url", "http://h:9", "--server-metrics-interval", "0"),
             "does not apply with --server-metrics-interval 0",

@@ -9,7 +9,7 @@ from abatch.engine.errors import ConfigurationError
 from abatch.engine.protocol.conversation import ChatMessage
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.secrets import Secrets
-from abatch.workloads.targets.server_url import ServerUrl, hide_credentials, normalise_metrics_url
+from abatch.workloads.targets.server_url import ServerUrl, hide_credentials, normalise_metrics_url, with_scheme
 from abatch.workloads.targets.target import Call, Reply
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,3 +145,27 @@ async def test_a_key_in_an_error_message_reaches_no_reply() -> None:
         await target.send(Call([ChatMessage(role="user", content="hi")], 1, "s"), reply)
         await target.close()
     assert (reply.error, reply.error_message) == ("server_error", "wrong key: ***")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+        (" localhost:8000 ", "http://localhost:8000"),
+        ("gpu-box:8000/v1?a=b", "http://gpu-box:8000/v1?a=b"),
+        (":8000", "http://127.0.0.1:8000"),
+        ("8000", "http://127.0.0.1:8000"),
+        ("[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("api.example.org/v1", "http://api.example.org/v1"),
+        ("api.example.org:443/v1", "https://api.example.org:443/v1"),
+        ("http://h", "http://h"),
+        ("htp://h", "htp://h"),
+        ("user:hunter2@host:80", "user:hunter2@host:80"),
+        ("//host", "//host"),
+        ("", ""),
+        ("/v1", "/v1"),
+        ("./folder", "./folder"),
+    ],
+)
+def test_a_scheme_that_was_left_out(text: str, meant: str) -> None:
+    assert with_scheme(text) == meant

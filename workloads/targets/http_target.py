@@ -203,6 +203,8 @@ class HttpTarget:
 
     async def _probe(self, call: Call) -> Reply:
         reply = await self.settle(call)
+        if reply.error == "connect":
+            raise TargetError(f"cannot reach {self.shown_url}: {reply.error_message}{await self._hint()}")
         if reply.error not in (None, "empty"):  # one token may well have no text
             to_model = "" if call.model is None else f" to the model {call.model}"
             raise TargetError(

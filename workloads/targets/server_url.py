@@ -10,6 +10,11 @@ from yarl import URL
 
 from ...engine.errors import ConfigurationError
 
+_WITHOUT_SCHEME = re.compile(
+    r"(?P<host>[^\W_](?:[\w.-]*[^\W_])?|\[[0-9a-fA-F:.]+\])?(?P<port>:\d{1,5})?(?P<rest>[/?].*)?", re.DOTALL
+)
+"""A server as people call it: a host, a port or both, and perhaps a path."""
+_PORT_OF_TLS = ":443"
 _ENDPOINT = re.compile(r"/(chat/completions|completions|responses|messages|models)\Z")
 """At the end of a path: people paste the whole address of an endpoint."""
 _VERSION = re.compile(r"/v\d[^/]*(?:/openai)?\Z")
@@ -68,6 +73,21 @@ class ServerUrl:
     def has_version(self) -> bool:
         """Whether the path names a version of the API somewhere."""
         return re.search(r"/v\d", self.base.raw_path) is not None
+
+
+def with_scheme(text: str) -> str:
+    """The URL that is meant by a text that may lack its scheme, or its host, as in `:8000` and `8000`.
+
+    It gets https on port 443, else http. Whatever is no such text stays as it is.
+    """
+    text = text.strip()
+    if text.isdecimal() and text.isascii():
+        text = f":{text}"
+    found = _WITHOUT_SCHEME.fullmatch(text)
+    if found is None or not (found["host"] or found["port"]):
+        return text
+    scheme = "https" if found["port"] == _PORT_OF_TLS else "http"
+    return f"{scheme}://{found['host'] or '127.0.0.1'}{found['port'] or ''}{found['rest'] or ''}"
 
 
 def _with_path(url: URL, path: str) -> URL:

@@ -1,0 +1,68 @@
+"""Which server or model is measured, from whatever the user has named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from ...workloads.targets.server_url import hide_credentials, with_scheme
+from ..options.compared import name_and_url
+from ..options.connecting import ConnectingOptions
+from ..options.target import TargetOptions
+from .bare_words import NO_WORDS, BareWords, is_named_address, one_model, one_url
+
+_Options = TypeVar("_Options", bound=ConnectingOptions)
+Say = Callable[[str], object]
+
+
+def _silently(_: str) -> None:
+    pass
+
+
+def find_target(target: _Options, bare: BareWords = NO_WORDS, say: Say = _silently) -> _Options:
+    """The same options with the server and the model that are meant.
+
+    Args:
+        target: As the options say it.
+        bare: What is named without an option.
+        say: Is told each guess, as one line for a person.
+
+    Raises:
+        ConfigurationError: two servers or two models are named.
+    """
+    target = replace(target, url=one_url(bare, target.url), model=one_model(bare, target.model))
+    if target.url is not None:
+        target = replace(target, url=meant_url(target.url, "--url", say))
+    if isinstance(target, TargetOptions) and target.metrics_url is not None:
+        target = replace(target, metrics_url=meant_url(target.metrics_url, "--metrics-url", say))
+    return target
+
+
+def find_compared(
+    urls: Sequence[str] | None, words: Sequence[str] | None, say: Say
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The servers and the saved runs that are to be compared.
+
+    Args:
+        urls: Of --url, each as `URL` or `NAME=URL`.
+        words: Named without an option.
+        say: Is told each guess, as one line for a person.
+
+    Returns:
+        URLs, each with a scheme, and what is left of the words: folders.
+    """
+    servers = [*(urls or ()), *(word for word in words or () if is_named_address(word))]
+    found = []
+    for text in servers:
+        name, url = name_and_url(text)
+        found.append(f"{name}={meant_url(url, '--url', say)}" if name else meant_url(url, "--url", say))
+    return found, [word for word in words or () if not is_named_address(word)]
+
+
+def meant_url(url: str, option: str, say: Say) -> str:
+    """The URL with its scheme, and what was made of it is said."""
+    meant = with_scheme(url)
+    if meant != url.strip():
+        say(f"{option} {hide_credentials(url)} is taken as {hide_credentials(meant)}")
+    return meant
