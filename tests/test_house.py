@@ -20,7 +20,7 @@ FLOORS = ("engine", "workloads", "reports", "cli")
 """From the ground up: a floor imports from itself and from those below."""
 LONGEST_FILE_LINES = 350
 ROOMS = {
-    "engine": "clock protocol errors session integers request kv runner parking simulation scheduling config loop "
+    "engine": "protocol errors timing session integers request kv runner parking simulation scheduling config loop "
     "attention messages models device assembly hosting server null_server",
     "workloads": "regular_file bounds run_limits arrivals session http watching result workload targets share presets "
     "conversation places traffic_classes model_mix traces turn_result load_generator",

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ...engine.errors import ConfigurationError
 from ...engine.null_server.truth import read_truths
+from ...engine.timing.durations import format_duration
 from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
 from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
@@ -34,6 +35,7 @@ from ..options.applies import Situation, refuse
 from ..options.connecting import ConnectingOptions
 from ..options.groups import given, with_options
 from ..options.recipe import make_traffic
+from ..options.times import time_option
 from ..options.traffic import TrafficOptions
 from .progress import Progress
 
@@ -78,7 +80,9 @@ class CalibratedServer(ConnectingOptions):
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Model to ask the server for, with --url. Default: its first.")
     ] = None
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds a request may take.")] = 60.0
+    timeout_s: Annotated[
+        float, time_option("--timeout", least_s=0.001, help="What a request may take. Default: 1m.")
+    ] = 60.0
 
 
 @with_options
@@ -91,7 +95,12 @@ def calibrate(
         float | None, typer.Option("--request-rate", "-r", help="Measure at this rate. Default: find the highest.")
     ] = None,
     duration: Annotated[
-        float | None, typer.Option("--duration", "-d", help=f"Seconds, with --request-rate. Default: {_DURATION_S:g}.")
+        float | None,
+        time_option(
+            "--duration",
+            "-d",
+            help=f"How long to send, with --request-rate. Default: {format_duration(_DURATION_S)}.",
+        ),
     ] = None,
     max_rate: Annotated[float | None, typer.Option(help="Search no higher than this. Default: 5000.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Sender processes, as in abatch bench.")] = 1,

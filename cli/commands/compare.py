@@ -12,6 +12,7 @@ import typer
 
 from ...engine.scheduling.limits import BATCHING_MODES
 from ...engine.simulation.device_profile import is_simulated
+from ...engine.timing.durations import format_duration
 from ...reports.atomic_file import save
 from ...reports.calibration.file import known_floor
 from ...reports.comparison.answer_agreement import AnswerAgreement
@@ -45,6 +46,7 @@ from ..options.judging import exit_code_of_rules
 from ..options.recipe import make_traffic
 from ..options.rendering import RenderingOptions, check_renderings
 from ..options.target import TargetOptions
+from ..options.times import time_option
 from ..options.traffic import TrafficOptions
 from .progress import Progress
 
@@ -58,7 +60,11 @@ class ComparedTraffic(TrafficOptions):
 
     duration_s: Annotated[
         float | None,
-        typer.Option("--duration", "-d", help=f"Seconds of sending, of each run. Default: {_DEFAULT_DURATION_S:g}."),
+        time_option(
+            "--duration",
+            "-d",
+            help=f"How long each run sends, such as 90s or 2m. Default: {format_duration(_DEFAULT_DURATION_S)}.",
+        ),
     ] = None
 
 
@@ -92,7 +98,9 @@ def compare(
         float, typer.Option(min=0.01, max=10, help="Smallest p99 change worth detecting, as a fraction.")
     ] = DEFAULT_EFFECT,
     floor: Annotated[float, typer.Option(min=0, max=1, help="Ignore changes below this fraction ...")] = 0.03,
-    floor_ms: Annotated[float, typer.Option(min=0, help="... and below this time (ms).")] = 0.1,
+    floor_ms: Annotated[
+        float, time_option("--floor-ms", unit="ms", help="... and below this time (milliseconds). Default: 0.1.")
+    ] = 0.1,
     require: Annotated[
         list[str] | None,
         typer.Option(

@@ -15,6 +15,7 @@ from ...engine.null_server.truth import OnTruth, truth_log
 from ...engine.server.front.listening import Listening
 from ...reports.renderings.terminal import terminal
 from ..options.applies import Situation, refuse
+from ..options.times import time_option
 
 _FAULTS = "Faults"
 
@@ -24,9 +25,13 @@ def null_server(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     fd: Annotated[int | None, typer.Option(hidden=True, help="Listening socket inherited from the parent.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
-    drain_timeout: Annotated[float, typer.Option(hidden=True, help="Accepted, as by every server of ours.")] = 0.0,
-    ttft: Annotated[float, typer.Option(help="Milliseconds to the first chunk.")] = 50.0,
-    itl: Annotated[float, typer.Option(help="Milliseconds between chunks.")] = 10.0,
+    drain_timeout: Annotated[
+        float, time_option("--drain-timeout", hidden=True, help="Accepted, as by every server of ours.")
+    ] = 0.0,
+    ttft: Annotated[
+        float, time_option("--ttft", unit="ms", help="To the first chunk (milliseconds). Default: 50ms.")
+    ] = 50.0,
+    itl: Annotated[float, time_option("--itl", unit="ms", help="Between chunks (milliseconds). Default: 10ms.")] = 10.0,
     jitter: Annotated[float, typer.Option(help="Coefficient of variation of both; 0 is none.")] = 0.0,
     prefill_rate: Annotated[
         float | None, typer.Option(help="Prompt tokens per second, on top of --ttft. A word is a token.")
@@ -40,15 +45,20 @@ def null_server(
     ] = False,
     tokens_per_chunk: Annotated[int, typer.Option(help="Tokens in a chunk.")] = 1,
     burst: Annotated[int, typer.Option(help="Chunks held back and sent together, as a buffering proxy does.")] = 1,
-    header_delay: Annotated[float, typer.Option(help="Milliseconds before the response's headers.")] = 0.0,
+    header_delay: Annotated[
+        float, time_option("--header-delay", unit="ms", help="Before the response's headers (milliseconds).")
+    ] = 0.0,
     freeze_at: Annotated[
         float | None,
-        typer.Option(
-            help="Freeze this many seconds after the first request, which may be a client's probe before its run ...",
-            rich_help_panel=_FAULTS,
+        time_option(
+            "--freeze-at",
+            help="Freeze this long after the first request, which may be a client's probe before its run ...",
+            panel=_FAULTS,
         ),
     ] = None,
-    freeze_for: Annotated[float, typer.Option(help="... for this many seconds.", rich_help_panel=_FAULTS)] = 2.0,
+    freeze_for: Annotated[
+        float, time_option("--freeze-for", help="... for this long. Default: 2s.", panel=_FAULTS)
+    ] = 2.0,
     block: Annotated[
         bool,
         typer.Option(
@@ -61,7 +71,9 @@ def null_server(
         int | None,
         typer.Option(metavar="N", help="Stall one of every N requests half way ...", rich_help_panel=_FAULTS),
     ] = None,
-    stall_for: Annotated[float, typer.Option(help="... for this many seconds.", rich_help_panel=_FAULTS)] = 1.0,
+    stall_for: Annotated[
+        float, time_option("--stall-for", help="... for this long. Default: 1s.", panel=_FAULTS)
+    ] = 1.0,
     error_rate: Annotated[float, typer.Option(help="Share of requests answered 500.", rich_help_panel=_FAULTS)] = 0.0,
     reset_rate: Annotated[
         float, typer.Option(help="Share of requests whose connection is cut half way.", rich_help_panel=_FAULTS)

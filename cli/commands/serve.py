@@ -22,6 +22,7 @@ from ..options.api_key import KEY_VARIABLE, find_api_key
 from ..options.applies import Situation, refuse
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
+from ..options.times import time_option
 
 if TYPE_CHECKING:
     from ...engine.messages import Ready
@@ -69,7 +70,9 @@ def serve(
         typer.Option(help="How the model writes tool calls. auto goes by its chat template; none leaves them as text."),
     ] = "auto",
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "4MiB",
-    drain_timeout: Annotated[float, typer.Option(min=0, help="Seconds to finish requests after SIGTERM.")] = 30.0,
+    drain_timeout: Annotated[
+        float, time_option("--drain-timeout", help="For requests to finish after SIGTERM. Default: 30s.")
+    ] = 30.0,
     step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of random weights, and of requests that bring none.")] = 0,

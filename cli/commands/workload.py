@@ -16,6 +16,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from ...engine.errors import ConfigurationError
+from ...engine.timing.durations import format_duration
 from ...reports.atomic_file import cannot_write, whole_file
 from ...reports.renderings.terminal import terminal
 from ...reports.text import clean
@@ -32,6 +33,7 @@ from ...workloads.workload import Workload, picked
 from ..measuring.traffic import Traffic
 from ..options.groups import Without, given, with_options
 from ..options.recipe import make_traffic
+from ..options.times import time_option
 from ..options.traffic import TrafficOptions
 
 _NUM_SESSIONS = 500
@@ -54,10 +56,10 @@ class ShownTraffic(TrafficOptions):
 
     duration_s: Annotated[
         float | None,
-        typer.Option(
+        time_option(
             "--duration",
             "-d",
-            help=f"Seconds of arrivals to look at. Default: {_DURATION_S:g}; for a trace, all of it.",
+            help=f"Of arrivals to look at. Default: {format_duration(_DURATION_S)}; for a trace, all of it.",
         ),
     ] = None
 
@@ -142,9 +144,11 @@ def export(
     sessions: _Sessions = None,
     pause_cap: Annotated[
         float | None,
-        typer.Option(
-            help="Longest pause in seconds. Default: 10; for a trace, none: its pauses stay as they are.",
-            rich_help_panel=TrafficOptions.panel,
+        time_option(
+            "--pause-cap",
+            may_be_endless=True,
+            help="Longest pause; inf is any. Default: 10s; for a trace, inf: its pauses stay as they are.",
+            panel=TrafficOptions.panel,
         ),
     ] = None,
     *,

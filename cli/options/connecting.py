@@ -17,6 +17,7 @@ from .api_key import KEY_VARIABLE, find_api_key
 from .extra_body import checked_field, parse_extra_body
 from .groups import options_of
 from .headers import parse_headers
+from .times import time_option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,9 @@ class ConnectingOptions:
             "else the first of these that the server has.",
         ),
     ] = AUTO
-    timeout_s: Annotated[float, Option("--timeout", min=0.001, help="Seconds a request may take.")] = 600.0
+    timeout_s: Annotated[
+        float, time_option("--timeout", least_s=0.001, help="What a request may take. Default: 10m.")
+    ] = 600.0
 
     def connection(self, url: str, *, tells_sessions: bool = True, ignores_eos: bool = True) -> Connection:
         """The settings of a connection to a server.

@@ -8,7 +8,9 @@ from typing import Annotated, ClassVar
 from typer import Option
 
 from ...engine.config import EngineConfig, parse_bytes
+from ...engine.timing.durations import format_duration
 from .groups import words
+from .times import time_option
 
 _DEFAULTS = EngineConfig()
 _SAVED_AS = {"kv_memory": "kv_memory_bytes", "host_kv_memory": "host_kv_memory_bytes"}
@@ -82,7 +84,12 @@ class EngineOptions:
         Option(help="window: a batch starts with this many requests (default: a quarter of --max-num-seqs) ..."),
     ] = _DEFAULTS.window_size
     window_timeout_s: Annotated[
-        float, Option("--window-timeout", help="... or when the oldest has waited this long (s).")
+        float,
+        time_option(
+            "--window-timeout",
+            help="... or when the oldest has waited this long. "
+            f"Default: {format_duration(_DEFAULTS.window_timeout_s)}.",
+        ),
     ] = _DEFAULTS.window_timeout_s
     policy: Annotated[str, Option(help="Which waiting request joins next: fcfs, resume-first or least-attained.")] = (
         _DEFAULTS.policy
@@ -97,9 +104,13 @@ class EngineOptions:
     host_kv_memory: Annotated[
         str | None, Option(help="Host memory for parked KV, such as 16GiB. Default: 4GiB, on CPU none.")
     ] = None
-    session_timeout_s: Annotated[float, Option("--session-timeout", help="Forget sessions idle for this long (s).")] = (
-        _DEFAULTS.session_timeout_s
-    )
+    session_timeout_s: Annotated[
+        float,
+        time_option(
+            "--session-timeout",
+            help=f"Forget sessions idle for this long. Default: {format_duration(_DEFAULTS.session_timeout_s)}.",
+        ),
+    ] = _DEFAULTS.session_timeout_s
     poison: Annotated[
         bool, Option("--poison", help="Debugging: fill memory that no step may read with NaN and -1.")
     ] = _DEFAULTS.poison

@@ -21,6 +21,7 @@ from ...reports.run.measurement import Measurement
 from ...reports.summary.errors import MAX_ERROR_SHARE
 from ...reports.summary.summary import Summary, share_client_limited, share_failed
 from ..exit_codes import ExitCode
+from .times import time_option
 
 _AGAINST_BASELINE = ("ttft.p50", "ttft.p99", "itl.p99", "e2e.p99")
 _MAY_GROW = "10%"
@@ -43,12 +44,10 @@ class RuleOptions:
     baseline: Annotated[str | None, Option(help="Run folder that rules with the word 'baseline' compare with.")] = None
     rare_s: Annotated[
         float | None,
-        Option(
+        time_option(
             "--rare",
-            min=0,
-            metavar="SECONDS",
-            help="Stalls that come once in this many seconds must not be missed: no rule passes in a run shorter than "
-            "three times that. Default: no such limit.",
+            help="Stalls that come as rarely as once in this time must not be missed: no rule passes in a run shorter "
+            "than three times that. Default: no such limit.",
         ),
     ] = None
 

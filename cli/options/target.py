@@ -10,6 +10,7 @@ from typer import Option
 from ...engine.errors import ConfigurationError
 from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
+from ...engine.timing.durations import format_duration
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
 from ...workloads.targets.server_url import normalise_metrics_url
@@ -21,6 +22,7 @@ from .applies import Situation, refuse
 from .connecting import ConnectingOptions
 from .engine import EngineOptions
 from .groups import given
+from .times import time_option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +30,14 @@ class TargetOptions(ConnectingOptions):
     """What is measured, and how it is reached."""
 
     startup_timeout_s: Annotated[
-        float, Option("--startup-timeout", min=1, help="Seconds our own server may take to load.")
+        float, time_option("--startup-timeout", least_s=1, help="What our own server may take to load. Default: 10m.")
     ] = 600.0
     server_metrics_interval_s: Annotated[
         float,
-        Option(
+        time_option(
             "--server-metrics-interval",
-            help="Seconds between scrapes of the server's /metrics, and of the GPUs of this machine if the server "
-            "runs here and abatch\\[gpu] is installed; 0 disables.",
+            help="Between scrapes of the server's /metrics, and of the GPUs of this machine if the server runs here "
+            f"and abatch\\[gpu] is installed; 0 disables. Default: {format_duration(SERVER_METRICS_S)}.",
         ),
     ] = SERVER_METRICS_S
     metrics_url: Annotated[str | None, Option(help="Where the server's metrics are. Default: /metrics of --url.")] = (

@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar
 
 from typer import Option
 
+from ...engine.timing.durations import format_duration
 from ...reports.summary.cache import CacheMode
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS
+from .times import time_option
 
 DEFAULT_DURATION_S = 60.0
 _NOT_SENT = ("text_salt", "traffic_class")
@@ -41,21 +43,30 @@ class TrafficOptions:
     arrival: Annotated[str | None, Option(help="constant, poisson or bursty, with --request-rate.")] = None
     max_in_flight: Annotated[int | None, Option(help="Most requests at once; waiting counts as latency.")] = None
     duration_s: Annotated[
-        float | None, Option("--duration", "-d", help=f"Seconds of sending. Default: {DEFAULT_DURATION_S:g}.")
+        float | None,
+        time_option(
+            "--duration",
+            "-d",
+            help=f"How long to send, such as 90, 90s, 2m or 1h30m. Default: {format_duration(DEFAULT_DURATION_S)}.",
+        ),
     ] = None
     num_sessions: Annotated[int | None, Option(help="End after this many sessions.")] = None
     warmup_s: Annotated[
         float | None,
-        Option("--warmup", help="Seconds excluded at the start. Default: 5, or a tenth of --duration if less."),
+        time_option("--warmup", help="Excluded at the start. Default: 5s, or a tenth of --duration if less."),
     ] = None
-    drain_s: Annotated[float, Option("--drain", help="Seconds to finish requests in flight at the end.")] = 30.0
+    drain_s: Annotated[
+        float, time_option("--drain", help="For requests in flight at the end to finish. Default: 30s.")
+    ] = 30.0
     input_len: Annotated[int | None, Option("--input-len", "--isl", min=1, help="New tokens per turn.")] = None
     output_len: Annotated[int | None, Option("--output-len", "--osl", min=1, help="Output tokens per turn.")] = None
     turns: Annotated[int | None, Option(min=1, help="Turns per session.")] = None
-    tool_pause_s: Annotated[float | None, Option("--tool-pause", min=0, help="Seconds a tool takes.")] = None
+    tool_pause_s: Annotated[float | None, time_option("--tool-pause", help="What a tool takes.")] = None
     context_scale: Annotated[float, Option(help="Factor on prompt lengths.")] = 1.0
     time_scale: Annotated[float, Option(help="Factor on pauses, not on when sessions start (--trace-speed).")] = 1.0
-    pause_cap_s: Annotated[float, Option("--pause-cap", help="Longest pause in seconds.")] = 10.0
+    pause_cap_s: Annotated[
+        float, time_option("--pause-cap", may_be_endless=True, help="Longest pause; inf is any. Default: 10s.")
+    ] = 10.0
     sub_agents: Annotated[float, Option(help="Share of coding agents' tool calls that are sub-agents.")] = 0.0
     synchronised: Annotated[
         bool,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..clock import Clock, RealClock
 from ..config import EngineConfig
 from ..errors import ConfigurationError
 from ..loop.engine import Engine
@@ -14,6 +13,7 @@ from ..simulation.device_profile import DeviceProfile, HostOverhead, load_device
 from ..simulation.model_shape import ModelShape, load_shape
 from ..simulation.roofline import Roofline
 from ..simulation.simulated_runner import SimulatedRunner
+from ..timing.clock import Clock, RealClock
 from .scheduler import build_scheduler
 
 _LEAST_VOCABULARY = 512

@@ -10,7 +10,6 @@ from ..attention.choose import choose_attention
 from ..attention.kv_cache import KVCache
 from ..attention.paged_triton import TritonBackend
 from ..attention.transfer import fill_pinned_memory
-from ..clock import RealClock
 from ..config import EngineConfig
 from ..device.memory import kv_budget_bytes, most_blocks, out_of_memory_says, use_expandable_segments
 from ..device.recorded_steps import GraphRecorder
@@ -23,6 +22,7 @@ from ..messages import MemoryReport, Ready
 from ..models.loader import LoadedModel, compile_layers, device_named, load_model
 from ..scheduling.limits import SchedulerConfig
 from ..scheduling.scheduler import Scheduler
+from ..timing.clock import RealClock
 from .scheduler import build_scheduler
 from .trial import FEWER_GRAPHS, LESS_A_STEP, TrialResult, try_out, warm_up_batches
 

@@ -11,7 +11,6 @@ import torch
 from ..attention.choose import choose_attention
 from ..attention.kv_cache import KVCache
 from ..attention.sdpa import SdpaBackend
-from ..clock import RealClock
 from ..config import EngineConfig
 from ..device.memory import graph_bytes, out_of_memory_says
 from ..device.recorded_steps import GraphRecorder
@@ -20,6 +19,7 @@ from ..integers import ceil_div
 from ..models.loader import LoadedModel
 from ..request import Batch, Request, SamplingParams, ScheduledChunk
 from ..scheduling.limits import SchedulerConfig
+from ..timing.clock import RealClock
 
 LESS_A_STEP = "lower --max-num-batched-tokens or --max-num-seqs"
 FEWER_GRAPHS = "lower --max-num-seqs or --kv-memory, or give --no-cuda-graphs"

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 
 from ..assembly.build import build_simulated_engine, simulated_host
-from ..clock import SteppedClock
 from ..config import EngineConfig
 from ..loop.engine import Engine, TokenOutput
 from ..loop.stats import EngineStats
@@ -16,6 +15,7 @@ from ..loop.step_log import OnStep
 from ..messages import Ready
 from ..request import Request, SamplingParams
 from ..session import SessionUse
+from ..timing.clock import SteppedClock
 from .pending import PendingRequests
 
 OnOutput = Callable[[TokenOutput, float], None]

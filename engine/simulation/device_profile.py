@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import msgspec
 
 from ..errors import ConfigurationError
+from ..timing.durations import match_duration
 
 _SIMULATED = "simulated"
 """A device whose name begins like this takes time and computes nothing."""
@@ -112,7 +112,7 @@ DEVICES = {
 
 
 def load_device(device: str) -> DeviceProfile:
-    """The profile behind `simulated:NAME`, `simulated:FILE.json` or `simulated:5ms`.
+    """The profile behind `simulated:NAME`, `simulated:FILE.json` or a step time: `simulated:5ms`.
 
     Steps of a given length are those of a device that is otherwise an H200: its memory holds weights and KV.
 
@@ -122,9 +122,10 @@ def load_device(device: str) -> DeviceProfile:
     name = device.partition(":")[2]
     if name.lower() in DEVICES:
         return DEVICES[name.lower()]
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)ms", name):
+    step = match_duration(name)
+    if step is not None and step[1] == len(name):
         try:
-            return msgspec.structs.replace(DEVICES["h200"], name=name, step_s=float(match[1]) / 1e3)
+            return msgspec.structs.replace(DEVICES["h200"], name=name, step_s=float(step[0]))
         except ValueError as error:
             raise ConfigurationError(f"--device {device}: {error}") from error
     if not name.endswith(".json"):
@@ -146,12 +147,10 @@ def parse_host_overhead(text: str) -> HostOverhead:
     Raises:
         ConfigurationError: the text is neither.
     """
-    time = r"(\d+(?:\.\d+)?)\s*(us|ms|s)"
-    match = re.fullmatch(rf"\s*{time}\s*(?:\+\s*{time}\s*)?", text)
-    if match is None:
+    times = [(match_duration(part), len(part)) for part in map(str.strip, text.split("+"))]
+    seconds = [float(found[0]) for found, length in times if found is not None and found[1] == length]
+    if not len(seconds) == len(times) <= 2 or max(seconds) > _LONGEST_STEP_S:
         raise ConfigurationError(
-            f"--host-overhead must look like 2ms, or 0.4ms+8us (per step, per sequence), not {text!r}"
+            f"--host-overhead must look like 2ms, or 0.4ms+8us (per step, per sequence; up to 1h), not {text!r}"
         )
-    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-    step_s = float(match[1]) * unit[match[2]]
-    return HostOverhead(step_s, float(match[3]) * unit[match[4]] if match[3] else 0.0)
+    return HostOverhead(*seconds)

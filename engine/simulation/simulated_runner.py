@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..clock import Clock
 from ..kv.block_copy import BlockCopy, CopyDirection
 from ..request import Batch
 from ..runner import StepResult
+from ..timing.clock import Clock
 from .device_profile import HostOverhead
 from .roofline import Roofline
 

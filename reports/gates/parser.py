@@ -6,9 +6,11 @@ subject    = [class "."] metric "." statistic ["/" statistic]
            | run value
 class      = a word, or any text in quotes: "v1.5".ttft.p99; a quote in it is doubled
 comparison = "<=" | ">=" | "<" | ">" | "=="
-bound      = number [unit]
+bound      = number ["%"]
+           | duration
            | number "%" "of" ("baseline" | "offered")
-           | "baseline" [("+" | "-") number (unit | "%")]
+           | "baseline" [("+" | "-") (number ["%"] | duration)]
+duration   = with units, such as 500ms or 1m30s: see engine/timing/durations.py
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...engine.errors import ConfigurationError
+from ...engine.timing.durations import match_duration
 from ..recording.recorder import ALL, METRICS
 from ..recording.slowdown import SLOWED
 from ..summary.statistic import Statistic, find_statistic
 from .rule import AGAINST_BASELINE, BASELINE, COMPARISONS, RUN_VALUES, Bound, Kind, Rule
 
-_MILLISECONDS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _SUBJECT = (
     f"a metric ({', '.join(METRICS)}) and a statistic, such as ttft.p99, with a class, such as chat.ttft.p99 or "
     f"'v1.5'.ttft.p99, or one of {', '.join(RUN_VALUES)}"
@@ -36,7 +38,7 @@ _QUOTED = re.compile(r"""(["'])((?:(?!\1).|\1\1)*)\1""")
 _KEYWORD = re.compile(r"[A-Za-z]\w*")  # no hyphen: baseline-5% is a difference
 _STATISTIC = re.compile(r"[A-Za-z]\w*(?:\.\d+)?")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_UNIT = re.compile(r"%|(?:us|ms|s)(?!\w)")
+_PERCENT, _TIME = "%", "s"
 
 
 def parse_rule(text: str) -> Rule:
@@ -165,7 +167,7 @@ class _Parser:
             number, unit, unit_place = self._number_and_unit(
                 "a number, or baseline" if subject.is_compared else "a number"
             )
-            if unit == "%" and self._take_word("of"):
+            if unit == _PERCENT and self._take_word("of"):
                 bound = Bound(of=self._reference(subject), factor=number / 100)
             else:
                 bound = Bound(self._absolute(subject, number, place, unit, unit_place))
@@ -183,7 +185,7 @@ class _Parser:
         self._skip_space()
         place = self._place
         number, unit, unit_place = self._number_and_unit("a number")
-        if unit == "%" and subject.kind is not Kind.SHARE:
+        if unit == _PERCENT and subject.kind is not Kind.SHARE:
             return Bound(of=BASELINE, factor=1 + sign * number / 100)
         return Bound(sign * self._absolute(subject, number, place, unit, unit_place), of=BASELINE)
 
@@ -206,11 +208,11 @@ class _Parser:
     def _absolute(self, subject: _Subject, number: float, place: int, unit: str, unit_place: int) -> float:
         """Milliseconds, a share, or the number itself."""
         if subject.kind is None:
-            if unit not in _MILLISECONDS:
+            if unit != _TIME:
                 raise self._error(place, f"a time with its unit, such as {number:g}ms")
-            return number * _MILLISECONDS[unit]
+            return number * 1e3
         if subject.kind is Kind.SHARE:
-            if unit not in ("", "%"):
+            if unit not in ("", _PERCENT):
                 raise self._error(unit_place, f"no unit after {subject.name} except %")
             if not unit and number > 1:
                 raise self._error(place, f"a share between 0 and 1, or {number:g}%")
@@ -220,18 +222,21 @@ class _Parser:
         return number
 
     def _number_and_unit(self, expected: str) -> tuple[float, str, int]:
-        """A number, its unit or nothing, and where that is."""
+        """A number, `%`, `s` (of a duration, then the number is its seconds) or nothing, and where that is."""
         match = _NUMBER.match(self._text, self._place)
         if match is None:
             raise self._error(self._place, expected)
+        duration = match_duration(self._text, self._place)
         self._place = match.end()
         self._skip_space()
         unit_place = self._place
-        unit = _UNIT.match(self._text, unit_place)
-        if unit is not None:
-            self._place = unit.end()
+        if duration is not None:
+            seconds, self._place = duration
             self._skip_space()
-        return float(match[0]), unit[0] if unit else "", unit_place
+            return float(seconds), _TIME, unit_place
+        unit = _PERCENT if self._take(_PERCENT) else ""
+        self._skip_space()
+        return float(match[0]), unit, unit_place
 
     def _word(self, expected: str) -> tuple[str, int]:
         place, match = self._place, _WORD.match(self._text, self._place)

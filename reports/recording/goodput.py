@@ -10,6 +10,7 @@ from math import inf
 import msgspec
 
 from ...engine.errors import ConfigurationError
+from ...engine.timing.durations import parse_duration
 from ...workloads.bounds import Amount
 from ...workloads.result import Result
 
@@ -74,7 +75,7 @@ def goodput_of(
 
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:
-    """Parse `ttft:200,tpot:50`, milliseconds.
+    """Parse `ttft:200,e2e:1.5s`: numbers without a unit are milliseconds.
 
     Raises:
         ConfigurationError: the syntax is wrong; the text says where.
@@ -83,13 +84,13 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
     for part in text.split(","):
         metric, _, limit = (word.strip() for word in part.partition(":"))
         try:
-            limit_ms = float(limit)
+            limit_ms = parse_duration(limit, "ms")
         except ValueError:
             limit_ms = 0.0
-        if metric not in _LATENCIES or not 0 < limit_ms < inf:
+        if metric not in _LATENCIES or limit_ms == 0:
             raise ConfigurationError(
-                f"--goodput {part.strip()!r}: expected a metric ({', '.join(_LATENCIES)}), a colon and milliseconds "
-                "above 0, such as ttft:200"
+                f"--goodput {part.strip()!r}: expected a metric ({', '.join(_LATENCIES)}), a colon and a time above 0, "
+                "such as ttft:200 (milliseconds) or e2e:1.5s"
             )
         if metric in objectives:
             raise ConfigurationError(f"--goodput names {metric} twice")

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 
 from abatch.engine.assembly.build import build_engine, build_simulated_engine, simulated_host
-from abatch.engine.clock import SteppedClock
 from abatch.engine.config import EngineConfig
 from abatch.engine.loop.engine import Engine
 from abatch.engine.request import Request, SamplingParams
 from abatch.engine.session import ParkingTotals, SessionUse
+from abatch.engine.timing.clock import SteppedClock
 
 CONTEXT, NEW, OUTPUT = 4096, 64, 8
 

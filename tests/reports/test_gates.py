@@ -12,6 +12,7 @@ import pytest
 from abatch.engine.errors import ConfigurationError
 from abatch.reports.gates.judge import Outcome
 from abatch.reports.gates.parser import parse_rule
+from abatch.reports.gates.rule import Bound
 from abatch.reports.recording.recorder import METRICS, Recorder
 from abatch.reports.statistics.interval import Interval
 from abatch.reports.summary.statistic import P50
@@ -111,6 +112,15 @@ def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("500ms", 500), ("0.5s", 500), ("0.5 s", 500), ("250us", 0.25), ("2m", 120_000), ("1m30s", 90_000)],
+)
+def test_bounds_are_durations(text: str, milliseconds: float) -> None:
+    assert parse_rule(f"ttft.p99 <= {text}").bound == Bound(milliseconds)
+    assert parse_rule(f"ttft.p99 <= baseline+{text}").bound == Bound(milliseconds, of="baseline")
+
+
+@pytest.mark.parametrize(
     ("rule", "column", "expected"),
     [
         ("", 1, "a metric"),
@@ -128,6 +138,8 @@ def test_a_run_that_cannot_be_trusted_passes_nothing(fields: dict[str, Any]) -> 
         ("ttft.p99 < fast", 12, "a number"),
         ("ttft.p99 < 1s please", 15, "nothing more"),
         ("ttft.p99 < 1 minute", 12, "a time"),
+        ("ttft.p99 < 30s1m", 15, "nothing more"),
+        ("errors < 1m30s", 11, "no unit"),
         ("ttft.p99 < 500", 12, "500ms"),
         ("ttft.p99 < 5%", 12, "a time"),
         ("ttft.p99/p50 < 3ms", 17, "no unit"),

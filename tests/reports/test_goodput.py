@@ -19,6 +19,7 @@ _ALL = parse_objectives("ttft:50, tpot:10,max_gap:20,e2e:100")
 
 def test_objectives_are_parsed() -> None:
     assert parse_objectives("ttft:200,tpot:50.5") == (Objective("ttft", 200.0), Objective("tpot", 50.5))
+    assert parse_objectives("ttft:200ms, e2e:1.5s") == (Objective("ttft", 200.0), Objective("e2e", 1500.0))
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from typing import Any
 
 from abatch.engine.assembly.build import build_engine
 from abatch.engine.assembly.scheduler import build_scheduler
-from abatch.engine.clock import RealClock
 from abatch.engine.config import EngineConfig
 from abatch.engine.device.torch_runner import TorchRunner
 from abatch.engine.loop.engine import Engine
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.request import Request, SamplingParams
+from abatch.engine.timing.clock import RealClock
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.timing import settle
 

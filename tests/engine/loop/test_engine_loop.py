@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from abatch.engine.clock import SteppedClock
 from abatch.engine.kv.block_copy import BlockCopy, LaunchedCopy
 from abatch.engine.kv.block_manager import BlockManager
 from abatch.engine.loop.engine import Engine, TokenOutput
@@ -18,6 +17,7 @@ from abatch.engine.simulation.device_profile import HostOverhead, load_device
 from abatch.engine.simulation.model_shape import load_shape
 from abatch.engine.simulation.roofline import Roofline
 from abatch.engine.simulation.simulated_runner import SimulatedRunner
+from abatch.engine.timing.clock import SteppedClock
 
 _STEP_S, _HOST_S = 0.005, 0.001
 

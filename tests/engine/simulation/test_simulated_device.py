@@ -10,13 +10,13 @@ import msgspec
 import pytest
 import torch
 from abatch.engine.assembly.build import build_simulated_engine
-from abatch.engine.clock import SteppedClock
 from abatch.engine.config import EngineConfig
 from abatch.engine.errors import ConfigurationError, UnsupportedModelError
 from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
 from abatch.engine.simulation.device_profile import DEVICES, HostOverhead, load_device, parse_host_overhead
 from abatch.engine.simulation.model_shape import SHAPES, load_shape, shape_of
 from abatch.engine.simulation.roofline import Roofline
+from abatch.engine.timing.clock import SteppedClock
 from support.models import ARCHITECTURES
 from transformers import (
     AutoModelForCausalLM,
@@ -174,10 +174,16 @@ def test_what_is_no_device_is_one_line(tmp_path: Path, content: str, message: st
         load_device("simulated:none.json")
 
 
+@pytest.mark.parametrize(("name", "step_s"), [("5ms", 0.005), ("500us", 0.0005), ("1.5s", 1.5), ("1m30s", 90)])
+def test_a_device_of_a_step_time(name: str, step_s: float) -> None:
+    assert load_device(f"simulated:{name}").step_s == step_s
+
+
 def test_host_overheads() -> None:
     assert parse_host_overhead("2ms") == HostOverhead(0.002, 0.0)
     assert parse_host_overhead(" 0.4ms + 8us ").of(100) == pytest.approx(0.0012)
-    for text in ("2", "ms", "2ms+", "2ms+1"):
+    assert parse_host_overhead("1s500ms+2us") == HostOverhead(1.5, 2e-6)
+    for text in ("2", "ms", "2ms+", "2ms+1", "2ms+1us+1us", "2h"):
         with pytest.raises(ConfigurationError, match="must look like 2ms"):
             parse_host_overhead(text)
     with pytest.raises(ConfigurationError, match="--host-overhead does not apply to a real device"):

@@ -1,0 +1,1 @@
+"""Time: the clocks that the engine reads, and durations as people write them."""
