@@ -12,18 +12,13 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from rich.text import Text
-from typer.core import TyperGroup
 
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
-from ..reports.atomic_file import NO_ROOM
-from ..reports.renderings.terminal import terminal
-from ..reports.text import clean
 from .exit_codes import ExitCode
+from .help import PARSER_ERROR, HelpfulCommand, HelpfulGroup, usage_error
+from .listing import COMMANDS
 
-_NAMES = ("serve", "bench", "compare", "gate", "report", "calibrate", "null-server", "workload")
-"""As `--help` lists them. Each is a module of its own in `commands`, and what it is made of has the same name."""
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
@@ -31,15 +26,15 @@ class _Commands(Mapping[str, Any]):
     """The commands by name, each imported when it is asked for: a server need not wait for what reports are made of."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in _NAMES:
+        if name not in COMMANDS:
             raise KeyError(name)
         return _command(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_NAMES)
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len(_NAMES)
+        return len(COMMANDS)
 
 
 @cache
@@ -51,28 +46,36 @@ def _command(name: str) -> Any:
     if not isinstance(made_of, typer.Typer):
         paragraphs = (made_of.__doc__ or "").split("\n\n")
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        function, made_of = made_of, typer.Typer(add_completion=False)
+        function, made_of = made_of, typer.Typer(add_completion=False, rich_markup_mode=None)
         # click remembers a command's help option: where it is first asked for without the group, that had no -h
-        made_of.command(name, help=text, context_settings=_HELP)(function)
+        made_of.command(name, cls=HelpfulCommand, help=text, context_settings=_HELP)(function)
     command = typer.main.get_command(made_of)
     command.name = name
     return command
 
 
-class _Group(TyperGroup):
+class _Group(HelpfulGroup):
     """`abatch` itself."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = cast(MutableMapping[str, Any], _Commands())
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names. Help need not load every command."""
+        return list(COMMANDS)
+
+    def summary(self, ctx: Any, name: str) -> str:
+        """What a command is for, without loading it."""
+        return COMMANDS[name].summary
+
 
 app = typer.Typer(
     cls=_Group,
     name="abatch",
     help="Is my tail latency the price of the work, or an artifact of how the server schedules it?",
-    no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings=_HELP,
 )
@@ -97,13 +100,18 @@ def main() -> None:
     """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback."""
     try:
         try:
-            app(prog_name="abatch")  # usage errors are Typer's own: exit 2
+            code = app(prog_name="abatch", standalone_mode=False)  # which is to say: errors are raised
         finally:
             sys.stdout.flush()  # where that fails, it is said, and not only when everything is over
+    except PARSER_ERROR as error:
+        _complain(usage_error(error))
+        sys.exit(ExitCode.USAGE)
     except AbatchError as error:
         _complain(str(error))
         sys.exit(ExitCode.USAGE if isinstance(error, ConfigurationError) else ExitCode.FAILED)
     except OSError as error:
+        from ..reports.atomic_file import NO_ROOM
+
         if error.errno not in (*NO_ROOM, errno.EPIPE):
             raise
         if error.errno != errno.EPIPE:  # `| head` has seen enough
@@ -111,9 +119,16 @@ def main() -> None:
         with suppress(OSError), open(os.devnull, "wb") as nothing:  # for what Python still has to write there
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         sys.exit(ExitCode.FAILED)
+    if code:
+        sys.exit(code)
 
 
 def _complain(text: str) -> None:
+    from rich.text import Text  # no help needs them, and no server
+
+    from ..reports.renderings.terminal import terminal
+    from ..reports.text import clean
+
     line = Text("abatch: ", style="bold") + Text(clean(text), style="red")
     with suppress(OSError):  # a terminal that was closed
         terminal(stderr=True, soft_wrap=True).print(line)

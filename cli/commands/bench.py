@@ -21,13 +21,14 @@ from ..measuring.run import Run
 from ..measuring.workers import MOST_WORKERS
 from ..naming.bare_words import read_bare_words
 from ..naming.target import find_target
-from ..options.applies import Situation, refuse
+from ..options.applies import refuse
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
 from ..options.judging import Judging, RuleOptions, exit_code, make_judging
 from ..options.plan import plan_run
 from ..options.rendering import RenderingOptions, check_renderings, tell_github, write_renderings
 from ..options.report import ReportOptions
+from ..options.situations import Situation
 from ..options.sweep import SweepOptions
 from ..options.target import TargetOptions
 from ..options.traffic import TrafficOptions

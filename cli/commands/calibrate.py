@@ -21,8 +21,7 @@ from ...reports.renderings.calibration_console import print_point, search_headin
 from ...reports.renderings.terminal import terminal
 from ...reports.run.config import provenance, started_now
 from ...reports.text import encoded_json
-from ...workloads.targets.wire.api import AUTO
-from ...workloads.targets.wire.apis import CHAT, checked_api
+from ...workloads.targets.wire.names import AUTO, CHAT, checked_api
 from ..exit_codes import ExitCode
 from ..measuring.measure import run
 from ..measuring.plan import Plan
@@ -31,10 +30,11 @@ from ..measuring.targets import NullServer, RemoteServer
 from ..measuring.workers import MOST_WORKERS
 from ..naming.bare_words import only_servers, read_bare_words
 from ..naming.target import find_target
-from ..options.applies import Situation, refuse
+from ..options.applies import refuse
 from ..options.connecting import ConnectingOptions
 from ..options.groups import given, with_options
 from ..options.recipe import make_traffic
+from ..options.situations import Situation
 from ..options.times import time_option
 from ..options.traffic import TrafficOptions
 from .progress import Progress

@@ -17,7 +17,7 @@ from ...reports.atomic_file import save
 from ...reports.calibration.file import known_floor
 from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparable import refuse_incomparable
-from ...reports.comparison.comparison import COMPARISON, DEFAULT_EFFECT
+from ...reports.comparison.comparison import DEFAULT_EFFECT
 from ...reports.comparison.comparison import compare as compare_measurements
 from ...reports.comparison.difference import Floor
 from ...reports.gates.judge import judge_all
@@ -26,7 +26,7 @@ from ...reports.gates.rule import Rule
 from ...reports.renderings.comparison.console import print_comparison
 from ...reports.renderings.console import print_judgements, print_summary
 from ...reports.renderings.terminal import terminal
-from ...reports.run.folder import default_folder, make_empty
+from ...reports.run.folder import COMPARISON, default_folder, make_empty
 from ...reports.run.measurement import Measurement
 from ...reports.text import clean, encoded_json
 from ..exit_codes import ExitCode
@@ -37,7 +37,7 @@ from ..measuring.rounds import Rounds, measure_in_turns
 from ..measuring.saved_targets import saved_targets
 from ..measuring.targets import RemoteServer, Source
 from ..naming.target import find_compared
-from ..options.applies import Situation, refuse
+from ..options.applies import refuse
 from ..options.compare_rendering import render_comparison
 from ..options.compared import live_targets
 from ..options.engine import EngineOptions
@@ -45,6 +45,7 @@ from ..options.groups import Without, given, with_options
 from ..options.judging import exit_code_of_rules
 from ..options.recipe import make_traffic
 from ..options.rendering import RenderingOptions, check_renderings
+from ..options.situations import Situation
 from ..options.target import TargetOptions
 from ..options.times import time_option
 from ..options.traffic import TrafficOptions

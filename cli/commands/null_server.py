@@ -14,7 +14,7 @@ from ...engine.null_server.behaviour import Behaviour
 from ...engine.null_server.truth import OnTruth, truth_log
 from ...engine.server.front.listening import Listening
 from ...reports.renderings.terminal import terminal
-from ..options.applies import Situation, refuse
+from ..options.situations import Situation, does_not_apply
 from ..options.times import time_option
 
 _FAULTS = "Faults"
@@ -122,8 +122,8 @@ def null_server(
         word=word,
         seed=seed,
     )
-    if freeze_at is None:
-        refuse(Situation.NO_FREEZE, ["--block"] * block)
+    if block and freeze_at is None:
+        raise does_not_apply("--block", Situation.NO_FREEZE)
     console = terminal(stderr=True, soft_wrap=True)
     listening = Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof)
     with listening.bind() as listener, contextlib.ExitStack() as files:  # in this order: no log if the port is in use

@@ -17,10 +17,10 @@ from ...reports.renderings.timeline import check_writable, write_timeline
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.text import clean
-from ..options.applies import Situation, refuse
 from ..options.groups import with_options
 from ..options.judging import judging_of
 from ..options.rendering import RenderingOptions, check_renderings, tell_github, write_renderings
+from ..options.situations import Situation, does_not_apply
 
 
 @with_options
@@ -41,7 +41,7 @@ def report(
     """Show saved runs again, with their rules judged, and write reports of them."""
     if timeline is not None:
         if len(run) > 1:
-            refuse(Situation.SEVERAL_RUNS, ["--timeline"])
+            raise does_not_apply("--timeline", Situation.SEVERAL_RUNS)
         check_writable(timeline)
     check_renderings(rendering)
     readers = [RunReader(folder, traffic_class) for folder in run]

@@ -19,9 +19,10 @@ from ...reports.renderings.terminal import terminal
 from ..measuring.own_engine import default_model, require_engine
 from ..naming.bare_words import model_to_serve, read_bare_words
 from ..options.api_key import KEY_VARIABLE, find_api_key
-from ..options.applies import Situation, refuse
+from ..options.applies import refuse
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
+from ..options.situations import Situation
 from ..options.times import time_option
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from ...workloads.session import Session
 from ...workloads.traces.formats.native import write_session
 from ...workloads.traces.trace import FORMATS, Trace
 from ...workloads.workload import Workload, picked
+from ..help import HelpfulCommand, HelpfulGroup
 from ..measuring.traffic import Traffic
 from ..options.groups import Without, given, with_options
 from ..options.recipe import make_traffic
@@ -74,10 +75,12 @@ _Sessions = Annotated[
     typer.Option(min=1, help=f"Look at the first N sessions. Default: {_NUM_SESSIONS}; of a trace, all.", metavar="N"),
 ]
 
-workload = typer.Typer(help="Inspect a preset or trace before running it.", no_args_is_help=True, add_completion=False)
+workload = typer.Typer(
+    cls=HelpfulGroup, help="Inspect a preset or trace before running it.", rich_markup_mode=None, add_completion=False
+)
 
 
-@workload.command("list")
+@workload.command("list", cls=HelpfulCommand)
 def list_workloads() -> None:
     """List presets and trace formats."""
     lines = [f"presets (abatch bench --workload NAME; without it, {DEFAULT_WORKLOAD})"]
@@ -104,7 +107,7 @@ def _entry(name: str, *paragraphs: str) -> list[str]:
     return [f"{f'  {name}' if not index else '':<17}{line}" for index, line in enumerate(lines)]
 
 
-@workload.command()
+@workload.command(cls=HelpfulCommand)
 @with_options
 def show(
     name: _Name = None,
@@ -133,7 +136,7 @@ def show(
     _print(_shown(chosen, summary, arrivals, arrivals.latest_s if length_s is None else length_s))
 
 
-@workload.command()
+@workload.command(cls=HelpfulCommand)
 @with_options
 def export(
     name: _Name = None,

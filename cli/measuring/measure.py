@@ -32,8 +32,9 @@ from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer
 from ...workloads.targets.server_url import hide_credentials, is_this_machine
 from ...workloads.targets.target import BenchTarget
-from ...workloads.targets.wire.apis import CHAT
-from ...workloads.watching.client_watch import ClientAudit, ClientWatch
+from ...workloads.targets.wire.names import CHAT
+from ...workloads.watching.client_audit import ClientAudit
+from ...workloads.watching.client_watch import ClientWatch
 from ...workloads.watching.gpu_watch import GpuWatch
 from ...workloads.watching.server_watch import ServerWatch
 from .idle_probe import idle_model

@@ -12,8 +12,8 @@ import msgspec
 
 from ...engine.errors import ConfigurationError
 from ...reports.comparison.answer_agreement import AnswerAgreement
-from ...reports.comparison.comparison import COMPARISON, Comparison
-from ...reports.run.folder import CONFIG, MOST_SUMMARY_BYTES, RunReader
+from ...reports.comparison.comparison import Comparison
+from ...reports.run.folder import COMPARISON, CONFIG, MOST_SUMMARY_BYTES, RunReader
 from ...reports.run.line_file import UNREADABLE
 from ...reports.run.measurement import Measurement
 from ...workloads.regular_file import read_regular

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ...workloads.load_generator import RunCounts, RunOutcome
-from ...workloads.watching.client_watch import ClientAudit
+from ...workloads.watching.client_audit import ClientAudit
 
 
 class Sender(Protocol):

@@ -21,7 +21,7 @@ from ...workloads.targets.engine_target import EngineTarget
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.target import BenchTarget
-from ...workloads.targets.wire.api import AUTO
+from ...workloads.targets.wire.names import AUTO
 
 _ABATCH = (sys.executable, "-P", "-m", "abatch.cli")
 """-P: a file in the user's folder must not take the place of a module of the same name."""

@@ -10,7 +10,7 @@ from ...workloads.share import Share
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.prompts import PromptSizer
 from ...workloads.targets.wire.api import RequestSettings
-from ...workloads.watching.client_watch import ClientAudit
+from ...workloads.watching.client_audit import ClientAudit
 from ...workloads.watching.engine_metrics import EngineMetrics
 
 

@@ -19,7 +19,7 @@ from ...workloads.share import Share
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import PromptSizer
-from ...workloads.watching.client_watch import ClientAudit, merge_audits
+from ...workloads.watching.client_audit import ClientAudit, merge_audits
 from .traffic import Traffic
 from .worker_messages import CannotSend, CanSend, Counted, Ended, FromWorker, Go, SendShare, Stop, from_worker_decoder
 

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
 
-from ...engine.errors import ConfigurationError
 from .connecting import OF_A_URL
 from .engine import EngineOptions
 from .groups import options_of
+from .situations import Situation, does_not_apply
 from .traffic import TrafficOptions
 
 _ENGINE = frozenset(option.flag for option in options_of(EngineOptions))
 _OF_A_URL = OF_A_URL - {"--api-key"}
 """A key may come from the environment, where it is for all commands."""
 _TRAFFIC = frozenset(option.flag for option in options_of(TrafficOptions))
-
-
-class Situation(Enum):
-    """Where an option may have no effect: how that is said, and what to do about it."""
-
-    SERVER_AT_URL = "to a server at --url", "it has its own settings"
-    OWN_ENGINE = "without --url", "give the --url of a server"
-    NULL_SERVER = "to the null server", "give the --url of a server that has models"
-    VIRTUAL_TIME = "in virtual time", "add --real-time to emulate the device behind HTTP"
-    SIMULATED_DEVICE = "to a simulated device", "its answers have no text"
-    REAL_DEVICE = "to a real device", "give a simulated one, such as --device simulated:h100"
-    NO_TRACE = "without --trace", "give the --trace file to replay"
-    NO_SERVER_METRICS = "with --server-metrics-interval 0", "give another interval"
-    SWEEP = "with --sweep", "each point of a sweep is a run of its own at a rate of its own"
-    SAVED_RUNS = "to saved runs", "they are compared as they were measured"
-    RATE_SEARCH = "without --request-rate", "the search for the highest rate sends for 4 s at each rate"
-    SINGLE_RATE = "with --request-rate", "only a search for the highest rate has an end"
-    SEVERAL_RUNS = "to several runs", "give one RUN"
-    TEXTS_AS_IS = "with --cache as-is", "its texts depend on --seed alone"
-    NO_FREEZE = "without --freeze-at", "say when to freeze"
 
 
 INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
@@ -72,5 +51,4 @@ def refuse(situation: Situation, flags: Iterable[str]) -> None:
     """Raise `ConfigurationError` where one of the flags given does not apply."""
     for flag in flags:
         if flag in INAPPLICABLE[situation]:
-            words, advice = situation.value
-            raise ConfigurationError(f"{flag} does not apply {words}: leave it out ({advice})")
+            raise does_not_apply(flag, situation)

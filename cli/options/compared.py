@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
 from ...engine.simulation.device_profile import is_simulated
-from ...reports.comparison.comparison import COMPARISON
+from ...reports.run.folder import COMPARISON
 from ...workloads.targets.server_url import ServerUrl
 from ..measuring.targets import Source
 from .connecting import without_connection

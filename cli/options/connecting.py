@@ -11,8 +11,7 @@ from typer import Option
 from ...workloads.http.network import Network
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.server_url import ServerUrl, hide_credentials
-from ...workloads.targets.wire.api import AUTO
-from ...workloads.targets.wire.apis import checked_api, meant_api
+from ...workloads.targets.wire.names import AUTO, checked_api, meant_api
 from .api_key import KEY_VARIABLE, find_api_key
 from .extra_body import checked_field, parse_extra_body
 from .groups import options_of

@@ -16,9 +16,13 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
+
+_WORDS = {int: "N", float: "NUMBER", Path: "PATH"}
+"""What help calls a value of that type, where the option has no better word for it."""
 
 
 class OptionGroup(Protocol):
@@ -46,9 +50,8 @@ class OptionOfGroup:
         """As Typer wants it."""
         info = copy.copy(self.info)
         info.rich_help_panel = panel
-        return inspect.Parameter(
-            self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[self.kind, info]
-        )
+        annotation = _named_value(Annotated[self.kind, info])
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=annotation)
 
 
 def options_of(group: type[OptionGroup]) -> Iterator[OptionOfGroup]:
@@ -88,7 +91,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, tuple[type[OptionGroup], list[str]]] = {}
     for parameter in own:
         if (found := _group_of(parameter.annotation)) is None:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            annotation = _named_value(parameter.annotation)
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotation))
             continue
         group, left_out = found
         options = [option for option in options_of(group) if option.name not in left_out]
@@ -106,6 +110,19 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     wrapper.__doc__ = command.__doc__
     wrapper.__name__ = command.__name__
     return wrapper
+
+
+def _named_value(annotation: Any) -> Any:
+    """The annotation of an option with a word for its value, which help shows in place of the type."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, info = get_args(annotation)
+    if not isinstance(info, OptionInfo) or info.metavar is not None:
+        return annotation
+    info = copy.copy(info)
+    kinds = {kind, *get_args(kind)}
+    info.metavar = next((word for one, word in _WORDS.items() if one in kinds), "TEXT")
+    return Annotated[kind, info]
 
 
 def _group_of(annotation: Any) -> tuple[type[OptionGroup], Without] | None:

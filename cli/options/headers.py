@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...engine.errors import ConfigurationError
-from ...workloads.targets.http_target import REQUEST_ID_HEADER
+from ...workloads.targets.wire.names import REQUEST_ID_HEADER
 
 
 def parse_headers(lines: Iterable[str]) -> dict[str, str]:

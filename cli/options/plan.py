@@ -9,10 +9,11 @@ from ...engine.errors import ConfigurationError
 from ...reports.calibration.file import known_floor
 from ...workloads.targets.server_url import hide_credentials
 from ..measuring.plan import Plan
-from .applies import Situation, refuse
+from .applies import refuse
 from .engine import EngineOptions
 from .recipe import make_traffic
 from .report import ReportOptions, parse_percentiles
+from .situations import Situation
 from .target import TargetOptions
 from .traffic import TrafficOptions
 

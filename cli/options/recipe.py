@@ -14,8 +14,9 @@ from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
 from ...workloads.traffic_classes import check_class
 from ..measuring.traffic import TraceFile, Traffic, TrafficRecipe
-from .applies import Situation, refuse
+from .applies import refuse
 from .groups import given
+from .situations import Situation
 from .traffic import DEFAULT_DURATION_S, TrafficOptions
 
 

@@ -15,7 +15,6 @@ from typer import Option
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.atomic_file import cannot_write, write_atomically
-from ...reports.comparison.comparison import COMPARISON
 from ...reports.renderings.csv_table import render_csv
 from ...reports.renderings.github import github_annotations, has_step_summary, is_github, write_step_summary
 from ...reports.renderings.hgrm import safe_file_name, write_hgrm
@@ -24,7 +23,7 @@ from ...reports.renderings.junit import render_junit
 from ...reports.renderings.markdown import render_markdown
 from ...reports.renderings.shown_run import ShownRun
 from ...reports.renderings.terminal import terminal
-from ...reports.run.folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
+from ...reports.run.folder import COMPARISON, CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY
 from ...reports.run.result_log import RESULTS
 from ...reports.run.server_log import SERVER
 

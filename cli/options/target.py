@@ -14,14 +14,15 @@ from ...engine.timing.durations import format_duration
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
 from ...workloads.targets.server_url import normalise_metrics_url
-from ...workloads.targets.wire.apis import checked_api
+from ...workloads.targets.wire.names import checked_api
 from ..measuring.own_engine import default_model, require_engine
 from ..measuring.plan import SERVER_METRICS_S
 from ..measuring.targets import OwnServer, RemoteServer, SimulatedEngine, Source
-from .applies import Situation, refuse
+from .applies import refuse
 from .connecting import ConnectingOptions
 from .engine import EngineOptions
 from .groups import given
+from .situations import Situation
 from .times import time_option
 
 

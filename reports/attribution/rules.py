@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ...workloads.watching.client_watch import Lapse
+from ...workloads.watching.client_audit import Lapse
 from ..recording.expectation import FittedSizes
 from ..summary.causes import Cause, Stall
 from ..summary.state import FLAG_RATIO

@@ -36,7 +36,6 @@ from .sentence import in_words
 from .slow_moments import LOOKED_AT, SlowMoments, slow_moments
 from .slowdown import COMPARED_SLOWDOWNS, slowdown_differences
 
-COMPARISON = "comparison.json"
 DEFAULT_EFFECT = 0.1
 _ERRORS_APART = 0.01
 

@@ -27,8 +27,6 @@ from ...workloads.regular_file import read_regular
 from ...workloads.result import Result
 from ...workloads.traffic_classes import listed_classes
 from ...workloads.watching.server_metrics import ServerSample
-from ..attribution.attribution import attribute
-from ..attribution.size import tell_uneven_work
 from ..recording.recorder import JUDGED, Recorder
 from ..summary.server import server_notes, summarise_server
 from ..summary.summary import SCHEMA_VERSION, Summary
@@ -41,6 +39,8 @@ from .result_log import has_results, read_results
 from .server_log import read_server_samples
 
 CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
+COMPARISON = "comparison.json"
+"""Of a comparison: it lies beside the folders of the runs."""
 
 STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"
@@ -203,6 +203,9 @@ def _check_class(folder: Path, summary: Summary) -> None:
 
 def add_server_and_causes(run: RunReader, part: RecordedPart, summary: Summary) -> None:
     """Add what the server's metrics and the engine's steps say, why the tail is there, and what was torn."""
+    from ..attribution.attribution import attribute  # large, and a summary that was saved has its causes already
+    from ..attribution.size import tell_uneven_work
+
     to_s = part.start_s + summary.measured_s
     known_rate = 0.0 if summary.share_without_tokens else summary.output_tokens_per_s
     summary.server = summarise_server(run.server_samples(), part.start_s, to_s, known_rate)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...engine.errors import ConfigurationError
 from ...engine.loop.step_account import EngineTotals
 from ...workloads.result import Result
-from ...workloads.watching.client_watch import ClientAudit
+from ...workloads.watching.client_audit import ClientAudit
 from ...workloads.watching.server_metrics import ServerSample
 from ..atomic_file import DiskError, write_atomically
 from ..recording.recorder import Recorder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...workloads.bounds import Amount, Count, Number
-from ...workloads.watching.client_watch import ClientAudit, Lapse
+from ...workloads.watching.client_audit import ClientAudit, Lapse
 from ..recording.histograms import new_histogram
 from ..statistics.percentile import values_at
 from .finding import Finding, not_trusted

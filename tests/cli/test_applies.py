@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import typer
 from abatch.cli.main import app
-from abatch.cli.options.applies import INAPPLICABLE, Situation
+from abatch.cli.options.applies import INAPPLICABLE
+from abatch.cli.options.situations import Situation
 from abatch.engine.errors import ConfigurationError
 from typer.testing import CliRunner
 

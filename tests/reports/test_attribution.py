@@ -21,7 +21,7 @@ from abatch.reports.summary.finding import Label
 from abatch.reports.summary.findings import findings
 from abatch.reports.summary.state import State
 from abatch.workloads.result import Result
-from abatch.workloads.watching.client_watch import Lapse
+from abatch.workloads.watching.client_audit import Lapse
 from support.injections import injections, null_run, summarised
 from support.results import make_result
 

@@ -13,7 +13,7 @@ from abatch.reports.renderings.console import print_summary
 from abatch.reports.summary.client import ClientSummary, client_doubts, lag_doubt, summarise_client
 from abatch.reports.summary.summary import Summary, fill_summary, share_failed
 from abatch.workloads.targets.client_limit import CLIENT_LIMIT
-from abatch.workloads.watching.client_watch import ClientAudit, Lapse
+from abatch.workloads.watching.client_audit import ClientAudit, Lapse
 from rich.console import Console
 from support.results import make_result
 from support.rules import judged

@@ -18,7 +18,8 @@ from abatch.reports.summary.client import ClientSummary, client_doubts, summaris
 from abatch.reports.summary.finding import Finding, Label
 from abatch.reports.summary.findings import findings
 from abatch.reports.summary.summary import Summary, fill_summary
-from abatch.workloads.watching.client_watch import ClientAudit, ClientWatch, Lapse, merge_audits
+from abatch.workloads.watching.client_audit import ClientAudit, Lapse, merge_audits
+from abatch.workloads.watching.client_watch import ClientWatch
 from abatch.workloads.watching.run_queue import waited_for_processor_s
 from support.injections import lapsed, null_run, read_late, summarised
 from support.results import make_result

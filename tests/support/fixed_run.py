@@ -12,7 +12,7 @@ from abatch.reports.run.folder import RunReader
 from abatch.reports.run.writer import RunWriter
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
-from abatch.workloads.watching.client_watch import ClientAudit, Lapse
+from abatch.workloads.watching.client_audit import ClientAudit, Lapse
 
 FREEZE_AT_S, FREEZE_FOR_S = 20.0, 1.5
 """The server of the fixed run stands still once."""

@@ -31,7 +31,7 @@ from abatch.reports.summary.summary import Summary, fill_summary
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result
 from abatch.workloads.targets.prompts import PromptSizer
-from abatch.workloads.watching.client_watch import Lapse
+from abatch.workloads.watching.client_audit import Lapse
 
 from support.behaving_target import BehavingTarget
 

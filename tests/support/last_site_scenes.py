@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.summary.causes import Cause
-from abatch.workloads.watching.client_watch import Lapse
+from abatch.workloads.watching.client_audit import Lapse
 
 from support.more_site_scenes import surge
 from support.site.link import Lossy, Outages

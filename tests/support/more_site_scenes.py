@@ -11,7 +11,7 @@ from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.summary.causes import Cause
 from abatch.workloads.arrivals import poisson
 from abatch.workloads.session import Session, Turn
-from abatch.workloads.watching.client_watch import Lapse
+from abatch.workloads.watching.client_audit import Lapse
 from abatch.workloads.workload import Replay, Stream
 
 from support.site.gateway import Retrying

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.reports.summary.causes import Cause
-from abatch.workloads.watching.client_watch import Lapse
+from abatch.workloads.watching.client_audit import Lapse
 
 from support.stepping_server import Machine
 from support.tails import Scene

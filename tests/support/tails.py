@@ -21,7 +21,7 @@ from abatch.reports.summary.summary import Summary
 from abatch.workloads.load_generator import LoadGenerator
 from abatch.workloads.result import Result
 from abatch.workloads.targets.prompts import PromptSizer
-from abatch.workloads.watching.client_watch import Lapse
+from abatch.workloads.watching.client_audit import Lapse
 from abatch.workloads.watching.server_metrics import ServerSample
 from abatch.workloads.workload import ALL, Stream
 

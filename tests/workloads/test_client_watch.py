@@ -7,7 +7,8 @@ import gc
 import time
 
 import pytest
-from abatch.workloads.watching.client_watch import ClientAudit, ClientWatch, Lapse, merge_audits
+from abatch.workloads.watching.client_audit import ClientAudit, Lapse, merge_audits
+from abatch.workloads.watching.client_watch import ClientWatch
 
 _AT_THE_END = 1
 """A beat due exactly at the end may fall on either side of it: times are sums of binary fractions."""

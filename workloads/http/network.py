@@ -8,7 +8,6 @@ import urllib.request
 from dataclasses import dataclass
 from functools import lru_cache
 
-import aiohttp
 from yarl import URL
 
 from ...engine.errors import ConfigurationError
@@ -45,8 +44,8 @@ class Network:
         if self.client_key is not None and self.client_cert is None:
             raise ConfigurationError("--client-key needs --client-cert")
         _context(self.is_insecure, self.ca_cert, self.client_cert, self.client_key)
-        if self.proxy is not None and "proxy" not in inspect.signature(aiohttp.ClientSession).parameters:
-            raise ConfigurationError("--proxy needs aiohttp 3.11 or newer")
+        if self.proxy is not None:
+            _check_that_sessions_take_proxies()
         if self.proxy is not None and self.proxy != OF_ENVIRONMENT:
             _checked_proxy(self.proxy, "--proxy")
 
@@ -64,6 +63,13 @@ class Network:
         if self.proxy != OF_ENVIRONMENT:
             return None if self.proxy is None else _checked_proxy(self.proxy, "--proxy")
         return proxy_of_environment(url)
+
+
+def _check_that_sessions_take_proxies() -> None:
+    from aiohttp import ClientSession  # large, and options that name a network are checked long before one is used
+
+    if "proxy" not in inspect.signature(ClientSession).parameters:
+        raise ConfigurationError("--proxy needs aiohttp 3.11 or newer")
 
 
 DIRECT = Network()

@@ -11,7 +11,8 @@ from .redirects import REDIRECT
 from .refused_fields import Accepted
 from .target import Reply
 from .wire.api import RequestSettings
-from .wire.apis import APIS, CHAT
+from .wire.apis import APIS
+from .wire.names import CHAT
 
 _CHAT = APIS[CHAT].path
 _NOT_THERE = ("http_404", "http_405", "http_501")

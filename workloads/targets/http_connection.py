@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..http.network import DIRECT, Network
-from .http_target import HttpTarget
-from .wire.api import AUTO, RequestSettings
+from .wire.names import AUTO
+
+if TYPE_CHECKING:
+    from .http_target import HttpTarget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,9 @@ class Connection:
 
     async def open(self, model: str | None) -> HttpTarget:
         """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
+        from .http_target import HttpTarget  # all of the client: what only names a server needs none of it
+        from .wire.api import RequestSettings
+
         settings = RequestSettings(
             "",
             takes_ignore_eos=self.ignores_eos,

@@ -31,11 +31,10 @@ from .server_url import ServerUrl, is_this_machine
 from .streams.pulse import pulse_of
 from .target import Call, Reply
 from .unreachable import TargetError, failure_of, speaks_tls
-from .wire.api import AUTO, Api, RequestSettings, request_body
-from .wire.apis import api_named, key_headers, meant_api
+from .wire.api import Api, RequestSettings, request_body
+from .wire.apis import api_named, key_headers
+from .wire.names import AUTO, REQUEST_ID_HEADER, meant_api
 
-REQUEST_ID_HEADER = "X-Request-ID"
-"""Servers and proxies write it to their logs, so that a run can be joined with them."""
 PLAIN = RequestSettings(model="")
 
 

@@ -14,7 +14,8 @@ from abatch.workloads.targets.http_connection import Connection
 from abatch.workloads.targets.http_target import HttpTarget
 from abatch.workloads.targets.target import Call, Reply
 from abatch.workloads.targets.unreachable import TargetError
-from abatch.workloads.targets.wire.apis import APIS, checked_api, key_headers, meant_api
+from abatch.workloads.targets.wire.apis import APIS, key_headers
+from abatch.workloads.targets.wire.names import checked_api, meant_api
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from support.app_server import app_server

@@ -10,9 +10,7 @@ import msgspec
 
 from ...http.events import ServerSentEvent
 from ..target import Call
-
-AUTO = "auto"
-"""In place of an API's name: the one that the URL names, else the first that the server has."""
+from .names import AUTO
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from .content import add_content
 from .end_mark import is_end_mark
 from .failures import error_message
 from .fields import KEEP_ALIVE, nested, says_something
+from .names import API_PATHS
 
 _NO_REASONS = frozenset(("", "null", "None"))
 
@@ -69,7 +70,7 @@ class ChatApi:
     """See `Api`."""
 
     name = "chat"
-    path = "chat/completions"
+    path = API_PATHS[name]
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         return {}

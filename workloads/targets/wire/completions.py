@@ -10,13 +10,14 @@ from ..target import Call
 from .api import RequestSettings
 from .chat import ChatApi
 from .message_text import message_text
+from .names import API_PATHS
 
 
 class CompletionsApi(ChatApi):
     """See `Api`."""
 
     name = "completions"
-    path = "completions"
+    path = API_PATHS[name]
 
     def body(self, call: Call, settings: RequestSettings) -> dict[str, Any]:
         """As for chat, with a text in place of the messages."""

@@ -15,6 +15,7 @@ from .end_mark import is_end_mark
 from .failures import error_message
 from .fields import nested, says_something, usage_object
 from .message_text import json_object, message_text
+from .names import API_PATHS
 
 _VERSION = "2023-06-01"
 _FINISH_REASONS = {
@@ -70,7 +71,7 @@ class MessagesApi:
     """See `Api`."""
 
     name = "messages"
-    path = "messages"
+    path = API_PATHS[name]
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         headers = {"anthropic-version": _VERSION}

@@ -18,6 +18,7 @@ from .end_mark import is_end_mark
 from .failures import error_message
 from .fields import nested, says_something
 from .message_text import leading_system_text, message_text
+from .names import API_PATHS
 
 _CALLS = frozenset(("function_call", "custom_tool_call", "mcp_call"))
 _LAST_STATUSES = frozenset(("completed", "incomplete", "failed", "cancelled"))
@@ -79,7 +80,7 @@ class ResponsesApi:
     """See `Api`."""
 
     name = "responses"
-    path = "responses"
+    path = API_PATHS[name]
 
     def headers(self, api_key: str | None) -> dict[str, str]:
         return {}

@@ -1,0 +1,64 @@
+"""What a command loads before it has done anything: seconds of everybody's time, so modules are counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from abatch.cli.listing import COMMANDS
+from abatch.cli.main import app
+from support.fixed_run import write_fixed_run
+
+_CLIENT = ("aiohttp", "asyncio", "ssl", "yarl")
+_PAGES = ("rich.live", "rich.markdown", "rich.traceback", "typer.rich_utils", "abatch.reports.renderings.html")
+_ENGINE = ("torch", "transformers", "numpy", "jinja2", "prometheus_client")
+_LIST_MODULES = """
+import sys
+from abatch.cli.main import main
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def _loaded(*words: str, cwd: Path) -> set[str]:
+    """The modules that a command has loaded when it ends well."""
+    done = subprocess.run([sys.executable, "-P", "-c", _LIST_MODULES, *words], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "without", "most_of_ours"),
+    [
+        (["--help"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 10),
+        (["--version"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 10),
+        (["report", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
+        (["gate", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
+        (["null-server", "--help"], (*_PAGES, *_ENGINE, "aiohttp", "hdrh"), 60),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_loads_only_what_it_needs(
+    words: list[str], without: tuple[str, ...], most_of_ours: int, tmp_path: Path
+) -> None:
+    if "run" in words:
+        write_fixed_run(tmp_path / "run", num_sessions=40)
+        words = [*words, "--require", "errors < 99%"] if words[0] == "gate" else words
+    loaded = _loaded(*words, cwd=tmp_path)
+    needless = {name for name in loaded for one in without if name == one or name.startswith(f"{one}.")}
+    assert not needless
+    assert len([name for name in loaded if name.startswith("abatch")]) <= most_of_ours
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_commands_say(name: str) -> None:
+    """`abatch --help` loads none of them."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert COMMANDS[name].summary == command.help.partition("\n\n")[0]
+    known = {flag.lstrip("-") for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+    assert set(COMMANDS[name].first) <= known
