@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from ..engine.errors import ConfigurationError
 
+_WARMUP_S, _WARMUP_SHARE = 5.0, 0.1
+
+
+def default_warmup_s(duration_s: float) -> float:
+    """The part of a run of this length that does not count, unless another is asked for."""
+    return min(_WARMUP_S, _WARMUP_SHARE * duration_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +16,22 @@ from ...reports.renderings.console import print_judgements, print_summary
 from ...reports.renderings.shown_run import shown_target
 from ...reports.renderings.terminal import terminal
 from ...reports.renderings.timeline import check_writable, write_timeline
+from ...reports.run.folder import check_can_save
 from ...reports.run.writer import NotSavedError
 from ..exit_codes import ExitCode
+from ..forecast.clock import length_of
+from ..forecast.dry_run import (
+    files_in_words,
+    print_plan,
+    rules_in_words,
+    run_folder,
+    target_in_words,
+    traffic_in_words,
+)
+from ..forecast.forecast import forecast
+from ..forecast.words import run_in_words
 from ..measuring.measure import BrokenOffError, run
+from ..measuring.plan import Plan
 from ..measuring.run import Run
 from ..measuring.workers import MOST_WORKERS
 from ..naming.bare_words import read_bare_words
@@ -52,6 +67,9 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/DATE-TIME-WORKLOAD.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and stop before anything is sent or written.")
+    ] = False,
     *,
     target: TargetOptions,
     traffic: TrafficOptions,
@@ -80,14 +98,38 @@ def bench(
     plan = replace(plan, options={**plan.options, **judging.saved()})
     if sweep.sweep:
         raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console()))
+    expected = forecast(plan.traffic)
+    length = length_of(expected, plan)
+    if dry_run:
+        check_can_save(plan.folder)
+        lines = run_in_words(expected, plan, length.end(datetime.now()))
+        print_plan(rendering.console(), _planned(plan, lines, judging, rendering, timeline))
+        raise typer.Exit
+
+    def say_what_comes() -> None:
+        for line in run_in_words(expected, plan, length.loaded().end(datetime.now())):
+            progress.say(line)
+
     try:
-        measured = run(plan, progress)
+        measured = run(plan, progress, say_what_comes)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (NotSavedError, BrokenOffError) as error:
         print_summary(rendering.console(), error.summary)
         raise
     raise typer.Exit(_show(measured, judging, rendering, timeline))
+
+
+def _planned(
+    plan: Plan, lines: Sequence[str], judging: Judging, rendering: RenderingOptions, timeline: Path | None
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """What --dry-run prints. `lines`: what the run would send, and when it would end."""
+    yield "target", [target_in_words(plan.source)]
+    yield "workload", traffic_in_words(plan.traffic)
+    yield "run", lines
+    yield "saved in", [run_folder(plan)]
+    yield "rules", rules_in_words(judging.rules, judging.baseline_folder)
+    yield "writes", files_in_words(rendering.places() | ({} if timeline is None else {"timeline": timeline}))
 
 
 def _show(measured: Run, judging: Judging, rendering: RenderingOptions, timeline: Path | None) -> ExitCode:

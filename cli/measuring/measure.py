@@ -52,12 +52,13 @@ _HEAD_START_S = 0.05
 """Between the configuration's going to disk and the run's beginning."""
 
 
-def run(plan: Plan, observer: Observer = SILENT) -> Run:
+def run(plan: Plan, observer: Observer = SILENT, on_ready: Callable[[], None] = lambda: None) -> Run:
     """Do a run, in real or in virtual time, and save it.
 
     Args:
         plan: What to measure, and how.
         observer: Is told how it goes.
+        on_ready: Called once the target is there, before anything is sent to it.
 
     Raises:
         AbatchError: the target cannot be measured.
@@ -67,10 +68,10 @@ def run(plan: Plan, observer: Observer = SILENT) -> Run:
     """
     new_loop = VirtualTimeLoop if plan.source.is_virtual else new_precise_loop
     with most_descriptors(), asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(_measure(plan, observer))
+        return runner.run(_measure(plan, observer, on_ready))
 
 
-async def _measure(plan: Plan, observer: Observer) -> Run:
+async def _measure(plan: Plan, observer: Observer, on_ready: Callable[[], None]) -> Run:
     plan = replace(plan, traffic=plan.traffic.salted(server_is_new=plan.source.is_new))
     limits, source = plan.traffic.limits, plan.source
     async with AsyncExitStack() as stack:
@@ -82,6 +83,7 @@ async def _measure(plan: Plan, observer: Observer) -> Run:
                 if isinstance(source, OwnServer):
                     observer.say(f"loading {source.config.model}")
                 opened = await stack.enter_async_context(source.open(writer.folder))
+            on_ready()
             target = opened.target
             sizer = await target.calibrate()
             config = writer.config

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
 from ...reports.recording.goodput import Objective
-from ...workloads.session import Session, Turn
+from ...reports.traffic.schedule import due_turns
+from ...workloads.session import Turn
 from ...workloads.workload import OpenLoop, Workload
 
 _SESSIONS = 200
@@ -52,29 +53,14 @@ def ramp_of(workload: Workload, seed: int, objectives: Sequence[Objective] = ())
     weighted: list[tuple[float, float]] = []
     for stream in workload.streams:
         if isinstance(stream.pacing, OpenLoop):
-            sessions = islice(stream.sessions(seed), _SESSIONS)
-            weighted += [(at_s, stream.pacing.rate) for session in sessions for at_s, _ in _turns(session, objectives)]
+            for session in islice(stream.sessions(seed), _SESSIONS):
+                turns = due_turns(session, lambda turn: _answer_s(turn, objectives))
+                weighted += [(one.due_s, stream.pacing.rate) for one in turns]
     weighted.sort()
     total = sum(weight for _, weight in weighted)
     return Ramp(
         [at_s for at_s, _ in weighted], [sum_so_far / total for sum_so_far in accumulate(w for _, w in weighted)]
     )
-
-
-def _turns(session: Session, objectives: Sequence[Objective]) -> Iterator[tuple[float, float]]:
-    """When each turn of a session is due and has ended, in seconds since it began; its sub-agents' turns too."""
-    due_s = ended_s = 0.0
-    for index, turn in enumerate(session.turns):
-        children = [[*_turns(child, objectives)] for child in turn.children]
-        for child in children:
-            yield from ((ended_s + at_s, ended_s + end_s) for at_s, end_s in child)
-        waited_s = max((child[-1][1] for child in children if child), default=0.0)
-        if index:
-            due_s = max(ended_s + max(turn.pause_s, waited_s), due_s + turn.gap_s)
-            if turn.tick_s is not None:
-                due_s = math.ceil(due_s / turn.tick_s) * turn.tick_s
-        ended_s = due_s + _answer_s(turn, objectives)
-        yield due_s, ended_s
 
 
 def _answer_s(turn: Turn, objectives: Sequence[Objective]) -> float:

@@ -11,7 +11,7 @@ from ...workloads.model_mix import ModelMix
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD
 from ...workloads.presets.distributions import Constant
 from ...workloads.presets.scales import Scales
-from ...workloads.run_limits import RunLimits
+from ...workloads.run_limits import RunLimits, default_warmup_s
 from ...workloads.traffic_classes import check_class
 from ..measuring.traffic import TraceFile, Traffic, TrafficRecipe
 from .applies import refuse
@@ -56,7 +56,7 @@ def _limits(options: TrafficOptions) -> RunLimits:
     if duration_s is None and options.num_sessions is None:
         duration_s = DEFAULT_DURATION_S
     if warmup_s is None:
-        warmup_s = min(5.0, duration_s / 10) if duration_s else 0.0
+        warmup_s = default_warmup_s(duration_s) if duration_s else 0.0
     return RunLimits(
         duration_s=duration_s,
         num_sessions=options.num_sessions,

@@ -30,6 +30,12 @@ from .totals import Totals
 RESUMES = ("resume_ttft", "resume_ttft_under_1s", "resume_ttft_1_to_10s", "resume_ttft_over_10s")
 """Of turns after a tool pause: all, and by how long it was."""
 
+
+def resumes(pause_s: float) -> tuple[str, str]:
+    """The metrics that time a turn after a tool pause of this length."""
+    return RESUMES[0], RESUMES[1 + (pause_s >= 1) + (pause_s >= 10)]
+
+
 TTFA = "ttfa"
 METRICS = (
     "ttft",
@@ -199,7 +205,7 @@ class Recorder:
         self._record(TTFA, result, (result.ttfa_us,))
         self._has_reasoning = self._has_reasoning or result.had_reasoning
         if result.pause is Pause.TOOL:
-            for name in self._resumes(result):
+            for name in resumes(result.pause_s):
                 self._record(name, result, (result.ttft_us,))
         else:
             self._record("continued_ttft" if result.turn_index else "fresh_ttft", result, (result.ttft_us,))
@@ -229,7 +235,7 @@ class Recorder:
         if result.first_s is None:
             names = ["ttft", "continued_ttft" if result.turn_index else "fresh_ttft"]
             if result.pause is Pause.TOOL:
-                names = ["ttft", *self._resumes(result)]
+                names = ["ttft", *resumes(result.pause_s)]
             cut |= dict.fromkeys(names, result.ttft_us)
         elif gaps_us := result.all_gaps_us():
             cut["itl"] = gaps_us[-1]
@@ -245,11 +251,6 @@ class Recorder:
             for value_us, count in self._cut.get((metric, name), {}).items():
                 found[min(max(value_us, LOWEST_US), HIGHEST_US)] += count
         return found
-
-    @staticmethod
-    def _resumes(result: Result) -> tuple[str, str]:
-        """The metrics that time a turn after a tool pause."""
-        return "resume_ttft", RESUMES[1 + (result.pause_s >= 1) + (result.pause_s >= 10)]
 
     def _record(self, metric: str, result: Result, values_us: Sequence[int], at_s: float | None = None) -> None:
         """Count values. `at_s`: when they began, where that is not when the turn was due."""

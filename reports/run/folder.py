@@ -10,6 +10,7 @@ summary.json      last, and atomically: a folder without it was interrupted
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections import Counter
@@ -233,6 +234,30 @@ def default_folder(workload: str) -> Path:
             raise ConfigurationError(f"cannot make {folder}: {error.strerror}; give --output a folder") from error
         return folder
     raise AssertionError("unreachable")
+
+
+def holds_other_things(folder: Path) -> bool:
+    """Whether there is more in a folder than a run leaves that failed to start.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir())
+
+
+def check_can_save(folder: Path | None) -> None:
+    """Find out whether a run could be saved in a folder, and make nothing. None: in a new one in runs/.
+
+    Raises:
+        ConfigurationError: it is a file, holds something else, or cannot be made.
+    """
+    wanted = (folder or Path("runs")).absolute()
+    place = next(path for path in (wanted, *wanted.parents) if os.path.lexists(path))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)
+        raise ConfigurationError(f"cannot write to {folder or wanted.name}: {why}")
+    if folder is not None and folder.is_dir() and holds_other_things(folder):
+        raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
 
 
 def make_empty(folder: Path) -> None:

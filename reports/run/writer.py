@@ -21,7 +21,7 @@ from ..summary.engine import summarise_engine
 from ..summary.summary import Summary
 from ..text import encoded_json
 from .config import RunConfig
-from .folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY, RunReader, add_server_and_causes
+from .folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY, RunReader, add_server_and_causes, holds_other_things
 from .histogram_log import write_histograms
 from .line_file import LineFile
 from .recorded_part import RecordedPart, recorded_part, summarise
@@ -66,7 +66,7 @@ class RunWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._unlock = _locked(folder, self)
-            if any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir()):
+            if holds_other_things(folder):
                 self._unlock()
                 raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
             for name in (STEPS, SERVER_LOG):

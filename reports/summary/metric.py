@@ -13,8 +13,8 @@ from ..statistics.exceedances import Exceedances
 from ..statistics.interval import Interval
 from ..statistics.kaplan_meier import survival_percentiles
 from ..statistics.percentile import recorded, value_at, values_at
-from ..statistics.percentile_estimate import fewest_samples, percentile_estimate, ratio_interval
-from .state import FLAG_RATIO, MIN_SAMPLES, State, tail_state
+from ..statistics.percentile_estimate import percentile_estimate, ratio_interval
+from .state import FLAG_RATIO, MIN_SAMPLES, State, samples_to_judge, tail_state
 
 _NOTHING_CUT: Mapping[int, int] = {}
 _TAIL_SHARE = 0.01
@@ -74,7 +74,9 @@ class MetricSummary(msgspec.Struct, kw_only=True):
     @property
     def samples_for_p99(self) -> int:
         """About how many would bound the p99 from above."""
-        return self.p99_samples_needed or max(fewest_samples(0.99), 0 if self.count < MIN_SAMPLES else 2 * self.count)
+        return self.p99_samples_needed or max(
+            samples_to_judge(0.99, is_exact=False), 0 if self.count < MIN_SAMPLES else 2 * self.count
+        )
 
     @property
     def tail(self) -> tuple[str, float, float]:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from ..statistics.interval import Interval
+from ..statistics.percentile_estimate import fewest_samples
 from .finding import Tone
 
 FLAG_RATIO = 3.0
 """A p99 of more than this many medians is flagged."""
-MIN_SAMPLES = 300
-"""With fewer samples than this, p99 rests on fewer than three of them and says nothing."""
+_LEAST = 10
+_LEAST_BEYOND = 3
+"""A percentile with fewer samples beyond it is one of the last few values, by chance."""
+
+
+def min_samples(share: float) -> int:
+    """Fewer samples than this cannot carry the percentile of this share (0.99 of p99)."""
+    return max(_LEAST, math.ceil(_LEAST_BEYOND / (1 - share) - 1e-6))
+
+
+def samples_to_judge(share: float, *, is_exact: bool) -> int:
+    """With fewer samples a percentile is `too few` for certain: what a run must have at least.
+
+    `is_exact`: nothing is random, so that a value needs no interval to be judged by. Otherwise so many are enough if
+    each is independent; where requests wait for each other it takes more.
+    """
+    return min_samples(share) if is_exact else max(min_samples(share), fewest_samples(share))
+
+
+MIN_SAMPLES = min_samples(0.99)
+"""With fewer samples than this, p99 says nothing."""
 
 
 class State(StrEnum):

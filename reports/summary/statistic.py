@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from ..statistics.mean_estimate import mean_estimate
 from ..statistics.percentile import value_at
 from ..statistics.percentile_estimate import percentile_estimate
 from .metric import MetricSummary
+from .state import min_samples
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,4})?)")
 _IN_SUMMARY = {
@@ -26,8 +26,7 @@ _IN_SUMMARY = {
     "mean": "mean_ms",
 }
 _LEAST = 10
-_LEAST_BEYOND = 3
-"""A percentile with fewer samples beyond it is one of the last few values, by chance."""
+"""Samples of a mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Statistic:
         """Fewer samples than this cannot carry it."""
         if self.share is None:
             return 1 if self.name == "max" else _LEAST
-        return max(_LEAST, math.ceil(_LEAST_BEYOND / (1 - self.share) - 1e-6))
+        return min_samples(self.share)
 
     @property
     def tail_share(self) -> float:

@@ -68,7 +68,20 @@ def test_a_bad_row_among_the_first_is_found_before_anything_is_sent_or_is_counte
     assert summary["warnings"] == ["1 malformed rows of day.jsonl were left out"]
 
 
-def test_a_bad_row_far_behind_ends_the_run_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+def test_a_bad_row_that_would_be_read_while_sending_is_found_before(tmp_path: Path) -> None:
+    rows = [row | {"timestamp": 20 * number} for number, row in enumerate(_ROWS * 20)]
+    write(tmp_path, [*rows[:300], _BAD_ROW, *rows[300:]])
+    result = abatch("bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "bad", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("abatch: day.jsonl:301: timestamp")
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_bad_row_behind_what_is_read_before_ends_the_run_and_what_was_measured_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trace is read before a run, but not if it is endless."""
+    monkeypatch.setattr("abatch.cli.forecast.drawing.MOST_READ", 250)
     rows = [row | {"timestamp": 20 * number} for number, row in enumerate(_ROWS * 20)]
     write(tmp_path, [*rows[:300], _BAD_ROW, *rows[300:]])
     words = "bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "bad", "--warmup", "0"

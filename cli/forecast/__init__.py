@@ -1,0 +1,1 @@
+"""What a run will do, worked out and said before it starts."""
