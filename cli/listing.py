@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Listed] = {
         "Show saved runs again, with their rules judged, and write reports of them.",
         ("html", "markdown", "json", "class"),
     ),
+    "rerun": Listed("Do a saved run, sweep or comparison again: same traffic and texts, same target, same rules."),
     "calibrate": Listed(
         "Measure what the client itself adds on this machine, and up to which rate it can be trusted.",
         ("request-rate", "duration", "max-rate", "workers", "json"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -18,8 +17,11 @@ from ..engine.errors import AbatchError, ConfigurationError
 from .exit_codes import ExitCode
 from .help import PARSER_ERROR, HelpfulCommand, HelpfulGroup, usage_error
 from .listing import COMMANDS
+from .unread_output import outliving_readers
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+TAKE_OPTIONS = ("rerun",)
+"""Those that leave options to another command."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -48,7 +50,8 @@ def _command(name: str) -> Any:
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         function, made_of = made_of, typer.Typer(add_completion=False, rich_markup_mode=None)
         # click remembers a command's help option: where it is first asked for without the group, that had no -h
-        made_of.command(name, cls=HelpfulCommand, help=text, context_settings=_HELP)(function)
+        settings = {"ignore_unknown_options": name in TAKE_OPTIONS, **_HELP}
+        made_of.command(name, cls=HelpfulCommand, help=text, context_settings=settings)(function)
     command = typer.main.get_command(made_of)
     command.name = name
     return command
@@ -97,7 +100,15 @@ def _root(
 
 
 def main() -> None:
-    """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback."""
+    """Run a command. A mistake of the user's is one line on stderr; anything unexpected is a traceback.
+
+    What nobody reads any more, as behind `| head`, changes neither what is done nor the exit code.
+    """
+    with outliving_readers():
+        _main()
+
+
+def _main() -> None:
     try:
         try:
             code = app(prog_name="abatch", standalone_mode=False)  # which is to say: errors are raised
@@ -112,10 +123,9 @@ def main() -> None:
     except OSError as error:
         from ..reports.atomic_file import NO_ROOM
 
-        if error.errno not in (*NO_ROOM, errno.EPIPE):
+        if error.errno not in NO_ROOM:
             raise
-        if error.errno != errno.EPIPE:  # `| head` has seen enough
-            _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+        _complain(f"cannot write {error.filename or 'the output'}: {error.strerror}")
         with suppress(OSError), open(os.devnull, "wb") as nothing:  # for what Python still has to write there
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         sys.exit(ExitCode.FAILED)

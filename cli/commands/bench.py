@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ...reports.renderings.console import print_judgements, print_summary
+from ...reports.renderings.console import print_judgements, print_repeat, print_summary
 from ...reports.renderings.shown_run import shown_target
 from ...reports.renderings.terminal import terminal
 from ...reports.renderings.timeline import check_writable, write_timeline
@@ -95,7 +95,8 @@ def bench(
     check_renderings(rendering, output)
     plan = plan_run(target, traffic, engine, report, workers=workers, folder=output)
     judging = make_judging(rules, plan.traffic.workload.name)
-    plan = replace(plan, options={**plan.options, **judging.saved()})
+    command = None if plan.command is None else plan.command.with_words(judging.words())
+    plan = replace(plan, options={**plan.options, **judging.saved()}, command=command)
     if sweep.sweep:
         raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console()))
     expected = forecast(plan.traffic)
@@ -148,4 +149,5 @@ def _show(measured: Run, judging: Judging, rendering: RenderingOptions, timeline
     shown = [shown_target(measured.folder.name, measurement, judgements)]
     write_renderings(rendering, shown, console)
     tell_github(shown, os.environ, console)
+    print_repeat(console, measured.config.command)
     return exit_code(summary, judging.rules, judgements)

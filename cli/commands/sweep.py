@@ -14,10 +14,10 @@ from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.atomic_file import save
 from ...reports.formatting import milliseconds
 from ...reports.recording.goodput import parse_objectives
-from ...reports.renderings.console import print_summary
+from ...reports.renderings.console import print_repeat, print_summary
 from ...reports.renderings.html.page import render_html
 from ...reports.renderings.shown_run import shown_target
-from ...reports.run.folder import default_folder, make_empty
+from ...reports.run.folder import SWEEP, default_folder, make_empty
 from ...reports.run.writer import NotSavedError
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.summary import Summary
@@ -30,13 +30,13 @@ from ..measuring.plan import Plan
 from ..measuring.ramp import Ramp, ramp_of
 from ..measuring.rate_search import Limit
 from ..measuring.sweep import InterruptedSweepError, Sweep, SweepPoint, SweepReport
+from ..options.groups import words
 from ..options.recipe import make_traffic
 from ..options.sweep import SweepOptions
 from ..options.traffic import TrafficOptions
 
 REPORT = "report.html"
-"""In the folder of each point. `SWEEP`: what came of all of them, beside these folders."""
-SWEEP = "sweep.json"
+"""In the folder of each point."""
 MOST_WARMUP_S = 300.0
 """Of a point, unless --warmup asks for more: sessions can last for an hour."""
 
@@ -60,6 +60,9 @@ def sweep_rates(
     if plan.goodput is None:
         raise ConfigurationError("--sweep needs --goodput: what must hold, such as ttft:200,tpot:50")
     models = plan.traffic.recipe.models
+    salted = plan.traffic.salted(server_is_new=plan.source.is_new)  # one salt, so that the whole can be repeated
+    options = replace(options, text_salt=salted.text_salt or None)
+    command = None if plan.command is None else salted.asked_for_by(plan.command.with_words(words(sweep)))
     first_rate = options.request_rate or 1.0
     options = replace(options, request_rate=first_rate)
     traffic = make_traffic(options, models)  # a workload without a rate is found before anything starts
@@ -104,9 +107,11 @@ def sweep_rates(
         print_sweep(console, report)
     if problem is not None:
         raise problem
+    report.command = command
     save(folder / SWEEP, encoded_json(report))
     if report.points:
         console.print(f"saved in {folder}, each rate with its {REPORT}", soft_wrap=True)
+    print_repeat(console, command)
     if report.limit is Limit.INTERRUPTED:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if report.highest_rate is not None else ExitCode.FAILED

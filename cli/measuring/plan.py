@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...reports.run.command import Command
 from ...reports.run.config import RunConfig, provenance, started_now
 from ...reports.summary.client import ClientFloor
 from ...reports.summary.summary import DEFAULT_PERCENTILES
@@ -32,6 +33,7 @@ class Plan:
         server_metrics_s: Seconds between scrapes of the server's metrics; None: no scrapes.
         metrics_url: Where they are, if not at the target's own /metrics.
         idle_probe: Requests that are sent to the idle server before the run, one at a time; 0: none.
+        command: What repeats it, but for the words of its traffic; None: no command does.
     """
 
     traffic: Traffic
@@ -46,6 +48,7 @@ class Plan:
     server_metrics_s: float | None = None
     metrics_url: str | None = None
     idle_probe: int = 0
+    command: Command | None = None
 
     def run_config(self) -> RunConfig:
         """What config.json holds of it, as of now."""
@@ -66,4 +69,5 @@ class Plan:
             traffic=traffic.fingerprint,
             options={**traffic.recipe.saved, **self.options},
             provenance=provenance(),
+            command=None if self.command is None else traffic.asked_for_by(self.command),
         )

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...engine.errors import AbatchError, ConfigurationError
-from ...reports.run.folder import RunReader
+from ...reports.run.folder import ROUND, RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.run.writer import NotSavedError
 from .measure import run
 from .observer import Observer
 from .plan import Plan
-from .saved_targets import ROUND
 from .traffic import Traffic
 
 

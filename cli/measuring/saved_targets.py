@@ -13,12 +13,10 @@ import msgspec
 from ...engine.errors import ConfigurationError
 from ...reports.comparison.answer_agreement import AnswerAgreement
 from ...reports.comparison.comparison import Comparison
-from ...reports.run.folder import COMPARISON, CONFIG, MOST_SUMMARY_BYTES, RunReader
+from ...reports.run.folder import COMPARISON, CONFIG, MOST_SUMMARY_BYTES, ROUND, RunReader
 from ...reports.run.line_file import UNREADABLE
 from ...reports.run.measurement import Measurement
 from ...workloads.regular_file import read_regular
-
-ROUND = "round-"
 
 
 def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> SavedTargets:
@@ -53,6 +51,25 @@ def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> 
     if len(folders) > 1:
         agreements = {}  # with another first target they say nothing
     return SavedTargets(*_common(readers), failed, agreements)
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """What `abatch compare` saved in the end.
+
+    Raises:
+        ConfigurationError: it did not get that far, or the file is damaged.
+    """
+    path = folder / COMPARISON
+    try:
+        return msgspec.json.decode(read_regular(path, MOST_SUMMARY_BYTES, follows_links=False), type=Comparison)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{folder} is of a comparison that broke off: there is no {COMPARISON} in it"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise ConfigurationError(f"{path} is damaged: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +115,8 @@ def _within(folder: Path) -> tuple[list[tuple[Path, list[Path]]], Comparison | N
     if not within:
         raise ConfigurationError(f"{folder} is not a run folder: there is no readable {CONFIG} in it")
     try:
-        raw = read_regular(folder / COMPARISON, MOST_SUMMARY_BYTES, follows_links=False)
-        saved = msgspec.json.decode(raw, type=Comparison)
-    except (OSError, *UNREADABLE):
+        saved = read_comparison(folder)
+    except ConfigurationError:
         # The one that was measured first comes first: the others are compared with it.
         return sorted(within, key=lambda item: _started(item[1][0])), None
     order = [saved.first, *(target.name for target in saved.targets)]

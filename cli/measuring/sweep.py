@@ -8,12 +8,17 @@ from pathlib import Path
 
 import msgspec
 
+from ...engine.errors import ConfigurationError
 from ...reports.recording.recorder import ALL
+from ...reports.run.command import Command
+from ...reports.run.folder import MOST_SUMMARY_BYTES, SWEEP
+from ...reports.run.line_file import UNREADABLE
 from ...reports.summary.answers import streaming_doubt
 from ...reports.summary.doubts import client_problems, doubts
 from ...reports.summary.finding import Finding, Label
 from ...reports.summary.steadiness import grown_in_words
 from ...reports.summary.summary import Summary
+from ...workloads.regular_file import read_regular
 from .ramp import Ramp
 from .rate_search import Found, Limit, highest_rate
 from .traffic import Traffic
@@ -55,6 +60,7 @@ class SweepReport(msgspec.Struct, kw_only=True):
         highest_rate: None if none held.
         cache: What a prefix cache may have seen of the texts of each try (see `CacheMode`).
         warmup_s: Of each try. `ramp_s`: until then the load of a try rises, because its sessions have just begun.
+        command: What repeats it; None: an older version saved it.
     """
 
     objectives: dict[str, float]
@@ -66,6 +72,22 @@ class SweepReport(msgspec.Struct, kw_only=True):
     warmup_s: float
     ramp_s: float
     points: list[SweepPoint]
+    command: Command | None = None
+
+
+def read_sweep(folder: Path) -> SweepReport:
+    """What a sweep has saved.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is damaged.
+    """
+    path = folder / SWEEP
+    try:
+        return msgspec.json.decode(read_regular(path, MOST_SUMMARY_BYTES, follows_links=False), type=SweepReport)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise ConfigurationError(f"{path} is damaged: {error}") from None
 
 
 class InterruptedSweepError(Exception):
@@ -123,7 +145,10 @@ class Sweep:
         summary = self.measure(rate, folder, LONGER if rate in self._grown else 1)
         if not summary.is_complete:
             raise InterruptedSweepError
-        assert summary.goodput is not None
+        if summary.goodput is None:
+            raise ConfigurationError(
+                f"no request was due within the measured part at {rate:g}/s: give a longer --duration"
+            )
         self.objectives = summary.goodput.objectives
         ttft = summary.metrics.get("ttft", {}).get("all")
         warmup_s = self.traffic.limits.warmup_s

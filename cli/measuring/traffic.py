@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
+from msgspec import structs
+
+from ...reports.run.command import Command
 from ...reports.summary.cache import CacheMode
 from ...workloads.model_mix import ModelMix
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, make_workload
 from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
-from ...workloads.traces.trace import Trace, open_trace
+from ...workloads.traces.trace import Trace, content_digest, open_trace
 from ...workloads.traces.trace_workload import trace_workload
 from ...workloads.workload import TRAFFIC_VERSION, Workload
 
@@ -46,6 +49,7 @@ class TrafficRecipe:
         text_salt: Changes the texts and nothing else; None: to be chosen when the run begins (see `Traffic.salted`).
         models: That the sessions talk to; None: all to the target's one.
         saved: What config.json keeps of it. Runs that share it got the same traffic, whatever their texts said.
+        words: The words of a command line that ask for it, but for the salt of its texts.
     """
 
     workload: str = DEFAULT_WORKLOAD
@@ -60,6 +64,7 @@ class TrafficRecipe:
     text_salt: str | None = None
     models: ModelMix | None = None
     saved: Mapping[str, object] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     def make(self) -> Traffic:
         """Follow the recipe.
@@ -110,6 +115,16 @@ class Traffic:
     def text_salt(self) -> str:
         """Changes the texts and nothing else."""
         return self.recipe.text_salt or ""
+
+    def asked_for_by(self, command: Command) -> Command:
+        """The command with the words that ask for this traffic, texts included.
+
+        Raises:
+            ConfigurationError: the trace cannot be read any more.
+        """
+        salt = ("--text-salt", self.text_salt) if self.text_salt else ()
+        digest = "" if self.trace is None else content_digest(self.trace.path)
+        return structs.replace(command.with_words((*self.recipe.words, *salt)), trace_digest=digest)
 
     @property
     def fingerprint(self) -> dict[str, object]:

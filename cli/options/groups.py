@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin, get_type_hints
 
@@ -53,6 +55,13 @@ class OptionOfGroup:
         annotation = _named_value(Annotated[self.kind, info])
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=annotation)
 
+    def words(self, value: Any) -> list[str]:
+        """The words of a command line that give it this value, which is not its default."""
+        if isinstance(value, bool):
+            return [self.flag]
+        values = value if isinstance(value, list | tuple) else [value]
+        return [word for one in values for word in (self.flag, _word(one))]
+
 
 def options_of(group: type[OptionGroup]) -> Iterator[OptionOfGroup]:
     """The options of a group, in order."""
@@ -66,18 +75,23 @@ def options_of(group: type[OptionGroup]) -> Iterator[OptionOfGroup]:
 
 def given(*groups: OptionGroup) -> list[str]:
     """The flags of options that differ from their default."""
-    return [option.flag for group in groups for option, _ in _changed(group)]
+    return [option.flag for group in groups for option, _ in changed(group)]
 
 
 def words(group: OptionGroup) -> list[str]:
     """The options that differ from their default, as words of a command line."""
-    found: list[str] = []
-    for option, value in _changed(group):
-        found += [option.flag] if isinstance(value, bool) else [option.flag, str(value)]
-    return found
+    return [word for option, value in changed(group) for word in option.words(value)]
 
 
-def _changed(group: OptionGroup) -> Iterator[tuple[OptionOfGroup, Any]]:
+def _word(value: Any) -> str:
+    """A value as one would type it: whole numbers have no point, and none has an exponent."""
+    if isinstance(value, float) and math.isfinite(value):
+        return format(Decimal(repr(value)).normalize(), "f")
+    return str(value)
+
+
+def changed(group: OptionGroup) -> Iterator[tuple[OptionOfGroup, Any]]:
+    """The options that differ from their default, and their values."""
     for option in options_of(type(group)):
         value = getattr(group, option.name)
         if value != option.default:

@@ -21,6 +21,7 @@ from ...reports.run.measurement import Measurement
 from ...reports.summary.errors import MAX_ERROR_SHARE
 from ...reports.summary.summary import Summary, share_client_limited, share_failed
 from ..exit_codes import ExitCode
+from .groups import words
 from .times import time_option
 
 _AGAINST_BASELINE = ("ttft.p50", "ttft.p99", "itl.p99", "e2e.p99")
@@ -80,6 +81,13 @@ class Judging:
             "baseline": None if folder is None else str(folder.resolve()),
             "rare_s": self.rare_s,
         }
+
+    def words(self) -> list[str]:
+        """The words of a command line that ask for it."""
+        folder = None if self.baseline_folder is None else str(self.baseline_folder)
+        return words(
+            RuleOptions(require=[rule.text for rule in self.rules] or None, baseline=folder, rare_s=self.rare_s)
+        )
 
 
 def make_judging(options: RuleOptions, workload: str, *, has_default: bool = False) -> Judging:

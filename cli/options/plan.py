@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ...engine.errors import ConfigurationError
 from ...reports.calibration.file import known_floor
+from ...reports.run.command import Command
 from ...workloads.targets.server_url import hide_credentials
 from ..measuring.plan import Plan
+from ..measuring.targets import RemoteServer, Source
 from .applies import refuse
 from .engine import EngineOptions
 from .recipe import make_traffic
+from .repeating import repeating
 from .report import ReportOptions, parse_percentiles
 from .situations import Situation
 from .target import TargetOptions
@@ -62,7 +66,17 @@ def plan_run(
         server_metrics_s=server_metrics_s,
         metrics_url=target.clean_metrics_url,
         idle_probe=target.idle_probe,
+        command=_command(target, engine, report, source, workers),
     )
+
+
+def _command(
+    target: TargetOptions, engine: EngineOptions, report: ReportOptions, source: Source, workers: int
+) -> Command:
+    if isinstance(source, RemoteServer):
+        target = replace(target, url=source.connection.url)  # wherever it was named
+    further = ("--workers", str(workers)) if workers > 1 else ()
+    return repeating("bench", target, engine, report, further=further)
 
 
 def _saved(target: TargetOptions, engine: EngineOptions, report: ReportOptions, workers: int) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from ...workloads.run_limits import RunLimits, default_warmup_s
 from ...workloads.traffic_classes import check_class
 from ..measuring.traffic import TraceFile, Traffic, TrafficRecipe
 from .applies import refuse
-from .groups import given
+from .groups import given, words
 from .situations import Situation
 from .traffic import DEFAULT_DURATION_S, TrafficOptions
 
@@ -43,6 +43,7 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
         text_salt=options.text_salt,
         models=models,
         saved=options.saved(),
+        words=tuple(words(replace(options, text_salt=None))),
     )
     traffic = recipe.make()
     if options.traffic_class is None:

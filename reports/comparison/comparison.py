@@ -9,6 +9,7 @@ import msgspec
 
 from ..formatting import points
 from ..recording.recorder import JUDGED, TTFA
+from ..run.command import Command
 from ..run.measurement import Measurement
 from ..statistics.interval import CONFIDENCE
 from ..statistics.proportion import difference_interval
@@ -75,6 +76,7 @@ class Comparison(msgspec.Struct, kw_only=True):
         floor: Differences below it do not matter.
         effect: The smallest change of a p99 worth detecting, as a share.
         failed: Targets that could not be measured to the end, with the reason.
+        command: What repeats it; None: it is of saved runs, or an older version saved it.
     """
 
     first: str
@@ -86,6 +88,7 @@ class Comparison(msgspec.Struct, kw_only=True):
     effect: float
     targets: list[ComparedTarget] = []
     failed: dict[str, str] = {}
+    command: Command | None = None
 
 
 def compare(

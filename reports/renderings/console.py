@@ -12,13 +12,14 @@ from rich.text import Text
 from ..formatting import milliseconds
 from ..gates.judge import Judgement
 from ..recording.recorder import ALL, RESUMES, TTFA
+from ..run.command import Command
 from ..run.histogram_log import tag
 from ..summary.findings import findings
 from ..summary.metric import MetricSummary
 from ..summary.state import State
 from ..summary.summary import Summary
 from ..text import clean
-from .facts import facts
+from .facts import facts, repeat_fact
 from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
 from .slowdown_rows import HEADER, SLOWEST, slowdown_rows
@@ -58,6 +59,12 @@ def print_judgements(console: Console, judgements: Iterable[Judgement]) -> None:
     """What became of rules, a line each."""
     for judgement in judgements:
         console.print(styled_line(judgement, _LONGEST_OUTCOME))
+
+
+def print_repeat(console: Console, command: Command | None) -> None:
+    """What does it again, on one line, to be copied."""
+    for fact in repeat_fact(command):
+        console.print(styled_line(fact), soft_wrap=True)
 
 
 def _pictures(console: Console, summary: Summary, histograms: Mapping[str, HdrHistogram]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..formatting import counted, milliseconds
 from ..recording.expectation import FittedSizes
 from ..recording.recorder import ALL
+from ..run.command import Command
 from ..summary.cache import cache_facts
 from ..summary.client import ClientFloor, ClientSummary
 from ..summary.engine import EngineSummary, ParkingSummary
@@ -68,6 +69,18 @@ def facts(summary: Summary) -> Iterator[Fact | Finding]:
     for name, count in summary.errors.items():
         yield Fact("errors", f"{count:,} x {name}: {summary.error_examples.get(name, '')}", Tone.BAD)
     yield from map(note, summary.warnings)
+
+
+def repeat_fact(command: Command | None) -> Iterator[Fact]:
+    """What repeats a run, if it is known and no longer than a line may be: whoever copies it needs all of it."""
+    if command is None or len(shown := str(command)) > _LONGEST_COMMAND:
+        return
+    label = f"repeat, adding {', '.join(command.secrets)}" if command.secrets else "repeat"
+    yield Fact(label, shown)
+
+
+_LONGEST_COMMAND = 900
+"""Characters: with its label it fits into a text that is shown (see `MOST_CHARACTERS` in `reports/text.py`)."""
 
 
 def _client_facts(summary: Summary) -> Iterator[Fact]:

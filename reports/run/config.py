@@ -20,6 +20,7 @@ from ..recording.idle_model import IdleModel
 from ..recording.recorder import JUDGED, Recorder
 from ..summary.cache import CacheSummary, Priming
 from ..summary.summary import DEFAULT_PERCENTILES, SCHEMA_VERSION, Percentiles, Summary
+from .command import Command
 
 _PROVENANCE_PACKAGES = ("aiohttp", "hdrhistogram", "torch", "transformers")
 
@@ -65,6 +66,8 @@ class RunConfig(msgspec.Struct, kw_only=True):
     options: dict[str, Any] = {}
     provenance: dict[str, str] = {}
     warnings: list[str] = []
+    command: Command | None = None
+    """What repeats the run; None where nothing does, or an older version saved it."""
 
     @property
     def measured(self) -> tuple[float, float]:

@@ -40,8 +40,8 @@ from .result_log import has_results, read_results
 from .server_log import read_server_samples
 
 CONFIG, HISTOGRAMS, SUMMARY = "config.json", "histograms.hlog", "summary.json"
-COMPARISON = "comparison.json"
-"""Of a comparison: it lies beside the folders of the runs."""
+COMPARISON, SWEEP, ROUND = "comparison.json", "sweep.json", "round-"
+"""Of a comparison and a sweep: they lie beside the folders of their runs. Those of a comparison are numbered rounds."""
 
 STEPS = "steps.jsonl"
 SERVER_LOG = "server.log"

@@ -101,12 +101,7 @@ class Trace:
         Raises:
             ConfigurationError: it cannot be read any more.
         """
-        try:
-            with open_regular(self.path) as file:
-                content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        except OSError as error:
-            raise ConfigurationError(f"cannot read the trace {self.path}: {error.strerror}") from None
-        return f"{self.format}:{content}"
+        return f"{self.format}:{content_digest(self.path)}"
 
     def sessions(self) -> Iterator[Session]:
         """All sessions, from the beginning.
@@ -116,6 +111,19 @@ class Trace:
         """
         self._reading = Reading(self.path, skip_bad_rows=self._skip_bad_rows)
         return FORMATS[self.format].sessions(self._reading)
+
+
+def content_digest(path: Path) -> str:
+    """Of a file, whatever is in it.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the trace {path}: {error.strerror}") from None
 
 
 def open_trace(path: Path, *, trace_format: str | None = None, skip_bad_rows: bool = False) -> Trace:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ...summary.finding import SIMULATED, Label, Tone
 from ...summary.findings import findings
-from ..facts import facts
+from ..facts import facts, repeat_fact
 from ..layout import Labelled, plain_line
 from ..shown_run import ShownRun
 from .markup import Html, element, join
@@ -116,7 +116,8 @@ def fact_lists(runs: Sequence[ShownRun]) -> Html:
 
 def _facts_of(index: int, run: ShownRun, *, is_alone: bool) -> Html:
     heading = "" if is_alone else element("h3", swatch(index), run.name)
-    return join([heading, element("ul", *map(_fact, facts(run.summary)), class_="facts")])
+    lines = [*facts(run.summary), *repeat_fact(run.config.command)]
+    return join([heading, element("ul", *map(_fact, lines), class_="facts")])
 
 
 def _fact(item: Labelled) -> Html:
