@@ -22,6 +22,7 @@ from .goodput import GoodputSummary, Objective, goodput_of, meets
 from .histograms import HIGHEST_US, LOWEST_US, Histograms
 from .idle_model import IdleModel
 from .in_flight import InFlight
+from .pauses import Pauses
 from .request_sample import RequestSample
 from .silences import Receipts
 from .slowdown import Slowdowns
@@ -101,6 +102,7 @@ class Recorder:
         self.in_flight = InFlight()
         self.receipts = Receipts()
         self.cache_use = CacheUse()
+        self.pauses = Pauses()
         self.slowdowns = None if idle is None else Slowdowns(idle)
         self._objectives = objectives
         self._timed = frozenset(timed)
@@ -126,6 +128,7 @@ class Recorder:
         self.in_flight.add(result)
         self.receipts.add(result)
         self.cache_use.add(result)
+        self.pauses.add(result)
         has_succeeded = result.error is None and not result.censored
         if has_succeeded:
             totals.last_success_s = max(totals.last_success_s, result.end_s)
@@ -310,6 +313,7 @@ class Recorder:
         self.in_flight.merge(other.in_flight)
         self.receipts.merge(other.receipts)
         self.cache_use.merge(other.cache_use)
+        self.pauses.merge(other.pauses)
         self.missed.merge(other.missed)
         self.failed.merge(other.failed)
         self.finished.merge(other.finished)

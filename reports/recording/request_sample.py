@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ...workloads.result import Result
+from ..statistics.reservoir import Reservoir
 
 _MOST_OF_A_CLASS = 5000
 
@@ -31,14 +32,11 @@ class SampledRequest:
 
 
 class RequestSample:
-    """Every request of known sizes until there are 5,000 of a class, then each with equal chance (reservoir sampling:
-    Vitter, 1985, algorithm R).
-    """
+    """Every request of known sizes until there are 5,000 of a class, then each with equal chance."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[SampledRequest]] = {}
-        self._seen: Counter[str] = Counter()
-        """By class: those of known sizes, sampled or not."""
+        self._sampled: dict[str, Reservoir[SampledRequest]] = {}
+        """By class: those of known sizes."""
         self._unknown: Counter[str] = Counter()
         self._random = Random("sample")
         self._reports_hits = False
@@ -63,54 +61,42 @@ class RequestSample:
             is_guess=result.cached_tokens is None and result.turn_index > 0,
         )
         self._reports_hits = self._reports_hits or bool(result.cached_tokens)
-        kept = self._kept.setdefault(name, [])
-        self._seen[name] += 1
-        if len(kept) < _MOST_OF_A_CLASS:
-            kept.append(request)
-        elif (place := self._random.randrange(self._seen[name])) < _MOST_OF_A_CLASS:
-            kept[place] = request
+        self._of(name).add(request)
+
+    def _of(self, name: str) -> Reservoir[SampledRequest]:
+        if name not in self._sampled:
+            self._sampled[name] = Reservoir(_MOST_OF_A_CLASS, self._random)
+        return self._sampled[name]
 
     def requests(self) -> list[SampledRequest]:
         """The sample, in order of time; without later turns if nobody knows what a cache had of their prompts."""
         known = (
-            request for kept in self._kept.values() for request in kept if self._reports_hits or not request.is_guess
+            request
+            for sampled in self._sampled.values()
+            for request in sampled.kept
+            if self._reports_hits or not request.is_guess
         )
         return sorted(known, key=lambda request: request.due_s)
 
     def evenly(self) -> list[SampledRequest]:
         """As `requests`, but each stands for equally many: classes that were sampled less thinly are thinned."""
-        most = max((self.stands_for(name) for name in self._kept), default=1.0)
-        shares = {name: self.stands_for(name) / most for name in self._kept}
+        most = max((self.stands_for(name) for name in self._sampled), default=1.0)
+        shares = {name: self.stands_for(name) / most for name in self._sampled}
         random = Random("evenly")
         return [request for request in self.requests() if random.random() < shares[request.traffic_class]]
 
     def stands_for(self, traffic_class: str) -> float:
         """How many requests each sampled one of a class stands for. The class must have one."""
-        return self._seen[traffic_class] / len(self._kept[traffic_class])
+        return self._sampled[traffic_class].stands_for
 
     @property
     def offered(self) -> dict[str, int]:
         """By class, how many requests there were, including those that could not be sampled."""
-        return dict(self._seen + self._unknown)
+        return dict(Counter({name: sampled.seen for name, sampled in self._sampled.items()}) + self._unknown)
 
     def merge(self, other: RequestSample) -> None:
         """Add another process's sample: each request of both stays with equal chance."""
-        for name, theirs in other._kept.items():
-            mine = self._kept.setdefault(name, [])
-            seen, others = self._seen[name], other._seen[name]
-            self._seen[name] += others
-            if seen + others <= _MOST_OF_A_CLASS:
-                mine += theirs
-                continue
-            num_mine = self._share_of_draws(seen, others)
-            chosen = self._random.sample(mine, num_mine)
-            self._kept[name] = chosen + self._random.sample(theirs, _MOST_OF_A_CLASS - num_mine)
+        for name, theirs in other._sampled.items():
+            self._of(name).merge(theirs)
         self._unknown.update(other._unknown)
         self._reports_hits = self._reports_hits or other._reports_hits
-
-    def _share_of_draws(self, ours: int, others: int) -> int:
-        """How many of a full sample's draws, without replacement from both together, are of ours."""
-        drawn = 0
-        for left in range(ours + others, ours + others - _MOST_OF_A_CLASS, -1):
-            drawn += self._random.randrange(left) < ours - drawn
-        return drawn

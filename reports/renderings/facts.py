@@ -16,6 +16,7 @@ from ..summary.finding import Finding, Tone
 from ..summary.findings import note
 from ..summary.server import ServerSummary
 from ..summary.summary import Summary
+from .pause_words import pauses_in_words
 from .slowdown_rows import idle_facts
 
 
@@ -45,6 +46,8 @@ def facts(summary: Summary) -> Iterator[Fact | Finding]:
         f"{summary.output_tokens_per_s:.1f} output tokens/s, "
         + (per_chunk if summary.tokens_per_chunk else "tokens per chunk unknown"),
     )
+    if summary.pauses is not None:
+        yield Fact("tool pauses", pauses_in_words(summary.pauses))
     if summary.cache is not None:
         yield Fact("cache", cache_facts(summary.cache))
     if summary.connections.opened or summary.connections.retried:

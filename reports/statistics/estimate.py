@@ -46,6 +46,20 @@ def quotient(over: Estimate, under: Estimate) -> Interval:
     return Interval(round(ratio * math.exp(-lower), 4), round(ratio * math.exp(upper), 4))
 
 
+def difference_ms(one: Estimate, other: Estimate) -> Interval | None:
+    """The interval of one statistic less another of the same run, in milliseconds: MOVER (Zou and Donner, 2008).
+
+    None if the other has no upper end: then it has no lower one.
+    """
+    together = _correlation(one.residuals, other.residuals)
+    lower = _reach(one.value_us - one.low_us, other.high_us - other.value_us, together)
+    upper = _reach(one.high_us - one.value_us, other.value_us - other.low_us, together)
+    if math.isinf(lower):
+        return None
+    more = one.value_us - other.value_us
+    return Interval(round((more - lower) / 1e3, 4), round((more + upper) / 1e3, 4))
+
+
 def _log(larger: float, smaller: float) -> float:
     return math.log(larger / smaller) if smaller > 0 else math.inf
 

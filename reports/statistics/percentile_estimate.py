@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from statistics import NormalDist
@@ -39,8 +40,24 @@ _NORMAL = 1000.0
 """Variance of a count from which on a binomial distribution is as good as normal."""
 
 
-def percentile_estimate(exceedances: Exceedances, share: float) -> Estimate | None:
-    """The percentile of this share (above 0, below 1); None if the blocks cannot show how much it varies."""
+@dataclass(frozen=True, slots=True)
+class BucketRange:
+    """The bucket that a percentile lies in, and between which buckets it probably lies.
+
+    Attributes:
+        high: None if there is no upper end.
+    """
+
+    low: int
+    at: int
+    high: int | None
+
+
+def percentile_buckets(exceedances: Exceedances, share: float) -> BucketRange | None:
+    """The percentile of this share (above 0, below 1); None if the blocks cannot show how much it varies.
+
+    Buckets need not be those of times: any whole numbers in the order of the values will do.
+    """
     beyond = 1 - share
     edges = _cautious(exceedances.edges, beyond)
     num_above = sum(edge.above <= beyond + 1e-9 for edge in edges)
@@ -49,13 +66,25 @@ def percentile_estimate(exceedances: Exceedances, share: float) -> Estimate | No
     at = num_above - 1
     places = range(len(edges))
     highest = next((place for place in places if _side(edges[place], exceedances.count, beyond) <= 0), len(edges))
-    is_open = highest == 0
+    return BucketRange(
+        low=min(_lowest(edges, exceedances.count, beyond), edges[at].bucket),
+        at=edges[at].bucket,
+        high=None if highest == 0 else edges[min(highest - 1, at)].bucket,
+    )
+
+
+def percentile_estimate(exceedances: Exceedances, share: float) -> Estimate | None:
+    """Likewise, of buckets of times."""
+    found = percentile_buckets(exceedances, share)
+    if found is None:
+        return None
+    top = _cautious(exceedances.edges, 1 - share)[0] if found.high is None else None
     return Estimate(
-        value_us=bucket_us(edges[at].bucket),
-        low_us=lower_end_us(min(_lowest(edges, exceedances.count, beyond), edges[at].bucket)),
-        high_us=math.inf if is_open else upper_end_us(edges[min(highest - 1, at)].bucket),
-        residuals=exceedances.residuals(edges[at].bucket),
-        samples_needed=_samples_needed(edges[0], exceedances.count, share) if is_open else None,
+        value_us=bucket_us(found.at),
+        low_us=lower_end_us(found.low),
+        high_us=math.inf if found.high is None else upper_end_us(found.high),
+        residuals=exceedances.residuals(found.at),
+        samples_needed=None if top is None else _samples_needed(top, exceedances.count, share),
         share=share,
     )
 

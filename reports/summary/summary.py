@@ -18,6 +18,7 @@ from ..recording.goodput import GoodputSummary
 from ..recording.idle_model import IdleModel
 from ..recording.in_flight import SteadyState
 from ..recording.latency_trend import TRENDED, LatencyTrend, find_trend, work_growth
+from ..recording.pause_cost import PauseCosts, pause_costs
 from ..recording.recorder import ALL, JUDGED, OF_STREAMS, Recorder
 from .cache import CacheSummary, fill_cache
 from .causes import Attribution
@@ -80,6 +81,7 @@ class Summary(msgspec.Struct, kw_only=True):
         time_spent: By class, the shares of work, of waiting, and of interference by other requests.
         attribution: Why the tail is there.
         cache: What a prefix cache may have known of the texts, and whether it did; None in older runs.
+        pauses: What tool pauses cost; None where no turn followed one, or first tokens have no time of their own.
         client: What held up the client itself; None in virtual time.
         engine: The engine's own account, if the server is an `abatch serve`.
         server: The server's metrics while it was measured, if it has known ones.
@@ -139,6 +141,7 @@ class Summary(msgspec.Struct, kw_only=True):
     idle: IdleModel | None = None
     slowdown: dict[str, dict[str, SlowdownSummary]] = {}
     time_spent: dict[str, TimeShares] = {}
+    pauses: PauseCosts | None = None
     client: ClientSummary | None = None
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
@@ -158,6 +161,8 @@ def fill_summary(summary: Summary, recorder: Recorder, measured_s: float) -> Sum
     for (metric, traffic_class), tail in normalised.items():
         measured = summary.metrics[metric][traffic_class]
         measured.normalised_ratio, measured.normalised_interval = tail.ratio, tail.interval
+    if not _is_withheld(summary, "ttft", ALL):
+        summary.pauses = pause_costs(recorder.pauses)
     summary.silence = _silence(summary, recorder)
     _fill_slowdown(summary, recorder)
     return summary
