@@ -93,8 +93,13 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of `tiny` that the whole session shares. Tests that harm a server start their own."""
+    """The URL of a server of `tiny` that the whole session shares, which calls tools that requests bring.
+
+    Tests that harm a server start their own.
+    """
     from support.servers import running_server
 
-    with running_server("--model", "tiny", log=tmp_path_factory.mktemp("server") / "log") as server:
+    with running_server(
+        "--model", "tiny", "--tiny-tool-calls", log=tmp_path_factory.mktemp("server") / "log"
+    ) as server:
         yield server.url

@@ -70,6 +70,14 @@ def serve(
         ToolFormatName,
         typer.Option(help="How the model writes tool calls. auto goes by its chat template; none leaves them as text."),
     ] = "auto",
+    tiny_tool_calls: Annotated[
+        bool,
+        typer.Option(
+            "--tiny-tool-calls",
+            help="Have the tiny model call the tools that a request brings, with arguments that fit, to try tool calls "
+            "without a download.",
+        ),
+    ] = False,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "4MiB",
     drain_timeout: Annotated[
         float, time_option("--drain-timeout", help="For requests to finish after SIGTERM. Default: 30s.")
@@ -99,6 +107,10 @@ def serve(
     config = engine.config(model, seed, step_log=str(step_log) if step_log else None)
     if model != "tiny" and not config.is_simulated and not is_built_in(model, config.load_format):
         pretrained_arguments(model)  # an unknown name is found before torch is loaded
+    if tiny_tool_calls and (model != "tiny" or config.is_simulated or tool_format == "none"):
+        raise ConfigurationError(
+            "--tiny-tool-calls needs --model tiny, a real device and a --tool-format other than none"
+        )
     key = find_api_key(api_key, api_key_file)
     if no_auth and key is not None:
         raise ConfigurationError(
@@ -113,6 +125,7 @@ def serve(
         is_open=no_auth,
         served_model_name=served_model_name,
         tool_format=tool_format,
+        tiny_tool_calls=tiny_tool_calls,
         max_body_bytes=max_body_bytes,
         drain_timeout_s=drain_timeout,
         cross_origin=CrossOrigin(cors_origin) if cors_origin else None,

@@ -52,9 +52,15 @@ class Grammars:
         return "" if schema is None else await self._checked(lambda: _json_grammar(schema), "response_format", ready)
 
     async def grammar_of_call(
-        self, tools: ToolFormat, functions: Sequence[FunctionDefinition], tokens: Mapping[int, str], ready: Ready
+        self,
+        tools: ToolFormat,
+        functions: Sequence[FunctionDefinition],
+        tokens: Mapping[int, str],
+        ready: Ready,
+        *,
+        num_calls: tuple[int, int] = (1, 1),
     ) -> str:
-        """The grammar of an answer that calls one of these functions (see `call_grammar`).
+        """The grammar of an answer that calls these functions (see `call_grammar`).
 
         Raises:
             RequestError: the schema of one is invalid, or costs too much.
@@ -62,7 +68,7 @@ class Grammars:
         """
         if not tools.markers:
             raise UnsupportedError("tool_choice needs a --tool-format other than none", param="tool_choice")
-        return await self._checked(lambda: _call_grammar(tools, functions, tokens), "tool_choice", ready)
+        return await self._checked(lambda: _call_grammar(tools, functions, tokens, num_calls), "tool_choice", ready)
 
     async def _checked(self, make: Callable[[], str], param: str, ready: Ready) -> str:
         if not self.has_vocabulary:
@@ -141,7 +147,9 @@ def _json_grammar(schema: dict[str, Any]) -> str:
     return json_grammar(schema)
 
 
-def _call_grammar(tools: ToolFormat, functions: Sequence[FunctionDefinition], tokens: Mapping[int, str]) -> str:
+def _call_grammar(
+    tools: ToolFormat, functions: Sequence[FunctionDefinition], tokens: Mapping[int, str], num_calls: tuple[int, int]
+) -> str:
     from ..models.grammars.grammar import JSON_OPTIONS, lark_grammar
 
-    return lark_grammar(call_grammar(tools, functions, tokens, JSON_OPTIONS))
+    return lark_grammar(call_grammar(tools, functions, tokens, JSON_OPTIONS, num_calls=num_calls))

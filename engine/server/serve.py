@@ -44,6 +44,7 @@ class ServerConfig:
         api_key: What clients must send. None: anyone may use the server, which is refused where others than this
             machine could, unless `is_open` says that it is meant.
         tool_format: How the model calls tools; `auto` goes by its chat template.
+        tiny_tool_calls: Have the tiny model call the tools that a request brings.
         drain_timeout_s: How long a shutdown waits for what was accepted.
         cross_origin: Which web pages may call it. None: none.
     """
@@ -53,6 +54,7 @@ class ServerConfig:
     is_open: bool = False
     served_model_name: str | None = None
     tool_format: ToolFormatName = "auto"
+    tiny_tool_calls: bool = False
     max_body_bytes: int = 4 << 20
     drain_timeout_s: float = 30.0
     cross_origin: CrossOrigin | None = None
@@ -109,7 +111,14 @@ async def _serve(
         if vocabulary is not None and generator.eos_token_ids:
             await engine.learn_vocabulary(vocabulary, sorted(generator.eos_token_ids))
         has_vocabulary = vocabulary is not None and bool(generator.eos_token_ids)
-        state = ServerState(generator, name, metrics, tool_format=tools, has_vocabulary=has_vocabulary)
+        state = ServerState(
+            generator,
+            name,
+            metrics,
+            tool_format=tools,
+            has_vocabulary=has_vocabulary,
+            tiny_tool_calls=config.tiny_tool_calls,
+        )
         app = make_app(
             state,
             api_key=config.api_key,

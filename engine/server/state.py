@@ -30,14 +30,17 @@ class ServerState:
         *,
         tool_format: ToolFormat | None = HERMES,
         has_vocabulary: bool = False,
+        tiny_tool_calls: bool = False,
     ) -> None:
-        """See `tool_format`, and `Grammars` for `has_vocabulary`."""
+        """See `tool_format` and `tiny_tool_calls`, and `Grammars` for `has_vocabulary`."""
         self.generator = generator
         self.model_name = model_name
         self.metrics = metrics
         self.grammars = Grammars(has_vocabulary=has_vocabulary)
         self.tool_format = tool_format
         """How the model calls tools; None if that is unknown."""
+        self.tiny_tool_calls = tiny_tool_calls
+        """The model calls tools because it is told to (`tools/tiny_calls.py`)."""
         self.created = int(time.time())
         self.is_draining = False
 

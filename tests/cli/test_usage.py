@@ -41,6 +41,8 @@ from typer.testing import CliRunner
         (["serve", "-m", "no-such.gguf"], "does not exist"),
         (["serve", "--device", "quantum"], "--device"),
         (["serve", "--dtype", "int3"], "--dtype"),
+        (["serve", "--tiny-tool-calls", "--device", "simulated:h100"], "--tiny-tool-calls needs --model tiny"),
+        (["serve", "--tiny-tool-calls", "--tool-format", "none"], "--tool-format other than none"),
         (["serve", "--max-model-len", "99999999"], "--max-model-len"),
         (["serve", "--kv-memory", "1"], "--kv-memory"),
         (["serve", "--fd", "77"], "--fd"),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import openai
-import pytest
 from support.servers import get
 
 _SCHEMA: dict[str, Any] = {
@@ -19,13 +17,9 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def messages(tiny_server: str) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=tiny_server, api_key="unused", max_retries=0) as client:
-        yield client
-
-
-def test_responses_and_messages_say_what_chat_says(openai_client: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+def test_responses_and_messages_say_what_chat_says(
+    openai_client: openai.OpenAI, messages_client: anthropic.Anthropic
+) -> None:
     """One conversation, three APIs, the same tokens; streamed and whole."""
     fields: dict[str, Any] = {"min_tokens": 9, "temperature": 0}
     hi: Any = [{"role": "user", "content": "hi"}]
@@ -40,19 +34,19 @@ def test_responses_and_messages_say_what_chat_says(openai_client: openai.OpenAI,
         model="tiny", input="hi", max_output_tokens=9, extra_body=fields
     ) as response_stream:
         assert "".join(e.delta for e in response_stream if e.type == "response.output_text.delta") == said
-    message = messages.messages.create(model="tiny", messages=hi, max_tokens=9, extra_body=fields)
+    message = messages_client.messages.create(model="tiny", messages=hi, max_tokens=9, extra_body=fields)
     assert [block.text for block in message.content if block.type == "text"] == [said]
     usage = message.usage
     assert usage.input_tokens + (usage.cache_read_input_tokens or 0) == chat.usage.prompt_tokens
     assert (message.stop_reason, usage.output_tokens) == ("max_tokens", 9)
-    with messages.messages.stream(model="tiny", messages=hi, max_tokens=9, extra_body=fields) as message_stream:
+    with messages_client.messages.stream(model="tiny", messages=hi, max_tokens=9, extra_body=fields) as message_stream:
         assert "".join(message_stream.text_stream) == said
 
 
-def test_both_answer_in_json(openai_client: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+def test_both_answer_in_json(openai_client: openai.OpenAI, messages_client: anthropic.Anthropic) -> None:
     wanted: Any = {"format": {"type": "json_schema", "name": "person", "schema": _SCHEMA}}
     response = openai_client.responses.create(model="tiny", input="Ada", text=wanted)
-    message = messages.messages.create(
+    message = messages_client.messages.create(
         model="tiny",
         messages=[{"role": "user", "content": "Ada"}],
         max_tokens=200,
@@ -64,12 +58,12 @@ def test_both_answer_in_json(openai_client: openai.OpenAI, messages: anthropic.A
         assert json.loads(text)["job"] in ("poet", "engineer")
 
 
-def test_both_can_be_made_to_call_a_tool(openai_client: openai.OpenAI, messages: anthropic.Anthropic) -> None:
+def test_both_can_be_made_to_call_a_tool(openai_client: openai.OpenAI, messages_client: anthropic.Anthropic) -> None:
     tool: Any = {"type": "function", "name": "judge", "parameters": _SCHEMA, "strict": True}
     response = openai_client.responses.create(model="tiny", input="Ada", tools=[tool], tool_choice="required")
     (item,) = response.output
     assert item.type == "function_call"
-    message = messages.messages.create(
+    message = messages_client.messages.create(
         model="tiny",
         messages=[{"role": "user", "content": "Ada"}],
         max_tokens=200,
@@ -83,15 +77,15 @@ def test_both_can_be_made_to_call_a_tool(openai_client: openai.OpenAI, messages:
         assert arguments["job"] in ("poet", "engineer")
 
 
-def test_a_stop_sequence_is_named(messages: anthropic.Anthropic) -> None:
+def test_a_stop_sequence_is_named(messages_client: anthropic.Anthropic) -> None:
     """The letter that comes second, as the model is deterministic."""
     hi: Any = [{"role": "user", "content": "hi"}]
     fields: dict[str, Any] = {"min_tokens": 9, "temperature": 0}
-    whole = messages.messages.create(model="tiny", messages=hi, max_tokens=9, extra_body=fields).content[0]
+    whole = messages_client.messages.create(model="tiny", messages=hi, max_tokens=9, extra_body=fields).content[0]
     assert whole.type == "text"
     stop = next(letter for letter in whole.text[1:] if letter.strip() and letter != whole.text[0])
     fields["min_tokens"] = 0
-    message = messages.messages.create(
+    message = messages_client.messages.create(
         model="tiny", messages=hi, max_tokens=9, stop_sequences=["never", stop], extra_body=fields
     )
     assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", stop)

@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 
 from ...protocol.chat import (
     AssistantMessage,
@@ -27,6 +28,7 @@ from ...protocol.chat import (
 from ...protocol.conversation import FunctionCall, ToolCall
 from ...protocol.encoding import encode, server_sent_event
 from ...protocol.usage import Usage
+from ...request import FinishReason
 from ...session import SessionUse
 from ..choices import Answer, ChoiceSpec, UsageCounter, collect, interleave
 from ..exchange import read_body, stream_response
@@ -108,7 +110,7 @@ class _ChatAnswer:
             message.tool_calls = [
                 ToolCall(id=self._tools.call_id(), function=FunctionCall(call.name, call.arguments)) for call in calls
             ]
-            reason = "tool_calls"
+            reason = _reason(reason, has_calls=True)
         return ChatChoice(
             index=answer.spec.index,
             message=message,
@@ -125,12 +127,13 @@ class _ChatAnswer:
             usage.add(spec, delta)
             stream = streams[spec.index]
             choice = stream.choice(delta)
-            if choice.finish_reason == "tool_calls":
+            if choice.finish_reason is not None:
                 tell_of_tools(self._state, self._session, stream.tool_names)
             if self._wants_logprobs:
                 choice.logprobs = ChatLogprobs(list(map(_logprob, delta.logprobs)))
             if choice.delta != _NOTHING or choice.finish_reason or delta.logprobs:
-                yield server_sent_event(self._chunk([choice], no_usage))
+                for part in _apart(choice):
+                    yield server_sent_event(self._chunk([part], no_usage))
         if self._wants_usage:
             yield server_sent_event(self._chunk([], usage.usage()))
 
@@ -143,6 +146,22 @@ class _ChatAnswer:
 def _logprob(token: TokenText) -> ChatLogprob:
     top = [TopLogprob(text, logprob, list(text.encode())) for text, logprob in token.top]
     return ChatLogprob(token.text, token.logprob, list(token.text.encode()), top)
+
+
+def _reason(reason: str | None, *, has_calls: bool) -> str | None:
+    """Why an answer ended, as this endpoint has it. One that was cut off may lack calls: it says so."""
+    return "tool_calls" if has_calls and reason == FinishReason.STOP else reason
+
+
+def _apart(choice: ChatChunkChoice) -> list[ChatChunkChoice]:
+    """Calls and the finish reason behind them in chunks of their own, as OpenAI sends them.
+
+    Its client takes a call for done once the next chunk comes, and forgets one that comes with the finish reason.
+    """
+    if not choice.delta.tool_calls or choice.finish_reason is None:
+        return [choice]
+    end = ChatChunkChoice(index=choice.index, delta=Delta(), finish_reason=choice.finish_reason)
+    return [replace(choice, finish_reason=None), end]
 
 
 _NOTHING = Delta()
@@ -173,7 +192,5 @@ class _ChoiceStream:
         if not self._has_role and (wire != _NOTHING or part.finish_reason is not None):
             self._has_role = True
             wire.role = "assistant"
-        reason: str | None = part.finish_reason
-        return ChatChunkChoice(
-            index=self._index, delta=wire, finish_reason="tool_calls" if reason and self.tool_names else reason
-        )
+        reason = _reason(part.finish_reason, has_calls=bool(self.tool_names))
+        return ChatChunkChoice(index=self._index, delta=wire, finish_reason=reason)

@@ -145,11 +145,11 @@ class MessageWriter:
         ]
 
     def _stop_reason(self, part: AnswerPart) -> StopReason:
+        if part.finish_reason is FinishReason.LENGTH:
+            return "max_tokens"
         if any(isinstance(block, ToolUseBlock) for block in self._blocks):
             return "tool_use"
-        if part.stop_string is not None:
-            return "stop_sequence"
-        return "max_tokens" if part.finish_reason is FinishReason.LENGTH else "end_turn"
+        return "stop_sequence" if part.stop_string is not None else "end_turn"
 
 
 def _usage(usage: Usage) -> MessagesUsage:

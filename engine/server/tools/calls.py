@@ -48,7 +48,8 @@ class _WrittenCall(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_WrittenCall)
 _list_decoder = msgspec.json.Decoder(list[_WrittenCall])
-_object_decoder = msgspec.json.Decoder(dict[str, object])
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""Looks at the syntax alone: a number such as 1e999 is JSON, although no float holds it."""
 
 
 def decode_calls(text: str, *, needs_arguments: bool = False) -> list[ParsedToolCall] | None:
@@ -77,10 +78,9 @@ def decode_calls(text: str, *, needs_arguments: bool = False) -> list[ParsedTool
 def named_call(name: str, arguments: str) -> ParsedToolCall | None:
     """A call whose arguments are JSON text, or None if they are no object. Some models quote them as a string."""
     try:
-        value = msgspec.json.decode(arguments)
-        if isinstance(value, str):
-            arguments = value.strip() or "{}"
-        elif value is None:
+        if arguments.lstrip().startswith('"'):
+            arguments = msgspec.json.decode(arguments, type=str).strip() or "{}"
+        elif arguments.strip() == "null":
             arguments = "{}"
         _object_decoder.decode(arguments)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):

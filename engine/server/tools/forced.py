@@ -36,15 +36,21 @@ def forced_functions(body: ChatCompletionRequest) -> list[FunctionDefinition] | 
 
 
 def call_grammar(
-    tools: ToolFormat, functions: Sequence[FunctionDefinition], tokens: Mapping[int, str], options: Mapping[str, Any]
+    tools: ToolFormat,
+    functions: Sequence[FunctionDefinition],
+    tokens: Mapping[int, str],
+    options: Mapping[str, Any],
+    *,
+    num_calls: tuple[int, int] = (1, 1),
 ) -> str:
-    """The grammar of one call of one of the functions, in the syntax of Lark, as llguidance extends it.
+    """The grammar of calls of these functions, in the syntax of Lark, as llguidance extends it.
 
     Args:
         tools: How the model writes it.
         functions: Any of these.
         tokens: Texts that are a token of their own, by its id.
         options: Of llguidance, for the JSON of the arguments.
+        num_calls: That the answer makes, at least and at most.
     """
     ids = {text: token for token, text in tokens.items()}
     rules = []
@@ -58,4 +64,6 @@ def call_grammar(
         return " ".join(f"<[{ids[text]}]>" if text in ids else json.dumps(text) for text in texts)
 
     calls = " | ".join(f"call_{number}" for number in range(len(functions)))
-    return "\n".join([f"start: {written(tools.begins)} ({calls}) {written(tools.ends)}", *rules])
+    one = f"{written(tools.begins)} ({calls}) {written(tools.ends)}"
+    least, most = num_calls
+    return "\n".join([f"start: call{{{least},{most}}}", f"call: {one}", *rules])

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 from abatch.engine.errors import RequestError
-from abatch.engine.models.grammars.compiler import Constraint, GrammarCompiler
+from abatch.engine.models.grammars.compiler import GrammarCompiler
 from abatch.engine.models.grammars.grammar import JSON_OPTIONS, json_grammar, lark_grammar
-from abatch.engine.models.tiny_tokenizer import tiny_tokenizer
-from abatch.engine.models.tokenizer import ChatTokenizer
 from abatch.engine.protocol.conversation import FunctionDefinition
 from abatch.engine.protocol.fields import JsonSchema, ResponseFormat
 from abatch.engine.server.grammars import Grammars
@@ -21,10 +19,8 @@ from abatch.engine.server.tools.formats import HERMES, LLAMA3, MISTRAL, ToolForm
 from hypothesis import given
 from hypothesis import strategies as st
 from support.engines import make_ready
+from support.grammars import END, TOKENIZER, allowed, drawn, tiny_compiler
 
-_TOKENIZER = ChatTokenizer(tiny_tokenizer())
-_END = next(iter(_TOKENIZER.eos_token_ids))
-_VOCAB_SIZE = 300  # more than the tokenizer knows
 PERSON: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -41,30 +37,12 @@ _NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalPrope
 
 @pytest.fixture(scope="module")
 def compiler() -> GrammarCompiler:
-    vocabulary = _TOKENIZER.vocabulary()
-    assert vocabulary is not None
-    return GrammarCompiler(vocabulary, _VOCAB_SIZE, [_END])
-
-
-def allowed(constraint: Constraint) -> list[int]:
-    mask = constraint.mask()
-    assert len(mask) * 8 >= _VOCAB_SIZE
-    return [token for token in range(_VOCAB_SIZE) if mask[token // 8] >> token % 8 & 1]
-
-
-def draw(constraint: Constraint, random: Random) -> str:
-    """A text that ends by itself."""
-    ids: list[int] = []
-    while len(ids) < 500 and _END not in ids:
-        ids.append(random.choice(allowed(constraint)))
-        constraint.accept(ids[-1])
-    assert ids.pop() == _END
-    return _TOKENIZER.decode(ids)
+    return tiny_compiler()
 
 
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_drawn_is_json_of_the_schema(compiler: GrammarCompiler, seed: int) -> None:
-    person = json.loads(draw(compiler.constraint(json_grammar(PERSON)), Random(seed)))
+    person = json.loads(drawn(compiler.constraint(json_grammar(PERSON)), Random(seed)))
     assert person.keys() == {"name", "age", "job"}
     assert len(person["name"]) <= 5
     assert 0 <= person["age"] <= 150
@@ -84,7 +62,7 @@ def test_a_call_that_is_asked_for_is_one_in_every_format(
         "$defs": {"who": PERSON},
     }
     functions = [FunctionDefinition('n"\u00e9\\', parameters=referring), FunctionDefinition("now", parameters=_NOTHING)]
-    text = draw(compiler.constraint(lark_grammar(call_grammar(tools, functions, {}, JSON_OPTIONS))), Random(seed))
+    text = drawn(compiler.constraint(lark_grammar(call_grammar(tools, functions, {}, JSON_OPTIONS))), Random(seed))
     content, (call,) = parse_whole(tools.parser(), text)
     assert content == ""
     assert call.name in ('n"\u00e9\\', "now")
@@ -102,17 +80,17 @@ def test_a_marker_that_is_a_token_is_written_as_that(compiler: GrammarCompiler) 
 
 def test_white_space_has_an_end(compiler: GrammarCompiler) -> None:
     constraint = compiler.constraint(json_grammar({"type": "object"}))
-    for token in _TOKENIZER.encode("{\n" + " " * 40):
+    for token in TOKENIZER.encode("{\n" + " " * 40):
         assert token in allowed(constraint)
         constraint.accept(token)
-    assert not {*allowed(constraint)} & {*_TOKENIZER.encode(" \n\t")}
+    assert not {*allowed(constraint)} & {*TOKENIZER.encode(" \n\t")}
 
 
 def test_two_answers_to_the_same_grammar_go_their_own_ways(compiler: GrammarCompiler) -> None:
     one, other = (compiler.constraint(json_grammar({"enum": ["a", "b"]})) for _ in range(2))
-    (quote,) = _TOKENIZER.encode('"')
+    (quote,) = TOKENIZER.encode('"')
     one.accept(quote)
-    assert allowed(one) == _TOKENIZER.encode("ab")
+    assert allowed(one) == TOKENIZER.encode("ab")
     assert allowed(other) == [quote]
 
 
@@ -120,7 +98,7 @@ def test_a_broken_constraint_lets_the_answer_end(compiler: GrammarCompiler) -> N
     constraint = compiler.constraint(json_grammar({"enum": ["a"]}))
     constraint.accept(0)  # no token of it
     assert constraint.is_broken
-    assert allowed(constraint) == [_END]
+    assert allowed(constraint) == [END]
 
 
 def test_a_grammar_that_does_not_compile_is_one_line(compiler: GrammarCompiler) -> None:

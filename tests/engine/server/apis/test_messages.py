@@ -49,6 +49,13 @@ async def test_a_whole_answer(client: anthropic.AsyncAnthropic, script: Script) 
     assert counted.input_tokens == answer.usage.input_tokens + answer.usage.cache_read_input_tokens
 
 
+async def test_calls_behind_which_more_was_cut_off(client: anthropic.AsyncAnthropic, script: Script) -> None:
+    script.said, script.finish_reason = CALL, FinishReason.LENGTH
+    answer = await client.messages.create(model="scripted", messages=_HI, max_tokens=5, tools=[_WEATHER])
+    assert [block.type for block in answer.content] == ["tool_use"]
+    assert answer.stop_reason == "max_tokens"
+
+
 @pytest.mark.parametrize(
     ("finish_reason", "stop_string", "expected"),
     [

@@ -80,6 +80,7 @@ def _written(tools: ToolFormat, arguments: str, key: str = "arguments") -> str:
         ('"  "', "{}"),
         ('"{\\"x\\": 1}"', '{"x": 1}'),
         ('{"x": "\\ud800"}', None),  # half a character, which no decoder takes
+        ('{"x": 1e999, "y": 5e-99215}', '{"x": 1e999, "y": 5e-99215}'),  # JSON, although no float holds it
         ('"hello"', None),
         ('"[1]"', None),
         ("[1, 2]", None),

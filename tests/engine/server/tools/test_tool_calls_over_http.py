@@ -37,8 +37,8 @@ class ScriptedGenerator(TextGenerator):
 
     async def stream(self, *_: Any) -> AsyncIterator[TextDelta]:  # type: ignore[override]
         for start in range(0, len(_SAID), 7):
-            yield TextDelta(_SAID[start : start + 7], 1)
-        yield TextDelta("", 1, finish_reason=FinishReason.STOP)
+            reason = FinishReason.STOP if start + 7 >= len(_SAID) else None
+            yield TextDelta(_SAID[start : start + 7], 1, finish_reason=reason)
 
 
 @pytest.fixture
@@ -72,7 +72,8 @@ async def test_a_call_in_a_stream(client: TestClient[Any, Any]) -> None:
     assert "".join(choice["delta"].get("content") or "" for choice in choices) == "One moment."
     calls = [call for choice in choices for call in choice["delta"].get("tool_calls") or []]
     assert [(call["index"], call["function"]["name"]) for call in calls] == [(0, "weather")]
-    assert choices[-1]["finish_reason"] == "tool_calls"
+    # OpenAI's client forgets a call in the same chunk.
+    assert (choices[-1]["finish_reason"], choices[-1]["delta"]) == ("tool_calls", {})
 
 
 async def test_tools_that_the_template_has_no_place_for_are_refused(client: TestClient[Any, Any]) -> None:
