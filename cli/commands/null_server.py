@@ -45,6 +45,12 @@ def null_server(
     ] = False,
     tokens_per_chunk: Annotated[int, typer.Option(help="Tokens in a chunk.")] = 1,
     burst: Annotated[int, typer.Option(help="Chunks held back and sent together, as a buffering proxy does.")] = 1,
+    tool_calls: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Answer requests that bring tools with N calls, whose arguments are the tokens."
+        ),
+    ] = None,
     header_delay: Annotated[
         float, time_option("--header-delay", unit="ms", help="Before the response's headers (milliseconds).")
     ] = 0.0,
@@ -77,6 +83,10 @@ def null_server(
     error_rate: Annotated[float, typer.Option(help="Share of requests answered 500.", rich_help_panel=_FAULTS)] = 0.0,
     reset_rate: Annotated[
         float, typer.Option(help="Share of requests whose connection is cut half way.", rich_help_panel=_FAULTS)
+    ] = 0.0,
+    malformed_rate: Annotated[
+        float,
+        typer.Option(help="Share of --tool-calls answers whose arguments are no JSON.", rich_help_panel=_FAULTS),
     ] = 0.0,
     stop_after: Annotated[
         int | None, typer.Option(help="End every answer after this many tokens.", rich_help_panel=_FAULTS)
@@ -116,6 +126,8 @@ def null_server(
         stall_for_s=stall_for if stall_every is not None else 0.0,
         error_rate=error_rate,
         reset_rate=reset_rate,
+        tool_calls=tool_calls,
+        malformed_rate=malformed_rate,
         stop_after=stop_after,
         cut_prompts=cut_prompts,
         finish_reason=finish_reason,

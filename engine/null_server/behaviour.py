@@ -47,6 +47,9 @@ class Answer:
         prompt_tokens: What the server takes in of the prompt.
         finish_reason: What it ends with.
         word: What each token says.
+        number: Of the request.
+        num_calls: Calls of tools that it consists of; 0: it is text.
+        is_malformed: The arguments of these calls are cut short.
     """
 
     header_s: float
@@ -56,6 +59,9 @@ class Answer:
     prompt_tokens: int = 0
     finish_reason: str = "length"
     word: str = "w"
+    number: int = 0
+    num_calls: int = 0
+    is_malformed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +86,13 @@ class Behaviour:
             chunks.
         error_rate: Share of requests that are answered with status 500.
         reset_rate: Share of requests whose connection is cut in the middle.
+        tool_calls: Requests that bring tools are answered with so many calls of them, where the answer has a chunk for
+            each; None: in text.
+        malformed_rate: Share of such answers whose calls have arguments that are no JSON.
         stop_after: Tokens after which every answer ends by itself, however many were asked for.
         cut_prompts: Tokens of a prompt that are taken in; the rest is dropped.
-        finish_reason: What answers end with; None: `stop` if they end by themselves, else `length`.
+        finish_reason: What answers end with; None: `tool_calls` behind calls, `stop` if they end by themselves, else
+            `length`.
         word: What each token says.
         seed: Of jitter and faults.
     """
@@ -102,6 +112,8 @@ class Behaviour:
     stall_for_s: float = 0.0
     error_rate: float = 0.0
     reset_rate: float = 0.0
+    tool_calls: int | None = None
+    malformed_rate: float = 0.0
     stop_after: int | None = None
     cut_prompts: int | None = None
     finish_reason: str | None = None
@@ -125,6 +137,7 @@ class Behaviour:
             "--tokens-per-chunk": self.tokens_per_chunk,
             "--burst": self.burst,
             "--stall-every": self.stall_every,
+            "--tool-calls": self.tool_calls,
             "--stop-after": self.stop_after,
             "--cut-prompts": self.cut_prompts,
             "--prefill-rate": self.prefill_tokens_per_s,
@@ -135,6 +148,8 @@ class Behaviour:
                 raise ConfigurationError(f"{flag} must be above 0")
         if not (0 <= self.error_rate <= 1 and 0 <= self.reset_rate <= 1 and self.error_rate + self.reset_rate <= 1):
             raise ConfigurationError("--error-rate and --reset-rate must be 0 to 1, and at most 1 together")
+        if not 0 <= self.malformed_rate <= 1:
+            raise ConfigurationError("--malformed-rate must be 0 to 1")
 
     def prefill_s(self, prompt_tokens: int, jitter: float = 1.0) -> float:
         """From the beginning of a prompt's prefill to its first chunk. `jitter`: a factor on what all prompts take."""
@@ -142,7 +157,14 @@ class Behaviour:
         return self.ttft_s * jitter + of_tokens_s
 
     def answer(
-        self, number: int, arrived_s: float, prompt_tokens: int, max_tokens: int, prefill: Prefill = AT_ONCE
+        self,
+        number: int,
+        arrived_s: float,
+        prompt_tokens: int,
+        max_tokens: int,
+        prefill: Prefill = AT_ONCE,
+        *,
+        has_tools: bool = False,
     ) -> Answer:
         """The answer to request `number` (from 0), which arrived `arrived_s` after the first.
 
@@ -152,6 +174,7 @@ class Behaviour:
             prompt_tokens: Of the whole prompt.
             max_tokens: Of the answer.
             prefill: What of the prompt need not be computed, and how long it waits for others.
+            has_tools: The request brings tools.
         """
         random = Random(f"{self.seed}/{number}")
         draw = random.random()
@@ -173,14 +196,19 @@ class Behaviour:
                 at_s += self.stall_for_s
             chunk_s.append(at_s)
         tokens = [self.tokens_per_chunk] * (num_chunks - 1)
+        num_calls = min(self.tool_calls or 0, num_chunks) if has_tools else 0
+        ended_by = "tool_calls" if num_calls else "stop" if num_tokens < max_tokens else "length"
         return Answer(
             header_s=self._stood_still(start_s, start_s + self.header_delay_s),
             chunk_s=tuple(self._stood_still(start_s, at_s) for at_s in self._held_back(chunk_s)),
             tokens=(*tokens, num_tokens - sum(tokens)),
             fault=fault,
             prompt_tokens=prompt_tokens,
-            finish_reason=self.finish_reason or ("stop" if num_tokens < max_tokens else "length"),
+            finish_reason=self.finish_reason or ended_by,
             word=self.word,
+            number=number,
+            num_calls=num_calls,
+            is_malformed=num_calls > 0 and random.random() < self.malformed_rate,
         )
 
     def _stalls(self, number: int) -> bool:

@@ -7,7 +7,7 @@ import itertools
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -28,6 +28,7 @@ from .apis.messages import MessagesNull
 from .apis.responses import ResponsesNull
 from .behaviour import Answer, Behaviour, Fault, Prefill
 from .prefill import PrefillQueue
+from .tool_calls import CallPart, call_parts
 from .truth import OnTruth, Truth
 
 _MAX_BODY_BYTES = 4 << 20
@@ -90,7 +91,7 @@ class NullServer:
         arrived_s = time.monotonic()
         asked = await aside(len(raw), lambda: api.asked(raw))
         max_tokens = min(asked.max_tokens or _DEFAULT_OUTPUT_TOKENS, _MAX_OUTPUT_TOKENS)
-        answer, prefill = self._answer(arrived_s, asked.words, max_tokens)
+        answer, prefill = self._answer(arrived_s, asked, max_tokens)
         request_id = request.headers.get("X-Request-ID", "")[:256]
         writing = _Writing(request_id, arrived_s, len(asked.words), prefill.cached_tokens)
         try:
@@ -99,7 +100,7 @@ class NullServer:
             if self._on_truth is not None:
                 self._on_truth(writing.truth())
 
-    def _answer(self, arrived_s: float, words: Sequence[str], max_tokens: int) -> tuple[Answer, Prefill]:
+    def _answer(self, arrived_s: float, asked: Asked, max_tokens: int) -> tuple[Answer, Prefill]:
         """When each part is due. Times are on the monotonic clock."""
         if self._first_s is None:
             self._first_s = arrived_s
@@ -107,8 +108,10 @@ class NullServer:
                 asyncio.get_running_loop().call_later(self._block[0], time.sleep, self._block[1])
         number, self._num_requests = self._num_requests, self._num_requests + 1
         since_s = arrived_s - self._first_s
-        prefill = self._queue.admit(since_s, words)
-        answer = self._behaviour.answer(number, since_s, len(words), max_tokens, prefill)
+        prefill = self._queue.admit(since_s, asked.words)
+        answer = self._behaviour.answer(
+            number, since_s, len(asked.words), max_tokens, prefill, has_tools=bool(asked.tools)
+        )
         answer = replace(
             answer,
             header_s=answer.header_s + self._first_s,
@@ -124,41 +127,54 @@ async def _write(
     if answer.fault is Fault.ERROR:
         writing.fault = answer.fault
         return error_response(RequestError("an error on purpose (--error-rate)", status=500))
+    parts = call_parts(answer, asked.tools) if answer.num_calls else []
     outcome = Outcome(
         prompt_tokens=answer.prompt_tokens,
         cached_tokens=writing.cached_tokens,
         output_tokens=sum(answer.tokens),
         finish_reason=answer.finish_reason,
-        text=f"{answer.word} " * sum(answer.tokens),
+        text="" if parts else f"{answer.word} " * sum(answer.tokens),
+        calls=[part.call for part in parts if part.is_first],
     )
     if not asked.is_stream:
         return await _write_whole(request, api, answer, outcome, writing)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await response.prepare(request)
-    if beginning := api.begin():
+    if beginning := api.begin(is_text=not parts):
         await response.write(beginning)
-    await _write_chunks(request, api, response, answer, writing)
+    await _write_chunks(request, response, answer, writing, _calls_in(api, parts) if parts else _texts_in(api, answer))
     if writing.fault is None:
         await response.write(api.end(outcome, has_usage=asked.has_usage))
     return response
 
 
+def _texts_in(api: NullApi, answer: Answer) -> Iterator[bytes]:
+    """The event of each chunk."""
+    events: dict[int, bytes] = {}
+    for num_tokens in answer.tokens:
+        if num_tokens not in events:
+            events[num_tokens] = api.tokens(f"{answer.word} " * num_tokens)
+        yield events[num_tokens]
+
+
+def _calls_in(api: NullApi, parts: Sequence[CallPart]) -> Iterator[bytes]:
+    """Likewise, of an answer that is all calls."""
+    return map(api.call_part, parts)
+
+
 async def _write_chunks(
-    request: web.Request, api: NullApi, response: web.StreamResponse, answer: Answer, writing: _Writing
+    request: web.Request, response: web.StreamResponse, answer: Answer, writing: _Writing, chunks: Iterable[bytes]
 ) -> None:
     """Send each chunk when it is due, or as soon as possible after that."""
     cut_chunk = _cut_chunk(answer)
-    events: dict[int, bytes] = {}
-    for chunk, (at_s, num_tokens) in enumerate(zip(answer.chunk_s, answer.tokens, strict=True)):
-        if num_tokens not in events:
-            events[num_tokens] = api.tokens(f"{answer.word} " * num_tokens)
+    for chunk, (at_s, num_tokens, events) in enumerate(zip(answer.chunk_s, answer.tokens, chunks, strict=True)):
         await _until(at_s)
         if chunk == cut_chunk:
             _cut(request, writing)
             return
         writing.chunk_s.append(time.monotonic())
         writing.output_tokens += num_tokens
-        await response.write(events[num_tokens])
+        await response.write(events)
     writing.fault = None
 
 

@@ -8,6 +8,7 @@ from ...protocol.completions import Completion, CompletionChoice, CompletionRequ
 from ...protocol.encoding import DONE, encode, server_sent_event
 from ...protocol.usage import Usage
 from ...server.front.json_bodies import decode_json
+from ..tool_calls import CallPart
 from .api import MODEL, Asked, Outcome, words_of
 from .chat import usage_of
 
@@ -28,11 +29,14 @@ class CompletionsNull:
             has_usage=body.wants_usage,
         )
 
-    def begin(self) -> bytes:
+    def begin(self, *, is_text: bool) -> bytes:
         return b""
 
     def tokens(self, text: str) -> bytes:
         return server_sent_event(_completion([CompletionChoice(text=text)]))
+
+    def call_part(self, part: CallPart) -> bytes:
+        raise AssertionError("this API has no tools")
 
     def end(self, outcome: Outcome, *, has_usage: bool) -> bytes:
         last = _completion([CompletionChoice(text="", finish_reason=outcome.finish_reason)])

@@ -156,6 +156,8 @@ def test_another_seed_is_another_server() -> None:
         ({"burst": 0}, "--burst"),
         ({"stall_every": 0}, "--stall-every"),
         ({"stop_after": 0}, "--stop-after"),
+        ({"tool_calls": 0}, "--tool-calls"),
+        ({"malformed_rate": 1.5}, "--malformed-rate"),
         ({"cut_prompts": 0}, "--cut-prompts"),
         ({"prefill_tokens_per_s": math.nan}, "--prefill-rate"),
         ({"prefill_at_once": 0}, "--prefill-at-once"),
