@@ -53,6 +53,7 @@ def bench(
     num_sessions: int | None = None,
     concurrency: int | None = None,
     request_rate: float | None = None,
+    session_rate: float | None = None,
     seed: int | None = None,
     workers: int = 1,
     folder: str | Path | None = None,
@@ -76,7 +77,8 @@ def bench(
         duration_s: Seconds of sending. None: 60, or until `num_sessions` have ended.
         num_sessions: Sessions to start.
         concurrency: Live sessions, pauses included.
-        request_rate: Sessions started per second.
+        request_rate: Requests per second, all turns counted.
+        session_rate: Sessions started per second, instead of `request_rate`.
         seed: Same seed, same traffic. None: 0.
         workers: Sender processes.
         folder: Where to save the run. None: runs/DATE-TIME-WORKLOAD in the current folder.
@@ -101,6 +103,7 @@ def bench(
         num_sessions=num_sessions,
         concurrency=concurrency,
         request_rate=request_rate,
+        session_rate=session_rate,
         seed=seed,
     )
     engine = _with(engine or EngineOptions(), device=device)

@@ -105,3 +105,8 @@ class Session:
     prefix: SharedPrefix | None = None
     start_s: float | None = None
     model: str | None = None
+
+    @property
+    def num_requests(self) -> int:
+        """Its turns and those of its sub-agents."""
+        return sum(1 + sum(child.num_requests for child in turn.children) for turn in self.turns)

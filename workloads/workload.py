@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from random import Random
@@ -44,7 +44,7 @@ class Replay:
 
 ALL = "all"
 """The class that everything is in."""
-TRAFFIC_VERSION = 2
+TRAFFIC_VERSION = 3
 """Raised whenever the same options and seed begin to give other traffic: runs of different versions do not compare."""
 Pacing = ClosedLoop | OpenLoop | Replay
 SessionFactory = Callable[[Random, str], Session]
@@ -55,14 +55,34 @@ Supply = Callable[[int, Iterable[int]], Iterator[Session]]
 Sessions in between are not drawn: each of several processes that send a workload draws only its own.
 """
 _Item = TypeVar("_Item")
+_COUNTED_REQUESTS = 10_000
+_COUNTED_SESSIONS = 2000
+"""The sample of a preset whose sessions differ: whichever comes first, so that none takes a second to draw."""
+_COUNTED_OF_TRACE = 100_000
+"""Sessions of a trace: all of most."""
 
 
-def check_pace(concurrency: int | None, request_rate: float | None) -> None:
-    """Raise `ConfigurationError` unless both are in range, where they are given."""
+def check_pace(concurrency: int | None, request_rate: float | None, session_rate: float | None = None) -> None:
+    """Raise `ConfigurationError` unless all are in range, where they are given."""
     if concurrency is not None and concurrency < 1:
         raise ConfigurationError(f"--concurrency must be at least 1, not {concurrency}")
-    if request_rate is not None and not 0 < request_rate < 1e6:
-        raise ConfigurationError(f"--request-rate must be above 0, not {request_rate:g}")
+    for option, rate in (("--request-rate", request_rate), ("--session-rate", session_rate)):
+        if rate is not None and not 0 < rate < 1e6:
+            raise ConfigurationError(f"{option} must be above 0, not {rate:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of all open loops of a workload together, per second.
+
+    Attributes:
+        sessions: That start.
+        requests: That these come to, once as many sessions end as begin: the later turns of a session come later, so a
+            run begins below this rate.
+    """
+
+    sessions: float
+    requests: float
 
 
 def drawn(name: str, make_session: SessionFactory) -> Supply:
@@ -104,6 +124,21 @@ class Stream:
         """Its sessions in order, or those with the given numbers (see `Supply`)."""
         return self.supply(seed, count() if numbers is None else numbers)
 
+    def requests_per_session(self, seed: int) -> float:
+        """The mean number of requests in its sessions under a seed, sub-agents' among them.
+
+        That of a trace is counted; that of a preset is the mean of the first sessions, so it is exact where each has as
+        many turns. At least 1.
+        """
+        most_sessions = _COUNTED_OF_TRACE if self.is_recorded else _COUNTED_SESSIONS
+        num_sessions = num_requests = 0
+        for session in islice(self.sessions(seed), most_sessions):
+            num_sessions += 1
+            num_requests += session.num_requests
+            if num_requests >= _COUNTED_REQUESTS and not self.is_recorded:
+                break
+        return max(num_requests / num_sessions, 1.0) if num_sessions else 1.0
+
     def arrivals(self, seed: int) -> Iterator[float]:
         """Start times of an open loop's sessions, in seconds since the run began; endless."""
         assert isinstance(self.pacing, OpenLoop)
@@ -124,26 +159,46 @@ class Workload:
     streams: tuple[Stream, ...]
     verdict_class: str = ALL
 
+    def requests_per_session(self, seed: int) -> float:
+        """The mean number of requests in a session of the streams that a rate is about, weighed by how many start.
+
+        Raises:
+            ConfigurationError: there are no such streams: several loops, all closed.
+        """
+        weights = self._rated()
+        counted = sum(weight * stream.requests_per_session(seed) for stream, weight in weights)
+        return counted / sum(weight for _, weight in weights)
+
+    def rates(self, seed: int) -> Rates | None:
+        """What its open loops come to under a seed; None: it has none."""
+        rated = [(s, s.pacing.rate) for s in self.streams if isinstance(s.pacing, OpenLoop)]
+        if not rated:
+            return None
+        return Rates(
+            sum(rate for _, rate in rated), sum(rate * stream.requests_per_session(seed) for stream, rate in rated)
+        )
+
     def with_pacing(
-        self, *, concurrency: int | None = None, request_rate: float | None = None, arrival: str | None = None
+        self, *, concurrency: int | None = None, session_rate: float | None = None, arrival: str | None = None
     ) -> Workload:
         """The same traffic at another pace.
 
-        In a mix, every stream changes by its share. Otherwise `concurrency` applies to the closed-loop streams and
-        `request_rate` to the open-loop ones. A workload of one stream switches between the two kinds as needed.
+        In a mix, every stream changes by its share. Otherwise `concurrency` applies to each closed-loop stream, and
+        `session_rate` to the open-loop ones together. A workload of one stream switches between the two kinds as
+        needed. A rate of requests has to be divided by `requests_per_session` first.
 
         Raises:
             ConfigurationError: a value is out of range, or the workload has no such stream.
         """
-        check_pace(concurrency, request_rate)
+        check_pace(concurrency, None, session_rate)
         is_uniform = len(self.streams) == 1 or self._is_mix
-        if is_uniform and concurrency is not None and request_rate is not None:
-            raise ConfigurationError("give --concurrency or --request-rate, not both: this workload has one pace")
+        if is_uniform and concurrency is not None and session_rate is not None:
+            raise ConfigurationError("give --concurrency or a rate, not both: this workload has one pace")
         workload = self
         if concurrency is not None:
-            workload = workload._paced(ClosedLoop, ClosedLoop(concurrency), "--concurrency")
-        if request_rate is not None:
-            workload = workload._paced(OpenLoop, OpenLoop(request_rate), "--request-rate")
+            workload = workload._at_concurrency(concurrency)
+        if session_rate is not None:
+            workload = workload._at_rate(session_rate)
         if arrival is not None:
             streams = tuple(
                 replace(stream, pacing=replace(stream.pacing, arrival=arrival))
@@ -160,19 +215,41 @@ class Workload:
     def _is_mix(self) -> bool:
         return all(stream.share is not None for stream in self.streams)
 
-    def _paced(self, kind: type[ClosedLoop] | type[OpenLoop], pacing: ClosedLoop | OpenLoop, option: str) -> Workload:
+    def _rated(self) -> list[tuple[Stream, float]]:
+        """The streams that a rate is about, and by how many of the sessions that start each one has."""
+        if self._is_mix:
+            return [(stream, stream.share or 0.0) for stream in self.streams]
+        if len(self.streams) == 1:
+            return [(self.streams[0], 1.0)]
+        rated = [(s, s.pacing.rate) for s in self.streams if isinstance(s.pacing, OpenLoop)]
+        if not rated:
+            raise ConfigurationError(f"a rate does not apply to the workload {self.name!r}: its loops are closed")
+        return rated
+
+    def _at_concurrency(self, concurrency: int) -> Workload:
+        pacing = ClosedLoop(concurrency)
         if self._is_mix:
             return replace(self, streams=mix(pacing, [(s.share or 0.0, s.name, s.supply) for s in self.streams]))
-        is_single = len(self.streams) == 1
-        if not is_single and not any(isinstance(stream.pacing, kind) for stream in self.streams):
-            raise ConfigurationError(f"{option} does not apply to the workload {self.name!r}")
+        changed = [s for s in self.streams if isinstance(s.pacing, ClosedLoop) or len(self.streams) == 1]
+        if not changed:
+            raise ConfigurationError(f"--concurrency does not apply to the workload {self.name!r}")
+        return self._with_paces({stream.name: pacing for stream in changed})
 
-        def paced(stream: Stream) -> Stream:
-            if isinstance(stream.pacing, OpenLoop) and isinstance(pacing, OpenLoop):
-                return replace(stream, pacing=replace(stream.pacing, rate=pacing.rate))  # bursts stay bursts
-            return replace(stream, pacing=pacing) if is_single or isinstance(stream.pacing, kind) else stream
+    def _at_rate(self, session_rate: float) -> Workload:
+        if self._is_mix:
+            parts = [(s.share or 0.0, s.name, s.supply) for s in self.streams]
+            return replace(self, streams=mix(OpenLoop(session_rate), parts))
+        rated = self._rated()
+        whole = sum(weight for _, weight in rated)
+        paces = {}
+        for stream, weight in rated:
+            usual = stream.pacing if isinstance(stream.pacing, OpenLoop) else OpenLoop(1.0)
+            paces[stream.name] = replace(usual, rate=session_rate * (weight / whole))  # bursts stay bursts
+        return self._with_paces(paces)
 
-        return replace(self, streams=tuple(map(paced, self.streams)))
+    def _with_paces(self, paces: Mapping[str, Pacing]) -> Workload:
+        """The same, and these of the streams, by name, at another pace."""
+        return replace(self, streams=tuple(replace(s, pacing=paces.get(s.name, s.pacing)) for s in self.streams))
 
 
 def mix(pacing: ClosedLoop | OpenLoop, parts: Sequence[tuple[float, str, Supply]]) -> tuple[Stream, ...]:

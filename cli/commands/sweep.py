@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.atomic_file import save
-from ...reports.formatting import milliseconds
+from ...reports.formatting import milliseconds, significant
 from ...reports.recording.goodput import parse_objectives
 from ...reports.renderings.console import print_repeat, print_summary
 from ...reports.renderings.html.page import render_html
@@ -28,7 +28,7 @@ from ..measuring.measure import run
 from ..measuring.observer import Observer
 from ..measuring.plan import Plan
 from ..measuring.ramp import Ramp, ramp_of
-from ..measuring.rate_search import Limit
+from ..measuring.rate_search import Limit, rounded
 from ..measuring.sweep import InterruptedSweepError, Sweep, SweepPoint, SweepReport
 from ..options.groups import words
 from ..options.recipe import make_traffic
@@ -37,6 +37,8 @@ from ..options.traffic import TrafficOptions
 
 REPORT = "report.html"
 """In the folder of each point."""
+_FIRST_RATE = 1.0
+"""Requests per second, where no rate is given."""
 MOST_WARMUP_S = 300.0
 """Of a point, unless --warmup asks for more: sessions can last for an hour."""
 
@@ -63,9 +65,14 @@ def sweep_rates(
     salted = plan.traffic.salted(server_is_new=plan.source.is_new)  # one salt, so that the whole can be repeated
     options = replace(options, text_salt=salted.text_salt or None)
     command = None if plan.command is None else salted.asked_for_by(plan.command.with_words(words(sweep)))
-    first_rate = options.request_rate or 1.0
-    options = replace(options, request_rate=first_rate)
+    if options.request_rate is None and options.session_rate is None:
+        options = replace(options, request_rate=_FIRST_RATE)
     traffic = make_traffic(options, models)  # a workload without a rate is found before anything starts
+    rates = traffic.rates
+    assert rates is not None, "one was given"
+    first_rate = rates.requests if options.request_rate is not None else rounded(rates.requests)
+    options = replace(options, request_rate=first_rate, session_rate=None)
+    per_session = rates.requests / rates.sessions
     ramp = ramp_of(traffic.workload, traffic.seed, parse_objectives(plan.goodput))
     options = past_the_ramp(options, traffic.limits, ramp)
     folder = plan.folder or default_folder(f"sweep-{plan.traffic.workload.name}")
@@ -74,7 +81,9 @@ def sweep_rates(
 
     def measure(rate: float, into: Path, times: int) -> Summary:
         nonlocal problem
-        observer.say(f"{rate:g} sessions/s" + (", for longer: what grew may be chance" if times > 1 else ""))
+        in_sessions = "" if per_session == 1 else f" ({significant(rate / per_session)} sessions/s)"
+        for_longer = ", for longer: what grew may be chance" if times > 1 else ""
+        observer.say(f"{rate:g} requests/s{in_sessions}{for_longer}")
         lasting = lengthened(options, planned.limits, times) if times > 1 else options
         of_rate = make_traffic(replace(lasting, request_rate=rate), models).salted_apart(into.name)
         try:
@@ -85,7 +94,7 @@ def sweep_rates(
             print_summary(console, error.summary)
             problem = error
             raise InterruptedSweepError from None
-        shown = shown_target(f"{rate:g} sessions/s", measured.measurement)
+        shown = shown_target(f"{rate:g} requests/s", measured.measurement)
         try:
             save(into / REPORT, render_html([shown]).encode(errors="replace"))
         except AbatchError as error:
@@ -93,7 +102,7 @@ def sweep_rates(
         return measured.summary
 
     def say(point: SweepPoint) -> None:
-        observer.say(f"{point.request_rate:g} sessions/s: {'; '.join(point.why_not) or 'holds'}")
+        observer.say(f"{point.request_rate:g} requests/s: {'; '.join(point.why_not) or 'holds'}")
         if problem is not None:
             raise InterruptedSweepError
 
@@ -101,7 +110,9 @@ def sweep_rates(
     if (warmup_s := planned.limits.warmup_s) > traffic.limits.warmup_s:
         rises = "its load rises until as many sessions end as begin"
         observer.say(f"each rate is warmed up for {warmup_s:.0f} s, because {rises} (--warmup)")
-    sweeping = Sweep(measure, folder, sweep.sweep_share, say, planned, ramp, is_exact=plan.source.is_virtual)
+    sweeping = Sweep(
+        measure, folder, sweep.sweep_share, say, planned, ramp, per_session, is_exact=plan.source.is_virtual
+    )
     report = sweeping.run(first_rate, sweep.max_rate)
     if report.points:
         print_sweep(console, report)
@@ -141,14 +152,15 @@ def lengthened(options: TrafficOptions, limits: RunLimits, times: int) -> Traffi
 def print_sweep(console: Console, report: SweepReport) -> None:
     """The points as a table, and the answer."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("sessions/s", "requests/s", "goodput", "ttft p99"):
+    for name in ("requests/s", "sessions/s", "were due", "goodput", "ttft p99"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True)
     table.add_column("", overflow="fold")
     for point in sorted(report.points, key=lambda point: point.request_rate):
         ttft = "-" if point.ttft_p99_ms is None else milliseconds(point.ttft_p99_ms)
         outcome = clean("; ".join(point.why_not)) or "holds"
-        cells = f"{point.request_rate:g}", f"{point.offered_rate:.2f}", f"{point.goodput_share:.1%}", ttft
+        rates = f"{point.request_rate:g}", significant(point.session_rate), f"{point.offered_rate:.2f}"
+        cells = *rates, f"{point.goodput_share:.1%}", ttft
         table.add_row(*cells, clean(Path(point.folder).name), outcome, style="yellow" if point.why_not else "green")
     console.print(table)
     console.print()
@@ -163,7 +175,12 @@ def print_sweep(console: Console, report: SweepReport) -> None:
         return
     above = "" if report.failed_rate is None else f"; {report.failed_rate:g} does not"
     while_rising = " while their load still rose" if report.ramp_s > report.warmup_s else ""
-    console.print(f"HIGHEST RATE: {report.highest_rate:g} sessions/s hold {what}{while_rising}{above} ({report.limit})")
+    sessions = report.highest_rate / report.requests_per_session
+    in_sessions = "" if report.requests_per_session == 1 else f" ({significant(sessions)} sessions/s)"
+    console.print(
+        f"HIGHEST RATE: {report.highest_rate:g} requests/s{in_sessions} hold {what}{while_rising}{above} "
+        f"({report.limit})"
+    )
 
 
 def _notes(report: SweepReport) -> Iterator[str]:
@@ -175,7 +192,7 @@ def _notes(report: SweepReport) -> Iterator[str]:
     failed = [point.request_rate for point in report.points if point.why_not and point.is_of_client]
     if failed:
         yield (
-            f"from {min(failed):g} sessions/s on the client was the limit, not the server, which may hold more: "
+            f"from {min(failed):g} requests/s on the client was the limit, not the server, which may hold more: "
             "see why beside the rate"
         )
     if report.ramp_s > report.warmup_s:

@@ -236,7 +236,7 @@ def _left_out(chosen: Traffic) -> list[str]:
 def _shown(chosen: Traffic, summary: TrafficSummary, arrivals: ArrivalCounts, length_s: float) -> Iterator[str]:
     of_what = chosen.workload.name if chosen.trace is None else str(chosen.trace.path)
     yield from textwrap.wrap(clean(f"{of_what}: {chosen.workload.description}"), _COLUMNS, break_long_words=False)
-    yield from pace_lines(chosen.workload)
+    yield from pace_lines(chosen.workload, chosen.seed)
     yield from _left_out(chosen)
     yield ""
     yield from summary_lines(summary)

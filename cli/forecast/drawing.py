@@ -109,7 +109,7 @@ def draw(
             if not is_recorded:
                 break
             drawn.unsent_sessions += 1
-            drawn.unsent_turns += num_turns(session)
+            drawn.unsent_turns += session.num_requests
             continue
         drawn.starts_s.append(start_s)
         drawn.paused_s.append(sum(max(turn.pause_s, turn.gap_s) for turn in session.turns[1:]))
@@ -119,11 +119,6 @@ def draw(
 
 def _answer_s(turn: Turn) -> float:
     return _TTFT_S + _TPOT_S * turn.output_tokens
-
-
-def num_turns(session: Session) -> int:
-    """Turns of a session and its sub-agents."""
-    return len(session.turns) + sum(num_turns(child) for turn in session.turns for child in turn.children)
 
 
 def metrics_of(due: DueTurn) -> Iterator[tuple[str, int]]:

@@ -12,12 +12,10 @@ from ...reports.formatting import rounded_up
 from ...reports.traffic.sample import is_closed, sample
 from ...workloads.run_limits import RunLimits, default_warmup_s
 from ...workloads.share import WHOLE, Arrivals, parts
-from ...workloads.workload import ALL, ClosedLoop, OpenLoop, Stream, Workload
+from ...workloads.workload import ALL, ClosedLoop, OpenLoop, Workload
 from ..measuring.traffic import Traffic
-from .drawing import Drawn, Samples, draw, num_turns
+from .drawing import Drawn, Samples, draw
 
-_LOOKED_AT = 200
-"""Sessions of a stream, to know how many turns they have."""
 _FULL_LOAD = 0.95
 """With a smaller share of its rate on average, a run has not reached it for most of the time."""
 _LONGEST_S = 1e6
@@ -142,7 +140,7 @@ def forecast(traffic: Traffic) -> Forecast:
         ]
     else:
         drawn = [*_arrivals(workload, traffic.seed, limits)]
-    rates = [(one, one.pacing.rate) for one in workload.streams if isinstance(one.pacing, OpenLoop)]
+    rates = traffic.rates
     until_s = limits.duration_s or math.inf
     return Forecast(
         traffic=traffic,
@@ -151,8 +149,8 @@ def forecast(traffic: Traffic) -> Forecast:
         num_requests=_samples(drawn, 0.0, until_s)["ttft", ALL],
         live=live,
         is_counted=not live or (is_closed(workload) and has_end and limits.duration_s is None),
-        session_rate=sum(rate for _, rate in rates),
-        request_rate=sum(rate * _mean_turns(stream, traffic.seed) for stream, rate in rates),
+        session_rate=rates.sessions if rates is not None else 0.0,
+        request_rate=rates.requests if rates is not None else 0.0,
     )
 
 
@@ -178,8 +176,3 @@ def _arrivals(workload: Workload, seed: int, limits: RunLimits) -> Iterator[Draw
                 is_recorded=stream.is_recorded,
                 num_sessions=(limits.num_sessions or math.inf) * (rate / total_rate if total_rate else 1.0),
             )
-
-
-def _mean_turns(stream: Stream, seed: int) -> float:
-    found = [num_turns(session) for session in islice(stream.sessions(seed), _LOOKED_AT)]
-    return sum(found) / max(len(found), 1)

@@ -67,7 +67,7 @@ class Plan:
             goodput=self.goodput,
             steady_state=self.steady_state,
             traffic=traffic.fingerprint,
-            options={**traffic.recipe.saved, **self.options},
+            options={**traffic.saved, **self.options},
             provenance=provenance(),
             command=None if self.command is None else traffic.asked_for_by(self.command),
         )

@@ -72,10 +72,10 @@ def highest_rate(
         elif held is None or failed <= held * precision:
             return Found(held, failed, Limit.FAILED)
         else:
-            rate = _rounded(math.sqrt(held * failed))
+            rate = rounded(math.sqrt(held * failed))
     return Found(held, failed, Limit.TIME)
 
 
-def _rounded(rate: float) -> float:
-    """To three significant digits."""
+def rounded(rate: float) -> float:
+    """A rate to three significant digits."""
     return float(f"{rate:.3g}")

@@ -38,12 +38,15 @@ class SweepPoint(msgspec.Struct, kw_only=True):
     """One try of a rate.
 
     Attributes:
+        request_rate: Requests per second that were asked for; `session_rate` is what they come to.
+        offered_rate: Requests per second that were due in the measured part.
         why_not: What did not hold; empty if all did.
         folder: Its run, with a report in it.
         is_of_client: The client could not keep up, so that nothing is known of the server at this rate.
     """
 
     request_rate: float
+    session_rate: float
     goodput_share: float
     achieved_rate: float
     offered_rate: float
@@ -57,7 +60,8 @@ class SweepReport(msgspec.Struct, kw_only=True):
     """What sweep.json holds.
 
     Attributes:
-        highest_rate: None if none held.
+        highest_rate: Requests per second; None if none held. `failed_rate` likewise.
+        requests_per_session: On average. A rate divided by it is one of sessions.
         cache: What a prefix cache may have seen of the texts of each try (see `CacheMode`).
         warmup_s: Of each try. `ramp_s`: until then the load of a try rises, because its sessions have just begun.
         command: What repeats it; None: an older version saved it.
@@ -67,6 +71,7 @@ class SweepReport(msgspec.Struct, kw_only=True):
     required_share: float
     highest_rate: float | None
     failed_rate: float | None
+    requests_per_session: float
     limit: Limit
     cache: str
     warmup_s: float
@@ -102,6 +107,7 @@ class Sweep:
         measure: A run at this rate, into this folder, for so many times as long as usual.
         traffic: What each try sends, at its own rate.
         ramp: How long the load of a try rises.
+        requests_per_session: The mean of the traffic.
         is_exact: Nothing is left to chance: a second try as long as the first would come to the same.
     """
 
@@ -111,6 +117,7 @@ class Sweep:
     on_point: Callable[[SweepPoint], None]
     traffic: Traffic
     ramp: Ramp
+    requests_per_session: float = 1.0
     is_exact: bool = False
     points: list[SweepPoint] = field(default_factory=list)
     _grown: set[float] = field(default_factory=set)
@@ -130,6 +137,7 @@ class Sweep:
             required_share=self.required_share,
             highest_rate=found.rate,
             failed_rate=found.failed_rate,
+            requests_per_session=round(self.requests_per_session, 4),
             limit=found.limit,
             cache=self.traffic.recipe.cache,
             warmup_s=self.traffic.limits.warmup_s,
@@ -154,6 +162,7 @@ class Sweep:
         warmup_s = self.traffic.limits.warmup_s
         point = SweepPoint(
             request_rate=rate,
+            session_rate=round(rate / self.requests_per_session, 6),
             goodput_share=summary.goodput.share,
             achieved_rate=summary.achieved_rate,
             offered_rate=summary.offered_rate,

@@ -17,7 +17,7 @@ from ...workloads.presets.scales import Scales
 from ...workloads.run_limits import RunLimits
 from ...workloads.traces.trace import Trace, content_digest, open_trace
 from ...workloads.traces.trace_workload import trace_workload
-from ...workloads.workload import TRAFFIC_VERSION, Workload
+from ...workloads.workload import TRAFFIC_VERSION, Rates, Workload, check_pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,10 @@ class TrafficRecipe:
 
     Attributes:
         workload: Name of a preset, or of several with commas. Ignored where there is a trace.
-        concurrency: Live sessions, pauses included. None, here and in the next two: the workload's own pace.
-        request_rate: Sessions started per second.
+        concurrency: Live sessions, pauses included. None, here and in the next three: the workload's own pace.
+        request_rate: Requests per second (see `Rates`).
+        session_rate: Sessions started per second. Given beside `request_rate`, it is what that comes to: one process
+            works it out for all.
         arrival: How they arrive: constant, poisson or bursty.
         cache: What the server may have seen of the texts before.
         text_salt: Changes the texts and nothing else; None: to be chosen when the run begins (see `Traffic.salted`).
@@ -58,6 +60,7 @@ class TrafficRecipe:
     limits: RunLimits = field(default_factory=RunLimits)
     concurrency: int | None = None
     request_rate: float | None = None
+    session_rate: float | None = None
     arrival: str | None = None
     seed: int = 0
     cache: CacheMode = CacheMode.COLD
@@ -72,22 +75,32 @@ class TrafficRecipe:
         Raises:
             ConfigurationError: the workload is unknown, the trace cannot be read, or the pace does not suit it.
         """
+        check_pace(self.concurrency, self.request_rate, self.session_rate)
         if self.trace is None:
-            workload = make_workload(self.workload, self.scales).with_pacing(
-                concurrency=self.concurrency, request_rate=self.request_rate, arrival=self.arrival
+            workload = make_workload(self.workload, self.scales)
+            session_rate = self._session_rate(workload)
+            workload = workload.with_pacing(
+                concurrency=self.concurrency, session_rate=session_rate, arrival=self.arrival
             )
-            return Traffic(self, self._to_models(workload))
+            return Traffic(replace(self, session_rate=session_rate), self._to_models(workload))
         trace = open_trace(self.trace.path, trace_format=self.trace.format, skip_bad_rows=self.trace.skip_bad_rows)
+        session_rate = self._session_rate(trace_workload(trace, self.scales))
         workload = trace_workload(
             trace,
             self.scales,
             concurrency=self.concurrency,
-            request_rate=self.request_rate,
+            session_rate=session_rate,
             arrival=self.arrival,
             speed=self.trace.speed,
             **({} if self.models is None else {"most_classes": self.models.most_classes}),
         )
-        return Traffic(self, self._to_models(workload), trace)
+        return Traffic(replace(self, session_rate=session_rate), self._to_models(workload), trace)
+
+    def _session_rate(self, workload: Workload) -> float | None:
+        """As it is given, or as the rate of requests comes to; None: neither is."""
+        if self.request_rate is None or self.session_rate is not None:
+            return self.session_rate
+        return self.request_rate / workload.requests_per_session(self.seed)
 
     def _to_models(self, workload: Workload) -> Workload:
         return workload if self.models is None else self.models.applied(workload)
@@ -125,6 +138,24 @@ class Traffic:
         salt = ("--text-salt", self.text_salt) if self.text_salt else ()
         digest = "" if self.trace is None else content_digest(self.trace.path)
         return structs.replace(command.with_words((*self.recipe.words, *salt)), trace_digest=digest)
+
+    @property
+    def rates(self) -> Rates | None:
+        """Sessions and requests per second of the open loops; None: all of it waits for the server, or is a replay.
+
+        Unless a rate of requests was given, sessions are drawn to count their turns, which can take half a second.
+        """
+        asked, starting = self.recipe.request_rate, self.recipe.session_rate
+        if asked is not None and starting is not None:
+            return Rates(starting, asked)
+        return self.workload.rates(self.seed)
+
+    @property
+    def saved(self) -> dict[str, object]:
+        """What config.json keeps of the options; of rates both, whichever was given."""
+        rates = self.rates
+        both = {} if rates is None else {"request_rate": rates.requests, "session_rate": rates.sessions}
+        return {**self.recipe.saved, **both}
 
     @property
     def fingerprint(self) -> dict[str, object]:

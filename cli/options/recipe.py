@@ -30,6 +30,8 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
         refuse(Situation.NO_TRACE, given(options))
     elif options.workload is not None:
         raise ConfigurationError("give --workload or --trace, not both")
+    if options.request_rate is not None and options.session_rate is not None:
+        raise ConfigurationError("give --request-rate or --session-rate, not both: one follows from the other")
     recipe = TrafficRecipe(
         workload=options.workload or DEFAULT_WORKLOAD,
         trace=_trace_file(options),
@@ -37,6 +39,7 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
         limits=_limits(options),
         concurrency=options.concurrency,
         request_rate=options.request_rate,
+        session_rate=options.session_rate,
         arrival=options.arrival,
         seed=options.seed,
         cache=_cache_mode(options),

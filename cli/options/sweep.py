@@ -16,4 +16,4 @@ class SweepOptions:
 
     sweep: Annotated[bool, Option("--sweep", help="Find the highest --request-rate that meets --goodput.")] = False
     sweep_share: Annotated[float, Option(min=0.01, max=1, help="Share of requests that must meet it.")] = 0.99
-    max_rate: Annotated[float, Option(min=0.001, help="Highest rate to try.")] = 1000.0
+    max_rate: Annotated[float, Option(min=0.001, help="Highest rate of requests to try.")] = 1000.0

@@ -39,8 +39,18 @@ class TrafficOptions:
         False
     )
     concurrency: Annotated[int | None, Option("--concurrency", "-c", help="Live sessions, pauses included.")] = None
-    request_rate: Annotated[float | None, Option("--request-rate", "-r", help="Sessions started per second.")] = None
-    arrival: Annotated[str | None, Option(help="constant, poisson or bursty, with --request-rate.")] = None
+    request_rate: Annotated[
+        float | None,
+        Option(
+            "--request-rate",
+            "-r",
+            help="Requests per second, all turns counted, once as many sessions end as begin.",
+        ),
+    ] = None
+    session_rate: Annotated[float | None, Option(help="Sessions started per second, instead of --request-rate.")] = None
+    arrival: Annotated[
+        str | None, Option(help="How sessions arrive: constant, poisson or bursty, with one of these rates.")
+    ] = None
     max_in_flight: Annotated[int | None, Option(help="Most requests at once; waiting counts as latency.")] = None
     duration_s: Annotated[
         float | None,

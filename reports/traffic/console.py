@@ -19,7 +19,7 @@ _LEAST_WAIT_US = 1000
 """Where the axis of waits begins at the earliest."""
 
 
-def pace_lines(workload: Workload) -> list[str]:
+def pace_lines(workload: Workload, seed: int = 0) -> list[str]:
     """How its sessions start, one line for each kind of pace."""
     closed = [stream for stream in workload.streams if isinstance(stream.pacing, ClosedLoop)]
     lines = []
@@ -31,7 +31,9 @@ def pace_lines(workload: Workload) -> list[str]:
         name = "" if len(workload.streams) == 1 else f"{clean(stream.name)} "
         match stream.pacing:
             case OpenLoop(rate, arrival):
-                lines.append(f"open loop, {rate:.4g} {name}sessions/s, {arrival}")
+                requests = rate * stream.requests_per_session(seed)
+                rates = f"{requests:.4g} {name}requests/s in {rate:.4g} sessions/s"
+                lines.append(f"open loop, {rates}, {arrival}")
             case Replay(speed):
                 lines.append("starts as recorded" + (f", at {speed:g} times the speed" if speed != 1 else ""))
     return lines

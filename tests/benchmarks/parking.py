@@ -44,7 +44,7 @@ def simulated(_: str | None) -> Setting:
     return Setting(
         model="llama-3.1-8b",
         engine=EngineOptions(device="simulated:h100", kv_memory="16GiB", host_kv_memory="64GiB"),
-        traffic=TrafficOptions(request_rate=2.0, duration_s=240.0, warmup_s=40.0, pause_cap_s=60.0),
+        traffic=TrafficOptions(session_rate=2.0, duration_s=240.0, warmup_s=40.0, pause_cap_s=60.0),
         longest_run=4,
         context_scale={"agent-coding": 0.1},
         loads={"agent-tools": [8, 16, 32, 64], "agent-coding": [4, 8, 16, 24]},
@@ -55,7 +55,7 @@ def cpu(model: str | None) -> Setting:
     return Setting(
         model=model,
         engine=EngineOptions(device="cpu", kv_memory="256MiB", host_kv_memory="1GiB", max_num_seqs=16),
-        traffic=TrafficOptions(request_rate=0.1, duration_s=45.0, warmup_s=8.0, drain_s=6.0, output_len=8),
+        traffic=TrafficOptions(session_rate=0.1, duration_s=45.0, warmup_s=8.0, drain_s=6.0, output_len=8),
         context_scale={"agent-tools": 0.3, "agent-coding": 0.02},
         loads={"agent-tools": [5, 9], "agent-coding": [5, 9]},
     )

@@ -251,7 +251,7 @@ def day(hours: float) -> tuple[list[Slope], list[str]]:
     """A day of chats and always-on agents in virtual time, on a device that takes 100 ms per step."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        run = ["bench", "--device", "simulated:100ms", "-w", "chat-short,always-on", "-r", "0.5"]
+        run = ["bench", "--device", "simulated:100ms", "-w", "chat-short,always-on", "--session-rate", "0.5"]
         run += ["-d", f"{hours * 3600:g}", "-o", f"{folder}/run"]
         with watched("day", folder, *run) as process:
             process.process.wait()

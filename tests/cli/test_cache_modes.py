@@ -74,7 +74,7 @@ def test_runs_that_differ_in_salt_are_pairs_and_those_that_differ_in_mode_are_no
     assert not is_same_traffic(one, config(TrafficOptions(cache="warm"), "x").run_config())
 
 
-_CHATS = TrafficOptions(workload="chat-short", request_rate=4.0, duration_s=10.0)
+_CHATS = TrafficOptions(workload="chat-short", session_rate=4.0, duration_s=10.0)
 
 
 def test_priming_sends_the_first_prompt_of_each_session_of_the_run(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_priming_sends_the_first_prompt_of_each_session_of_the_run(tmp_path: Pat
     "options",
     [
         _CHATS,
-        replace(_CHATS, request_rate=None, concurrency=4),
+        replace(_CHATS, session_rate=None, concurrency=4),
         replace(_CHATS, workload="mixed"),
         replace(_CHATS, workload="agent-tools,chat-short", concurrency=3, num_sessions=9),
     ],

@@ -8,7 +8,7 @@ import pytest
 from support.cli import abatch
 
 _NOWHERE = "http://user:secret@127.0.0.1:1"  # no one listens there
-_BENCH = ("bench", "--url", _NOWHERE, "-w", "chat-short", "-r", "20", "--dry-run")
+_BENCH = ("bench", "--url", _NOWHERE, "-w", "chat-short", "--session-rate", "20", "--dry-run")
 
 
 def test_a_run_is_printed_and_nothing_happens(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_run_is_printed_and_nothing_happens(tmp_path: Path) -> None:
         "target    http://127.0.0.1:1 (a, b)",
         "workload  chat-short: Short chats of a few turns, with Poisson arrivals",
         "          seed 0, cold texts, verdict about all",
-        "run       up to 47.7 requests/s (20 sessions/s), about 1,975 requests in 60 s, 1,889 after the warm-up: "
+        "run       up to 47.2 requests/s (20 sessions/s), about 1,975 requests in 60 s, 1,889 after the warm-up: "
         "enough for p99 (not p99.9) unless requests queue; ends about ",
         "saved in  runs/DATE-TIME-chat-short",
         "rules     ttft.p99/p50 <= 3",

@@ -42,8 +42,8 @@ def told(plan: Plan) -> list[str]:
 @pytest.mark.parametrize(
     "traffic",
     [
-        {"workload": "chat-short", "request_rate": 4.0, "duration_s": 40.0},
-        {"workload": "chat-short", "request_rate": 8.0, "duration_s": 40.0},
+        {"workload": "chat-short", "session_rate": 4.0, "duration_s": 40.0},
+        {"workload": "chat-short", "session_rate": 8.0, "duration_s": 40.0},
         {"workload": "agent-tools", "num_sessions": 32, "concurrency": 32, "time_scale": 0.1},
     ],
     ids=["too few for p99", "enough", "agents, a number of sessions"],
@@ -66,11 +66,11 @@ def test_what_is_said_is_what_comes_and_the_verdict_agrees(tmp_path: Path, traff
 
 
 def test_the_length_that_it_asks_for_is_enough(tmp_path: Path) -> None:
-    first, advice = told(planned(workload="chat-short", request_rate=4.0, duration_s=20.0, output_len=8))
+    first, advice = told(planned(workload="chat-short", session_rate=4.0, duration_s=20.0, output_len=8))
     assert "too few for p99" in first
     longer = float(advice.removeprefix("-d ").removesuffix(" would be enough for p99"))
     assert 20 < longer < 60
-    plan = planned(tmp_path / "run", workload="chat-short", request_rate=4.0, duration_s=longer, output_len=8)
+    plan = planned(tmp_path / "run", workload="chat-short", session_rate=4.0, duration_s=longer, output_len=8)
     assert "enough for p99 (not p99.9)" in told(plan)[0]
     assert run(plan).summary.metrics["ttft"]["all"].count >= MIN_SAMPLES
 
@@ -79,9 +79,9 @@ def test_the_length_that_it_asks_for_is_enough(tmp_path: Path) -> None:
     ("traffic", "lines"),
     [
         (
-            {"workload": "chat-short", "request_rate": 20.0, "duration_s": 60.0},
+            {"workload": "chat-short", "session_rate": 20.0, "duration_s": 60.0},
             [
-                "up to 47.7 requests/s (20 sessions/s), about 1,975 requests in 60 s, 1,889 after the warm-up: enough "
+                "up to 47.2 requests/s (20 sessions/s), about 1,975 requests in 60 s, 1,889 after the warm-up: enough "
                 "for p99 (not p99.9) unless requests queue; ends about 14:32"
             ],
         ),
@@ -135,7 +135,7 @@ def test_the_warm_up_the_probe_and_the_drain_count_into_the_end() -> None:
 
 def test_a_long_run_is_drawn_in_part_and_counted_whole() -> None:
     def known(duration_s: float) -> Forecast:
-        return forecast(planned(workload="chat-short", request_rate=50.0, duration_s=duration_s).traffic)
+        return forecast(planned(workload="chat-short", session_rate=50.0, duration_s=duration_s).traffic)
 
     short, long = known(100.0), known(10_000.0)
     assert [len(one.turns) for one in long.drawn] == [pytest.approx(MOST_DRAWN, abs=20)]

@@ -69,7 +69,7 @@ class _Source:
 
 
 def _run(folder: Path, target: _Target, **traffic: Any) -> Run:
-    options = TrafficOptions(workload="chat-short", request_rate=5.0, duration_s=60.0, **traffic)
+    options = TrafficOptions(workload="chat-short", session_rate=5.0, duration_s=60.0, **traffic)
     return run(Plan(traffic=make_traffic(options), source=_Source(target), folder=folder, idle_probe=8))  # type: ignore[arg-type]
 
 
@@ -103,7 +103,7 @@ def test_a_probe_that_fails_is_no_failure_of_the_run(tmp_path: Path) -> None:
 
 def test_nothing_is_sent_where_no_probe_is_wanted(tmp_path: Path) -> None:
     target = _Target(_KNOWN, fails=lambda _: False)
-    traffic = make_traffic(TrafficOptions(workload="chat-short", request_rate=5.0, duration_s=5.0))
+    traffic = make_traffic(TrafficOptions(workload="chat-short", session_rate=5.0, duration_s=5.0))
     run(Plan(traffic=traffic, source=_Source(target), folder=tmp_path / "run"))  # type: ignore[arg-type]
     assert not [name for name in target.names if name.startswith("idle-probe/")]
 

@@ -29,7 +29,7 @@ def test_the_highest_rate_is_between_one_that_holds_and_one_that_does_not(
     failed = {point["request_rate"] for point in report["points"] if point["why_not"]} - held
     assert report["highest_rate"] == max(held) > 8
     assert max(held) < report["failed_rate"] == min(failed) <= 1.05 * max(held)
-    assert f"HIGHEST RATE: {report['highest_rate']:g} sessions/s" in stdout
+    assert f"HIGHEST RATE: {report['highest_rate']:g} requests/s hold" in stdout
     assert report["objectives"] == {"ttft": 300.0, "tpot": 25.0}
 
 

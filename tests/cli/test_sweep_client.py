@@ -46,6 +46,6 @@ def test_who_was_the_limit_is_told(tmp_path: Path, error: str) -> None:
     out = io.StringIO()
     print_sweep(Console(file=out, width=300), report)
     least = min(point.request_rate for point in failed)
-    said = f"note: from {least:g} sessions/s on the client was the limit, not the server, which may hold more"
+    said = f"note: from {least:g} requests/s on the client was the limit, not the server, which may hold more"
     assert (said in out.getvalue()) == (error == CLIENT_LIMIT)
     assert _LIMIT in out.getvalue()

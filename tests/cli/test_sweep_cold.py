@@ -106,7 +106,7 @@ def test_a_rate_that_the_cache_answered_does_not_hold(tmp_path: Path) -> None:
     assert second.metrics["ttft"]["all"].p50_ms < first.metrics["ttft"]["all"].p50_ms / 3
 
 
-_SESSIONS = TrafficOptions(workload="chat-short", turns=5, request_rate=4.0, duration_s=60.0)
+_SESSIONS = TrafficOptions(workload="chat-short", turns=5, session_rate=4.0, duration_s=60.0)
 """For more than a minute every second adds turns to the load."""
 
 
@@ -114,8 +114,10 @@ _SESSIONS = TrafficOptions(workload="chat-short", turns=5, request_rate=4.0, dur
 def test_sessions_that_have_just_begun_are_no_overload(warmup_s: float | None, tmp_path: Path) -> None:
     """Each answer takes a second at any rate: a rate fails only if the growth of a beginning is taken for overload."""
     source = BehavingServer(Behaviour(ttft_s=1.0, tokens_per_chunk=100))
-    report, printed = sweep(tmp_path / "out", source, traffic=replace(_SESSIONS, warmup_s=warmup_s), max_rate=4.0)
-    assert (report["highest_rate"], report["limit"]) == (4.0, "--max-rate")
+    report, printed = sweep(tmp_path / "out", source, traffic=replace(_SESSIONS, warmup_s=warmup_s), max_rate=20.0)
+    assert (report["highest_rate"], report["limit"]) == (20.0, "--max-rate")
+    assert (report["points"][0]["session_rate"], report["requests_per_session"]) == (4.0, 5.0)
+    assert "HIGHEST RATE: 20 requests/s (4.000 sessions/s) hold" in printed
     config = RunReader(Path(report["points"][0]["folder"])).config
     assert config.duration_s is not None
     if warmup_s is None:

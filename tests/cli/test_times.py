@@ -12,7 +12,7 @@ from abatch.cli.main import app
 from abatch.cli.options.engine import EngineOptions
 from abatch.cli.options.groups import words
 from abatch.cli.options.times import TIME
-from abatch.cli.options.traffic import TrafficOptions
+from abatch.engine.timing.durations import parse_duration
 from support.cli import abatch
 
 
@@ -83,5 +83,6 @@ def test_times_arrive_as_seconds() -> None:
 
 def test_a_group_as_words_is_understood_again() -> None:
     """`serve` gets its options from `bench` as words."""
-    assert words(EngineOptions(window_timeout_s=0.00005)) == ["--window-timeout", "5e-05"]
-    assert words(TrafficOptions(duration_s=90.0)) == ["--duration", "90.0"]
+    for seconds in (0.00005, 90.0, 1e-9, 86_400.5):
+        flag, word = words(EngineOptions(window_timeout_s=seconds))
+        assert (flag, parse_duration(word)) == ("--window-timeout", seconds)

@@ -52,7 +52,7 @@ def test_list_names_every_preset_and_format() -> None:
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert {*WORKLOADS, *FORMATS} <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
-    assert "open loop, 2 sessions/s, bursty" in done.stdout
+    assert " requests/s in 2 sessions/s, bursty" in done.stdout
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -68,7 +68,7 @@ def test_show_takes_the_options_of_bench() -> None:
     )
     assert "20 sessions, 60 requests" in text
     assert "  output tokens              60        7        7        7        7        7" in text
-    assert "open loop, 4 sessions/s, poisson" in text
+    assert "open loop, 4 requests/s in 1.333 sessions/s, poisson" in text
     assert " in 30 s, " in text
     assert "closed loop" not in text
 

@@ -205,7 +205,7 @@ def test_kill_9_of_the_engine_under_load_ends_the_run_with_counted_errors(tmp_pa
     with running_server(*PROCESSES_ONLY, log=tmp_path / "log") as server:
         process = _start_bench(
             run,
-            *("--url", server.url, "--workload", "chat-short", "--request-rate", "20"),
+            *("--url", server.url, "--workload", "chat-short", "--session-rate", "20"),
             *("--duration", "6", "--warmup", "0", "--osl", "50"),
             least_bytes=1000,
         )

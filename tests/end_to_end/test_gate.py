@@ -91,7 +91,19 @@ def test_what_ci_servers_read(runs: Path, tmp_path: Path) -> None:
 
 
 def test_bench_against_a_baseline_in_virtual_time_is_the_same_again(tmp_path: Path) -> None:
-    simulated = ("bench", "--device", "simulated:h100", "--workload", "chat-short", "-r", "8", "-d", "90", "--osl", "8")
+    simulated = (
+        "bench",
+        "--device",
+        "simulated:h100",
+        "--workload",
+        "chat-short",
+        "--session-rate",
+        "8",
+        "-d",
+        "90",
+        "--osl",
+        "8",
+    )
     rule = ("--require", "ttft.p99 <= baseline + 2%", "--require", "output_tokens_per_s >= baseline - 20%")
     assert abatch(*simulated, "-o", "base", cwd=tmp_path).returncode == 0
     same = abatch(*simulated, "-o", "same", "--baseline", "base", *rule, cwd=tmp_path)

@@ -26,7 +26,7 @@ from support.servers import null_server
 ROOT = Path(__file__).parent.parent.parent
 _EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _SIMULATED = EngineOptions(device="simulated:h100")
-_CHATS = TrafficOptions(workload="chat-short", request_rate=4.0, duration_s=20.0)
+_CHATS = TrafficOptions(workload="chat-short", session_rate=4.0, duration_s=20.0)
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/python-api.md"])
@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_run_is_what_the_command_saves(run: Run, tmp_path: Path) -> None:
-    options = "bench --device simulated:h100 --workload chat-short -r 4 -d 20 -o".split()
+    options = "bench --device simulated:h100 --workload chat-short --session-rate 4 -d 20 -o".split()
     assert abatch(*options, tmp_path / "run").returncode == 0
     of_command = load_run(tmp_path / "run")
     assert list(of_command.results()) == list(run.results())
@@ -91,7 +91,7 @@ async def test_interrupting_a_cell_ends_its_run(after_s: float, tmp_path: Path) 
     try:
         with null_server("--ttft", "20", "--itl", "2", log=tmp_path / "log") as server:
             target = TargetOptions(idle_probe=0 if after_s else 4)
-            traffic = TrafficOptions(workload="chat-short", turns=1, request_rate=20.0, duration_s=600.0, warmup_s=0.0)
+            traffic = TrafficOptions(workload="chat-short", turns=1, session_rate=20.0, duration_s=600.0, warmup_s=0.0)
             main_thread = threading.main_thread().ident
             assert main_thread is not None
             threading.Timer(0.05 + after_s, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
@@ -107,7 +107,7 @@ async def test_interrupting_a_cell_ends_its_run(after_s: float, tmp_path: Path) 
 def test_a_server_at_a_url(tmp_path: Path) -> None:
     with null_server("--ttft", "20", "--itl", "2", log=tmp_path / "log") as server:
         target = TargetOptions(header=["X-Test: yes"])
-        traffic = TrafficOptions(workload="chat-short", turns=1, request_rate=10.0, num_sessions=5)
+        traffic = TrafficOptions(workload="chat-short", turns=1, session_rate=10.0, num_sessions=5)
         run = bench(url=server.url, target=target, traffic=traffic, folder=tmp_path / "run")
     assert run.summary.succeeded > 0
     assert run.summary.metrics["ttft"]["all"].p50_ms >= 19

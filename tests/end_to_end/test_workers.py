@@ -38,7 +38,7 @@ def _traffic(folder: Path) -> set[tuple[str, int, float]]:
 @pytest.mark.parametrize(
     "traffic",
     [
-        ("--request-rate", "40", "--arrival", "bursty", "--num-sessions", "60", "--turns", "2", "--time-scale", "0.01"),
+        ("--request-rate", "80", "--arrival", "bursty", "--num-sessions", "60", "--turns", "2", "--time-scale", "0.01"),
         ("--concurrency", "7", "--num-sessions", "21", "--turns", "2", "--time-scale", "0.01"),
     ],
     ids=["open loop", "closed loop"],

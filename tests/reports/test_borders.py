@@ -87,6 +87,7 @@ class Outside:
         """One try."""
         point = SweepPoint(
             request_rate=1.0,
+            session_rate=0.5,
             goodput_share=0.5,
             achieved_rate=1.0,
             offered_rate=1.0,
@@ -98,6 +99,7 @@ class Outside:
             objectives={next(self.texts): 1.0},
             required_share=0.9,
             highest_rate=1.0,
+            requests_per_session=2.0,
             failed_rate=None,
             limit=Limit.MAX_RATE,
             cache="cold",

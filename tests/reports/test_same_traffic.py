@@ -43,6 +43,7 @@ def _why(**options: Any) -> str | None:
         ({"tool_pause_s": 1.0}, "--tool-pause 1 in"),
         ({"concurrency": 3}, "--concurrency 3 in"),
         ({"request_rate": 3.0}, "--request-rate 3 in"),
+        ({"session_rate": 3.0}, "--session-rate 3 in"),
         ({"max_in_flight": 3}, "--max-in-flight 3 in"),
         ({"sub_agents": 0.5}, "--sub-agents 0.5 in"),
         ({"synchronised": True}, "--synchronised True in"),
@@ -130,4 +131,6 @@ def test_the_same_options_give_the_traffic_of_this_version() -> None:
     for name in sorted(WORKLOADS):
         for stream in TrafficRecipe(workload=name).make().workload.streams:
             text.update("".join(_drawn(stream.sessions(0))).encode())
-    assert (TRAFFIC_VERSION, text.hexdigest()) == (2, "036f19c2b3138245")
+    for name in ("chat-short", "hol-probe"):
+        text.update(repr(TrafficRecipe(workload=name, request_rate=10.0).make().rates).encode())
+    assert (TRAFFIC_VERSION, text.hexdigest()) == (3, "390d58001dddad0b")

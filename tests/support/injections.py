@@ -73,7 +73,7 @@ def simulated(
     return Injection(list(reader.results()), summary, truth, is_gap, preempted)
 
 
-_NULL_TRAFFIC = TrafficOptions(workload="chat-short", turns=1, request_rate=20.0, duration_s=40.0, warmup_s=0.0)
+_NULL_TRAFFIC = TrafficOptions(workload="chat-short", turns=1, session_rate=20.0, duration_s=40.0, warmup_s=0.0)
 
 
 def null_run(behaviour: Behaviour, traffic: TrafficOptions = _NULL_TRAFFIC) -> list[Result]:
@@ -229,7 +229,7 @@ def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
         yield f"client stands still, {'gaps' if is_gap else 'ttft'}", injection
     uneven = null(
         Behaviour(prefill_tokens_per_s=2000.0, jitter=0.1),
-        replace(_NULL_TRAFFIC, workload="mixed", request_rate=2.0, duration_s=80.0),
+        replace(_NULL_TRAFFIC, workload="mixed", session_rate=2.0, duration_s=80.0),
     )
     yield "uneven prompts", Injection(uneven, summarised(uneven), always(Cause.SIZE), is_gap=False)
     yield (
@@ -237,7 +237,7 @@ def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
         engine("prompts", None, is_gap=True, traffic=TrafficOptions(workload="hol-probe", duration_s=60.0)),
     )
     little = {"num_blocks": 500, "max_num_batched_tokens": 512}
-    yield "too little memory", engine("memory", None, is_gap=True, traffic=replace(_CHATS, request_rate=8.0), **little)
+    yield "too little memory", engine("memory", None, is_gap=True, traffic=replace(_CHATS, session_rate=8.0), **little)
     batches = engine("batches", always(Cause.STATIC_BATCH), is_gap=False, traffic=_CHATS, batching="window")
     yield "static batches", batches
     queued = engine("queue", None, is_gap=False, traffic=replace(_CHATS, arrival="bursty"), max_num_seqs=16)
@@ -246,5 +246,5 @@ def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
     yield "contexts dropped", replace(dropped, truth=_recomputed(RunReader(folder / "dropped")))
 
 
-_CHATS = TrafficOptions(workload="chat-short", request_rate=4.0, duration_s=120.0)
+_CHATS = TrafficOptions(workload="chat-short", session_rate=4.0, duration_s=120.0)
 _DROPPED = TrafficOptions(workload="agent-tools", concurrency=12, duration_s=120.0, context_scale=0.3)

@@ -50,19 +50,19 @@ FIRST_SIGHT = (
         "collections on one machine of three",
         {Cause.STALL, Cause.SLOW_REPLICA},  # one machine stands still: neither a lone stream nor a queue
         Site(rigs=(Batch(), replace(Batch(), pauses=often(0.35, 2.3, 60.0)), Batch())),
-        chats(request_rate=12.0, input_len=200, output_len=40),
+        chats(session_rate=12.0, input_len=200, output_len=40),
     ),
     scene(
         "adapters that are loaded first",
         set(),  # there is no name for it: nothing else went on
         Site(rigs=(Alone(),), adapter_every=30, adapter_s=0.6),
-        chats(request_rate=20.0, turns=1, input_len=150, output_len=25),
+        chats(session_rate=20.0, turns=1, input_len=150, output_len=25),
     ),
     scene(
         "near saturation",
         {Cause.QUEUEING},  # it holds for ever at this load
         Site(rigs=(Batch(slots=16),), scrapes=True),
-        chats(request_rate=17.5, turns=1, input_len=150, output_len=50, duration_s=120.0),
+        chats(session_rate=17.5, turns=1, input_len=150, output_len=50, duration_s=120.0),
     ),
     scene(
         "two thirds busy",
@@ -85,19 +85,19 @@ FIRST_SIGHT = (
         "link down twice",
         {Cause.NETWORK},  # all that was written meanwhile comes at once
         Site(link=Outages(((17.0, 1.3), (39.5, 0.9)))),
-        chats(request_rate=18.0, turns=1, input_len=100, output_len=60),
+        chats(session_rate=18.0, turns=1, input_len=100, output_len=60),
     ),
     scene(
         "a gateway that tries again",
         {Cause.REFUSALS},
         Site(gateway=lambda: Retrying(17.0, 8.0, 0.3, 5)),
-        chats(request_rate=10.0, arrival="bursty", turns=1, input_len=120, output_len=30),
+        chats(session_rate=10.0, arrival="bursty", turns=1, input_len=120, output_len=30),
     ),
     scene(
         "a gateway that throttles",
         {Cause.QUEUEING, Cause.REFUSALS},  # in line for a permit; a few are sent away
         Site(gateway=lambda: Throttle(16.0, 10.0, 2.5)),
-        chats(request_rate=12.0, arrival="bursty", turns=1, input_len=120, output_len=30),
+        chats(session_rate=12.0, arrival="bursty", turns=1, input_len=120, output_len=30),
     ),
     replace(
         scene(
@@ -112,13 +112,13 @@ FIRST_SIGHT = (
         "a proxy that flushes by a timer",
         {Cause.COALESCING},
         Site(rigs=(Batch(decode_s=0.02),), link=Flushing(0.24)),
-        chats(request_rate=7.0, turns=1, input_len=100, output_len=80),
+        chats(session_rate=7.0, turns=1, input_len=100, output_len=80),
     ),
     scene(
         "clocks that drop for a while",
         {Cause.SLOW_SPELL},
         Site(rigs=(Batch(pace=lambda at_s: 4.0 if at_s % 17.0 > 13.5 else 1.0),)),
-        chats(request_rate=8.0, input_len=150, output_len=50, duration_s=75.0),
+        chats(session_rate=8.0, input_len=150, output_len=50, duration_s=75.0),
     ),
     scene(
         "it heats up",
@@ -130,7 +130,7 @@ FIRST_SIGHT = (
         "a handshake for each conversation",
         {Cause.CONNECTION},
         Site(handshake_s=0.32),
-        chats(request_rate=3.0, turns=12, pause_cap_s=1.5, input_len=80, output_len=20, duration_s=85.0, warmup_s=30.0),
+        chats(session_rate=3.0, turns=12, pause_cap_s=1.5, input_len=80, output_len=20, duration_s=85.0, warmup_s=30.0),
     ),
     scene(
         "evicted, and counted",
@@ -141,7 +141,7 @@ FIRST_SIGHT = (
             Cause.PREFILL,
         },  # newcomers wait for memory, and come in crowds
         Site(rigs=(Batch(memory_tokens=9_000),), scrapes=True),
-        chats(request_rate=9.0, arrival="bursty", turns=1, input_len=300, output_len=120),
+        chats(session_rate=9.0, arrival="bursty", turns=1, input_len=300, output_len=120),
     ),
     scene(
         "agents that wake together",
@@ -162,7 +162,7 @@ FIRST_SIGHT = (
         "short answers from one machine",
         {Cause.QUEUEING, Cause.PREFILL},  # what waits are prompts, for prompts
         Site(rigs=(Batch(slots=1, prompts_together=1, decode_s=0.004, prompt_tokens_per_s=20_000),)),
-        chats(request_rate=16.0, turns=1, input_len=900, output_len=2, duration_s=90.0),
+        chats(session_rate=16.0, turns=1, input_len=900, output_len=2, duration_s=90.0),
     ),
     scene(
         "a machine slow at prompts, and lost segments",
@@ -172,7 +172,7 @@ FIRST_SIGHT = (
             is_sticky=True,
             link=Lossy(7, 0.02, 0.25),
         ),
-        chats(request_rate=5.0, input_len=700, output_len=40),
+        chats(session_rate=5.0, input_len=700, output_len=40),
         Cause.SLOW_REPLICA,
         Cause.NETWORK,
     ),

@@ -28,7 +28,7 @@ def open_loop(rate: float, tokens: int | None, duration_s: float = 45.0, **optio
     fields: dict[str, object] = {"input_len": 120, "turns": 1, "warmup_s": 2.0, **options}
     return TrafficOptions(
         workload="chat-short",
-        request_rate=rate,
+        session_rate=rate,
         output_len=tokens,
         duration_s=duration_s,
         **fields,  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def report(scene: Scene, played: Played) -> Summary:
         duration_s=duration_s,
         warmup_s=warmup_s,
         verdict_class=scene.verdict_class,
-        closed_loop=scene.traffic.request_rate is None,
+        closed_loop=scene.traffic.session_rate is None,
     )
     recorder = config.new_recorder()
     for result in results:

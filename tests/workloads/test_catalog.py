@@ -103,14 +103,16 @@ def test_workloads_run_side_by_side() -> None:
 
 def test_each_pace_of_workloads_side_by_side_is_for_all_streams_of_its_kind() -> None:
     several = make_workload("agent-tools,agent-office,chat-short", Scales())
-    assert [stream.pacing for stream in several.with_pacing(concurrency=3, request_rate=5.0).streams] == [
+    assert [stream.pacing for stream in several.with_pacing(concurrency=3, session_rate=5.0).streams] == [
         ClosedLoop(3),
         ClosedLoop(3),
         OpenLoop(5.0),
     ]
     assert [stream.pacing for stream in several.with_pacing(arrival="bursty").streams][2] == OpenLoop(2.0, "bursty")
-    with pytest.raises(ConfigurationError, match="--request-rate does not apply"):
-        make_workload("agent-tools,agent-office", Scales()).with_pacing(request_rate=1.0)
+    with pytest.raises(ConfigurationError, match="a rate does not apply"):
+        make_workload("agent-tools,agent-office", Scales()).with_pacing(session_rate=1.0)
+    with pytest.raises(ConfigurationError, match="--concurrency does not apply"):
+        make_workload("chat-bursty,chat-short", Scales()).with_pacing(concurrency=1)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +135,12 @@ def test_pacing_overrides() -> None:
     mixed = make_workload("mixed", Scales())
     assert [stream.pacing for stream in mixed.with_pacing(concurrency=10).streams] == [*map(ClosedLoop, (5, 4, 1))]
     assert [stream.name for stream in mixed.with_pacing(concurrency=1).streams] == ["chat"]
-    rates = [stream.pacing for stream in mixed.with_pacing(request_rate=20, arrival="constant").streams]
+    rates = [stream.pacing for stream in mixed.with_pacing(session_rate=20, arrival="constant").streams]
     assert rates == [OpenLoop(10, "constant"), OpenLoop(7, "constant"), OpenLoop(3, "constant")]
     tools = make_workload("agent-tools", Scales())
     assert tools.with_pacing(concurrency=3).streams[0].pacing == ClosedLoop(3)
-    assert tools.with_pacing(request_rate=2).streams[0].pacing == OpenLoop(2, "poisson")
-    probe = make_workload("hol-probe", Scales()).with_pacing(concurrency=4, request_rate=1)
+    assert tools.with_pacing(session_rate=2).streams[0].pacing == OpenLoop(2, "poisson")
+    probe = make_workload("hol-probe", Scales()).with_pacing(concurrency=4, session_rate=1)
     assert [stream.pacing for stream in probe.streams] == [ClosedLoop(4), OpenLoop(1, "constant")]
 
 
@@ -146,11 +148,11 @@ def test_pacing_overrides() -> None:
     ("pacing", "mentions"),
     [
         ({"concurrency": 0}, "--concurrency"),
-        ({"request_rate": 0.0}, "--request-rate"),
-        ({"request_rate": math.nan}, "--request-rate"),
+        ({"session_rate": 0.0}, "--session-rate"),
+        ({"session_rate": math.nan}, "--session-rate"),
         ({"arrival": "constant"}, "--arrival"),
-        ({"request_rate": 1.0, "arrival": "sometimes"}, "--arrival"),
-        ({"concurrency": 1, "request_rate": 1.0}, "not both"),
+        ({"session_rate": 1.0, "arrival": "sometimes"}, "--arrival"),
+        ({"concurrency": 1, "session_rate": 1.0}, "not both"),
     ],
 )
 def test_pacing_that_makes_no_sense(pacing: dict[str, float], mentions: str) -> None:

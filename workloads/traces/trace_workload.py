@@ -22,7 +22,7 @@ def trace_workload(
     scales: Scales,
     *,
     concurrency: int | None = None,
-    request_rate: float | None = None,
+    session_rate: float | None = None,
     arrival: str | None = None,
     speed: float | None = None,
     most_classes: int = MOST_CLASSES,
@@ -33,18 +33,19 @@ def trace_workload(
         ConfigurationError: two paces are given, or --trace-speed for a trace without start times.
         TraceError: the trace's first row is bad.
     """
-    if concurrency is not None and request_rate is not None:
-        raise ConfigurationError("give --concurrency or --request-rate, not both: a trace has one pace")
-    if speed is not None and (concurrency is not None or request_rate is not None):
+    if concurrency is not None and session_rate is not None:
+        raise ConfigurationError("give --concurrency or a rate, not both: a trace has one pace")
+    if speed is not None and (concurrency is not None or session_rate is not None):
         raise ConfigurationError(
-            "--trace-speed has no effect with --concurrency or --request-rate: they replace the trace's start times"
+            "--trace-speed has no effect with --concurrency, --request-rate or --session-rate: they replace the "
+            "trace's start times"
         )
-    if arrival is not None and request_rate is None:
-        raise ConfigurationError("--arrival needs --request-rate")
-    check_pace(concurrency, request_rate)
+    if arrival is not None and session_rate is None:
+        raise ConfigurationError("--arrival needs --request-rate or --session-rate")
+    check_pace(concurrency, None, session_rate)
     pacing: ClosedLoop | OpenLoop | Replay
-    if request_rate is not None:
-        pacing = OpenLoop(request_rate, arrival or "poisson")
+    if session_rate is not None:
+        pacing = OpenLoop(session_rate, arrival or "poisson")
     elif concurrency is None and trace.has_timestamps:
         pacing = Replay(speed or 1.0)
     elif speed is not None:
