@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,9 @@ COMMANDS: Mapping[str, Listed] = {
 """In the order in which `abatch --help` lists them. Each is a module of its own in `commands`, of the same name."""
 LAST_PANELS = ("Sweep", "Engine")
 """Headings for experts: their options come at the end of the help."""
+
+
+def long_name(option: Any) -> str:
+    """The name of an option, as `request-rate`; of a switch that only turns something off, as `no-prefix-cache`."""
+    names: list[str] = [*option.opts, *option.secondary_opts]
+    return next((name for name in names if name.startswith("--")), names[0]).lstrip("-")

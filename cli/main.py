@@ -15,10 +15,14 @@ import typer
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
 from .exit_codes import ExitCode
-from .help import PARSER_ERROR, HelpfulCommand, HelpfulGroup, usage_error
 from .listing import COMMANDS
+from .parser import PARSER_ERROR, Command, Group, usage_error
+from .settings.defaults import DefaultMap
+from .settings.environment import PREFIX
+from .settings.file import FILE_NAME, NO_FILE, find_settings
 from .unread_output import outliving_readers
 
+_CONFIG = "--config"
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 TAKE_OPTIONS = ("rerun",)
 """Those that leave options to another command."""
@@ -51,18 +55,34 @@ def _command(name: str) -> Any:
         function, made_of = made_of, typer.Typer(add_completion=False, rich_markup_mode=None)
         # click remembers a command's help option: where it is first asked for without the group, that had no -h
         settings = {"ignore_unknown_options": name in TAKE_OPTIONS, **_HELP}
-        made_of.command(name, cls=HelpfulCommand, help=text, context_settings=settings)(function)
+        made_of.command(name, cls=Command, help=text, context_settings=settings)(function)
     command = typer.main.get_command(made_of)
     command.name = name
     return command
 
 
-class _Group(HelpfulGroup):
+class _Abatch(Group):
     """`abatch` itself."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = cast(MutableMapping[str, Any], _Commands())
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words behind `abatch`. --config may stand behind the command as well."""
+        for place, word in enumerate(args):
+            if word == _CONFIG or word.startswith(f"{_CONFIG}="):
+                end = place + (2 if word == _CONFIG else 1)
+                args = [*args[place:end], *(args[:place] if end <= len(args) else ()), *args[end:]]
+                break
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command, with what a file of settings says about it."""
+        settings = find_settings(ctx.params["config"])
+        ctx.default_map = DefaultMap(settings, self.commands)
+        with settings.in_use():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names. Help need not load every command."""
@@ -74,13 +94,14 @@ class _Group(HelpfulGroup):
 
 
 app = typer.Typer(
-    cls=_Group,
+    cls=_Abatch,
     name="abatch",
     help="Is my tail latency the price of the work, or an artifact of how the server schedules it?",
-    add_completion=False,
+    epilog="An option can also be set in abatch.toml or by a variable, such as ABATCH_BENCH_DURATION=2m: "
+    "docs/configuration.md. --install-completion makes your shell complete all of this.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=_HELP,
+    context_settings={"auto_envvar_prefix": PREFIX, **_HELP},
 )
 
 
@@ -95,6 +116,14 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            _CONFIG,
+            metavar="FILE",
+            help=f"Options of commands, and targets by name. Default: {FILE_NAME} in this folder; {NO_FILE}: no file.",
+        ),
+    ] = None,
 ) -> None:
     pass
 

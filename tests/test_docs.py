@@ -107,8 +107,9 @@ def _left_over(command: str, words: list[str]) -> list[str]:
 
 
 def _all_flags() -> set[str]:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return {"--version"}.union(*(_flags(command) for command in commands))
+    group = typer.main.get_command(app)
+    own = {flag for option in group.params for flag in option.opts}
+    return own.union(*(_flags(command) for command in group.commands))  # type: ignore[attr-defined]
 
 
 def _flags(command: str) -> set[str]:

@@ -30,12 +30,12 @@ from ...workloads.session import Session
 from ...workloads.traces.formats.native import write_session
 from ...workloads.traces.trace import FORMATS, Trace
 from ...workloads.workload import Workload, picked
-from ..help import HelpfulCommand, HelpfulGroup
 from ..measuring.traffic import Traffic
 from ..options.groups import Without, given, with_options
 from ..options.recipe import make_traffic
 from ..options.times import time_option
 from ..options.traffic import TrafficOptions
+from ..parser import Command, Group
 
 _NUM_SESSIONS = 500
 """Drawn of a preset, which has no end."""
@@ -76,11 +76,11 @@ _Sessions = Annotated[
 ]
 
 workload = typer.Typer(
-    cls=HelpfulGroup, help="Inspect a preset or trace before running it.", rich_markup_mode=None, add_completion=False
+    cls=Group, help="Inspect a preset or trace before running it.", rich_markup_mode=None, add_completion=False
 )
 
 
-@workload.command("list", cls=HelpfulCommand)
+@workload.command("list", cls=Command)
 def list_workloads() -> None:
     """List presets and trace formats."""
     lines = [f"presets (abatch bench --workload NAME; without it, {DEFAULT_WORKLOAD})"]
@@ -107,7 +107,7 @@ def _entry(name: str, *paragraphs: str) -> list[str]:
     return [f"{f'  {name}' if not index else '':<17}{line}" for index, line in enumerate(lines)]
 
 
-@workload.command(cls=HelpfulCommand)
+@workload.command(cls=Command)
 @with_options
 def show(
     name: _Name = None,
@@ -136,7 +136,7 @@ def show(
     _print(_shown(chosen, summary, arrivals, arrivals.latest_s if length_s is None else length_s))
 
 
-@workload.command(cls=HelpfulCommand)
+@workload.command(cls=Command)
 @with_options
 def export(
     name: _Name = None,

@@ -14,6 +14,7 @@ from ...engine.errors import ConfigurationError
 from ...workloads.presets.catalog import WORKLOADS
 from ...workloads.targets.server_url import hide_credentials, with_scheme
 from ..options.compared import name_and_url
+from ..options.named_target import is_target
 
 _ADDRESS = re.compile(
     r"""
@@ -52,7 +53,7 @@ def read_bare_words(context: Context, words: Iterable[str] | None) -> BareWords:
     """
     urls, models = [], []
     for word in words or ():
-        if is_address(word):
+        if is_target(word) or is_address(word):
             urls.append(word)
         else:
             models.append(_checked(context, word))

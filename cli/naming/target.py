@@ -9,6 +9,7 @@ from typing import TypeVar
 from ...workloads.targets.server_url import hide_credentials, with_scheme
 from ..options.compared import name_and_url
 from ..options.connecting import ConnectingOptions
+from ..options.named_target import is_target, with_named_target
 from ..options.target import TargetOptions
 from .bare_words import NO_WORDS, BareWords, is_named_address, one_model, one_url
 
@@ -32,6 +33,7 @@ def find_target(target: _Options, bare: BareWords = NO_WORDS, say: Say = _silent
         ConfigurationError: two servers or two models are named.
     """
     target = replace(target, url=one_url(bare, target.url), model=one_model(bare, target.model))
+    target = with_named_target(target)
     if target.url is not None:
         target = replace(target, url=meant_url(target.url, "--url", say))
     if isinstance(target, TargetOptions) and target.metrics_url is not None:
@@ -50,14 +52,19 @@ def find_compared(
         say: Is told each guess, as one line for a person.
 
     Returns:
-        URLs, each with a scheme, and what is left of the words: folders.
+        URLs, each with a scheme, or names of targets; and what is left of the words: folders.
     """
-    servers = [*(urls or ()), *(word for word in words or () if is_named_address(word))]
+    servers = [*(urls or ()), *(word for word in words or () if _is_server(word))]
     found = []
     for text in servers:
         name, url = name_and_url(text)
-        found.append(f"{name}={meant_url(url, '--url', say)}" if name else meant_url(url, "--url", say))
-    return found, [word for word in words or () if not is_named_address(word)]
+        url = url if is_target(url) else meant_url(url, "--url", say)
+        found.append(f"{name}={url}" if name else url)
+    return found, [word for word in words or () if not _is_server(word)]
+
+
+def _is_server(word: str) -> bool:
+    return is_named_address(word) or is_target(name_and_url(word)[1])
 
 
 def meant_url(url: str, option: str, say: Say) -> str:

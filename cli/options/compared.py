@@ -15,6 +15,7 @@ from ...workloads.targets.server_url import ServerUrl
 from ..measuring.targets import Source
 from .connecting import without_connection
 from .engine import EngineOptions
+from .named_target import is_target, with_named_target
 from .target import TargetOptions
 
 _NAMED_URL = re.compile(r"([A-Za-z0-9][\w.-]{0,39})=(.+)", re.DOTALL)
@@ -44,7 +45,8 @@ def live_targets(
     of_engine = without_connection(target) if urls else target
     if urls and modes:
         target = replace(target, real_time=False, step_log=False, startup_timeout_s=TargetOptions().startup_timeout_s)
-    sources = {name: replace(target, url=url).source(of_servers, seed) for name, url in named_urls(urls).items()}
+    servers = {name: with_named_target(replace(target, url=url)) for name, url in named_urls(urls).items()}
+    sources = {name: server.source(of_servers, seed) for name, server in servers.items()}
     for mode in modes:
         if mode in sources:
             raise ConfigurationError(f"--url {mode}=... has the name of a batching mode")
@@ -55,7 +57,7 @@ def live_targets(
 
 
 def named_urls(values: Sequence[str]) -> dict[str, str]:
-    """URLs by the names that they go by: `NAME=URL`, else their host and port.
+    """URLs, or names of targets, by the names that they go by: `NAME=URL`, else the target's, or host and port.
 
     Raises:
         ConfigurationError: one of them is not a URL, or two have the same name.
@@ -63,7 +65,10 @@ def named_urls(values: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for value in values:
         name, url = name_and_url(value)
-        ServerUrl.parse(url)
+        if is_target(url):
+            name = name or url
+        else:
+            ServerUrl.parse(url)
         parts = urlsplit(url)
         if not name:
             name = _UNSAFE.sub("-", f"{parts.hostname}-{parts.port}" if parts.port else f"{parts.hostname}")

@@ -77,5 +77,9 @@ async def start_child(module: str) -> Child:
 
 
 def environment_of_children() -> dict[str, str]:
-    """Our environment without the servers' key (ABATCH_API_KEY): a process that needs the key gets it otherwise."""
-    return {name: value for name, value in os.environ.items() if name != "ABATCH_API_KEY"}
+    """Our environment without the servers' key (ABATCH_API_KEY): a process that needs the key gets it otherwise.
+
+    It has no options for commands either (ABATCH_SERVE_DEVICE, abatch.toml): a child's command line says everything.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ABATCH_")}
+    return {**others, "ABATCH_CONFIG": "none"}

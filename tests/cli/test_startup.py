@@ -35,8 +35,8 @@ def _loaded(*words: str, cwd: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "without", "most_of_ours"),
     [
-        (["--help"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 10),
-        (["--version"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 10),
+        (["--help"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 20),
+        (["--version"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 20),
         (["report", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
         (["gate", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
         (["null-server", "--help"], (*_PAGES, *_ENGINE, "aiohttp", "hdrh"), 60),

@@ -1,0 +1,1 @@
+"""What a user sets once, for every command: abatch.toml and the environment."""
