@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..calibration.calibration import EXPECTED_E2E_MS, INPUT_TOKENS, OUTPUT_TOKENS, Added, Point
 from ..formatting import milliseconds
 from ..text import clean
 from .facts import client_facts
+from .fitted_table import Column, Row, print_table
 
 _COUNT_FOR_P999 = 1000
 _COLUMNS = ("start", "ttft", "itl", "e2e", "server", "off", "lag", "CPU ms")
@@ -47,7 +47,7 @@ def print_point(console: Console, point: Point) -> None:
     for line in _verdict_lines(point):
         console.print(line)
     console.print()
-    console.print(_table(point))
+    _print_added(console, point)
     console.print()
     if point.e2e_error is not None:
         console.print(
@@ -82,17 +82,20 @@ def _verdict_lines(point: Point) -> list[Text]:
     return lines
 
 
-def _table(point: Point) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("the client adds, ms", no_wrap=True)
-    for name in ("p50", "p99", "p99.9"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _print_added(console: Console, point: Point) -> None:
+    columns = [
+        Column("the client adds, ms", is_text=True),
+        Column("p50", rank=1),
+        Column("p99"),
+        Column("p99.9", rank=2),
+    ]
     added: dict[str, Added | None] = {"start": point.start, "ttft": point.ttft, "itl": point.itl, "e2e": point.e2e}
+    rows = []
     for name, value in added.items():
         if value is not None:
             p999 = milliseconds(value.p999_ms) if point.samples >= _COUNT_FOR_P999 else "-"
-            table.add_row(_NAMES[name], milliseconds(value.p50_ms), milliseconds(value.p99_ms), p999)
-    return table
+            rows.append(Row([_NAMES[name], milliseconds(value.p50_ms), milliseconds(value.p99_ms), p999]))
+    print_table(console, columns, rows, elsewhere="--json has all")
 
 
 def _milliseconds(value: float | None) -> str:

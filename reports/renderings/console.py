@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from hdrh.histogram import HdrHistogram
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..formatting import milliseconds
 from ..gates.judge import Judgement
 from ..recording.recorder import ALL, RESUMES, TTFA
+from ..recording.slowdown import SLOWED
 from ..run.command import Command
 from ..run.histogram_log import tag
 from ..summary.findings import findings
@@ -20,6 +20,7 @@ from ..summary.state import State
 from ..summary.summary import Summary
 from ..text import clean
 from .facts import facts, repeat_fact
+from .fitted_table import Column, Row, print_table
 from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
 from .slowdown_rows import HEADER, SLOWEST, slowdown_rows
@@ -28,7 +29,8 @@ _SHOWN_METRICS = ("ttft", TTFA, "fresh_ttft", "continued_ttft", *RESUMES, "itl",
 _BY_CLASS = ("ttft", TTFA, "itl", "max_gap", "e2e")
 """Of the others there is one line, for all classes: a report is to fit on a screen. summary.json has them all."""
 _PICTURED = ("ttft", "itl", "e2e")
-_NARROWEST = 79
+_PICTURE_COLUMNS, _GAP = 25, 2
+_ELSEWHERE = "--csv FILE has all"
 _LONGEST_OUTCOME = len("INCONCLUSIVE")
 
 
@@ -43,10 +45,10 @@ def print_summary(
         console.print(styled_line(finding))
     console.print()
     if summary.metrics:
-        console.print(_table(summary))
+        _print_metrics(console, summary)
         console.print()
     if summary.slowdown:
-        console.print(_slowdown_table(summary))
+        _print_slowdown(console, summary)
         console.print()
     for picture in _pictures(console, summary, histograms or {}):
         console.print(Text(picture), no_wrap=True)
@@ -76,8 +78,8 @@ def _pictures(console: Console, summary: Summary, histograms: Mapping[str, HdrHi
         for metric in _PICTURED
         if (histogram := histograms.get(tag(metric, traffic_class))) is not None and histogram.get_total_count()
     ]
-    if shown and console.width >= _NARROWEST:
-        yield from side_by_side(shown, gap=2)
+    if shown := shown[: (console.width + _GAP) // (_PICTURE_COLUMNS + _GAP)]:
+        yield from side_by_side(shown, _GAP)
         yield ""
 
 
@@ -85,12 +87,22 @@ def _has_braille(console: Console) -> bool:
     return console.encoding.lower().replace("-", "").startswith("utf")
 
 
-def _table(summary: Summary) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
-    table.add_column("ms", no_wrap=True)
-    for name in ("n", *(f"p{percentile:g}" for percentile in summary.percentiles), "max", "p99/p50"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+def _print_metrics(console: Console, summary: Summary) -> None:
+    """What is needed least is left out first where there is no room: percentiles between median and p99."""
+    percentiles = list(summary.percentiles)
+    kept = {50.0, 99.0 if 99.0 in percentiles else max(percentiles)}
+    columns = [
+        Column("ms", is_text=True),
+        Column("n", rank=3),
+        *(Column(f"p{one:g}", rank=0 if one == max(kept) else 1 if one in kept else 5) for one in percentiles),
+        Column("max", rank=4),
+        Column("p99/p50", rank=0),
+        Column("verdict", rank=2, is_text=True),
+    ]
+    print_table(console, columns, list(_metric_rows(summary)), elsewhere=_ELSEWHERE)
+
+
+def _metric_rows(summary: Summary) -> Iterator[Row]:
     for metric in _SHOWN_METRICS:
         by_class = summary.metrics.get(metric, {})
         has_classes = len(by_class) > 2 and metric in _BY_CLASS
@@ -98,19 +110,25 @@ def _table(summary: Summary) -> Table:
             if traffic_class != ALL and not has_classes:
                 continue
             label = clean(metric) if traffic_class == ALL else f"  {clean(traffic_class)}"
-            table.add_row(label, *_cells(value), style="" if traffic_class == ALL else "dim")
-    return table
+            yield Row([label, *_cells(value)], "" if traffic_class == ALL else "dim")
 
 
-def _slowdown_table(summary: Summary) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
-    for place, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+_SLOWDOWN_RANKS = {"ttft": 0, "e2e": 1, "waiting": 2, "interference": 3, "work": 4, "tpot": 5}
+
+
+def _print_slowdown(console: Console, summary: Summary) -> None:
+    columns, metric = [Column(HEADER[0], is_text=True)], ""
+    for name in HEADER[1:]:
+        metric = name if name in SLOWED else metric
+        is_of_metric = name == metric or name.startswith("p")
+        rank = _SLOWDOWN_RANKS[metric if is_of_metric else name]
+        columns.append(Column(name, rank, in_note=f"{metric} slowdown" if is_of_metric else name))
+    rows = []
     for name, *cells in slowdown_rows(summary):
-        of_verdict = name == summary.verdict_class
-        label = f"  {name}" if name == SLOWEST else clean(name)
-        table.add_row(label, *cells, style="" if of_verdict or name == SLOWEST else "dim")
-    return table
+        is_slowest = name == SLOWEST
+        style = "" if is_slowest or name == summary.verdict_class else "dim"
+        rows.append(Row([f"  {name}" if is_slowest else clean(name), *cells], style))
+    print_table(console, columns, rows, elsewhere=_ELSEWHERE)
 
 
 def _cells(value: MetricSummary) -> list[str | Text]:

@@ -2,20 +2,81 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.control import Control
 from rich.segment import Segment
+from rich.text import Text
 
 from ..text import MARK, without_commands
+
+_NO_LIMIT = 100_000
+"""Columns of what is no terminal: a file or a pipe, where lines are copied and searched, has them whole."""
 
 
 def terminal(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     """The console that every command prints to: no markup, and what is printed can neither move the cursor nor give
     the log of a CI job a command, wherever lines are wrapped.
+
+    Lines are wrapped between words where a terminal is, or COLUMNS says how wide; words stay whole, and so do paths
+    and URLs. With `soft_wrap` no line is wrapped.
     """
-    return guarded(Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False))
+    width = _width(sys.stderr if stderr else sys.stdout)
+    console = Terminal(
+        stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False, width=width, height=25
+    )
+    return guarded(console)
+
+
+def _width(stream: TextIO) -> int | None:
+    """In columns; None: as rich finds out, each time anew."""
+    if os.environ.get("COLUMNS", "").isdigit():
+        return None
+    if not stream.isatty():
+        return _NO_LIMIT
+    if os.environ.get("TERM") not in ("dumb", "unknown"):
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+class Terminal(Console):
+    """A console that breaks lines between words only: a path or a URL that is longer than a line can be copied."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """As rich does."""
+        if len(objects) == 1 and isinstance(objects[0], Text) and not (self.soft_wrap or settings.get("soft_wrap")):
+            objects, settings = (wrapped(objects[0], self.width),), {**settings, "soft_wrap": True}
+        elif len(objects) == 1 and isinstance(objects[0], str):
+            self.print(Text(objects[0]), **settings)
+            return
+        super().print(*objects, **settings)
+
+
+def wrapped(text: Text, width: int) -> Text:
+    """The text with line breaks in the place of spaces. A word that is longer than a line has one of its own."""
+    if text.no_wrap or text.cell_len <= width:
+        return text
+    lines = [line for paragraph in text.split("\n", allow_blank=True) for line in _broken(paragraph, width)]
+    return Text("\n").join(lines)
+
+
+def _broken(text: Text, width: int) -> Iterator[Text]:
+    start = end = 0
+    for word in re.finditer(r"\s*\S+", text.plain):
+        if end > start and cell_len(text.plain[start : word.end()]) > width:
+            yield text[start:end]
+            start = word.end() - len(word[0].lstrip())
+        end = word.end()
+    yield text[start:end]
 
 
 def guarded(console: Console) -> Console:

@@ -24,7 +24,7 @@ from abatch.reports.renderings.calibration_console import print_point, search_li
 from abatch.reports.renderings.comparison.console import print_comparison
 from abatch.reports.renderings.comparison.markdown import render_comparison_markdown
 from abatch.reports.renderings.comparison.section import comparison_sections
-from abatch.reports.renderings.console import print_summary
+from abatch.reports.renderings.console import print_repeat, print_summary
 from abatch.reports.renderings.csv_table import COLUMNS, render_csv
 from abatch.reports.renderings.github import github_annotations
 from abatch.reports.renderings.hgrm import write_hgrm
@@ -32,7 +32,8 @@ from abatch.reports.renderings.html.page import render_html
 from abatch.reports.renderings.json_report import render_json
 from abatch.reports.renderings.junit import render_junit
 from abatch.reports.renderings.markdown import render_markdown
-from abatch.reports.renderings.terminal import guarded
+from abatch.reports.renderings.terminal import Terminal, guarded
+from abatch.reports.run.command import Command
 from abatch.reports.traffic.console import summary_lines
 from abatch.reports.traffic.summary import TrafficSummary
 from abatch.workloads.session import Pause, Session, Turn
@@ -121,7 +122,7 @@ def printed(print_it: Callable[[Console], Any], width: int = 80, encoding: str =
     """What a terminal, or the log of a job, is given."""
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding, newline="")
-    print_it(guarded(Console(file=out, width=width, highlight=False, markup=False, emoji=False)))
+    print_it(guarded(Terminal(file=out, width=width, highlight=False, markup=False, emoji=False)))
     out.flush()
     return raw.getvalue().decode(encoding)
 
@@ -144,6 +145,7 @@ def print_all(outside: Outside, console: Console) -> None:
     comparison, summaries = outside.comparison()
     print_comparison(console, comparison, summaries)
     print_sweep(console, outside.sweep())
+    print_repeat(console, Command(words=("bench", next(outside.texts)), secrets=(next(outside.texts),)))
     for line in summary_lines(outside.traffic()):
         console.print(line, soft_wrap=True)
     point = make_point(failed=[next(outside.texts)])
@@ -279,6 +281,7 @@ CHECKED = {
     *("render_html", "render_csv", "render_json", "render_junit", "render_markdown", "render_comparison_markdown"),
     *("print_summary", "print_judgements", "print_comparison", "print_point", "print_sweep", "search_line"),
     *("comparison_sections", "github_annotations", "write_hgrm", "summary_lines", "json_text"),
+    *("print_repeat", "print_table"),
 }
 """Whatever shows text of others, all of it tried above."""
 HARMLESS = {
@@ -312,7 +315,7 @@ def test_everything_is_printed_through_the_one_console() -> None:
         str(path.relative_to(ROOT))
         for floor in ("engine", "workloads", "reports", "cli")
         for path in (ROOT / floor).rglob("*.py")
-        if re.search(r"\bConsole\(", path.read_text())
+        if re.search(r"\b(?:Console|Terminal)\((?!Console)", path.read_text())
     }
     assert makers == {"reports/renderings/terminal.py"}
 
