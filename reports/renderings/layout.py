@@ -44,4 +44,4 @@ def plain_line(item: Labelled) -> str:
 def styled_line(item: Labelled, label_columns: int = 0) -> Text:
     """The same for a terminal; with `label_columns` the label is padded to a column of this width instead."""
     label = f"{clean(item.label):<{label_columns}} " if label_columns else f"{clean(item.label)}: "
-    return Text(label, style=STYLES[item.tone]) + Text(clean(item.words), style="default")
+    return Text.assemble((label, STYLES[item.tone]), clean(item.words))
