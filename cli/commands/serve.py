@@ -11,7 +11,7 @@ import typer
 
 from ...engine.config import parse_bytes
 from ...engine.errors import ConfigurationError
-from ...engine.models.source import is_built_in, pretrained_arguments
+from ...engine.models.source import check_sources
 from ...engine.server.front.listening import Listening
 from ...engine.server.tools.formats import ToolFormatName
 from ...engine.simulation.device_profile import is_simulated
@@ -105,8 +105,8 @@ def serve(
     console = terminal(stderr=True, soft_wrap=True)
     model = model or default_model(engine.device)
     config = engine.config(model, seed, step_log=str(step_log) if step_log else None)
-    if model != "tiny" and not config.is_simulated and not is_built_in(model, config.load_format):
-        pretrained_arguments(model)  # an unknown name is found before torch is loaded
+    if not config.is_simulated:
+        check_sources(config)
     if tiny_tool_calls and (model != "tiny" or config.is_simulated or tool_format == "none"):
         raise ConfigurationError(
             "--tiny-tool-calls needs --model tiny, a real device and a --tool-format other than none"

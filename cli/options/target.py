@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from ...engine.errors import ConfigurationError
+from ...engine.models.source import check_sources
 from ...engine.simulation.device_profile import is_simulated, load_device
 from ...engine.simulation.model_shape import load_shape
 from ...engine.timing.durations import format_duration
@@ -144,6 +145,8 @@ class TargetOptions(ConnectingOptions):
                     tells_sessions=not self.no_sessions,
                 )
         require_engine()
+        if not config.is_simulated:
+            check_sources(config)
         return OwnServer(
             config=config,
             arguments=engine.arguments(),

@@ -76,10 +76,16 @@ async def start_child(module: str) -> Child:
     return Child(process, reader, writer)
 
 
+_KEYS = frozenset({"OPENAI_API_KEY", "ANTHROPIC_API_KEY"})
+
+
 def environment_of_children() -> dict[str, str]:
-    """Our environment without the servers' key (ABATCH_API_KEY): a process that needs the key gets it otherwise.
+    """Our environment without keys of servers: a process that needs one gets it otherwise.
 
     It has no options for commands either (ABATCH_SERVE_DEVICE, abatch.toml): a child's command line says everything.
+    The hub's client is told to say nothing of its retries: what it raises in the end is told.
     """
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ABATCH_")}
-    return {**others, "ABATCH_CONFIG": "none"}
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith("ABATCH_") and name not in _KEYS
+    }
+    return {"HF_HUB_VERBOSITY": "error", **others, "ABATCH_CONFIG": "none"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...engine.errors import ConfigurationError
+from ...engine.models.hub import check_on_hub
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,6 +31,7 @@ def load_text_tokenizer(name: str) -> Tokenizer:
             return Tokenizer.from_file(str(file))
         if path.is_dir():
             raise ConfigurationError(f"--tokenizer {name}: this folder has no tokenizer.json")
+        check_on_hub(name, ["tokenizer.json"], "--tokenizer")
         return Tokenizer.from_pretrained(name)
     except ConfigurationError:
         raise
