@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from abatch.workloads.targets import patience
 from support.run_profile import IS_NIGHTLY
 from support.smollm2 import smollm2_folder
 
@@ -82,6 +83,14 @@ def cache_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What `abatch calibrate` has found on this machine is not for tests to read, nor to write."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_waits_for_a_server() -> Iterator[None]:
+    """Hundreds of tests ask servers that are not there, or that say 503: nobody starts those a moment later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patience, "LONGEST_S", 0.0)
         yield
 
 

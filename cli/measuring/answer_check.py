@@ -40,7 +40,7 @@ def check_answers(sources: Mapping[str, Source], observer: Observer) -> dict[str
         observer.say(f"checking the answers of {name}")
         try:
             with asyncio.Runner(loop_factory=new_precise_loop) as runner:
-                answers[name] = runner.run(_answers(source, name))
+                answers[name] = runner.run(_answers(source, name, observer))
         except ConfigurationError:
             raise
         except AbatchError as error:
@@ -60,9 +60,9 @@ def prompts() -> list[str]:
     ]
 
 
-async def _answers(source: Source, name: str) -> Answers:
+async def _answers(source: Source, name: str, observer: Observer) -> Answers:
     with tempfile.TemporaryDirectory() as folder:
-        async with _opened(source, Path(folder)) as opened:
+        async with _opened(source, Path(folder), observer) as opened:
             if opened.is_simulated:
                 raise ConfigurationError(f"--check-answers: {name} is a simulated device, whose answers have no text")
             if isinstance(opened.target, HttpTarget):
@@ -71,8 +71,8 @@ async def _answers(source: Source, name: str) -> Answers:
     return list(zip(*rounds, strict=True))
 
 
-def _opened(source: Source, folder: Path) -> AbstractAsyncContextManager[Opened]:
-    return source.open() if isinstance(source, RemoteServer) else source.open(folder)
+def _opened(source: Source, folder: Path, observer: Observer) -> AbstractAsyncContextManager[Opened]:
+    return source.open(observer.say) if isinstance(source, RemoteServer) else source.open(folder)
 
 
 async def _answer(target: Target, prompt: str) -> str | None:

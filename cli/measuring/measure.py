@@ -76,7 +76,7 @@ async def _measure(plan: Plan, observer: Observer, on_ready: Callable[[], None])
     limits, source = plan.traffic.limits, plan.source
     async with AsyncExitStack() as stack:
         if isinstance(source, RemoteServer):
-            opened = await stack.enter_async_context(source.open())  # before there is a folder
+            opened = await stack.enter_async_context(source.open(observer.say))  # before there is a folder
         writer = RunWriter(plan.folder or default_folder(plan.traffic.workload.name), plan.run_config())
         with _abandoned_on_error(writer):
             if not isinstance(source, RemoteServer):

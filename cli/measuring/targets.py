@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from ...reports.run.folder import SERVER_LOG, STEPS
 from ...workloads.targets.engine_target import EngineTarget
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.http_target import HttpTarget
+from ...workloads.targets.patience import silently
 from ...workloads.targets.target import BenchTarget
 from ...workloads.targets.wire.names import AUTO
 
@@ -38,9 +39,11 @@ class Opened:
 
 
 @asynccontextmanager
-async def _connected(connection: Connection, model: str | None = None) -> AsyncIterator[HttpTarget]:
+async def _connected(
+    connection: Connection, model: str | None = None, say: Callable[[str], object] = silently
+) -> AsyncIterator[HttpTarget]:
     """A server, with its engine's metrics if it is one of ours, until the context is left."""
-    target = await connection.open(model)
+    target = await connection.open(model, say)
     try:
         await target.engine_totals()
         yield target
@@ -63,9 +66,9 @@ class RemoteServer:
     is_new: ClassVar[bool] = False
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Opened]:
-        """Connect."""
-        async with _connected(self.connection, self.model) as target:
+    async def open(self, say: Callable[[str], object] = silently) -> AsyncIterator[Opened]:
+        """Connect. `say`: is told in a line what is waited for."""
+        async with _connected(self.connection, self.model, say) as target:
             target.tokenizer, target.further_models = self.tokenizer, self.further_models
             is_simulated = target.engine is not None and target.engine.is_simulated
             yield Opened(target, target.shown_url, is_simulated, self.connection)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ...workloads.targets.patience import silently
 from ...workloads.targets.server_url import hide_credentials, with_scheme
 from ..options.compared import name_and_url
 from ..options.connecting import ConnectingOptions
@@ -17,11 +18,7 @@ _Options = TypeVar("_Options", bound=ConnectingOptions)
 Say = Callable[[str], object]
 
 
-def _silently(_: str) -> None:
-    pass
-
-
-def find_target(target: _Options, bare: BareWords = NO_WORDS, say: Say = _silently) -> _Options:
+def find_target(target: _Options, bare: BareWords = NO_WORDS, say: Say = silently) -> _Options:
     """The same options with the server and the model that are meant.
 
     Args:

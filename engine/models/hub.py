@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -83,9 +84,8 @@ def _why_unreachable(name: str, option: str) -> str | None:
 
 def _silence() -> None:
     """What the hub's client has to say of retries, we say in a line."""
-    from huggingface_hub.utils import logging
-
-    logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _meant(name: str) -> str:

@@ -231,7 +231,7 @@ def test_version() -> None:
     [
         (["bench", "--help"], 0),
         (["--version"], 0),
-        (["bench", "--url", "http://127.0.0.1:9"], 1),
+        (["bench", "--url", "http://server.invalid"], 1),
         (["bench", "--workload", "nope"], 2),
         (["bench", "--no-such-option"], 2),
     ],

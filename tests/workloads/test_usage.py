@@ -109,7 +109,7 @@ _STREAM = b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"length"}
 async def test_the_last_usage_counts_and_never_ends_an_answer(events: list[bytes], tokens: int | None) -> None:
     raw = [_STREAM, *(b"data: {" + event + b"}\n\n" for event in events), b"data: [DONE]\n\n"]
     async with fake_server(Behaviour(raw=raw)) as url:
-        target = await HttpTarget.connect(url, model="m", api_key=None, headers={}, timeout_s=5)
+        target = await HttpTarget.connect(url, model="fake", api_key=None, headers={}, timeout_s=5)
         reply = Reply()
         await target.send(Call([ChatMessage(role="user", content="hi")], 2, "s"), reply)
         await target.close()
@@ -126,7 +126,7 @@ async def test_a_server_that_miscounts_prompts_does_not_size_them(many: int) -> 
 
     behaviour = Behaviour(raw_of=lambda: [_STREAM, usage(), b"data: [DONE]\n\n"])
     async with fake_server(behaviour) as url:
-        target = await HttpTarget.connect(url, model="m", api_key=None, headers={}, timeout_s=5)
+        target = await HttpTarget.connect(url, model="fake", api_key=None, headers={}, timeout_s=5)
         sizer = await target.calibrate()
         await target.close()
     assert (sizer.is_measured, sizer.tokens_per_word) == (False, 1.0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..http.network import DIRECT, Network
+from .patience import silently
 from .wire.names import AUTO
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Connection:
     network: Network = DIRECT
     api: str = AUTO
 
-    async def open(self, model: str | None) -> HttpTarget:
+    async def open(self, model: str | None, say: Callable[[str], object] = silently) -> HttpTarget:
         """See `HttpTarget.connect`. If the model is known, the server is not asked for it."""
         from .http_target import HttpTarget  # all of the client: what only names a server needs none of it
         from .wire.api import RequestSettings
@@ -58,4 +60,5 @@ class Connection:
             tells_sessions=self.tells_sessions,
             settings=settings,
             network=self.network,
+            say=say,
         )

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import itertools
 import uuid
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,8 @@ from ..watching.engine_metrics import EngineMetrics, read_engine_metrics
 from ..watching.metrics_page import MetricsPage
 from ..watching.server_watch import ServerWatch
 from .api_search import find_api
-from .model_list import first_model
+from .model_list import NoListError, first_model, is_listed, listed_models, nearest_names
+from .patience import Patience, silently
 from .posting import Poster
 from .prompts import PromptSizer
 from .refused_fields import Accepted, find_accepted
@@ -36,6 +37,8 @@ from .wire.apis import api_named, key_headers
 from .wire.names import AUTO, REQUEST_ID_HEADER, meant_api
 
 PLAIN = RequestSettings(model="")
+_LIST_PATIENCE_S = 5.0
+"""For a list of models that explains something, and without which a run goes on."""
 
 
 class HttpTarget:
@@ -55,10 +58,12 @@ class HttpTarget:
         self._poster = Poster(server, headers, network, self._warn)
         self._network = network
         self._timeout_s = timeout_s
+        self._patience = Patience(server.shown, timeout_s, silently)
         self.server = server
         self.shown_url = server.shown
         self.settings = settings
         """Of all requests. Whatever the server turns out to refuse is left out."""
+        self._is_model_given = False
         self._api_key: str | None = None
         self._users_headers: frozenset[str] = frozenset()
         """Names of headers that the user gave, in lower case: they take the place of an API's."""
@@ -85,11 +90,12 @@ class HttpTarget:
         tells_sessions: bool = True,
         settings: RequestSettings = PLAIN,
         network: Network = DIRECT,
+        say: Callable[[str], object] = silently,
     ) -> HttpTarget:
         """Connect to the server and find out its model's name, if `model` is None.
 
         `tells_sessions`: tell an abatch engine which requests belong to one session. `settings`: of all requests, but
-        for the model. `network`: certificates and proxy.
+        for the model. `network`: certificates and proxy. `say`: is told in a line what is waited for.
 
         Raises:
             ConfigurationError: the URL is invalid.
@@ -106,10 +112,12 @@ class HttpTarget:
         settings = replace(settings, model=model or "", api=meant_api(settings.api, server.named_endpoint))
         target = cls(server, all_headers, settings, timeout_s, network=network, tells_sessions=tells_sessions)
         target._note_unused_proxy()
+        target._patience = Patience(server.shown, timeout_s, say)
         target._api_key, target._users_headers = api_key, frozenset(map(str.lower, headers))
+        target._is_model_given = bool(model)
         try:
             if not model:
-                target.settings = replace(settings, model=await first_model(target._poster.http, server))
+                target.settings = replace(settings, model=await target._first_model())
         except TargetError as error:
             await target.close()
             said = target._secrets.hidden(str(error))
@@ -118,6 +126,16 @@ class HttpTarget:
             await target.close()
             raise
         return target
+
+    async def _first_model(self) -> str:
+        """The name of the server's first model, asked for again as long as the server may be starting."""
+        while True:
+            try:
+                async with self._patience.told_if_slow("its list of models"):
+                    return await first_model(self._poster.http, self.server, self._timeout_s)
+            except NoListError as error:
+                if not await self._patience.asks_again(error.error, error.reason, error.retry_after_s):
+                    raise
 
     async def close(self) -> None:
         """Close all connections."""
@@ -166,6 +184,8 @@ class HttpTarget:
         sizer = await PromptSizer.measure(count, self.tokenizer)
         for model in self.further_models:
             await self._probe(Call([ChatMessage(role="user", content="hello")], 1, "calibration", model=model))
+        if self._is_model_given:
+            await self._note_unlisted()
         if not sizer.is_measured:
             effect = (
                 "the size of its chat template is unknown"
@@ -183,10 +203,13 @@ class HttpTarget:
         """
 
         async def ask(settings: RequestSettings) -> Reply:
-            reply = Reply()
             self.settings = settings
-            await self.send(call, reply)
-            return reply
+            while True:
+                reply = Reply()
+                async with self._patience.told_if_slow("an answer of one token"):
+                    await self.send(call, reply)
+                if not await self._patience.asks_again(reply.error, reply.error_message or "", reply.retry_after_s):
+                    return reply
 
         def sent(settings: RequestSettings) -> Collection[str]:
             return request_body(api_named(settings.api), call, settings).keys()
@@ -206,11 +229,30 @@ class HttpTarget:
             raise TargetError(f"cannot reach {self.shown_url}: {reply.error_message}{await self._hint()}")
         if reply.error not in (None, "empty"):  # one token may well have no text
             to_model = "" if call.model is None else f" to the model {call.model}"
+            names = await self._listed_models()
+            advice = "is it an OpenAI-compatible chat server?"
+            if (model := call.model or self.model) and names and not is_listed(model, names):
+                advice = f"it lists no model {model}, but {nearest_names(model, names)} (--model)"
             raise TargetError(
                 f"{self.shown_url} rejected a one-token test request{to_model}: {reply.error}: {reply.error_message}; "
-                f"is it an OpenAI-compatible chat server?{await self._hint()}"
+                f"{advice}{await self._hint()}"
             )
         return reply
+
+    async def _listed_models(self) -> Sequence[str]:
+        """What the server lists; nothing if it lists nothing."""
+        try:
+            return await listed_models(self._poster.http, self.server, min(self._timeout_s, _LIST_PATIENCE_S))
+        except TargetError:
+            return ()
+
+    async def _note_unlisted(self) -> None:
+        """Warn of models that the server does not list and answers for all the same, with whichever it has."""
+        names = await self._listed_models()
+        for model in (self.model, *self.further_models):
+            if names and not is_listed(model, names):
+                has = nearest_names(model, names)
+                self._warn(f"the server lists no model {model}, and answers all the same: it has {has}")
 
     def _note_unused_proxy(self) -> None:
         if self._unused_proxy is not None:

@@ -2,58 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from ..http.body import read_body, read_error_body
-from ..http.faults import MALFORMED, RefusedError
+from ..http.faults import BAD_RESPONSE, MALFORMED, RefusedError
 from ..http.limits import MESSAGE_CHARS, MODEL_LIST_BYTES, MODEL_NAME_CHARS
-from .redirects import redirect_in_words, redirect_of
+from .patience import retry_after_s
+from .redirects import REDIRECT, redirect_in_words, redirect_of
 from .server_url import ServerUrl, hide_credentials
 from .unreachable import TargetError, failure_of
 from .wire.failures import error_message
 
-_TIMEOUT_S = 30.0
 _LISTS = ("data", "models")
 """Where they are: OpenAI's and everybody's; Ollama's own, which llama.cpp's server has beside the other."""
 _NAMES = ("id", "model", "name")
+_MOST_NAMES = 5
+_MOST_NAME_CHARS = 100
 
 
-async def first_model(http: aiohttp.ClientSession, server: ServerUrl) -> str:
+class NoListError(TargetError):
+    """A server that was asked for its models gave none. `error`: the class of the failure."""
+
+    def __init__(self, message: str, error: str, reason: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.error, self.reason, self.retry_after_s = error, reason or message, retry_after_s
+
+
+async def first_model(http: aiohttp.ClientSession, server: ServerUrl, timeout_s: float) -> str:
     """The name of the first model of a server.
 
     Raises:
-        TargetError: the server cannot be reached, or lists none.
+        NoListError: the server cannot be reached, or lists none.
+    """
+    url, names = hide_credentials(str(server.models)), await listed_models(http, server, timeout_s)
+    if not names:
+        raise NoListError(f"{url} lists no model; name one with --model", "empty")
+    if len(names[0]) > MODEL_NAME_CHARS:
+        raise NoListError(
+            f"{url} lists a model whose name has {len(names[0]):,} characters; name one with --model", "too_long"
+        )
+    return names[0]
+
+
+async def listed_models(http: aiohttp.ClientSession, server: ServerUrl, timeout_s: float) -> Sequence[str]:
+    """The names of the models that a server lists, in its order.
+
+    Raises:
+        NoListError: the server cannot be reached, or has no list.
     """
     url = hide_credentials(str(server.models))
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
         async with http.get(server.models, timeout=timeout, allow_redirects=False) as response:
             if (location := redirect_of(response)) is not None:
-                raise TargetError(f"{url}: {redirect_in_words(response, location)}")
+                raise NoListError(f"{url}: {redirect_in_words(response, location)}", REDIRECT)
             if response.status != 200:
                 said = error_message(await read_error_body(response))[:MESSAGE_CHARS]
                 advice = _advice(server, response.status)
-                raise TargetError(
-                    f"{url} returned {response.status}: {said}; {advice} (--model NAME skips this request)"
+                raise NoListError(
+                    f"{url} returned {response.status}: {said}; {advice} (--model NAME skips this request)",
+                    f"http_{response.status}",
+                    f"HTTP {response.status}: {said}",
+                    retry_after_s(response.headers),
                 )
-            names = model_names(await read_body(response, MODEL_LIST_BYTES))
+            return model_names(await read_body(response, MODEL_LIST_BYTES))
     except (aiohttp.ClientError, OSError) as error:
-        kind, why = failure_of(error, _TIMEOUT_S)
-        why = f"no list of models within {_TIMEOUT_S:g} s" if kind == "timeout" else why
-        raise TargetError(f"cannot reach {server.shown}: {why}") from error
+        kind, why = failure_of(error, timeout_s)
+        told = f"no list of models within {timeout_s:g} s (--timeout)" if kind == "timeout" else why
+        raise NoListError(f"cannot reach {server.shown}: {told}", kind, why) from error
     except (RefusedError, *MALFORMED) as error:
-        raise TargetError(
-            f"{url} returned no OpenAI-compatible list of models: {error} (--model NAME skips this request)"
+        raise NoListError(
+            f"{url} returned no OpenAI-compatible list of models: {error} (--model NAME skips this request)",
+            BAD_RESPONSE,
         ) from error
-    if not names:
-        raise TargetError(f"{url} lists no model; name one with --model")
-    if len(names[0]) > MODEL_NAME_CHARS:
-        raise TargetError(f"{url} lists a model whose name has {len(names[0]):,} characters; name one with --model")
-    return names[0]
+
+
+def is_listed(model: str, names: Collection[str]) -> bool:
+    """Whether a model goes by one of these names. Ollama's tag `latest` may be left out."""
+    return model in names or f"{model}:latest" in names
+
+
+def nearest_names(model: str, names: Sequence[str]) -> str:
+    """A few of the names a server has, those first that look like this one."""
+    lower = {name.lower(): name for name in reversed(names)}
+    near = [lower[name] for name in get_close_matches(model.lower(), lower, n=_MOST_NAMES, cutoff=0.4)]
+    shown = list(dict.fromkeys([*near, *names]))[:_MOST_NAMES]
+    more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
+    return ", ".join(name[:_MOST_NAME_CHARS] for name in shown) + more
 
 
 def _advice(server: ServerUrl, status: int) -> str:

@@ -13,6 +13,7 @@ from ..http.network import Network
 from ..http.session import ClosedEarlyError, open_session
 from .client_limit import CLIENT_LIMIT
 from .connection_timing import connection_timing
+from .patience import retry_after_s
 from .redirects import MOST_REDIRECTS, REDIRECT, followed, redirect_in_words, redirect_of
 from .server_url import ServerUrl, hide_credentials
 from .streams.reading import read_answer
@@ -99,4 +100,5 @@ async def _read(response: aiohttp.ClientResponse, api: Api, call: Call, reply: R
     elif (location := redirect_of(response)) is not None:
         reply.fail(REDIRECT, redirect_in_words(response, location))
     else:
+        reply.retry_after_s = retry_after_s(response.headers)
         reply.fail(f"http_{response.status}", error_message(await read_error_body(response)))

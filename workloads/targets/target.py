@@ -85,6 +85,8 @@ class Reply:
     finish_reason: str | None = None
     error: str | None = None
     error_message: str | None = None
+    retry_after_s: float | None = None
+    """How long the server wants to be left alone, where it refused to answer and said so."""
 
     def saw_content(self, now_s: float) -> None:
         """Note the arrival of a chunk with content."""

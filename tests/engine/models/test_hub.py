@@ -75,7 +75,10 @@ def test_what_the_hub_has_is_taken(name: str, hub: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("owner/none", "--model owner/none is no folder, no file and no built-in name, and not on the Hugging Face hub"),
+        (
+            "owner/none",
+            "--model owner/none is no folder, no file and no built-in name, and not on the Hugging Face hub",
+        ),
         ("owner/gated", "--model owner/gated is gated: ask for access at http://127.0.0.1:"),
         ("owner/ill", "--model owner/ill: cannot reach the Hugging Face hub (http://127.0.0.1:"),
     ],
@@ -118,7 +121,10 @@ def test_a_tokenizer_for_prompts_is_looked_for_in_the_same_way(hub: list[str]) -
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["bench", "tinny"], "--model tinny is not in the cache of the Hugging Face hub, and HF_HUB_OFFLINE is set; did"),
+        (
+            ["bench", "tinny"],
+            "--model tinny is not in the cache of the Hugging Face hub, and HF_HUB_OFFLINE is set; did",
+        ),
         (["serve", "Tiny"], "did you mean tiny?"),
         (["serve", "-m", "owner/smolm2-135m"], "did you mean smollm2-135m?"),
         (["bench", "--tokenizer", "owner/name"], "--tokenizer owner/name is not in the cache"),

@@ -103,7 +103,7 @@ async def test_a_run_s_requests_are_as_the_server_wants_them() -> None:
 
     behaviour = Behaviour(objects=objects)
     async with fake_server(behaviour) as url:
-        target = await Connection(url=url, timeout_s=5, extra_body={"top_k": 1, "seed": 7}).open("m")
+        target = await Connection(url=url, timeout_s=5, extra_body={"top_k": 1, "seed": 7}).open("fake")
         await target.calibrate()
         reply = Reply()
         await target.send(Call(_CALL.messages, 3, "s"), reply)
