@@ -85,7 +85,5 @@ def environment_of_children() -> dict[str, str]:
     It has no options for commands either (ABATCH_SERVE_DEVICE, abatch.toml): a child's command line says everything.
     The hub's client is told to say nothing of its retries: what it raises in the end is told.
     """
-    others = {
-        name: value for name, value in os.environ.items() if not name.startswith("ABATCH_") and name not in _KEYS
-    }
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ABATCH_") and name not in _KEYS}
     return {"HF_HUB_VERBOSITY": "error", **others, "ABATCH_CONFIG": "none"}
