@@ -30,8 +30,8 @@ COMMANDS: Mapping[str, Listed] = {
         ("url", "model", "workload", "request-rate", "concurrency", "duration", "require", "html", "output"),
     ),
     "compare": Listed(
-        "Compare saved runs, servers, or the batching modes of our engine: which differences are real.",
-        ("url", "model", "batching", "workload", "request-rate", "duration", "rounds", "require", "html", "output"),
+        "Compare saved runs, servers, or our engine with different options: which differences are real.",
+        ("url", "model", "vary", "workload", "request-rate", "duration", "rounds", "require", "html", "output"),
     ),
     "gate": Listed(
         "Judge a saved run: exit 0 if every rule holds, 3 if one does not, 4 if one could not be judged.",

@@ -14,11 +14,11 @@ from ..reports.comparison.comparable import refuse_incomparable
 from ..reports.comparison.comparison import DEFAULT_EFFECT, Comparison
 from ..reports.comparison.comparison import compare as compare_measurements
 from ..reports.comparison.difference import Floor
+from .comparing.saved_targets import names_of
 from .measuring.measure import run as measure
 from .measuring.observer import LiveRun, SilentObserver
 from .measuring.plan import Plan
 from .measuring.run import Run
-from .measuring.saved_targets import names_of
 from .naming.target import find_target
 from .options.engine import EngineOptions
 from .options.plan import plan_run

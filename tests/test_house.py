@@ -26,8 +26,8 @@ ROOMS = {
     "conversation places traffic_classes model_mix traces turn_result load_generator",
     "reports": "statistics formatting text atomic_file recording traffic summary attribution run comparison "
     "calibration gates renderings",
-    "cli": "exit_codes unread_output listing settings help parser measuring options naming python_api forecast "
-    "commands main __main__",
+    "cli": "exit_codes unread_output listing settings help parser measuring options naming forecast comparing "
+    "python_api commands main __main__",
 }
 """The files and folders of each floor, from the ground up: each imports from itself and from those before it."""
 
@@ -141,7 +141,7 @@ def test_the_rooms_of_a_floor_import_downward(floor: str) -> None:
 
 
 def test_measuring_needs_no_command_line() -> None:
-    code = "import sys, abatch.cli.measuring.rounds; assert not {'typer', 'rich'} & {*sys.modules}"
+    code = "import sys, abatch.cli.comparing.rounds; assert not {'typer', 'rich'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

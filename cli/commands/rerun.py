@@ -14,7 +14,7 @@ from ...reports.run.command import Command
 from ...reports.run.folder import RunReader
 from ...reports.text import clean
 from ...workloads.traces.trace import content_digest
-from ..measuring.saved_targets import read_comparison
+from ..comparing.saved_targets import read_comparison
 from ..measuring.sweep import read_sweep
 from ..naming.bare_words import is_named_address
 from ..options.engine import EngineOptions

@@ -87,6 +87,8 @@ class OwnServer:
     tells_sessions: bool = True
     ignores_eos: bool = True
     api: str = AUTO
+    note: str = ""
+    """What sets it apart from other engines, in words."""
     is_virtual: ClassVar[bool] = False
     is_new: ClassVar[bool] = True
 
@@ -115,6 +117,8 @@ class OwnServer:
                     label += " (runs as continuous on CPU)"
                 if config.is_simulated:
                     label += f", {config.device}"
+                if self.note:
+                    label += f", {self.note}"
                 yield Opened(target, label, config.is_simulated, connection)
 
 
@@ -126,6 +130,8 @@ class SimulatedEngine:
     timeout_s: float
     has_step_log: bool
     tells_sessions: bool = True
+    note: str = ""
+    """What sets it apart from other engines, in words."""
     is_virtual: ClassVar[bool] = True
     is_new: ClassVar[bool] = True
 
@@ -138,6 +144,8 @@ class SimulatedEngine:
             virtual = build_virtual_engine(config, on_step=on_step)
             host = simulated_host(config)
             label = f"abatch, {config.batching} batching, {virtual.ready.device}, host overhead {host}, per step"
+            if self.note:
+                label += f", {self.note}"
             target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions)
             try:
                 async with asyncio.TaskGroup() as tasks:  # so that a bug in the engine ends the run with its traceback

@@ -37,7 +37,8 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     | _OF_A_URL
     | frozenset(
         "--url --model --api --timeout --startup-timeout --rounds --real-time --step-log --output "
-        "--no-ignore-eos --idle-probe --check-answers".split()
+        "--no-ignore-eos --idle-probe --check-answers --vary --metrics-url --server-metrics-interval --no-sessions "
+        "--steady-state --workers".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),
     Situation.SINGLE_RATE: frozenset({"--max-rate"}),

@@ -1,59 +1,117 @@
-"""What `abatch compare` measures: servers at URLs, batching modes of our own engine."""
+"""The options that say what `abatch compare` puts side by side, and how closely it looks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
+
+from typer import Option
 
 from ...engine.errors import ConfigurationError
 from ...engine.scheduling.limits import BATCHING_MODES
-from ...engine.simulation.device_profile import is_simulated
+from ...engine.timing.durations import format_duration
+from ...reports.comparison.comparison import DEFAULT_EFFECT
+from ...reports.comparison.difference import Floor
 from ...reports.run.folder import COMPARISON
-from ...workloads.targets.server_url import ServerUrl
-from ..measuring.targets import Source
-from .connecting import without_connection
-from .engine import EngineOptions
-from .named_target import is_target, with_named_target
-from .target import TargetOptions
+from ...workloads.targets.server_url import ServerUrl, with_scheme
+from .judging import RuleOptions
+from .named_target import is_target
+from .times import time_option
+from .traffic import TrafficOptions
 
+DEFAULT_DURATION_S = 30.0
+_DEFAULT_ROUNDS = 4
 _NAMED_URL = re.compile(r"([A-Za-z0-9][\w.-]{0,39})=(.+)", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
-def live_targets(
-    urls: Sequence[str], batching: str | None, target: TargetOptions, engine: EngineOptions, seed: int
-) -> dict[str, Source]:
-    """What is to be measured, by name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedOptions:
+    """The targets."""
 
-    Args:
-        urls: As `URL` or `NAME=URL`.
-        batching: Batching modes with commas; None: all of them, unless there are URLs.
-        target: The options that all targets share.
-        engine: Those of our own engine, in whichever mode.
-        seed: Of its random weights.
+    panel: ClassVar[str] = "Target"
 
-    Raises:
-        ConfigurationError: there are fewer than two, or an option applies to none of them.
-    """
-    modes = batching_modes(batching or ",".join(BATCHING_MODES)) if batching is not None or not urls else []
-    if urls and modes and is_simulated(engine.device):
-        raise ConfigurationError("a simulated device and a server do not compare: leave out --device or --url")
-    # Where both are measured, an option of one kind is not a mistake: it applies to some of the targets.
-    of_servers = EngineOptions(tokenizer=None) if modes else engine
-    of_engine = without_connection(target) if urls else target
-    if urls and modes:
-        target = replace(target, real_time=False, step_log=False, startup_timeout_s=TargetOptions().startup_timeout_s)
-    servers = {name: with_named_target(replace(target, url=url)) for name, url in named_urls(urls).items()}
-    sources = {name: server.source(of_servers, seed) for name, server in servers.items()}
-    for mode in modes:
-        if mode in sources:
-            raise ConfigurationError(f"--url {mode}=... has the name of a batching mode")
-        sources[mode] = of_engine.source(replace(engine, batching=mode), seed)
-    if len(sources) < 2:
-        raise ConfigurationError("compare needs two targets at least: --url A --url B, or --batching window,async")
-    return sources
+    url: Annotated[
+        list[str] | None,
+        Option("--url", "--base-url", help="Server to measure, as URL or NAME=URL; repeatable."),
+    ] = None
+    vary: Annotated[
+        list[str] | None,
+        Option(
+            metavar="OPTION=VALUES",
+            help="Values of an option of our engine, with commas, such as park=keep,auto; repeatable: all combinations "
+            "are compared.",
+        ),
+    ] = None
+    batching: Annotated[
+        str | None,
+        Option(
+            help="Short for --vary batching=... Default without --url and --vary: " + ",".join(BATCHING_MODES) + ".",
+        ),
+    ] = None
+    metrics_url: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME=URL",
+            help="Where the metrics of the server called NAME are; repeatable. Default: /metrics of its --url.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookOptions:
+    """How often the targets are measured, and what counts as a difference."""
+
+    panel: ClassVar[str] = "Comparison"
+
+    rounds: Annotated[
+        int, Option(min=1, max=1000, help="How often each target is measured, in turns (A B, B A, ...).")
+    ] = _DEFAULT_ROUNDS
+    effect: Annotated[float, Option(min=0.01, max=10, help="Smallest p99 change worth detecting, as a fraction.")] = (
+        DEFAULT_EFFECT
+    )
+    floor: Annotated[float, Option(min=0, max=1, help="Ignore changes below this fraction ...")] = Floor().share
+    floor_ms: Annotated[
+        float,
+        time_option("--floor-ms", unit="ms", help=f"... and below this time (milliseconds). Default: {Floor().ms:g}."),
+    ] = Floor().ms
+    has_answers_checked: Annotated[
+        bool,
+        Option(
+            "--check-answers",
+            help="Before the rounds, send all targets the same greedy prompts and report whether their answers match.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRules(RuleOptions):
+    """Rules of which the first target is the baseline."""
+
+    require: Annotated[
+        list[str] | None,
+        Option(
+            help="Rule that every target but the first must hold; baseline is the first: 'ttft.p99 <= baseline + 10%'. "
+            "Repeatable."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedTraffic(TrafficOptions):
+    """The traffic of each run of a comparison."""
+
+    duration_s: Annotated[
+        float | None,
+        time_option(
+            "--duration",
+            "-d",
+            help=f"How long each run sends, such as 90s or 2m. Default: {format_duration(DEFAULT_DURATION_S)}.",
+        ),
+    ] = None
 
 
 def named_urls(values: Sequence[str]) -> dict[str, str]:
@@ -77,6 +135,28 @@ def named_urls(values: Sequence[str]) -> dict[str, str]:
         if name in found:
             raise ConfigurationError(f"two servers are called {name}: name them, as in --url new=URL --url old=URL")
         found[name] = url
+    return found
+
+
+def metrics_urls(values: Sequence[str], servers: Mapping[str, str]) -> dict[str, str]:
+    """The addresses of metrics, by the name of their server.
+
+    Args:
+        values: Each as `NAME=URL`.
+        servers: Their URLs, by name.
+
+    Raises:
+        ConfigurationError: a name is missing, none of the servers', or there twice.
+    """
+    found: dict[str, str] = {}
+    for value in values:
+        name, url = name_and_url(value)
+        if name not in servers:
+            known = f"NAME is one of {', '.join(servers)}" if servers else "they are of servers at --url"
+            raise ConfigurationError(f"--metrics-url {value} names no server: write --metrics-url NAME=URL ({known})")
+        if name in found:
+            raise ConfigurationError(f"--metrics-url is there twice for {name}: give one")
+        found[name] = with_scheme(url)
     return found
 
 

@@ -11,7 +11,7 @@ from typer import Option
 
 from ...engine.errors import ConfigurationError
 from ...reports.comparison.comparable import comparison_notes, refuse_incomparable
-from ...reports.gates.file import read_gate_file
+from ...reports.gates.file import GateFile, read_gate_file
 from ...reports.gates.judge import Judgement, Outcome, judge_all
 from ...reports.gates.parser import parse_rules
 from ...reports.gates.rule import Rule
@@ -90,6 +90,23 @@ class Judging:
         )
 
 
+def make_rules(options: RuleOptions, workload: str) -> list[Rule]:
+    """The rules that the options give the runs of a workload.
+
+    Raises:
+        ConfigurationError: a rule or the file is wrong.
+    """
+    return _rules(options, _gate_file(options), workload)
+
+
+def _rules(options: RuleOptions, file: GateFile, workload: str) -> list[Rule]:
+    return [*parse_rules(options.require or []), *file.rules_for(workload)]
+
+
+def _gate_file(options: RuleOptions) -> GateFile:
+    return GateFile() if options.rules is None else read_gate_file(user_path(options.rules, "--rules"))
+
+
 def make_judging(options: RuleOptions, workload: str, *, has_default: bool = False) -> Judging:
     """The rules that the options give a run of a workload.
 
@@ -98,12 +115,9 @@ def make_judging(options: RuleOptions, workload: str, *, has_default: bool = Fal
     Raises:
         ConfigurationError: a rule, a file or the baseline is wrong.
     """
-    rules, folder = parse_rules(options.require or []), options.baseline
-    baseline_folder = None if folder is None else user_path(folder, "--baseline")
-    if options.rules is not None:
-        file = read_gate_file(user_path(options.rules, "--rules"))
-        rules += file.rules_for(workload)
-        baseline_folder = baseline_folder or file.baseline_for(workload)
+    file, folder = _gate_file(options), options.baseline
+    rules = _rules(options, file, workload)
+    baseline_folder = file.baseline_for(workload) if folder is None else user_path(folder, "--baseline")
     baseline = None if baseline_folder is None else RunReader(baseline_folder)
     if baseline is None:
         for rule in rules:

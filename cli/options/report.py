@@ -37,6 +37,12 @@ class ReportOptions:
             parse_objectives(self.goodput)
 
 
+def asked_percentiles(options: ReportOptions) -> tuple[float, ...]:
+    """The percentiles that were asked for; none where they are the usual ones."""
+    is_usual = options.percentiles == ReportOptions().percentiles
+    return () if is_usual else parse_percentiles(options.percentiles)
+
+
 def parse_percentiles(text: str) -> tuple[float, ...]:
     """Parse `50,95,99.9`.
 

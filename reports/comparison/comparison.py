@@ -20,15 +20,17 @@ from .answer_agreement import AnswerAgreement
 from .change import changes, rate_change
 from .comparable import comparison_notes
 from .difference import (
-    COMPARED,
     POWER,
+    Compared,
     Difference,
     Floor,
     Verdict,
+    compared_statistics,
     latency_difference,
     throughput_difference,
     without_false_ratios,
 )
+from .goodput import goodput_difference
 from .pair import Look, Pair
 from .quote import quote
 from .rare_stalls import stalls_in_words
@@ -96,6 +98,7 @@ def compare(
     *,
     floor: Floor | None = None,
     effect: float = DEFAULT_EFFECT,
+    percentiles: Iterable[float] = (),
     agreements: Mapping[str, AnswerAgreement] | None = None,
 ) -> Comparison:
     """Compare targets with the first of them.
@@ -104,6 +107,7 @@ def compare(
         measurements: By name; two at least. Where they have several rounds, the same number of each.
         floor: Differences too small to matter.
         effect: The smallest change of a p99 worth detecting, as a share; requests are recommended for it.
+        percentiles: That are compared beside p50 and p99. Those beyond p99 are shown, and not judged.
         agreements: By target, whether it gives the same answers as the first, where that was checked.
 
     Raises:
@@ -112,7 +116,10 @@ def compare(
     (first_name, first), *others = measurements.items()
     floor = floor or Floor()
     num_metrics = max((len(_metrics(first, other)) for _, other in others), default=len(JUDGED))
-    num_intervals = num_metrics * len(COMPARED) + 1 + len(COMPARED_SLOWDOWNS)
+    statistics = compared_statistics(percentiles)
+    num_of_metric = sum(one.is_judged for one in statistics)
+    has_goodput = all(one.summary.goodput is not None for one in measurements.values())
+    num_intervals = num_metrics * num_of_metric + 1 + len(COMPARED_SLOWDOWNS) + has_goodput
     confidence = 1 - (1 - CONFIDENCE) / (num_intervals * max(len(others), 1))
     comparison = Comparison(
         first=first_name,
@@ -123,7 +130,7 @@ def compare(
         floor=floor,
         effect=effect,
     )
-    look = Look(confidence, floor, effect)
+    look = Look(confidence, floor, effect, statistics)
     for name, other in others:
         answers = agreements.get(name) if agreements else None
         comparison.targets.append(_target(name, (first_name, first), other, look, answers))
@@ -143,6 +150,8 @@ def _target(
     pair = Pair(first, other, is_paired(first, other), is_trusted)
     found = [*_latencies(pair, look), _throughput(pair, look)]
     found += slowdown_differences(pair, look)
+    if (goodput := goodput_difference(pair, look)) is not None:
+        found.append(goodput)
     moments = list(_slow_moments(pair))
     requests = _recommended(found, pair)
     num_requests = max(pair.num_requests, 1)
@@ -186,19 +195,44 @@ def _latencies(pair: Pair, look: Look) -> Iterator[Difference]:
         measured = [one.summary.metrics.get(metric, {}).get(pair.traffic_class) for one in pair.both]
         if measured[0] is None or measured[1] is None:
             continue
-        statistics = [compared.of_distribution for compared in COMPARED]
-        of_metric = changes(*pair.blocks(metric), statistics, is_paired=pair.is_paired)
+        judged = [compared for compared in look.statistics if compared.is_judged]
+        of_judged = changes(*pair.blocks(metric), [one.of_distribution for one in judged], is_paired=pair.is_paired)
+        by_name = {one.name: change for one, change in zip(judged, of_judged, strict=True)}
         of_target: list[Difference] = []
         is_fit = pair.is_fit(metric)
-        for compared, change in zip(COMPARED, of_metric, strict=True):
+        for compared in look.statistics:
+            values = _values(compared, metric, pair)
+            if values is None:
+                continue
+            change = by_name.get(compared.name)
             difference = latency_difference(
-                metric, compared, (measured[0], measured[1]), change, look.confidence, look.floor, is_trusted=is_fit
+                metric,
+                compared,
+                values,
+                min(measured[0].count, measured[1].count),
+                change,
+                look.confidence,
+                look.floor,
+                is_trusted=is_fit,
             )
             if change is not None and compared.name == "p99":
                 factor = change.size_factor(1 + look.effect, look.confidence, POWER)
                 difference.needed_requests = math.ceil(pair.num_requests * factor)
             of_target.append(difference)
         yield from without_false_ratios(of_target)
+
+
+def _values(compared: Compared, metric: str, pair: Pair) -> tuple[float, float] | None:
+    """Of both targets; None if one does not know it."""
+    found = []
+    for one in pair.both:
+        measured = one.summary.metrics[metric][pair.traffic_class]
+        value = compared.value(measured, None)
+        if value is None:
+            value = compared.value(measured, one.histogram(metric, pair.traffic_class))
+        found.append(value)
+    first, other = found
+    return None if first is None or other is None else (first, other)
 
 
 def _throughput(pair: Pair, look: Look) -> Difference:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
+from hdrh.histogram import HdrHistogram
 
 from ..statistics.distribution import OfDistribution, RatioOf
 from ..statistics.interval import Interval
@@ -14,7 +15,7 @@ from ..summary.finding import Tone
 from ..summary.metric import MetricSummary
 from ..summary.slowdown import SlowdownSummary
 from ..summary.state import MIN_SAMPLES
-from ..summary.statistic import P50, P99
+from ..summary.statistic import P50, P99, Statistic
 from ..summary.summary import Summary
 from .change import Change
 
@@ -34,6 +35,8 @@ class Verdict(StrEnum):
     TOO_FEW = "too few"
     UNTRUSTED = "not trusted"
     """One of the runs is not to be believed."""
+    NOT_JUDGED = "not judged"
+    """A percentile beyond p99: a stretch of time has too few requests for it."""
 
     @classmethod
     def _missing_(cls, value: object) -> Verdict | None:
@@ -46,7 +49,12 @@ class Verdict(StrEnum):
         return _TONES.get(self, Tone.CAUTION)
 
 
-_TONES = {Verdict.BETTER: Tone.GOOD, Verdict.WORSE: Tone.BAD, Verdict.SAME: Tone.PLAIN}
+_TONES = {
+    Verdict.BETTER: Tone.GOOD,
+    Verdict.WORSE: Tone.BAD,
+    Verdict.SAME: Tone.PLAIN,
+    Verdict.NOT_JUDGED: Tone.PLAIN,
+}
 
 
 class Floor(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +68,10 @@ class Difference(msgspec.Struct, kw_only=True):
     """A statistic of a metric, of the first target and of another.
 
     Attributes:
-        statistic: `p50` and `p99` in milliseconds, `p99/p50`, `slowdown p50`; of `output_tokens_per_s` the rate.
-        change: Other over first, stretch by stretch of time (see `change`), not the quotient of the two values.
+        statistic: `p50` and `p99` in milliseconds, `p99/p50`, `slowdown p50`; empty for `output_tokens_per_s`, and for
+            `goodput`, the share of requests that met all objectives.
+        change: Other over first, stretch by stretch of time (see `change`), not the quotient of the two values. Of
+            `goodput`, the other's share less the first's.
         low: Where the true change lies; all of a comparison's intervals together hold at 95%. `high` likewise.
         is_restless: The rounds differ by more than chance; the interval is as wide as they require.
         needed_requests: How many each target needs to detect a change of the size looked for; None if unknown.
@@ -96,7 +106,12 @@ class Difference(msgspec.Struct, kw_only=True):
     @property
     def is_less_better(self) -> bool:
         """Whether the lower value is the better one."""
-        return self.metric != THROUGHPUT
+        return self.metric not in (THROUGHPUT, GOODPUT)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of requests, whose change is a difference and no factor."""
+        return self.metric == GOODPUT
 
 
 RATIO = "p99/p50"
@@ -108,44 +123,58 @@ class Compared:
     """What is compared of a latency.
 
     Attributes:
+        value: Of a metric, by its summary or its histogram; None if neither has it.
         is_time: In milliseconds; else a ratio.
+        is_judged: Whether stretches of time have enough requests to tell a change of it.
     """
 
     name: str
-    value: Callable[[MetricSummary], float]
+    value: Callable[[MetricSummary, HdrHistogram | None], float | None]
     of_distribution: OfDistribution
     min_samples: int
     is_time: bool = True
+    is_judged: bool = True
 
 
-COMPARED = (
-    Compared("p50", lambda measured: measured.p50_ms, P50.of_distribution, P50.min_samples),
-    Compared("p99", lambda measured: measured.p99_ms, P99.of_distribution, MIN_SAMPLES),
-    Compared(
+THROUGHPUT = "output_tokens_per_s"
+GOODPUT = "goodput"
+_ALWAYS = (50.0, 99.0)
+
+
+def compared_statistics(percentiles: Iterable[float] = ()) -> list[Compared]:
+    """What is compared of each latency: p50, p99, these percentiles, and p99/p50."""
+    ratio = Compared(
         RATIO,
-        lambda measured: measured.tail_ratio,
+        lambda measured, _: measured.tail_ratio,
         RatioOf(P99.of_distribution, P50.of_distribution),
         MIN_SAMPLES,
         is_time=False,
-    ),
-)
-THROUGHPUT = "output_tokens_per_s"
+    )
+    return [*map(_percentile, sorted({*_ALWAYS, *percentiles})), ratio]
+
+
+def _percentile(percentile: float) -> Compared:
+    statistic = Statistic(f"p{percentile:g}", percentile / 100)
+    least = MIN_SAMPLES if percentile == _ALWAYS[-1] else statistic.min_samples
+    return Compared(statistic.name, statistic.of, statistic.of_distribution, least, is_judged=percentile <= _ALWAYS[-1])
 
 
 def latency_difference(
     metric: str,
     compared: Compared,
-    measured: tuple[MetricSummary, MetricSummary],
+    values: tuple[float, float],
+    num_samples: int,
     change: Change | None,
     confidence: float,
     floor: Floor,
     *,
     is_trusted: bool,
 ) -> Difference:
-    """The difference of a latency. Less is better."""
-    first, other = map(compared.value, measured)
-    difference = Difference(metric=metric, statistic=compared.name, first=first, other=other, verdict=Verdict.TOO_FEW)
-    if change is None or min(one.count for one in measured) < compared.min_samples:
+    """The difference of a latency. Less is better. `num_samples`: of the target that has fewer."""
+    first, other = values
+    verdict = Verdict.TOO_FEW if compared.is_judged else Verdict.NOT_JUDGED
+    difference = Difference(metric=metric, statistic=compared.name, first=first, other=other, verdict=verdict)
+    if not compared.is_judged or change is None or num_samples < compared.min_samples:
         return difference
     least = max(floor.share, floor.ms / first) if compared.is_time and first else floor.share
     return _judged(difference, change, confidence, least, is_less_better=True, is_trusted=is_trusted)

@@ -14,7 +14,7 @@ from ..summary.finding import SIMULATED, Finding, Label, Tone
 from ..summary.findings import interrupted, no_verdict, note
 from ..summary.summary import Summary
 from .comparison import ComparedTarget, Comparison
-from .difference import POWER
+from .difference import POWER, Verdict
 
 _MOST_ROUNDS = 100
 """More than anyone would measure."""
@@ -55,6 +55,9 @@ def footnotes(comparison: Comparison, summaries: Mapping[str, Summary]) -> Itera
         f"% and x mark a real difference from {comparison.first} (all intervals together hold at "
         f"{comparison.confidence:.0%}); same: less than {floor.share:.0%} or {floor.ms:g} ms; ?: inconclusive"
     )
+    verdicts = {difference.verdict for target in comparison.targets for difference in target.differences}
+    if Verdict.NOT_JUDGED in verdicts:
+        words += "; -: not judged, as a stretch of time has too few requests for what is beyond p99"
     yield Finding(label=Label.KEY, tone=Tone.PLAIN, words=words)
     for target in comparison.targets:
         if any(difference.is_restless for difference in target.differences):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..run.measurement import Measurement
 from ..summary.doubts import doubt_of_comparison
 from .change import Rounds
-from .difference import Floor
+from .difference import Compared, Floor
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """At what confidence each interval holds by itself, what does not matter, and what is worth detecting."""
+    """At what confidence each interval holds by itself, what does not matter, and what is worth detecting.
+
+    `statistics`: what is compared of each latency.
+    """
 
     confidence: float
     floor: Floor
     effect: float
+    statistics: Sequence[Compared]
 
 
 @dataclass(frozen=True, slots=True)

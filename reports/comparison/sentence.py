@@ -64,6 +64,7 @@ def _of_differences(name: str, first: str, differences: Sequence[Difference], ro
         where = f" in {listed(untrusted)}" if trusted else ""
         return f"Cannot compare {name} and {first}{where}: one of the measurements is not trusted."
     unclear = [one for one in differences if one.verdict is Verdict.INCONCLUSIVE and one.statistic != SLOWDOWN]
+    unclear = [one for one in unclear if not one.is_share]
     if unclear:
         widest = max(unclear, key=reach)
         if reach(widest) > SAYS_NOTHING:
@@ -91,17 +92,30 @@ def _times_behind(ratio: Difference, differences: Sequence[Difference]) -> str:
     return ", ".join(f"{one.statistic} {change_in_words(one)}" for one in behind)
 
 
+def change_alone(difference: Difference) -> str:
+    """A change without its interval: `-45%`, `x2.9`; of a share `+2.9 points`."""
+    if difference.is_share and difference.change is not None:
+        return f"{difference.change * 100:+.1f} points"
+    return percent(difference.change)
+
+
 def change_in_words(difference: Difference) -> str:
     """A change with its interval: `-45% (-52% to -37%)`."""
     if difference.change is None:
         return "-"
+    if difference.is_share:
+        assert difference.low is not None
+        assert difference.high is not None
+        return f"{change_alone(difference)} ({difference.low * 100:+.1f} to {difference.high * 100:+.1f})"
     if reach(difference) > SAYS_NOTHING:
         return f"{percent(difference.change)} (by any factor)"
     return f"{percent(difference.change)} ({percent(difference.low)} to {percent(difference.high)})"
 
 
 def value_in_words(difference: Difference, value: float) -> str:
-    """A value without its unit: milliseconds, a ratio or a rate."""
+    """A value without its unit: milliseconds, a ratio or a rate; of a share percent."""
+    if difference.is_share:
+        return f"{value:.1%}"
     if difference.statistic == RATIO:
         return f"{value:.2f}"
     if difference.statistic == SLOWDOWN:
@@ -112,7 +126,7 @@ def value_in_words(difference: Difference, value: float) -> str:
 def _listed(differences: Sequence[Difference]) -> str:
     texts = [
         f"{one.name} {change_in_words(one)}, {value_in_words(one, one.first)} -> {value_in_words(one, one.other)}"
-        f"{' ms' if one.statistic in ('p50', 'p99') else ''}"
+        f"{'' if one.is_relative or not one.statistic else ' ms'}"
         for one in differences[:_MOST_NAMED]
     ]
     if len(differences) > _MOST_NAMED:
@@ -122,6 +136,8 @@ def _listed(differences: Sequence[Difference]) -> str:
 
 def _size(difference: Difference) -> float:
     assert difference.change is not None
+    if difference.is_share:
+        return 1 + abs(difference.change)
     return max(difference.change, 1 / difference.change)
 
 

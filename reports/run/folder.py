@@ -63,8 +63,13 @@ _Versioned = TypeVar("_Versioned", RunConfig, Summary)
 class RunReader:
     """Reads a run folder, whole or interrupted."""
 
-    def __init__(self, folder: Path, traffic_class: str | None = None) -> None:
-        """Open a folder. `traffic_class`: what the verdict shall be about; None: what it was about at the time.
+    def __init__(self, folder: Path, traffic_class: str | None = None, goodput: str | None = None) -> None:
+        """Open a folder.
+
+        Args:
+            folder: The run's.
+            traffic_class: What the verdict shall be about; None: what it was about at the time.
+            goodput: Objectives that requests are counted by; None: those of the time, if there were any.
 
         Raises:
             ConfigurationError: it is not a run folder.
@@ -83,7 +88,9 @@ class RunReader:
         except OSError as error:
             raise ConfigurationError(f"cannot read {folder / CONFIG}: {error.strerror}") from None
         self.config = _decode(raw, RunConfig, folder / CONFIG)
+        self._has_saved_view = goodput in (None, self.config.goodput)
         self.config.verdict_class = traffic_class or self.config.verdict_class
+        self.config.goodput = goodput or self.config.goodput
 
     def results(self) -> Iterator[Result]:
         """The results in the order in which they ended, one at a time.
@@ -116,14 +123,16 @@ class RunReader:
         return read_server_samples(self.folder, self.torn)
 
     def summary(self) -> Summary:
-        """The saved summary; made from the results if the run never got to write one, or wrote it of another class.
+        """The saved summary; made from the results if the run never got to write one, or was asked for another one.
 
         Raises:
             ConfigurationError: it is damaged, of a later version of the format, or the run has no such class.
         """
         saved = self._saved_summary()
-        if saved is not None and saved.verdict_class == self.config.verdict_class:
+        if saved is not None and saved.verdict_class == self.config.verdict_class and self._has_saved_view:
             return saved
+        if not self._has_saved_view and not self.has_results:
+            raise ConfigurationError(f"{self.folder} has no results.jsonl: goodput needs more than a summary")
         return self._summary_from_results(saved)
 
     def _saved_summary(self) -> Summary | None:
@@ -184,7 +193,7 @@ class RunReader:
             )
 
     def _summary_from_results(self, saved: Summary | None) -> Summary:
-        """`saved`: of another class; it knows what no result says."""
+        """`saved`: of another class, or of other objectives; it knows what no result says."""
         part = self.recorded()
         summary = summarise(self.config, part)
         summary.is_complete = False

@@ -10,11 +10,12 @@ from .interval import CONFIDENCE, Interval
 _DEVIATIONS = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
-def share_interval(share: float, count: float) -> Interval:
-    """Where the true share lies, at 95%, if each of the `count` is by itself (Wilson, 1927)."""
-    z2 = _DEVIATIONS**2
+def share_interval(share: float, count: float, confidence: float = CONFIDENCE) -> Interval:
+    """Where the true share lies, if each of the `count` is by itself (Wilson, 1927)."""
+    deviations = NormalDist().inv_cdf((1 + confidence) / 2)
+    z2 = deviations**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    reach = _DEVIATIONS / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
+    reach = deviations / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
@@ -23,9 +24,11 @@ def needed_for_none(bound: float) -> int:
     return math.ceil(_DEVIATIONS**2 * (1 - bound) / bound)
 
 
-def difference_interval(share: float, count: float, base_share: float, base_count: float) -> Interval:
-    """Where the true difference of two shares lies, at 95% (Newcombe, 1998, method 10)."""
-    of, base = share_interval(share, count), share_interval(base_share, base_count)
+def difference_interval(
+    share: float, count: float, base_share: float, base_count: float, confidence: float = CONFIDENCE
+) -> Interval:
+    """Where the true difference of two shares lies (Newcombe, 1998, method 10)."""
+    of, base = share_interval(share, count, confidence), share_interval(base_share, base_count, confidence)
     difference = share - base_share
     return Interval(
         difference - math.hypot(share - of.low, base.high - base_share),

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
 
 from abatch.reports.comparison.change import changes
-from abatch.reports.comparison.difference import COMPARED
+from abatch.reports.comparison.difference import compared_statistics
 from benchmarks.block_bootstrap import RESAMPLES, STATISTICS, Blocks, drawn_weights
 from test_change import queue  # type: ignore[import-not-found]
 
@@ -66,7 +66,9 @@ def main() -> None:
                 [queue(f"{name}{number}/{part}", requests, load=load) for part in range(rounds)] for name in "ab"
             )
             misses["bootstrap"].append(bootstrap_misses(*([one.blocks() for one in side] for side in (first, other))))
-            found = changes(first, other, [compared.of_distribution for compared in COMPARED], is_paired=False)
+            found = changes(
+                first, other, [compared.of_distribution for compared in compared_statistics()], is_paired=False
+            )
             intervals = [change.interval(_CONFIDENCE) for change in found if change is not None]
             misses["stretches"].append([not interval.low <= 1 <= interval.high for interval in intervals])
             if (change := found[1]) is not None:

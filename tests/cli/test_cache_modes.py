@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from abatch.cli.comparing.rounds import measure_in_turns
 from abatch.cli.measuring import priming
 from abatch.cli.measuring.measure import run
 from abatch.cli.measuring.observer import SilentObserver
 from abatch.cli.measuring.plan import Plan
 from abatch.cli.measuring.priming import opening_sessions
-from abatch.cli.measuring.rounds import measure_in_turns
 from abatch.cli.measuring.targets import SimulatedEngine
 from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions

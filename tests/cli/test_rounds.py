@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from abatch.cli.measuring.rounds import Rounds
+from abatch.cli.comparing.rounds import Rounds
 from support.measured import noisy, write_run
 
 

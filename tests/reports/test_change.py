@@ -9,12 +9,10 @@ from random import Random
 
 import pytest
 from abatch.reports.comparison.change import Change, changes, rate_change
-from abatch.reports.comparison.difference import COMPARED, Floor, Verdict, latency_difference
+from abatch.reports.comparison.difference import Floor, Verdict, compared_statistics, latency_difference
 from abatch.reports.statistics.distribution import OfDistribution, RatioOf
 from abatch.reports.statistics.students_t import chi_square_quantile, two_sided_quantile
 from abatch.reports.statistics.time_blocks import TimeBlocks, side_by_side
-from abatch.reports.summary.metric import MetricSummary
-from abatch.reports.summary.state import State
 from abatch.reports.summary.statistic import P50, P99
 
 _STATISTICS = (
@@ -211,20 +209,6 @@ def test_rates_are_compared_with_the_time_in_which_nothing_ended() -> None:
     assert rate_change([[10.0] * 3], [[10.0] * 3], is_paired=True) is None
 
 
-def _p99(p99_ms: float) -> MetricSummary:
-    return MetricSummary(
-        count=60_000,
-        mean_ms=7.0,
-        p50_ms=6.0,
-        p90_ms=6.4,
-        p99_ms=p99_ms,
-        p999_ms=60.0,
-        max_ms=62.0,
-        tail_ratio=p99_ms / 6.0,
-        verdict=State.FLAGGED,
-    )
-
-
 @pytest.mark.parametrize(
     ("change", "other_ms", "verdict"),
     [
@@ -239,7 +223,7 @@ def _p99(p99_ms: float) -> MetricSummary:
 )
 def test_a_p99_that_only_stretches_call_other_is_inconclusive(change: float, other_ms: float, verdict: Verdict) -> None:
     """Gaps of 6 ms, of which 0.9% or 1.2% have a prefill of 50 ms in them: +1.5% was printed as x3.4."""
-    (p99,) = (compared for compared in COMPARED if compared.name == "p99")
+    (p99,) = (compared for compared in compared_statistics() if compared.name == "p99")
     measured = Change(math.log(change), error=0.05, degrees=30)
-    pair = _p99(50.81), _p99(other_ms)
-    assert latency_difference("itl", p99, pair, measured, 0.997, Floor(), is_trusted=True).verdict is verdict
+    found = latency_difference("itl", p99, (50.81, other_ms), 1000, measured, 0.997, Floor(), is_trusted=True)
+    assert found.verdict is verdict

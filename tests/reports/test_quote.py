@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from abatch.cli.measuring.saved_targets import names_of
+from abatch.cli.comparing.saved_targets import names_of
 from abatch.reports.comparison.answer_agreement import AnswerAgreement
 from abatch.reports.comparison.comparison import Comparison, compare
 from abatch.reports.comparison.difference import RATIO, SLOWDOWN, THROUGHPUT, Difference, Floor, Verdict

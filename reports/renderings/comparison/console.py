@@ -11,7 +11,7 @@ from rich.text import Text
 from ...comparison.comparison import Comparison
 from ...comparison.difference import Difference, Verdict
 from ...comparison.findings import comparison_findings, footnotes, results
-from ...comparison.sentence import percent, value_in_words
+from ...comparison.sentence import change_alone, value_in_words
 from ...formatting import milliseconds
 from ...summary.summary import Summary, server_errors
 from ...text import clean
@@ -97,4 +97,6 @@ def _mark(difference: Difference | None) -> Text:
         return Text("-")
     verdict: Verdict = difference.verdict
     shown = _INCONCLUSIVE if verdict is Verdict.INCONCLUSIVE else str(verdict)
-    return Text(percent(difference.change) if difference.is_real else shown, style=STYLES[verdict.tone])
+    if verdict is Verdict.NOT_JUDGED:
+        return Text("-")
+    return Text(change_alone(difference) if difference.is_real else shown, style=STYLES[verdict.tone])

@@ -16,8 +16,8 @@ from ...reports.comparison.answer_agreement import AnswerAgreement, Answers, agr
 from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.prompts import words
 from ...workloads.targets.target import Call, Reply, Target
-from .observer import Observer
-from .targets import Opened, RemoteServer, Source
+from ..measuring.observer import Observer
+from ..measuring.targets import Opened, RemoteServer, Source
 
 _WORDS = (16, 64, 256, 1024)
 """Sizes of the prompts."""

@@ -14,10 +14,10 @@ from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.run.folder import ROUND, RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.run.writer import NotSavedError
-from .measure import run
-from .observer import Observer
-from .plan import Plan
-from .traffic import Traffic
+from ..measuring.measure import run
+from ..measuring.observer import Observer
+from ..measuring.plan import Plan
+from ..measuring.traffic import Traffic
 
 
 @dataclass(slots=True)

@@ -19,10 +19,15 @@ from ...reports.run.measurement import Measurement
 from ...workloads.regular_file import read_regular
 
 
-def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> SavedTargets:
+def saved_targets(
+    folders: Sequence[Path], traffic_class: str | None = None, goodput: str | None = None
+) -> SavedTargets:
     """Saved runs by name. A folder that `abatch compare` wrote stands for all targets in it, rounds and all.
 
-    `traffic_class`: what the comparison is about; None: what the runs were about.
+    Args:
+        folders: Of runs.
+        traffic_class: What the comparison is about; None: what the runs were about.
+        goodput: Objectives that requests are counted by; None: the runs' own.
 
     Raises:
         ConfigurationError: one of them is not a run, or there are fewer than two.
@@ -45,7 +50,7 @@ def saved_targets(folders: Sequence[Path], traffic_class: str | None = None) -> 
         raise ConfigurationError("compare needs at least two runs, or a folder that abatch compare wrote")
     names = names_of([folder for folder, _ in found])
     readers = {
-        name: [RunReader(path, traffic_class) for path in rounds]
+        name: [RunReader(path, traffic_class, goodput) for path in rounds]
         for name, (_, rounds) in zip(names, found, strict=True)
     }
     if len(folders) > 1:

@@ -14,7 +14,7 @@ from ...reports.renderings.comparison.section import comparison_sections
 from ...reports.renderings.json_report import json_text
 from ...reports.renderings.shown_run import ShownRun, shown_target
 from ...reports.run.measurement import Measurement
-from .rendering import RENDERERS, Renderers, RenderingOptions, tell_github, write_renderings
+from ..options.rendering import RENDERERS, Renderers, RenderingOptions, tell_github, write_renderings
 
 
 def render_comparison(

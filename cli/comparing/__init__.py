@@ -1,0 +1,1 @@
+"""Comparing: what is put side by side, measured in turns, and what came of it."""
