@@ -112,12 +112,9 @@ class Pauses:
         """Count a result. A later turn counts if it follows at once, or after a tool pause."""
         new_tokens, context = self._tracker.add(result)
         self._reports_hits = self._reports_hits or bool(result.cached_tokens)
-        if result.turn_index == 0 or result.error is not None or result.warmup or result.is_whole:
+        if not is_later_turn(result):
             return
-        place = band_of(result.pause_s)
-        if place and result.pause is not Pause.TOOL:
-            return
-        band = self._bands[place]
+        band = self._bands[bisect_right(EDGES_S, result.pause_s)]
         band.cut_off += result.censored and result.first_s is None
         band.contexts[context] += 1
         band.sample.add(
@@ -166,6 +163,8 @@ class Pauses:
             mine.cut_off += theirs.cut_off
 
 
-def band_of(pause_s: float) -> int:
-    """The band that a pause belongs to, from 0 on."""
-    return bisect_right(EDGES_S, pause_s)
+def is_later_turn(result: Result) -> bool:
+    """Whether it is a later turn with a ttft, of the measured part, that follows at once or after a tool pause."""
+    if result.turn_index == 0 or result.error is not None or result.warmup or result.is_whole:
+        return False
+    return result.pause is Pause.TOOL or result.pause_s < EDGES_S[0]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from abatch.engine.loop.step_log import StepRecord
-from abatch.engine.session import ParkEvent
 from abatch.reports.recording.recorder import Recorder
 from abatch.reports.renderings.html.over_time import ServerSeries
 from abatch.reports.renderings.html.page import render_html
@@ -22,15 +19,14 @@ from abatch.reports.summary.summary import fill_summary
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.browser import CHROMIUM, Page, open_browser
-from support.fixed_run import FREEZE_AT_S, LENGTH_S, write_fixed_run
+from support.fixed_run import FREEZE_AT_S, LENGTH_S
+from support.html_pages import SHOWN, fixed_runs, saved
 from support.results import make_result
-from support.shown import shown_run
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; CI installs one")
 
 CURVES, LATENCY = "#curves-chart .u-over", "#over-time-chart .u-over"
 SESSIONS = "#sessions-chart .u-over"
-SHOWN = "[...document.querySelectorAll('.readout')].filter((box) => !box.hidden).map((box) => box.innerText)"
 
 
 @pytest.fixture
@@ -39,26 +35,6 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
         yield page
         assert page.complaints == []
         assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
-
-
-def fixed_runs(folder: Path) -> list[ShownRun]:
-    """Two runs: the second is slower. The first has a step log with a session that is parked."""
-    first, second = (
-        shown_run(write_fixed_run(folder / name, slower=slower), name)
-        for name, slower in (("fast", 1.0), ("slow", 1.6))
-    )
-    events = [ParkEvent("agent-112", "keep", 5, "search", 1.5), ParkEvent("agent-112", "kept", 5)]
-    steps = [
-        StepRecord(index, at_s, at_s, at_s, at_s, at_s, at_s, 1, 0, 1, 0, 0, 1, parking=[event])
-        for index, (at_s, event) in enumerate(zip((21.6, 22.9), events, strict=True))
-    ]
-    return [dataclasses.replace(first, steps=lambda: steps), second]
-
-
-def saved(folder: Path, html: str) -> Path:
-    path = folder / "report.html"
-    path.write_text(html)
-    return path
 
 
 async def test_curves_are_the_summarys_and_can_be_read_and_toggled(page: Page, tmp_path: Path) -> None:
@@ -132,7 +108,8 @@ async def test_a_freeze_is_seen_over_time_and_in_sessions(page: Page, tmp_path: 
 async def test_a_stretch_of_time_is_drawn_larger_in_all_charts_of_a_run(page: Page, tmp_path: Path) -> None:
     await page.open(saved(tmp_path, render_html(fixed_runs(tmp_path)[:1])))
     spans = (
-        "['latency', 'load', 'sessions'].map((name) => abatchReport.charts[name].scales.x).map((x) => [x.min, x.max])"
+        "['latency', 'errors', 'load', 'sessions'].map((name) => abatchReport.charts[name].scales.x)"
+        ".map((x) => [x.min, x.max])"
     )
     whole = await page.evaluate(spans)
     end_s = whole[0][1]
@@ -153,7 +130,7 @@ async def test_another_run_is_chosen_with_its_selector(page: Page, tmp_path: Pat
     )
     assert await page.evaluate("abatchReport.charts.latency.data[1]") != before
     assert await page.evaluate("document.querySelector('#sessions-chart select').selectedIndex") == 1
-    assert await page.evaluate("document.querySelectorAll('.uplot').length") == 4, "old charts are gone"
+    assert await page.evaluate("document.querySelectorAll('.uplot').length") == 6, "old charts are gone"
 
 
 async def column(page: Page, table: str, index: int) -> list[Any]:
@@ -204,14 +181,6 @@ async def test_light_and_dark_by_preference_and_by_button(page: Page, tmp_path: 
     assert await page.evaluate(background) == dark
     curve = await page.evaluate("abatchReport.charts.curves.series[1].stroke()")
     assert curve == await page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--run-0').trim()")
-
-
-async def test_a_narrow_window_shows_it_all(page: Page, tmp_path: Path) -> None:
-    await page.resize(380, 800)
-    await page.open(saved(tmp_path, render_html(fixed_runs(tmp_path))))
-    assert await page.evaluate("document.documentElement.scrollWidth") == 380
-    await page.resize(900, 800)
-    await page.until("abatchReport.charts.curves.width > 700")
 
 
 HOSTILE = "</script><img src=x onerror=\"document.title='taken'\">"
@@ -271,7 +240,7 @@ async def test_series_of_the_server_have_axes_of_their_own(
         "W",
     ]
     assert await page.evaluate("abatchReport.charts.latency.bbox.width === abatchReport.charts.load.bbox.width")
-    await page.hover("#over-time-chart .plot:nth-of-type(3) .u-over", 0.5)
+    await page.hover("#over-time-chart .plot:nth-of-type(4) .u-over", 0.5)
     (readout,) = await page.evaluate(SHOWN)
     assert "50 %" in readout
     assert "50 W" in readout

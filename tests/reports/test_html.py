@@ -73,7 +73,17 @@ def test_all_is_there_in_order_and_readable_without_scripts(fixed: ShownRun) -> 
     judgements = (Judgement("errors < 2%", Outcome.PASS, "it is 1%"), Judgement("x <= 3", Outcome.FAIL, "it is 4"))
     found = Structure(render_html([replace(fixed, judgements=judgements)]))
     sections = [attributes["id"] for tag, attributes in found.elements if tag == "section"]
-    assert sections == ["verdict", "curves", "tail-ratios", "slowdown", "over-time", "sessions", "metrics", "facts"]
+    assert sections == [
+        "verdict",
+        "curves",
+        "tail-ratios",
+        "slowdown",
+        "over-time",
+        "pauses",
+        "sessions",
+        "metrics",
+        "facts",
+    ]
     assert len(found.ids()) == len(set(found.ids()))
     text = found.shown()
     for words in ("BORDERLINE", "batch-wide stall", "made no progress for", "PASS", "errors < 2%", "FAIL", "llama"):
@@ -227,7 +237,7 @@ def test_a_freeze_is_where_it_was(page: str) -> None:
         assert max(around) == max(value or 0 for value in values["max"])
         assert max(around) > least_s * 1e6
     assert max(over["in_flight"]) in over["in_flight"][frozen : frozen + 4]
-    assert sum(over["failed"]) > 0
+    assert sum(sum(one["n"]) for one in over["failures"]) > 0
 
 
 def test_the_licence_is_in_the_page(page: str) -> None:

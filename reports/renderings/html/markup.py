@@ -32,6 +32,16 @@ def element(tag: str, *content: str, **attributes: str | int | None) -> Html:
     return Html(opening if tag in _VOID else f"{opening}{join(content)}</{tag}>")
 
 
+def cut_left(text: str) -> Html:
+    """A name that loses its beginning where there is no room: the ends of runs' names and URLs tell them apart."""
+    return element("span", element("bdi", text), class_="cut-left", title=text)
+
+
+def scrolling(table: Html, label: str) -> Html:
+    """A table in a box of its own, which scrolls where the window is narrower."""
+    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
 def escaped(text: str) -> str:
     """Text, between tags or in an attribute. Space at its ends, which keeps words apart, stays one."""
     shown = clean(text)

@@ -12,7 +12,7 @@ from ...summary.summary import Summary
 from ..console import percentile_cell
 from ..shown_run import ShownRun
 from .header import swatch
-from .markup import Html, element, join
+from .markup import Html, element, join, scrolling
 
 METRIC_MEANINGS = {
     "ttft": "from when a turn was due to its first content",
@@ -71,7 +71,7 @@ def _table(summary: Summary, caption: str) -> Html:
         element("tbody", *rows),
         class_="metrics",
     )
-    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
+    return scrolling(table, caption)
 
 
 def _column(name: str, *, is_text: bool) -> Html:

@@ -11,6 +11,7 @@ import msgspec
 
 from ....workloads.result import Result
 from ...recording.recorder import ALL
+from ...recording.totals import OTHER_ERRORS
 from ...statistics.coarsen import coarser
 from ...summary.causes import Cause, Stall
 from ...summary.findings import stall_in_words
@@ -25,6 +26,9 @@ _LEAST_BINS = 80
 """As few as this where requests are: finer bins would each have hardly any."""
 _REQUESTS_PER_BIN = 20
 _FIRST_BIN_S = 0.02
+_MOST_KINDS = 64
+"""Of errors that are told apart, of which the chart shows `_MOST_SHOWN_KINDS`."""
+_MOST_SHOWN_KINDS = 5
 
 
 class Latency(msgspec.Struct, kw_only=True):
@@ -63,13 +67,21 @@ class Standstill(msgspec.Struct, kw_only=True):
     text: str
 
 
+class Failures(msgspec.Struct, kw_only=True):
+    """How many requests failed in each bin, with errors of a class."""
+
+    kind: str
+    n: list[int]
+
+
 class OverTime(msgspec.Struct, kw_only=True):
     """A run over its time, in bins of `bin_s` seconds from its beginning on.
 
     Attributes:
         sending_until_s: None if the run had no --duration.
         in_flight: Requests between due and end, mean of each bin.
-        failed: Requests that failed in each bin; empty where none did.
+        failures: Requests that failed in each bin, by class of error, the commonest first; none where none did.
+        retried: Requests that were sent again, likewise; empty where none were.
         latency: By metric, then by class.
     """
 
@@ -77,7 +89,8 @@ class OverTime(msgspec.Struct, kw_only=True):
     warmup_s: float
     sending_until_s: float | None
     in_flight: list[float]
-    failed: list[int]
+    failures: list[Failures]
+    retried: list[int]
     stalls: list[Standstill]
     latency: dict[str, dict[str, Latency]]
     server: list[ServerSeries] = []
@@ -92,7 +105,8 @@ class OverTimeCollector:
         self._num_requests = 0
         self._values: dict[tuple[str, str], ValueBins] = {}
         self._in_flight = PresenceBins()
-        self._failed: Counter[int] = Counter()
+        self._failed: dict[str, Counter[int]] = {}
+        self._retried: Counter[int] = Counter()
 
     def add(self, result: Result) -> None:
         """Count a result, of the warm-up too. A failed one has no latencies."""
@@ -101,8 +115,11 @@ class OverTimeCollector:
         self._make_room(end_s)
         self._in_flight.begin(self._index(due_s), due_s)
         self._in_flight.end(self._index(end_s), end_s)
+        if result.retries:
+            self._retried[self._index(end_s)] += 1
         if result.error is not None:
-            self._failed[self._index(end_s)] += 1
+            is_known = result.error in self._failed or len(self._failed) < _MOST_KINDS
+            self._failed.setdefault(result.error if is_known else OTHER_ERRORS, Counter())[self._index(end_s)] += 1
             return
         self._bins("ttft", result).add(self._index(due_s), (result.ttft_us,))
         if gaps_us := result.all_gaps_us():
@@ -140,7 +157,8 @@ class OverTimeCollector:
         self._in_flight.coarsen()
         for bins in self._values.values():
             bins.coarsen()
-        self._failed = coarser(self._failed, 2)
+        self._failed = {kind: coarser(counts, 2) for kind, counts in self._failed.items()}
+        self._retried = coarser(self._retried, 2)
 
     def over_time(self, run: ShownRun, classes: Sequence[str]) -> OverTime:
         """All that was taken in, of a run, latencies of these classes. Nothing can be added from then on."""
@@ -161,10 +179,22 @@ class OverTimeCollector:
             warmup_s=run.config.warmup_s,
             sending_until_s=run.config.duration_s,
             in_flight=self._in_flight.means(self._num_bins, self._bin_s),
-            failed=[self._failed[at] for at in range(self._num_bins)] if self._failed else [],
+            failures=self._failures(),
+            retried=self._by_bin(self._retried) if self._retried else [],
             stalls=[_standstill(stall) for stall in sorted(stalls, key=lambda stall: stall.start_s)],
             latency=latency,
         )
+
+    def _failures(self) -> list[Failures]:
+        """The commonest classes, and the rest together."""
+        ordered = sorted(self._failed.items(), key=lambda item: (item[0] == OTHER_ERRORS, -item[1].total(), item[0]))
+        shown, rest = ordered[:_MOST_SHOWN_KINDS], ordered[_MOST_SHOWN_KINDS:]
+        if rest:
+            shown.append((OTHER_ERRORS, sum((counts for _, counts in rest), Counter[int]())))
+        return [Failures(kind=kind, n=self._by_bin(counts)) for kind, counts in shown]
+
+    def _by_bin(self, counts: Counter[int]) -> list[int]:
+        return [counts[at] for at in range(self._num_bins)]
 
     def _latency(self, bins: ValueBins) -> Latency:
         return Latency(

@@ -11,8 +11,9 @@ from ...text import clean
 from ..shown_run import ShownRun
 from . import assets
 from .header import banners, fact_lists, report_title, run_cards
-from .markup import Html, element, embedded_json, inline, join
+from .markup import Html, element, embedded_json, inline, join, scrolling
 from .metric_table import metric_tables
+from .pauses import have_pauses, pause_tables
 from .ratio_bars import ratio_bars
 from .report_data import report_data
 from .section import Section
@@ -33,7 +34,9 @@ SCRIPT = (
     "run_time",
     "load",
     "latency",
+    "errors",
     "over_time",
+    "pauses",
     "parking_marks",
     "sessions",
     "tables",
@@ -41,6 +44,7 @@ SCRIPT = (
 )
 """The files of the page's script, in order: each uses only itself and those before it."""
 
+_NOTHING = Html("")
 _CHARTS = {
     "curves": (
         "Percentiles",
@@ -50,6 +54,11 @@ _CHARTS = {
     "over-time": (
         "Over time",
         "Each point is one time bin. Drag to zoom in, double-click to reset; all charts of a run zoom together.",
+    ),
+    "pauses": (
+        "Tool pauses",
+        "Each point is a turn: how long its tool took, and how long the user then waited for the first token. Bars are "
+        "the median and the p99 of the pauses below them.",
     ),
     "sessions": (
         "Sessions",
@@ -83,6 +92,7 @@ def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()
         ("tail-ratios", "Tail ratios", ratio_bars(runs)),
         ("slowdown", "Slowdown", time_shares(runs)),
         _chart("over-time"),
+        *([_chart("pauses", pause_tables(runs))] if have_pauses(runs) else []),
         _chart("sessions"),
         ("metrics", "All metrics", metric_tables(runs)),
         ("facts", "Facts", fact_lists(runs)),
@@ -148,13 +158,19 @@ def _section(identifier: str, title: str, content: Html) -> Html:
     return element("section", heading, content, id=identifier, aria_labelledby=f"{identifier}-title")
 
 
-def _chart(identifier: str) -> tuple[str, str, Html]:
+def _chart(identifier: str, before: Html = _NOTHING) -> tuple[str, str, Html]:
     title, text = _CHARTS[identifier]
     missing = element("noscript", element("p", "This chart needs JavaScript; its figures are in the tables below."))
     return (
         identifier,
         title,
-        join([element("p", text, class_="lead"), element("div", missing, id=f"{identifier}-chart", class_="chart")]),
+        join(
+            [
+                before,
+                element("p", text, class_="lead"),
+                element("div", missing, id=f"{identifier}-chart", class_="chart"),
+            ]
+        ),
     )
 
 
@@ -165,7 +181,7 @@ def _extra(section: Section) -> Html:
     head = element("tr", *(element("th", name, scope="col", data_sorts="") for name in section.header))
     rows = (element("tr", *(_cell(at, text) for at, text in enumerate(row))) for row in section.rows)
     table = element("table", element("thead", head), element("tbody", *rows), class_="extra")
-    return join([*words, element("div", table, class_="scroll", tabindex=0, role="region", aria_label=section.title)])
+    return join([*words, scrolling(table, section.title)])
 
 
 def _cell(at: int, text: str) -> Html:

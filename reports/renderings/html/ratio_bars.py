@@ -11,7 +11,7 @@ from ...summary.metric import MetricSummary
 from ...summary.state import FLAG_RATIO, State
 from ..shown_run import ShownRun
 from .header import swatch
-from .markup import Html, element, join
+from .markup import Html, cut_left, element, join, scrolling
 from .metric_table import state_word
 
 _TICKS = (1.0, FLAG_RATIO, 10.0, 30.0, 100.0, 300.0, 1000.0, 2.0, 5.0, 20.0, 50.0, 200.0, 500.0)
@@ -43,12 +43,8 @@ def ratio_bars(runs: Sequence[ShownRun]) -> Html:
         *(element("th", name, scope="col") for name in ("metric", "run", "p99/p50", "ratio", "verdict")),
         class_="hidden",
     )
-    return join(
-        [
-            element("table", element("thead", head), element("tbody", *rows), element("tfoot", foot), class_="ratios"),
-            _key(),
-        ]
-    )
+    table = element("table", element("thead", head), element("tbody", *rows), element("tfoot", foot), class_="ratios")
+    return join([scrolling(table, "Tail ratios"), _key()])
 
 
 def _measured(run: ShownRun, metric: str) -> MetricSummary | None:
@@ -98,7 +94,7 @@ def _row(axis: _Axis, metric: str, index: int, run: ShownRun, value: MetricSumma
     return element(
         "tr",
         element("th", metric, scope="row", class_="text"),
-        element("td", swatch(index), run.name, class_="text run-name") if not is_alone else element("td"),
+        element("td", swatch(index), cut_left(run.name), class_="text run-name") if not is_alone else element("td"),
         element("td", element("div", *parts, class_="bars"), title="; ".join(said) or None),
         element("td", f"{value.tail_ratio:.2f}x", class_="number"),
         element("td", state_word(value.verdict), class_="text"),

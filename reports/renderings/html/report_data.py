@@ -11,6 +11,7 @@ from ..shown_run import ShownRun
 from .curves import Curve, Grid, curves, grid
 from .metric_table import METRIC_MEANINGS
 from .over_time import OverTime, OverTimeCollector
+from .pause_points import PauseChart, PauseCollector
 from .server_series import server_series
 from .session_lines import SessionCollector, SessionLines
 
@@ -26,6 +27,7 @@ class RunData(msgspec.Struct, kw_only=True):
     curves: dict[str, dict[str, Curve]]
     over_time: OverTime
     sessions: SessionLines
+    pauses: PauseChart | None = None
 
 
 class ReportData(msgspec.Struct, kw_only=True):
@@ -48,10 +50,12 @@ def report_data(runs: Sequence[ShownRun]) -> ReportData:
 
 def _run_data(run: ShownRun, points: Grid) -> RunData:
     classes = _classes(run)
-    over_time, sessions = OverTimeCollector(), SessionCollector()
+    over_time, sessions, pauses = OverTimeCollector(), SessionCollector(), PauseCollector()
     for result in run.results():
         over_time.add(result)
         sessions.add(result)
+        pauses.add(result)
+    origin_s = run.config.origin_s
     return RunData(
         name=run.name,
         verdict_class=run.summary.verdict_class,
@@ -59,7 +63,8 @@ def _run_data(run: ShownRun, points: Grid) -> RunData:
         over_time=msgspec.structs.replace(
             over_time.over_time(run, classes), server=server_series(run.server_samples())
         ),
-        sessions=sessions.session_lines(run.steps(), run.config.origin_s),
+        sessions=sessions.session_lines(pauses.watch(run.steps(), origin_s), origin_s),
+        pauses=pauses.chart(run.summary.pauses),
     )
 
 

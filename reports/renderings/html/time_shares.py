@@ -11,7 +11,7 @@ from ...summary.summary import Summary
 from ..shown_run import ShownRun
 from ..slowdown_rows import SLOWEST, idle_facts, share_cells, shown_classes
 from .header import swatch
-from .markup import Html, element, join
+from .markup import Html, element, join, scrolling
 
 _PARTS = ("work", "waiting", "interference")
 _MEANINGS = {
@@ -48,7 +48,7 @@ def _of_run(index: int, run: ShownRun, *, is_alone: bool) -> Html:
         class_="shares",
     )
     heading = "" if is_alone else element("h3", swatch(index), run.name)
-    scroll = element("div", table, class_="scroll", tabindex=0, role="region", aria_label=f"Slowdowns of {run.name}")
+    scroll = scrolling(table, f"Slowdowns of {run.name}")
     idle = "" if summary.idle is None else element("p", f"Idle probe: {idle_facts(summary.idle)}.", class_="meaning")
     return join([heading, scroll, idle])
 

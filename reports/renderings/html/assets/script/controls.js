@@ -41,10 +41,10 @@ function fill(container, ...content) {
   if (place >= 0) container.querySelectorAll("button, select")[place]?.focus();
 }
 
-// `marks`: [a mark's name in the style sheet, text] for each.
+// `marks`: [a mark's name in the style sheet, or nothing, text] for each.
 function key(...marks) {
   const items = marks.map(([name, text]) =>
-    element("li", {}, element("span", { class: `mark mark-${name}`, "aria-hidden": "true" }), text),
+    element("li", {}, name ? element("span", { class: `mark mark-${name}`, "aria-hidden": "true" }) : "", text),
   );
   return element("ul", { class: "chart-key" }, ...items);
 }

@@ -70,7 +70,7 @@ function legendItem({ index, found, series }) {
     "button",
     { type: "button", class: "legend-item", "aria-pressed": String(isShown()), onclick: toggle },
     element("span", { class: `swatch run-${index % NUM_COLOURS}`, "aria-hidden": "true" }),
-    name,
+    cutLeft(name),
     element("small", {}, `n ${found.count.toLocaleString("en")}`),
   );
   return button;

@@ -14,6 +14,9 @@ function element(tag, attributes = {}, ...content) {
   return made;
 }
 
+// A name that loses its beginning where there is no room: the ends tell runs and URLs apart.
+const cutLeft = (text) => element("span", { class: "cut-left", title: text }, element("bdi", {}, text));
+
 function colour(name) {
   if (!colours.has(name)) colours.set(name, getComputedStyle(root).getPropertyValue(`--${name}`).trim());
   return colours.get(name);

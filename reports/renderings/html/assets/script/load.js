@@ -1,4 +1,4 @@
-// Load over time: requests in flight, failures, and the server's own metrics.
+// Load over time: requests in flight, and the server's own metrics.
 
 const RIGHT_AXIS_PX = 56;
 
@@ -7,14 +7,10 @@ const loadUnits = (over) => [...new Set(["requests", ...over.server.map((series)
 // The padding that makes both charts over time end at the same place, however many axes this one has.
 const rightPaddingPx = (over) => 18 + (loadUnits(over).length - 1) * RIGHT_AXIS_PX;
 
-// The lines of the chart, {name, unit, stroke, isBars}, and a table [times, ...values] for each of their time grids.
+// The lines of the chart, {name, unit, stroke}, and a table [times, ...values] for each of their time grids.
 function loadLines(over) {
   const lines = [{ name: "in flight", unit: "requests", stroke: "load-0" }];
   const tables = [[binTimes(over), padded(over.in_flight)]];
-  if (over.failed.length) {
-    lines.push({ name: "failed", unit: "requests", stroke: "line-failed", isBars: true });
-    tables[0].push(padded(over.failed));
-  }
   over.server.forEach((series, index) => {
     lines.push({ name: series.name, unit: series.unit, stroke: `load-${1 + (index % 5)}` });
     tables.push([series.t, series.v]);
@@ -47,14 +43,12 @@ function loadAxis(unit, index) {
     : axis({ ...labelled, side: 1, size: RIGHT_AXIS_PX - 20, grid: { show: false } });
 }
 
-function loadSeries({ name, unit, stroke, isBars }) {
+function loadSeries({ name, unit, stroke }) {
   return {
     label: name,
     scale: `unit ${unit}`,
     stroke: () => colour(stroke),
-    fill: isBars ? () => colour(stroke) : undefined,
-    width: isBars ? 0 : 1.6,
-    paths: isBars ? uPlot.paths.bars({ size: [0.8, 12] }) : undefined,
+    width: 1.6,
     points: { show: false },
   };
 }

@@ -1,4 +1,4 @@
-// A run over time: its latency, and its load below.
+// A run over time: its latency, its errors if there were any, and its load.
 
 const STALL_WORDS = {
   server: "server stall",
@@ -25,16 +25,20 @@ function drawOverTime(container) {
   const values = Object.keys(over.latency).length ? selectedLatency(run) : null;
   fill(container.controls, ...overTimeControls(over.latency));
   removePlot("latency");
+  removePlot("errors");
   removePlot("load");
   if (!over.in_flight.length) return showNothing(container);
   container.plot.replaceChildren();
+  container.second.replaceChildren();
   if (values) drawLatency(container.plot, run, values, rightPaddingPx(over));
-  const lines = drawLoad(container.second, run);
+  if (hasErrors(over)) drawErrors(container.second, run, rightPaddingPx(over));
+  const lines = drawLoad(container.third, run);
   const stalls = new Set(over.stalls.map((stall) => stall.who || "other"));
   container.foot.replaceChildren(
     key(
       ...(values ? WAIT_LINES.map((name) => [name, name]) : []),
       ...[...stalls].map((who) => [`stall-${who}`, STALL_WORDS[who]]),
+      ...errorMarks(over),
       ...lines.map(({ name, stroke }) => [stroke, name]),
     ),
   );

@@ -4,7 +4,7 @@
 //   data                                       what is drawn: `ReportData` in report_data.py; times are seconds since
 //                                              the run began, latencies microseconds
 //   readyMs                                    when all charts were drawn, in milliseconds since the page began to load
-//   charts                                     the uPlot charts by name: curves, latency, load, sessions
+//   charts                                     the uPlot charts by name: curves, latency, errors, load, pauses, sessions
 //   curve(run, metric, class)                  {percents, ms}: the points of a curve; null where there is none
 //   percentile(run, metric, class, percent)    a point of it, in milliseconds; beyond the last sample, the maximum
 //   select({run, metric, class, wait, waitClass, ...})   what the charts show, as their controls do

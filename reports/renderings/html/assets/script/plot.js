@@ -2,6 +2,7 @@
 
 const charts = {}; // the uPlot charts by name
 const AXIS_PX = 58;
+const NARROW_PX = 640;
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 
 // A place on the page, with controls above and a key below, which `draw` fills whenever the selection changes.
@@ -10,6 +11,7 @@ function addDrawing(identifier, draw) {
     controls: element("div", { class: "controls" }),
     plot: element("div", { class: "plot" }),
     second: element("div", { class: "plot" }),
+    third: element("div", { class: "plot" }),
     foot: element("div", { class: "foot" }),
   };
   document.getElementById(`${identifier}-chart`).replaceChildren(...Object.values(container));
@@ -19,6 +21,7 @@ function addDrawing(identifier, draw) {
 function showNothing(container) {
   container.plot.replaceChildren(element("p", { class: "empty" }, "Nothing was measured."));
   container.second.replaceChildren();
+  container.third.replaceChildren();
   container.foot.replaceChildren();
 }
 
@@ -58,7 +61,7 @@ function latencyScale(isLog) {
 //   read(u, at)   what the box beside the cursor says about a point of the data: {title, lines}, or null
 function plot(name, container, { describes, read, ...options }, columns) {
   removePlot(name);
-  const width = () => Math.max(container.clientWidth, 240);
+  const width = () => Math.max(container.clientWidth, 200);
   let box = null; // uPlot reports a cursor before the chart is complete
   const follow = (u) => {
     const at = u.cursor.idx ?? null;
@@ -125,7 +128,7 @@ function readoutRow([stroke, text, value]) {
     "div",
     { class: stroke ? "row" : "row plain" },
     dot,
-    element("span", {}, text),
+    value ? cutLeft(text) : element("span", {}, text),
     element("b", {}, value ?? ""),
   );
 }

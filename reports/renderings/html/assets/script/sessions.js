@@ -1,6 +1,5 @@
 // Sessions over time: one row each, with bars for its turns and thin lines for the pauses between them.
 
-const NARROW_PX = 640;
 const ROW_PX = 13;
 const PAUSES = { tool: "tool pause", human: "user pause", heartbeat: "heartbeat pause", none: "between turns" };
 
@@ -139,10 +138,10 @@ function readSession(u, rows) {
   return { title: turn ? `${name}, turn ${turn.number + 1}, due at ${turn.due.toFixed(2)} s` : name, lines };
 }
 
-// The names of sessions, shortened to the room left of the chart.
+// The names of sessions, cut to the room left of the chart; their ends tell them apart.
 function sessionAxis(rows, widthPx) {
-  const most = widthPx / 7.5;
-  const short = (name) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+  const most = Math.floor(widthPx / 7.5);
+  const short = (name) => (name.length > most ? `…${name.slice(1 - most)}` : name);
   return axis({
     scale: "y",
     size: widthPx,
