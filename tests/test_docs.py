@@ -88,9 +88,9 @@ def test_the_example_of_rules_in_gates_md_parses() -> None:
         parse_rule(rule)
 
 
-def test_the_workflow_is_yaml_with_both_jobs() -> None:
+def test_the_workflow_is_yaml_with_all_jobs() -> None:
     workflow = yaml.safe_load((ROOT / "docs" / "github-workflow.yml").read_text())
-    assert set(workflow["jobs"]) == {"scheduling", "gpu"}
+    assert set(workflow["jobs"]) == {"server", "in-turns", "scheduling"}
     commands = " ".join(step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"])
     assert "--device simulated:h100" in commands
     assert "compare --url base=" in commands
