@@ -74,7 +74,7 @@ def bench(
             device `llama-3.1-8b`.
         device: Of our own engine: `cpu`, `cuda`, `simulated:h100`, ...
         workload: A preset, or several with commas. None: `mixed`.
-        duration_s: Seconds of sending. None: 60, or until `num_sessions` have ended.
+        duration_s: Seconds of sending. None: 60, or until `num_sessions` or those of a trace have ended.
         num_sessions: Sessions to start.
         concurrency: Live sessions, pauses included.
         request_rate: Requests per second, all turns counted.

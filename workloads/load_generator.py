@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .conversation import Conversation, PromptWriter
@@ -29,9 +29,12 @@ class RunCounts:
     """How far a run has got, for a progress display."""
 
     live_sessions: int = 0
+    """Sub-agents, too."""
     in_flight: int = 0
     sessions_started: int = 0
     sessions_ended: int = 0
+    sessions_dropped: int = 0
+    """That were due and never began."""
     turns_succeeded: int = 0
     turns_failed: int = 0
     turns_abandoned: int = 0
@@ -160,6 +163,7 @@ class LoadGenerator:
             if await self._wait_until_due(due_s):
                 self._spawn(self._play(session, conversation, due_s))
             elif due_s < self._sending_s:
+                self.counts.sessions_dropped += 1
                 self._drop(session, 0, due_s)
             else:
                 return
@@ -193,11 +197,13 @@ class LoadGenerator:
     def _spawn(self, playing: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
         task = asyncio.create_task(playing)
         self._sessions[task] = None
+        self.counts.sessions_started += 1
         task.add_done_callback(self._session_ended)
         return task
 
     def _session_ended(self, task: asyncio.Task[bool]) -> None:
         del self._sessions[task]
+        self.counts.sessions_ended += 1
         if not task.cancelled() and (error := task.exception()) is not None:
             self._bug = self._bug or error
             self.stop()
@@ -207,7 +213,6 @@ class LoadGenerator:
 
         The first turn has been asked already.
         """
-        self.counts.sessions_started += 1
         self.counts.live_sessions += 1
         due_s = ended_s = start_s
         try:
@@ -223,14 +228,13 @@ class LoadGenerator:
                     return True
                 result, text = await self._send(conversation, session, index, due_s, due_s - ended_s)
                 if result.error is not None or result.censored:
-                    self.counts.turns_abandoned += len(session.turns) - index - 1
+                    self.counts.turns_abandoned += replace(session, turns=session.turns[index + 1 :]).num_requests
                     return False
                 conversation.answer(text)
                 ended_s = result.end_s
             return True
         finally:
             self.counts.live_sessions -= 1
-            self.counts.sessions_ended += 1
 
     async def _play_children(self, children: Iterable[Session], start_s: float) -> None:
         """Play sub-agents side by side. A failed one still counts as an answer, as a tool's error does."""

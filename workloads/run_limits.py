@@ -20,8 +20,8 @@ class RunLimits:
     """When a run begins to count, stops sending, and ends.
 
     Attributes:
-        duration_s: Turns due later are not sent. Includes the warm-up. None: until `num_sessions` have ended.
-        num_sessions: Sessions to start, over all streams. None: no limit.
+        duration_s: Turns due later are not sent. Includes the warm-up. None: until all sessions have ended.
+        num_sessions: Sessions to start, over all streams. None: no limit but that of a trace, which comes to its end.
         warmup_s: Turns due before this are sent and recorded but do not count.
         drain_s: How long turns that were due by the end may take before they are cut off as lower bounds.
         max_in_flight: Concurrent requests at most. Waiting for a place counts as latency.
@@ -33,9 +33,12 @@ class RunLimits:
     drain_s: float = 30.0
     max_in_flight: int | None = None
 
+    @property
+    def is_endless(self) -> bool:
+        """Only traffic that comes to its end ends the run."""
+        return self.duration_s is None and self.num_sessions is None
+
     def __post_init__(self) -> None:
-        if self.duration_s is None and self.num_sessions is None:
-            raise ConfigurationError("give --duration or --num-sessions, or the run would never end")
         for name, value in (("--duration", self.duration_s), ("--num-sessions", self.num_sessions)):
             if value is not None and not 0 < value < math.inf:
                 raise ConfigurationError(f"{name} must be above 0, not {value:g}")

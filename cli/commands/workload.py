@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -22,6 +22,7 @@ from ...reports.renderings.terminal import terminal
 from ...reports.text import clean
 from ...reports.traffic.arrivals import ArrivalCounts
 from ...reports.traffic.console import arrival_lines, pace_lines, summary_lines
+from ...reports.traffic.extent import Extent, extent_of
 from ...reports.traffic.sample import check_exportable, has_one_kind_of_pace, is_closed, sample, start_times
 from ...reports.traffic.summary import TrafficSummary
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, WORKLOADS, describe, make_workload
@@ -122,6 +123,7 @@ def show(
     """
     chosen = _traffic(name, trace, traffic)
     summary, arrivals = TrafficSummary(), ArrivalCounts()
+    later: list[Extent] = []
     length_s: float | None = traffic.duration_s
     found = sample(chosen.workload, chosen.seed, _limit(chosen, sessions))
     if chosen.trace is None:
@@ -129,11 +131,13 @@ def show(
         for start_s in _until(length_s, start_times(chosen.workload, chosen.seed)):
             arrivals.add(start_s)
     elif not is_closed(chosen.workload):
-        found = _counted(found, arrivals, length_s)
+        found = _counted(found, arrivals, length_s, later)
     for session in found:
         summary.add(session)
     _check_not_empty(chosen, summary.num_sessions)
     _print(_shown(chosen, summary, arrivals, arrivals.latest_s if length_s is None else length_s))
+    for rest in later:
+        _print(["", *_not_sent(summary, rest)])
 
 
 @workload.command(cls=Command)
@@ -198,14 +202,25 @@ def _limit(chosen: Traffic, num_sessions: int | None) -> int | None:
     return num_sessions or (_NUM_SESSIONS if chosen.trace is None else None)
 
 
-def _counted(sessions: Iterable[Session], arrivals: ArrivalCounts, length_s: float | None) -> Iterator[Session]:
-    """The sessions that start by then, their arrivals counted on the way."""
+def _counted(
+    sessions: Iterator[Session], arrivals: ArrivalCounts, length_s: float | None, later: list[Extent]
+) -> Iterator[Session]:
+    """The sessions that start by then, their arrivals counted on the way; and how many others there are."""
     for session in sessions:
         start_s = session.start_s or 0.0
         if length_s is not None and start_s >= length_s:
+            later.append(extent_of(chain((session,), sessions)))
             return
         arrivals.add(start_s)
         yield session
+
+
+def _not_sent(summary: TrafficSummary, rest: Extent) -> Iterator[str]:
+    """What a run that is only as long would leave out of a trace."""
+    more = "" if rest.is_whole else "more than "
+    of_sessions, of_turns = summary.num_sessions + rest.sessions, summary.num_turns + rest.turns
+    yield f"not sent, as they start later (-d): {more}{rest.sessions:,} of {of_sessions:,} sessions,"
+    yield f"  with {rest.turns:,} of {of_turns:,} turns; without -d, bench replays all of them"
 
 
 def _until(length_s: float, times: Iterable[float]) -> Iterator[float]:

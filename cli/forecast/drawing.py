@@ -105,9 +105,9 @@ def draw(
                 by_time = math.inf if duration_s is None or not start_s else duration_s / start_s
                 drawn.stretch = max(min(by_time, num_sessions / len(drawn.starts_s)), 1.0)
             break
-        if duration_s is not None and start_s >= duration_s:
+        if drawn.unsent_sessions or (duration_s is not None and start_s >= duration_s):
             if not is_recorded:
-                break
+                break  # a run looks at no session beyond, either
             drawn.unsent_sessions += 1
             drawn.unsent_turns += session.num_requests
             continue

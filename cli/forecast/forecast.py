@@ -87,8 +87,13 @@ class Forecast:
         return self.num_requests < _FULL_LOAD * usual
 
     @property
-    def num_unsent(self) -> int:
-        """Requests of a trace's sessions that begin after the end of the run."""
+    def num_unsent_sessions(self) -> int:
+        """Sessions of a trace that begin after the end of the run."""
+        return sum(one.unsent_sessions for one in self.drawn)
+
+    @property
+    def num_unsent_requests(self) -> int:
+        """Theirs."""
         return sum(one.unsent_turns for one in self.drawn)
 
     @property

@@ -51,7 +51,7 @@ def run_in_words(forecast: Forecast, plan: Plan, end: str) -> list[str]:
 
 def _rates(forecast: Forecast) -> str:
     """The pace of a run of which not all requests are known."""
-    several = len(forecast.live) + len(forecast.drawn) > 1
+    several = len(forecast.traffic.workload.streams) > 1
     parts = [", ".join(f"{live} {clean(name)}" if several else f"{live}" for name, live in forecast.live.items())]
     parts[0] += " sessions at a time"
     if forecast.request_rate:
@@ -73,8 +73,8 @@ def _requests(forecast: Forecast, judged: int) -> str:
     parts = [_number(forecast, num_requests)]
     if forecast.request_rate:
         parts.insert(0, _rate(forecast))
-    if forecast.request_rate == 0 or limits.num_sessions is not None:
-        parts[-1] = f"{counted(forecast.num_sessions, 'session')} with {parts[-1]}"
+    if forecast.request_rate == 0 or limits.num_sessions is not None or forecast.traffic.trace is not None:
+        parts[-1] = f"{_sessions(forecast)} with {parts[-1]}"
     if forecast.live:
         parts[-1] += f", {sum(forecast.live.values())} at a time"
     elif limits.duration_s is not None or forecast.traffic.trace is not None:
@@ -85,6 +85,19 @@ def _requests(forecast: Forecast, judged: int) -> str:
     if forecast.verdict_class != ALL and judged < _NEARLY_ALL * counts:
         parts.append(f"{judged:,} of class {clean(forecast.verdict_class)}")
     return ", ".join(parts)
+
+
+def _sessions(forecast: Forecast) -> str:
+    """How many there are; of a trace, that it is all of it, or which part."""
+    trace, number = forecast.traffic.trace, forecast.num_sessions
+    if trace is None:
+        return counted(number, "session")
+    name = clean(trace.path.name)
+    if forecast.limits.is_endless:
+        return f"all of {name}: {'more than ' if not forecast.is_whole else ''}{counted(number, 'session')}"
+    if forecast.num_unsent_sessions:
+        return f"{name}: {number:,} of its {counted(number + forecast.num_unsent_sessions, 'session')}"
+    return f"{name}: {counted(number, 'session')}"
 
 
 def _rate(forecast: Forecast) -> str:
@@ -136,10 +149,11 @@ def _advice(forecast: Forecast, needed: int) -> str | None:
     if (duration_s := forecast.duration_for(needed)) is not None:
         return f"-d {duration_s:g} would be enough for p{_JUDGED:g}"
     judged = forecast.samples["ttft", forecast.verdict_class]
-    if forecast.traffic.trace is not None:
-        total = forecast.num_requests + forecast.num_unsent
-        return f"the trace has {counted(total, 'request')}" + ("" if forecast.num_unsent else " and no more")
-    if judged and forecast.limits.num_sessions is not None and forecast.limits.duration_s is None:
-        sessions = rounded_up(forecast.limits.num_sessions * needed / judged)
+    if forecast.num_unsent_requests:
+        total = forecast.num_requests + forecast.num_unsent_requests
+        return f"the whole trace, without -d, has {counted(total, 'request')}"
+    limits = forecast.limits
+    if judged and limits.num_sessions is not None and limits.duration_s is None and forecast.traffic.trace is None:
+        sessions = rounded_up(limits.num_sessions * needed / judged)
         return f"--num-sessions {sessions} would be enough for p{_JUDGED:g}"
     return None

@@ -25,6 +25,7 @@ from ...reports.run.folder import default_folder
 from ...reports.run.writer import NotSavedError, RunWriter
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.summary import Summary
+from ...reports.traffic.extent import summarise_unsent
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
 from ...workloads.targets.engine_watch import EngineWatch
@@ -84,6 +85,7 @@ async def _measure(plan: Plan, observer: Observer, on_ready: Callable[[], None])
                     observer.say(f"loading {source.config.model}")
                 opened = await stack.enter_async_context(source.open(writer.folder))
             on_ready()
+            whole = plan.traffic.extent()
             target = opened.target
             sizer = await target.calibrate()
             config = writer.config
@@ -125,13 +127,21 @@ async def _measure(plan: Plan, observer: Observer, on_ready: Callable[[], None])
             config.warnings.append("the engine's own account is missing: /metrics could not be read at the end")
         if (num_requests := writer.recorder.totals.requests) >= _MANY:
             observer.say(f"analysing {num_requests:,} requests")
+        counts = sender.counts
         summary = writer.finish(
             max(outcome.sending_s - limits.warmup_s, 0.0),
             is_complete=not interruption.has_come,
-            abandoned_turns=sender.counts.turns_abandoned,
+            abandoned_turns=counts.turns_abandoned,
             engine=engine,
             client=sender.audit(),
             floor=plan.floor,
+            unsent=summarise_unsent(
+                whole,
+                limits,
+                begun=counts.sessions_started + counts.sessions_dropped,
+                abandoned_turns=counts.turns_abandoned,
+                totals=writer.recorder.totals,
+            ),
         )
     return Run(writer.folder, summary)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_hex
 
 from msgspec import structs
 
+from ...engine.errors import ConfigurationError
 from ...reports.run.command import Command
 from ...reports.summary.cache import CacheMode
+from ...reports.traffic.extent import Extent, extent_of
 from ...workloads.model_mix import ModelMix
 from ...workloads.presets.catalog import DEFAULT_WORKLOAD, make_workload
 from ...workloads.presets.scales import Scales
@@ -77,6 +80,8 @@ class TrafficRecipe:
         """
         check_pace(self.concurrency, self.request_rate, self.session_rate)
         if self.trace is None:
+            if self.limits.is_endless:
+                raise ConfigurationError("give --duration or --num-sessions, or the run would never end")
             workload = make_workload(self.workload, self.scales)
             session_rate = self._session_rate(workload)
             workload = workload.with_pacing(
@@ -167,6 +172,18 @@ class Traffic:
         of_trace = {} if self.trace is None else {"trace_digest": self.trace.digest()}
         of_models = {} if self.recipe.models is None else {"models": self.recipe.models.label}
         return {**self.recipe.saved, **of_trace, **of_models, "traffic_version": TRAFFIC_VERSION}
+
+    def extent(self) -> Extent | None:
+        """How much there is in a trace that a limit may end; None of one that is replayed whole, and of all else.
+
+        A bad row farther on than anything is sent hides how much there is.
+        """
+        if self.trace is None or self.limits.is_endless:
+            return None
+        workload = self.recipe.make().workload  # a trace counts the rows that are read of it
+        with suppress(ConfigurationError):
+            return extent_of(session for stream in workload.streams for session in stream.sessions(self.seed))
+        return None
 
     def salted(self, *, server_is_new: bool) -> Traffic:
         """The same with the salt of one run: a fresh one, unless one was asked for or none is needed.

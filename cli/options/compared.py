@@ -109,7 +109,8 @@ class ComparedTraffic(TrafficOptions):
         time_option(
             "--duration",
             "-d",
-            help=f"How long each run sends, such as 90s or 2m. Default: {format_duration(DEFAULT_DURATION_S)}.",
+            help="How long each run sends, such as 90s or 2m. Default: "
+            f"{format_duration(DEFAULT_DURATION_S)}; of a trace, all of it.",
         ),
     ] = None
 

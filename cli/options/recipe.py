@@ -57,7 +57,7 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
 
 def _limits(options: TrafficOptions) -> RunLimits:
     duration_s, warmup_s = options.duration_s, options.warmup_s
-    if duration_s is None and options.num_sessions is None:
+    if duration_s is None and options.num_sessions is None and options.trace is None:
         duration_s = DEFAULT_DURATION_S
     if warmup_s is None:
         warmup_s = default_warmup_s(duration_s) if duration_s else 0.0

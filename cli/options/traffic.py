@@ -57,7 +57,8 @@ class TrafficOptions:
         time_option(
             "--duration",
             "-d",
-            help=f"How long to send, such as 90, 90s, 2m or 1h30m. Default: {format_duration(DEFAULT_DURATION_S)}.",
+            help="How long to send, such as 90, 90s, 2m or 1h30m. Default: "
+            f"{format_duration(DEFAULT_DURATION_S)}; of a trace, all of it.",
         ),
     ] = None
     num_sessions: Annotated[int | None, Option(help="End after this many sessions.")] = None

@@ -199,7 +199,7 @@ class RunReader:
         summary.is_complete = False
         if saved is not None:
             _check_class(self.folder, summary)
-            for name in ("is_complete", "abandoned_turns", "engine", "client"):
+            for name in ("is_complete", "abandoned_turns", "engine", "client", "unsent"):
                 setattr(summary, name, getattr(saved, name))
         add_server_and_causes(self, part, summary)
         return summary

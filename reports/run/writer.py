@@ -20,6 +20,7 @@ from ..summary.client import ClientFloor, summarise_client
 from ..summary.engine import summarise_engine
 from ..summary.summary import Summary
 from ..text import encoded_json
+from ..traffic.extent import UnsentSummary
 from .config import RunConfig
 from .folder import CONFIG, HISTOGRAMS, SERVER_LOG, STEPS, SUMMARY, RunReader, add_server_and_causes, holds_other_things
 from .histogram_log import write_histograms
@@ -152,6 +153,7 @@ class RunWriter:
         engine: EngineTotals | None = None,
         client: ClientAudit | None = None,
         floor: ClientFloor | None = None,
+        unsent: UnsentSummary | None = None,
     ) -> Summary:
         """Write histograms, then the summary. A run of which not all results are on disk gets neither.
 
@@ -169,6 +171,7 @@ class RunWriter:
         summary = summarise(self.config, part)
         summary.is_complete = is_complete
         summary.abandoned_turns = abandoned_turns
+        summary.unsent = unsent
         summary.engine = None if engine is None else summarise_engine(engine)
         summary.client = None if client is None else summarise_client(client, self._num_workers, floor)
         if not self.problem:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ...workloads.traffic_classes import OTHER
 from ..formatting import counted, factor, interval_in_words, milliseconds
 from ..recording.recorder import ALL, JUDGED
+from ..traffic.extent import unsent_in_words
 from .answers import answer_token_doubt, streaming_doubt
 from .causes import Attribution, Cause, ServerThen, Stall, TailCauses, advice_on
 from .doubts import doubts_with
@@ -43,6 +44,8 @@ def findings(summary: Summary) -> list[Finding]:
     suspects = _suspects(measured)
     found = [SIMULATED] if summary.simulated else []
     found += _heads(summary, measured)
+    if summary.unsent is not None:
+        found.append(note(unsent_in_words(summary.unsent, cut=summary.censored)))
     found += [_tail(metric, value, summary.verdict_class) for metric, value in suspects.items()]
     found += _of_other_classes(summary)
     if summary.attribution is not None:

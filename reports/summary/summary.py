@@ -20,6 +20,7 @@ from ..recording.in_flight import SteadyState
 from ..recording.latency_trend import TRENDED, LatencyTrend, find_trend, work_growth
 from ..recording.pause_cost import PauseCosts, pause_costs
 from ..recording.recorder import ALL, JUDGED, OF_STREAMS, Recorder
+from ..traffic.extent import UnsentSummary
 from .cache import CacheSummary, fill_cache
 from .causes import Attribution
 from .client import ClientSummary
@@ -85,6 +86,7 @@ class Summary(msgspec.Struct, kw_only=True):
         client: What held up the client itself; None in virtual time.
         engine: The engine's own account, if the server is an `abatch serve`.
         server: The server's metrics while it was measured, if it has known ones.
+        unsent: Of a trace, what was not sent because the run ended first.
         torn_lines: By file: lines that could not be read when this summary was made from the results, and were left
             out.
     """
@@ -146,6 +148,7 @@ class Summary(msgspec.Struct, kw_only=True):
     attribution: Attribution | None = None
     engine: EngineSummary | None = None
     server: ServerSummary | None = None
+    unsent: UnsentSummary | None = None
     torn_lines: dict[str, Count] = {}
 
 

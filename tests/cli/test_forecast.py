@@ -14,15 +14,18 @@ from abatch.cli.forecast.forecast import Forecast, forecast
 from abatch.cli.forecast.words import run_in_words
 from abatch.cli.measuring.measure import run
 from abatch.cli.measuring.plan import Plan
+from abatch.cli.measuring.traffic import TrafficRecipe
 from abatch.cli.options.engine import EngineOptions
 from abatch.cli.options.plan import plan_run
 from abatch.cli.options.report import ReportOptions
 from abatch.cli.options.target import TargetOptions
 from abatch.cli.options.traffic import TrafficOptions
+from abatch.engine.errors import ConfigurationError
 from abatch.reports.recording.recorder import TTFA
 from abatch.reports.summary.finding import Label
 from abatch.reports.summary.findings import findings
 from abatch.reports.summary.state import MIN_SAMPLES, State, samples_to_judge
+from abatch.workloads.run_limits import RunLimits
 
 _NOW = datetime(2026, 3, 5, 14, 30, 50)
 
@@ -165,3 +168,9 @@ def test_a_verdict_and_a_forecast_need_the_same_number() -> None:
     assert samples_to_judge(0.99, is_exact=True) == MIN_SAMPLES == 300
     assert samples_to_judge(0.99, is_exact=False) == 310
     assert samples_to_judge(0.999, is_exact=True) == 3000
+
+
+def test_only_a_trace_may_be_without_a_limit() -> None:
+    endless = RunLimits(duration_s=None)
+    with pytest.raises(ConfigurationError, match="give --duration or --num-sessions, or the run would never end"):
+        TrafficRecipe(workload="chat-short", limits=endless).make()

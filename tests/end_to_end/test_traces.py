@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cli import abatch
@@ -93,3 +94,73 @@ def test_a_bad_row_behind_what_is_read_before_ends_the_run_and_what_was_measured
     assert result.stdout.startswith("SIMULATED")
     assert "INTERRUPTED: no verdict" in result.stdout, "what was measured until then is shown"
     assert len((tmp_path / "bad" / "results.jsonl").read_text().splitlines()) == 300
+
+
+_SLOW_ROWS = [row | {"timestamp": 10_000 * place} for place, row in enumerate(_ROWS)]
+"""Over 190 seconds."""
+
+
+@pytest.mark.parametrize("pace", [[], ["-c", "2"], ["-r", "0.2"]], ids=["at its times", "closed loop", "open loop"])
+def test_a_trace_is_replayed_whole(tmp_path: Path, pace: list[str]) -> None:
+    write(tmp_path, _SLOW_ROWS)
+    summary = bench(tmp_path, *pace)
+    assert (summary["requests"], summary["warmup_requests"], summary["unsent"]) == (20, 0, None)
+
+
+def test_what_was_not_sent_is_said_everywhere(tmp_path: Path) -> None:
+    write(tmp_path, _SLOW_ROWS)
+    words = "bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-d", "60", "-o", "run"
+    result = abatch(*words, "--markdown", "r.md", "--html", "r.html", cwd=tmp_path, COLUMNS="200")
+    told = "not all of the trace was sent, because --duration 60 ended the run: 14 of 20 sessions and 14 of 20 turns"
+    assert f"note: {told} are left\n" in result.stdout
+    assert told in (tmp_path / "r.md").read_text()
+    assert told in (tmp_path / "r.html").read_text()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["unsent"] == {
+        "ended_by": "--duration 60",
+        "sessions": 14,
+        "of_sessions": 20,
+        "turns": 14,
+        "of_turns": 20,
+        "is_more": False,
+    }
+    assert "abatch: day.jsonl: 6 of its 20 sessions with about 6 requests in 60 s" in result.stderr
+    assert "abatch: the whole trace, without -d, has 20 requests\n" in result.stderr
+    again = abatch("report", "run", cwd=tmp_path, COLUMNS="200")
+    assert told in again.stdout
+    shown = abatch("workload", "show", "--trace", "day.jsonl", "-d", "60", cwd=tmp_path).stdout
+    assert "not sent, as they start later (-d): 14 of 20 sessions,\n  with 14 of 20 turns;" in shown
+    whole = abatch("workload", "show", "--trace", "day.jsonl", cwd=tmp_path).stdout
+    assert "not sent" not in whole
+    assert "20 sessions, 20 requests" in whole
+
+
+@pytest.mark.parametrize("limit", [["-d", "4"], ["-d", "4", "-c", "2"], ["--num-sessions", "3"]])
+def test_turns_that_sessions_had_left_count_too(tmp_path: Path, limit: list[str]) -> None:
+    words = "workload", "export", "agent-tools", "--sessions", "5", "--sub-agents", "0.3", "-o", "day.jsonl"
+    assert abatch(*words, cwd=tmp_path).returncode == 0
+    sessions = [json.loads(line) for line in (tmp_path / "day.jsonl").read_text().splitlines()]
+
+    def count(session: dict[str, Any]) -> int:
+        return sum(1 + sum(map(count, turn.get("children", []))) for turn in session["turns"])
+
+    summary = bench(tmp_path, *limit, "--time-scale", "0.1")
+    unsent = summary["unsent"]
+    assert isinstance(unsent, dict)
+    num_sent = len((tmp_path / "run" / "results.jsonl").read_text().splitlines())
+    assert unsent["of_turns"] == sum(map(count, sessions)) == num_sent + unsent["turns"]
+    num_begun = {"-d": 5, "--num-sessions": 3}[limit[0]] if "-c" not in limit else 2
+    assert unsent["sessions"] == 5 - num_begun
+    assert unsent["turns"] > 0
+
+
+def test_a_trace_that_is_too_long_to_be_counted_has_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abatch.reports.traffic.extent.MOST_COUNTED", 10)
+    monkeypatch.setattr("abatch.cli.forecast.drawing.MOST_READ", 10)
+    write(tmp_path, _SLOW_ROWS)
+    words = "bench", "--device", "simulated:h100", "--trace", "day.jsonl", "-o", "run", "-d", "60"
+    result = abatch(*words, cwd=tmp_path, COLUMNS="200")
+    assert "ended the run: more than 4 of 10 sessions and 4 of 10 turns are left" in result.stdout
+    assert (
+        "all of day.jsonl: more than 10 sessions with more than 10 requests"
+        in abatch(*words[:-3], "other", cwd=tmp_path).stderr
+    )

@@ -245,7 +245,6 @@ async def test_no_more_sessions_than_asked_for() -> None:
 @pytest.mark.parametrize(
     ("limits", "mentions"),
     [
-        ({"duration_s": None}, "--duration"),
         ({"duration_s": 0}, "--duration"),
         ({"num_sessions": 0}, "--num-sessions"),
         ({"duration_s": 5, "warmup_s": 5}, "--warmup"),
@@ -277,6 +276,7 @@ async def test_a_turn_waits_for_pause_gap_tick_and_children() -> None:
     theirs = [result for result in results if result.traffic_class == "sub-agent"]
     assert mine[1].due_s == pytest.approx(mine[0].due_s + 0.2)
     assert mine[2].due_s == pytest.approx(mine[1].end_s + 0.05)
+    assert generator.counts.sessions_started == generator.counts.sessions_ended == 1, "sub-agents are no sessions"
     assert [result.due_s for result in theirs[:2]] == pytest.approx([mine[2].end_s] * 2), "children run side by side"
     assert mine[3].due_s >= max(result.end_s for result in theirs)
     assert mine[3].pause_s == pytest.approx(mine[3].due_s - mine[2].end_s)
