@@ -37,7 +37,7 @@ def why_unknown(costs: PauseCosts, band: PauseBand) -> str:
     reference = costs.reference
     shorter = sum(one.turns for one in costs.bands if one.from_s < band.from_s)
     if not shorter:
-        return "no turns after a shorter pause, or none, to tell what of that is the pause's"
+        return "no turns after a shorter pause to tell what of that is the pause's: replay with --tool-pause 0, too"
     if reference is None or band.turns < LEAST_TURNS:
         return f"too few turns to tell what of that is the pause's ({LEAST_TURNS} of each at least)"
     return "the run is too short to tell what of that is the pause's"

@@ -104,7 +104,7 @@ def test_points_of_a_long_run_are_a_bounded_sample() -> None:
         collector.add(result)
     chart = collector.chart(made_run(paused_turns()).summary.pauses)
     assert chart is not None
-    assert (chart.num_turns, len(chart.points)) == (4000, 1500)
+    assert (chart.num_turns, len(chart.points)) == (4000, 1000)
 
 
 def failing(kinds: Sequence[str | None], **fields: Any) -> list[Result]:

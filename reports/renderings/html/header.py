@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ...summary.finding import SIMULATED, Label, Tone
 from ...summary.findings import findings
 from ..facts import facts, repeat_fact
-from ..layout import Labelled, plain_line
+from ..layout import Labelled
 from ..shown_run import ShownRun
 from .markup import Html, element, join
 
@@ -56,10 +56,10 @@ def _card(index: int, run: ShownRun, *, is_alone: bool) -> Html:
     return element(
         "article",
         "" if is_alone else heading,
-        _labels(run),
         element("ul", *map(_line, verdict), class_="verdict"),
         element("h4", "Rules") if rules else "",
         rules,
+        _labels(run),
         _provenance(run),
         class_="card",
     )
@@ -121,4 +121,5 @@ def _facts_of(index: int, run: ShownRun, *, is_alone: bool) -> Html:
 
 
 def _fact(item: Labelled) -> Html:
-    return element("li", plain_line(item), class_=None if item.tone is Tone.PLAIN else f"fact-{item.tone}")
+    words = element("b", f"{item.label}:"), f" {item.words}"
+    return element("li", *words, class_=None if item.tone is Tone.PLAIN else f"fact-{item.tone}")

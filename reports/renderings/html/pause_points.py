@@ -13,8 +13,9 @@ from ....workloads.result import Result
 from ...recording.pause_cost import PauseBand, PauseCosts
 from ...recording.pauses import ContextTracker, is_later_turn
 from ...statistics.reservoir import Reservoir
+from .session_lines import shortened
 
-_MOST_POINTS = 1500
+_MOST_POINTS = 1000
 RESTORED = "restored"
 """What our own engine did: the server's count of cached tokens does not tell it from `kept`."""
 _SLACK_S = 0.05
@@ -94,7 +95,9 @@ class PauseCollector:
         points = sorted(self._sample.kept, key=lambda point: point.pause_s)
         silent = "recomputed" if self._reports_hits else "unknown"
         for point in points:
-            point.context = RESTORED if self._was_restored(point) else point.context or silent
+            was_restored = self._was_restored(point)
+            point.session = shortened(point.session) or ""
+            point.context = RESTORED if was_restored else point.context or silent
         return PauseChart(num_turns=self._sample.seen, points=points, bands=[_line(band) for band in costs.bands])
 
     def _was_restored(self, point: PausePoint) -> bool:

@@ -43,7 +43,9 @@ def ratio_bars(runs: Sequence[ShownRun]) -> Html:
         *(element("th", name, scope="col") for name in ("metric", "run", "p99/p50", "ratio", "verdict")),
         class_="hidden",
     )
-    table = element("table", element("thead", head), element("tbody", *rows), element("tfoot", foot), class_="ratios")
+    caption = element("caption", "p99/p50 of each metric", class_="hidden")
+    parts = (caption, element("thead", head), element("tbody", *rows), element("tfoot", foot))
+    table = element("table", *parts, class_="ratios")
     return join([scrolling(table, "Tail ratios"), _key()])
 
 

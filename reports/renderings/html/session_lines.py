@@ -114,7 +114,7 @@ class SessionCollector:
         chosen = self._chosen()
         _mark_parking(chosen, steps, origin_s)
         for line in chosen.values():
-            line.name = _short(line.name) or ""
+            line.name = shortened(line.name) or ""
             line.turns.sort(key=lambda turn: turn.due_s)
         lines = sorted(chosen.values(), key=lambda line: (line.traffic_class, line.turns[0].due_s, line.name))
         kept = Counter(line.traffic_class for line in lines)
@@ -150,11 +150,11 @@ def _turn(result: Result) -> TurnLine:
         end_s=round(max(result.end_s, result.due_s), 4),
         state=state,
         pause=result.pause.value,
-        tool=_short(result.tool),
+        tool=shortened(result.tool),
         prompt_tokens=result.prompt_tokens,
         cached_tokens=result.cached_tokens,
         output_tokens=result.output_tokens,
-        error=_short(result.error),
+        error=shortened(result.error),
     )
 
 
@@ -170,8 +170,11 @@ def _mark_parking(chosen: dict[str, SessionLine], steps: Iterable[StepRecord], o
             if line is not None and len(line.parking) < _MOST_EVENTS:
                 remaining_s = None if event.remaining_s is None else round(event.remaining_s, 3)
                 at_s = round(step.planned_s - origin_s, 4)
-                line.parking.append(ParkingMark(at_s, event.action, event.num_blocks, _short(event.tool), remaining_s))
+                line.parking.append(
+                    ParkingMark(at_s, event.action, event.num_blocks, shortened(event.tool), remaining_s)
+                )
 
 
-def _short(text: str | None) -> str | None:
+def shortened(text: str | None) -> str | None:
+    """A name of others, which may be of any length."""
     return text if text is None or len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
