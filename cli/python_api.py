@@ -15,10 +15,10 @@ from ..reports.comparison.comparison import DEFAULT_EFFECT, Comparison
 from ..reports.comparison.comparison import compare as compare_measurements
 from ..reports.comparison.difference import Floor
 from .comparing.saved_targets import names_of
-from .measuring.measure import run as measure
 from .measuring.observer import LiveRun, SilentObserver
 from .measuring.plan import Plan
 from .measuring.run import Run
+from .measuring.running import run as measure
 from .naming.target import find_target
 from .options.engine import EngineOptions
 from .options.plan import plan_run

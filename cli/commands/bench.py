@@ -30,10 +30,9 @@ from ..forecast.dry_run import (
 )
 from ..forecast.forecast import forecast
 from ..forecast.words import run_in_words
-from ..measuring.measure import BrokenOffError, run
-from ..measuring.plan import Plan
-from ..measuring.run import Run
-from ..measuring.workers import MOST_WORKERS
+from ..measuring.plan import MOST_WORKERS, Plan
+from ..measuring.run import BrokenOffError, Run
+from ..measuring.running import run
 from ..naming.bare_words import read_bare_words
 from ..naming.target import find_target
 from ..options.applies import refuse

@@ -23,11 +23,10 @@ from ...reports.run.config import provenance, started_now
 from ...reports.text import encoded_json
 from ...workloads.targets.wire.names import AUTO, CHAT, checked_api
 from ..exit_codes import ExitCode
-from ..measuring.measure import run
-from ..measuring.plan import Plan
+from ..measuring.plan import MOST_WORKERS, Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
+from ..measuring.running import run
 from ..measuring.targets import NullServer, RemoteServer
-from ..measuring.workers import MOST_WORKERS
 from ..naming.bare_words import only_servers, read_bare_words
 from ..naming.target import find_target
 from ..options.applies import refuse

@@ -13,7 +13,7 @@ from ..comparing.compared import load_compared, measure_compared
 from ..comparing.conclusion import conclude
 from ..comparing.targets import live_targets, plan_targets
 from ..comparing.timelines import check_timelines
-from ..measuring.workers import MOST_WORKERS
+from ..measuring.plan import MOST_WORKERS
 from ..naming.target import find_compared
 from ..options.applies import refuse
 from ..options.compared import DEFAULT_DURATION_S, ComparedOptions, ComparedRules, ComparedTraffic, LookOptions

@@ -7,9 +7,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from ...reports.formatting import milliseconds
@@ -18,6 +18,9 @@ from ...reports.text import clean
 from ...workloads.result import Result
 from ...workloads.run_limits import RunLimits
 from ..measuring.observer import LiveRun
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 _TERMINAL_EVERY_S = 0.5
 _LOG_EVERY_S = 15.0
@@ -39,6 +42,8 @@ class Progress:
         """Keep showing the state of a run until the context is left."""
         with ExitStack() as stack:
             if self._console.is_terminal:
+                from rich.live import Live
+
                 live = stack.enter_context(_shown(Live(console=self._console, auto_refresh=False, transient=True)))
                 every_s = _TERMINAL_EVERY_S
 

@@ -15,7 +15,6 @@ from ...reports.atomic_file import save
 from ...reports.formatting import milliseconds, significant
 from ...reports.recording.goodput import parse_objectives
 from ...reports.renderings.console import print_repeat, print_summary
-from ...reports.renderings.html.page import render_html
 from ...reports.renderings.shown_run import shown_target
 from ...reports.run.folder import SWEEP, default_folder, make_empty
 from ...reports.run.writer import NotSavedError
@@ -24,14 +23,15 @@ from ...reports.summary.summary import Summary
 from ...reports.text import clean, encoded_json
 from ...workloads.run_limits import RunLimits
 from ..exit_codes import ExitCode
-from ..measuring.measure import run
 from ..measuring.observer import Observer
 from ..measuring.plan import Plan
 from ..measuring.ramp import Ramp, ramp_of
 from ..measuring.rate_search import Limit, rounded
+from ..measuring.running import run
 from ..measuring.sweep import InterruptedSweepError, Sweep, SweepPoint, SweepReport
 from ..options.groups import words
 from ..options.recipe import make_traffic
+from ..options.rendering import RENDERERS
 from ..options.sweep import SweepOptions
 from ..options.traffic import TrafficOptions
 
@@ -96,7 +96,7 @@ def sweep_rates(
             raise InterruptedSweepError from None
         shown = shown_target(f"{rate:g} requests/s", measured.measurement)
         try:
-            save(into / REPORT, render_html([shown]).encode(errors="replace"))
+            save(into / REPORT, RENDERERS["html"]([shown]).encode(errors="replace"))
         except AbatchError as error:
             problem = error  # the rate counts, and is the last
         return measured.summary

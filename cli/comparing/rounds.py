@@ -14,9 +14,9 @@ from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.run.folder import ROUND, RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.run.writer import NotSavedError
-from ..measuring.measure import run
 from ..measuring.observer import Observer
 from ..measuring.plan import Plan
+from ..measuring.running import run
 from ..measuring.traffic import Traffic
 
 

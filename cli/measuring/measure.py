@@ -16,7 +16,7 @@ from contextlib import (
 )
 from dataclasses import replace
 
-from ...engine.errors import AbatchError, ConfigurationError
+from ...engine.errors import ConfigurationError
 from ...engine.hosting.descriptors import most_descriptors
 from ...engine.hosting.precise_loop import new_precise_loop
 from ...engine.hosting.virtual_time import VirtualTimeLoop
@@ -24,7 +24,6 @@ from ...reports.recording.idle_model import IdleModel
 from ...reports.run.folder import default_folder
 from ...reports.run.writer import NotSavedError, RunWriter
 from ...reports.summary.cache import CacheMode
-from ...reports.summary.summary import Summary
 from ...reports.traffic.extent import summarise_unsent
 from ...workloads.load_generator import LoadGenerator, RunCounts, RunOutcome
 from ...workloads.result import Result
@@ -42,7 +41,7 @@ from .idle_probe import idle_model
 from .observer import SILENT, LiveRun, Observer
 from .plan import Plan
 from .priming import prime
-from .run import Run
+from .run import BrokenOffError, Run
 from .sender import Sender
 from .targets import Opened, OwnServer, RemoteServer
 from .workers import Workers, started_workers
@@ -166,18 +165,6 @@ def _workers(plan: Plan, opened: Opened, sizer: PromptSizer, writer: RunWriter) 
     assert isinstance(opened.target, HttpTarget)
     assert opened.connection is not None
     return started_workers(plan.workers, plan.traffic, opened.connection, opened.target, sizer, writer)
-
-
-class BrokenOffError(AbatchError):
-    """A run ended at a row of its trace that cannot be read. Traces are read while they are sent.
-
-    Attributes:
-        summary: What was measured until then.
-    """
-
-    def __init__(self, message: str, summary: Summary) -> None:
-        super().__init__(message)
-        self.summary = summary
 
 
 class _ThisProcess:

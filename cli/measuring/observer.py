@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ...reports.run.writer import RunWriter
-from ...workloads.run_limits import RunLimits
-from .sender import Sender
+if TYPE_CHECKING:
+    from ...reports.run.writer import RunWriter
+    from ...workloads.run_limits import RunLimits
+    from .sender import Sender
 
 
 @dataclass(frozen=True, slots=True)

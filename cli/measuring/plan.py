@@ -14,6 +14,7 @@ from ...workloads.workload import ClosedLoop
 from .targets import Source
 from .traffic import Traffic
 
+MOST_WORKERS = 64
 SERVER_METRICS_S = 1.0
 """Seconds between scrapes of the server's metrics, unless another interval is asked for."""
 

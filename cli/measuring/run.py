@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from ...engine.errors import ConfigurationError
+from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.gates.judge import Judgement, judge_all
 from ...reports.gates.parser import parse_rules
 from ...reports.run.config import RunConfig
@@ -14,6 +14,18 @@ from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
 from ...reports.summary.summary import Summary
 from ...workloads.result import Result
+
+
+class BrokenOffError(AbatchError):
+    """A run ended at a row of its trace that cannot be read. Traces are read while they are sent.
+
+    Attributes:
+        summary: What was measured until then.
+    """
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
 
 
 class Run:

@@ -8,21 +8,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ...engine.assembly.build import simulated_host
 from ...engine.config import EngineConfig
 from ...engine.errors import AbatchError
-from ...engine.hosting.launch import launched_server
-from ...engine.hosting.virtual_engine import build_virtual_engine
 from ...engine.loop.step_log import StepLog
 from ...reports.run.folder import SERVER_LOG, STEPS
-from ...workloads.targets.engine_target import EngineTarget
 from ...workloads.targets.http_connection import Connection
-from ...workloads.targets.http_target import HttpTarget
 from ...workloads.targets.patience import silently
-from ...workloads.targets.target import BenchTarget
 from ...workloads.targets.wire.names import AUTO
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from ...workloads.targets.http_target import HttpTarget
+    from ...workloads.targets.target import BenchTarget
 
 _ABATCH = (sys.executable, "-P", "-m", "abatch.cli")
 """-P: a file in the user's folder must not take the place of a module of the same name."""
@@ -49,6 +49,14 @@ async def _connected(
         yield target
     finally:
         await target.close()
+
+
+def _launched(
+    command: Callable[[list[str]], list[str]], log: Path, startup_timeout_s: float
+) -> AbstractAsyncContextManager[str]:
+    from ...engine.hosting.launch import launched_server  # what is only named needs no client, and no engine below
+
+    return launched_server(command, log, startup_timeout_s=startup_timeout_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +111,7 @@ class OwnServer:
             return [*_ABATCH, "serve", f"--model={self.config.model}", *options]
 
         config = self.config
-        async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=self.startup_timeout_s) as url:
+        async with _launched(command, folder / SERVER_LOG, self.startup_timeout_s) as url:
             connection = Connection(
                 url=url,
                 timeout_s=self.timeout_s,
@@ -138,6 +146,10 @@ class SimulatedEngine:
     @asynccontextmanager
     async def open(self, folder: Path) -> AsyncIterator[Opened]:
         """Build it and keep it stepping."""
+        from ...engine.assembly.build import simulated_host
+        from ...engine.hosting.virtual_engine import build_virtual_engine
+        from ...workloads.targets.engine_target import EngineTarget
+
         config = self.config
         with ExitStack() as files:
             on_step = files.enter_context(closing(StepLog(folder / STEPS))).add if self.has_step_log else None
@@ -179,7 +191,7 @@ class NullServer:
             options = ["--ttft", str(self.ttft_ms), "--itl", str(self.itl_ms), "--log", str(self.log)]
             return [*_ABATCH, "null-server", *listen_options, *options]
 
-        async with launched_server(command, folder / SERVER_LOG, startup_timeout_s=60.0) as url:
+        async with _launched(command, folder / SERVER_LOG, 60.0) as url:
             connection = Connection(url=url, timeout_s=self.timeout_s, api=self.api)
             async with _connected(connection) as target:
                 yield Opened(target, "abatch null-server", is_simulated=False, connection=connection)

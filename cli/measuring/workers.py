@@ -23,7 +23,6 @@ from ...workloads.watching.client_audit import ClientAudit, merge_audits
 from .traffic import Traffic
 from .worker_messages import CannotSend, CanSend, Counted, Ended, FromWorker, Go, SendShare, Stop, from_worker_decoder
 
-MOST_WORKERS = 64
 _EXIT_GRACE_S = 5.0
 _STOP_GRACE_S = 30.0
 """For a worker to report, once it was told to stop. Then it is killed, and its results are read from its file."""

@@ -13,7 +13,7 @@ from abatch.cli.main import app
 from support.fixed_run import write_fixed_run
 
 _CLIENT = ("aiohttp", "asyncio", "ssl", "yarl")
-_PAGES = ("rich.live", "rich.markdown", "rich.traceback", "typer.rich_utils", "abatch.reports.renderings.html")
+_PAGES = ("rich.live", "rich.markdown", "rich.traceback", "typer.rich_utils", "abatch.reports.renderings.html.page")
 _ENGINE = ("torch", "transformers", "numpy", "jinja2", "prometheus_client")
 _LIST_MODULES = """
 import sys
@@ -39,6 +39,8 @@ def _loaded(*words: str, cwd: Path) -> set[str]:
         (["--version"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 20),
         (["report", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
         (["gate", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
+        (["bench", "--help"], (*_PAGES, *_ENGINE, "aiohttp", "abatch.engine.hosting"), 320),
+        (["compare", "--help"], (*_PAGES, *_ENGINE, "abatch.engine.hosting.virtual_engine"), 360),
         (["null-server", "--help"], (*_PAGES, *_ENGINE, "aiohttp", "hdrh"), 60),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
