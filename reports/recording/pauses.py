@@ -14,7 +14,7 @@ from ..statistics.reservoir import Reservoir
 
 EDGES_S = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Between bands of pauses. Below the first one it is none: the session's next turn follows at once."""
-_MOST_OF_A_BAND = 2000
+_MOST_OF_A_BAND = 3000
 _MOST_SESSIONS = 100_000
 _LEAST_CONTEXT = 256
 """Tokens. Caches know whole blocks, of up to 128 tokens: what they had of less says little."""

@@ -9,6 +9,7 @@ from ..recording.pauses import Context
 _SMALL_SHARE = 0.1
 _SMALL_MS = 1.0
 """A cost below either of them is next to nothing."""
+_LEAST_SHARE = 0.005
 _HAD = {
     Context.KEPT: "kept",
     Context.PARTLY: "partly kept",
@@ -62,7 +63,7 @@ def cost_in_words(cost: Cost) -> str:
         return f"{duration(cost.cost_ms)} ({CI} {within})"
     if interval.high <= max(_SMALL_MS, _SMALL_SHARE * cost.beside_ms):
         return f"next to nothing ({CI} {within})"
-    return f"nothing for certain ({CI} {within})"
+    return f"an unclear amount ({CI} {within})"
 
 
 def is_real(cost: Cost) -> bool:
@@ -76,8 +77,9 @@ def signed(value_ms: float) -> str:
 
 
 def shares(band: PauseBand) -> str:
-    """`80% kept, 5% partly kept, 15% recomputed`."""
-    return ", ".join(f"{count / band.turns:.0%} {_HAD[name]}" for name, count in band.contexts.items())
+    """`80% kept, 5% partly kept, 15% recomputed`; what is next to none is left out."""
+    known = ((name, count / band.turns) for name, count in band.contexts.items())
+    return ", ".join(f"{share:.0%} {_HAD[name]}" for name, share in known if share >= _LEAST_SHARE)
 
 
 def _contexts(band: PauseBand, reference: PauseBand | None) -> str:

@@ -80,7 +80,7 @@ def _costs(costs: PauseCosts, band: PauseBand) -> Iterator[Html]:
 
 
 def _short(cost: Cost) -> str:
-    return f"+{duration(cost.cost_ms)}" if is_real(cost) else "not certain"
+    return f"+{duration(cost.cost_ms)}" if is_real(cost) else "unclear"
 
 
 def _contexts(band: PauseBand) -> Iterator[Html]:
