@@ -12,6 +12,7 @@ from ..engine.errors import ConfigurationError
 from .help import help_text, write_options, write_table
 from .settings.environment import name_variables, readable_options, refuse_unknown_variables
 from .settings.origin import notes_on_origin, with_origin
+from .spellings import advice, modern
 
 PARSER_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 """What the parser raises where it cannot read a command line: the base of all such errors."""
@@ -34,7 +35,7 @@ class Command(TyperCommand):
             args = [f"--{_HELP}"]
         name_variables(self._of_environment, ctx.auto_envvar_prefix)
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, modern(self.name, args))
         except PARSER_ERROR as error:
             error.ctx = getattr(error, "ctx", None) or ctx
             raise
@@ -85,10 +86,20 @@ class Group(TyperGroup):
         return "" if command is None else (command.help or "").partition("\n\n")[0]
 
 
+def _advice(error: Any) -> str | None:
+    """What to do in place of an option that other tools have."""
+    option = getattr(error, "option_name", None)
+    if option is None or error.ctx is None:
+        return None
+    return advice(option, {name for one in error.ctx.command.params for name in (*one.opts, *one.secondary_opts)})
+
+
 def usage_error(error: Any) -> str:
     """What is wrong with a command line, in one line: the parser's words, the nearest name, and where help is."""
     words: str = error.message if (nearest := getattr(error, "possibilities", None)) else error.format_message()
-    if nearest:
+    if (instead := _advice(error)) is not None:
+        words = f"{error.message}: {instead}"
+    elif nearest:
         words += f": did you mean {' or '.join(nearest[:2])}?"
     option = getattr(error, "param", None)
     if error.ctx is not None and option is not None and "env var" not in words:

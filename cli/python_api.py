@@ -51,6 +51,7 @@ def bench(
     workload: str | None = None,
     duration_s: float | None = None,
     num_sessions: int | None = None,
+    num_requests: int | None = None,
     concurrency: int | None = None,
     request_rate: float | None = None,
     session_rate: float | None = None,
@@ -74,8 +75,9 @@ def bench(
             device `llama-3.1-8b`.
         device: Of our own engine: `cpu`, `cuda`, `simulated:h100`, ...
         workload: A preset, or several with commas. None: `mixed`.
-        duration_s: Seconds of sending. None: 60, or until `num_sessions` or those of a trace have ended.
+        duration_s: Seconds of sending. None: 60, or until `num_sessions`, `num_requests` or those of a trace are over.
         num_sessions: Sessions to start.
+        num_requests: Requests to send; sessions end where they are.
         concurrency: Live sessions, pauses included.
         request_rate: Requests per second, all turns counted.
         session_rate: Sessions started per second, instead of `request_rate`.
@@ -101,6 +103,7 @@ def bench(
         workload=workload,
         duration_s=duration_s,
         num_sessions=num_sessions,
+        num_requests=num_requests,
         concurrency=concurrency,
         request_rate=request_rate,
         session_rate=session_rate,

@@ -85,8 +85,14 @@ class LoadGenerator:
             if limits.num_sessions is None
             else iter(range(share.num_sessions(workload, limits.num_sessions)))
         )
+        self._requests_left = (
+            math.inf if limits.num_requests is None else share.num_sessions(workload, limits.num_requests)
+        )
+        """Dealt as sessions are, so that no process has some that it has no session for."""
         self._sessions: dict[asyncio.Task[bool], None] = {}
         """The live ones. Not a set, because a repeatable run cuts them off in a fixed order."""
+        self._nothing_more = asyncio.Event()
+        """Set once nothing more is sent: the run is over, or all requests have been."""
         self._stopping = asyncio.Event()
         """Set once nothing more becomes due."""
         self._cutting = asyncio.Event()
@@ -134,6 +140,7 @@ class LoadGenerator:
         if self._sending_s == math.inf:
             self._sending_s = min(self.elapsed_s, self._limits.duration_s or math.inf)
         self._stopping.set()
+        self._nothing_more.set()
 
     async def _first_of(self, timeout_s: float | None, *conditions: Coroutine[Any, Any, Any]) -> None:
         tasks = [asyncio.create_task(condition) for condition in conditions]
@@ -192,7 +199,16 @@ class LoadGenerator:
             due_s = self.elapsed_s + backoff_s
 
     def _take_session(self) -> bool:
-        return next(self._sessions_left, False) is not False
+        return self._requests_left > 0 and next(self._sessions_left, False) is not False
+
+    def _take_request(self) -> bool:
+        """Whether one more may be sent; with the last of them, nobody waits for a later turn any more."""
+        if not self._requests_left:
+            return False
+        self._requests_left -= 1
+        if not self._requests_left:
+            self._nothing_more.set()
+        return True
 
     def _spawn(self, playing: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
         task = asyncio.create_task(playing)
@@ -226,6 +242,8 @@ class LoadGenerator:
                     if due_s < self._sending_s:
                         self._drop(session, index, due_s)
                     return True
+                if not self._take_request():
+                    return True
                 result, text = await self._send(conversation, session, index, due_s, due_s - ended_s)
                 if result.error is not None or result.censored:
                     self.counts.turns_abandoned += replace(session, turns=session.turns[index + 1 :]).num_requests
@@ -245,16 +263,16 @@ class LoadGenerator:
     async def _wait_until_due(self, due_s: float) -> bool:
         """Sleep until a turn is due; False if the run stops sending by then."""
         if self._limits.duration_s is not None and due_s >= self._limits.duration_s:
-            await self._stopping.wait()
+            await self._nothing_more.wait()
             return False
         delay_s = due_s - self.elapsed_s
         if delay_s <= 0:
             await asyncio.sleep(0)  # a generator that has fallen behind must still let other tasks run
-        elif not self._stopping.is_set():
+        elif not self._nothing_more.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
-                    await self._stopping.wait()
-        return not self._stopping.is_set()
+                    await self._nothing_more.wait()
+        return not self._nothing_more.is_set()
 
     async def _send(
         self, conversation: Conversation, session: Session, index: int, due_s: float, pause_s: float
@@ -290,8 +308,9 @@ class LoadGenerator:
         return result, "".join(reply.text)
 
     def _drop(self, session: Session, index: int, due_s: float) -> None:
-        """Record a turn that was due but could not be sent before the end."""
-        self._on_result(self._result(session, index, due_s, Reply(), session.turns[index].pause_s, is_cut=True))
+        """Record a turn that was due but could not be sent before the end, unless enough had been."""
+        if self._requests_left:
+            self._on_result(self._result(session, index, due_s, Reply(), session.turns[index].pause_s, is_cut=True))
 
     def _result(
         self, session: Session, index: int, due_s: float, reply: Reply, pause_s: float, *, is_cut: bool

@@ -33,6 +33,7 @@ from ..options.applies import refuse
 from ..options.connecting import ConnectingOptions
 from ..options.groups import given, with_options
 from ..options.recipe import make_traffic
+from ..options.rendering import Renderers, RenderingOptions, check_renderings, write_renderings
 from ..options.situations import Situation
 from ..options.times import time_option
 from ..options.traffic import TrafficOptions
@@ -43,6 +44,7 @@ _DRAIN_S = 2.0
 """A request takes a quarter of a second; what takes eight times as long is lost anyway."""
 _DURATION_S = 10.0
 _FIRST_RATE, _PRECISION = 25.0, 1.1
+_MAX_RATE = 5000.0
 _MAY_FAIL = 2
 """A processor that idles between two requests wakes late: the lowest rates may fail where higher ones hold."""
 _SEARCH_DURATION_S = 4.0
@@ -101,9 +103,9 @@ def calibrate(
             help=f"How long to send, with --request-rate. Default: {format_duration(_DURATION_S)}.",
         ),
     ] = None,
-    max_rate: Annotated[float | None, typer.Option(help="Search no higher than this. Default: 5000.")] = None,
+    max_rate: Annotated[float | None, typer.Option(help=f"Search no higher than this. Default: {_MAX_RATE:g}.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Sender processes, as in abatch bench.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON; - is stdout.")] = None,
     *,
     server: CalibratedServer,
 ) -> None:
@@ -119,7 +121,9 @@ def calibrate(
 
     With --request-rate the exit code is 4 if the client cannot be trusted at that rate.
     """
-    console = terminal()
+    rendering = RenderingOptions(json=json)
+    check_renderings(rendering)
+    console = rendering.console()
     progress = Progress(terminal(stderr=True))
     server = find_target(server, only_servers(read_bare_words(context, words)), progress.say)
     remote = None
@@ -133,16 +137,15 @@ def calibrate(
     try:
         if request_rate is None:
             refuse(Situation.RATE_SEARCH, ["--duration"] * (duration is not None))
-            _search(meter, 5000.0 if max_rate is None else max_rate, console, as_json=as_json)
+            write_renderings(rendering, [], console, _as_json(_search(meter, max_rate, console)))
             return
         refuse(Situation.SINGLE_RATE, ["--max-rate"] * (max_rate is not None))
         point = meter.measure(request_rate, _DURATION_S if duration is None else duration)
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if as_json:
-        _print_json(_PointReport(is_trusted=not point.failed and point.has_truth, point=point))
-    else:
-        print_point(console, point)
+    print_point(console, point)
+    report = _PointReport(is_trusted=not point.failed and point.has_truth, point=point)
+    write_renderings(rendering, [], console, _as_json(report))
     raise typer.Exit(ExitCode.RULE_INCONCLUSIVE if point.failed else ExitCode.OK)
 
 
@@ -188,8 +191,9 @@ class _Meter:
             return make_point(request_rate, measured.summary, measured.results(), truths)
 
 
-def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) -> None:
-    """Find the highest trusted rate, a line for each that is tried, and keep it."""
+def _search(meter: _Meter, most: float | None, console: Console) -> _SearchReport:
+    """Find the highest trusted rate, a line for each that is tried, and keep it. `most`: no higher one is tried."""
+    max_rate = _MAX_RATE if most is None else most
     if not 0 < max_rate < 1e6:
         raise ConfigurationError(f"--max-rate must be above 0, not {max_rate:g}")
     points: list[Point] = []
@@ -198,12 +202,10 @@ def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) 
     def is_trusted(rate: float) -> bool:
         point = meter.measure(rate, _SEARCH_DURATION_S)
         points.append(point)
-        if not as_json:
-            console.print(search_line(point), soft_wrap=True)
+        console.print(search_line(point), soft_wrap=True)
         return not point.failed
 
-    if not as_json:
-        console.print(search_heading(), soft_wrap=True)
+    console.print(search_heading(), soft_wrap=True)
     found = highest_rate(
         is_trusted,
         first_rate=_FIRST_RATE,
@@ -214,21 +216,13 @@ def _search(meter: _Meter, max_rate: float, console: Console, *, as_json: bool) 
     )
     best = [point for point in points if point.request_rate == found.rate and not point.failed]
     saved_in, problem = _save(found, best[-1], meter) if best else (None, "nothing to keep")
-    if as_json:
-        _print_json(
-            _SearchReport(
-                max_trusted_rate=found.rate,
-                failed_rate=found.failed_rate,
-                limit=found.limit,
-                points=points,
-                saved_in=saved_in,
-            )
-        )
-        return
     console.print()
     console.print(_conclusion(found, points))
     if best:
         console.print(f"saved in {saved_in}" if saved_in else f"not saved: {problem}", soft_wrap=True)
+    return _SearchReport(
+        max_trusted_rate=found.rate, failed_rate=found.failed_rate, limit=found.limit, points=points, saved_in=saved_in
+    )
 
 
 def _save(found: Found, point: Point, meter: _Meter) -> tuple[str | None, str]:
@@ -265,5 +259,5 @@ def _conclusion(found: Found, points: list[Point]) -> str:
     return text
 
 
-def _print_json(report: msgspec.Struct) -> None:
-    typer.echo(encoded_json(report), nl=False)
+def _as_json(report: msgspec.Struct) -> Renderers:
+    return {"json": lambda _: encoded_json(report).decode()}

@@ -79,7 +79,7 @@ def compare(
         came = load_compared([Path(run) for run in saved_runs], traffic.traffic_class, report.goodput, progress)
         judged_by = make_rules(rules, next(iter(came.measurements.values())).config.workload)
     else:
-        if traffic.duration_s is None and traffic.num_sessions is None and traffic.trace is None:
+        if not traffic.has_end:
             traffic = replace(traffic, duration_s=DEFAULT_DURATION_S)
         targets = live_targets(compared, target, engine, has_step_log=timeline is not None)
         if any(one.is_simulated for one in targets.values()):

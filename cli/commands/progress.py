@@ -116,7 +116,7 @@ def _line(run: LiveRun) -> Text:
     phase = "warming up" if elapsed_s < limits.warmup_s else "measuring"
     if limits.duration_s is not None and elapsed_s > limits.duration_s:
         phase = "draining"
-    left_s = time_left_s(limits, elapsed_s, counts.sessions_ended)
+    left_s = time_left_s(limits, elapsed_s, counts.sessions_ended, counts.turns_succeeded + counts.turns_failed)
     at_most = "at most " if phase == "draining" else ""
     left = "" if left_s is None else f", {at_most}{left_s:.0f} s left"
     parts = [
@@ -134,8 +134,9 @@ def _line(run: LiveRun) -> Text:
     return line
 
 
-def time_left_s(limits: RunLimits, elapsed_s: float, sessions_ended: int) -> float | None:
-    """Until a run has ended, the end of its drain at the latest: by its duration, or by how fast sessions end so far.
+def time_left_s(limits: RunLimits, elapsed_s: float, sessions_ended: int, requests_ended: int = 0) -> float | None:
+    """Until a run has ended, the end of its drain at the latest: by its duration, or by how fast sessions or requests
+    end so far.
 
     None until there is something to tell by.
     """
@@ -144,4 +145,6 @@ def time_left_s(limits: RunLimits, elapsed_s: float, sessions_ended: int) -> flo
     known = [] if limits.duration_s is None else [limits.duration_s - elapsed_s]
     if limits.num_sessions is not None and sessions_ended:
         known.append(elapsed_s * max(limits.num_sessions - sessions_ended, 0) / sessions_ended)
+    if limits.num_requests is not None and requests_ended:
+        known.append(elapsed_s * max(limits.num_requests - requests_ended, 0) / requests_ended)
     return min(known, default=None)

@@ -80,7 +80,7 @@ def serve(
     ] = False,
     max_body: Annotated[str, typer.Option(help="Largest request body.")] = "4MiB",
     drain_timeout: Annotated[
-        float, time_option("--drain-timeout", help="For requests to finish after SIGTERM. Default: 30s.")
+        float, time_option("--drain-timeout", "--drain", help="For requests to finish after SIGTERM. Default: 30s.")
     ] = 30.0,
     step_log: Annotated[Path | None, typer.Option(help="Log every step of the engine to this new file.")] = None,
     exit_on_eof: Annotated[bool, typer.Option(hidden=True, help="Shut down when standard input ends.")] = False,

@@ -142,11 +142,13 @@ def past_the_ramp(options: TrafficOptions, limits: RunLimits, ramp: Ramp) -> Tra
 def lengthened(options: TrafficOptions, limits: RunLimits, times: int) -> TrafficOptions:
     """The traffic of a try that is measured for so many times as long. `limits`: of a usual one."""
     sessions = None if limits.num_sessions is None else times * limits.num_sessions
+    requests = None if limits.num_requests is None else times * limits.num_requests
+    options = replace(options, num_sessions=sessions, num_requests=requests)
     if limits.duration_s is None:
-        return replace(options, num_sessions=sessions)
+        return options
     measured_s = limits.duration_s - limits.warmup_s
     duration_s = limits.warmup_s + times * measured_s
-    return replace(options, num_sessions=sessions, warmup_s=limits.warmup_s, duration_s=duration_s)
+    return replace(options, warmup_s=limits.warmup_s, duration_s=duration_s)
 
 
 def print_sweep(console: Console, report: SweepReport) -> None:

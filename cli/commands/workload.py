@@ -45,7 +45,18 @@ _DURATION_S = 60.0
 _COLUMNS = 80
 
 _ELSEWHERE = Without(
-    {"workload", "trace", "max_in_flight", "num_sessions", "warmup_s", "drain_s", "cache", "text_salt", "traffic_class"}
+    {
+        "workload",
+        "trace",
+        "max_in_flight",
+        "num_sessions",
+        "num_requests",
+        "warmup_s",
+        "drain_s",
+        "cache",
+        "text_salt",
+        "traffic_class",
+    }
 )
 """Options of a run, not of what it sends; or given here in another way."""
 _SCALES = frozenset({"--context-scale", "--time-scale", "--input-len", "--output-len", "--turns", "--tool-pause"})
@@ -71,9 +82,16 @@ _Name = Annotated[
     typer.Argument(help="A preset of abatch workload list, or several, with commas.", show_default=False),
 ]
 _TraceFile = Annotated[Path | None, typer.Option(help="A file instead, in any format of abatch workload list.")]
-_Sessions = Annotated[
+_Workload = Annotated[str | None, typer.Option("--workload", "-w", help="The same as NAME, as in abatch bench.")]
+_NumSessions = Annotated[
     int | None,
-    typer.Option(min=1, help=f"Look at the first N sessions. Default: {_NUM_SESSIONS}; of a trace, all.", metavar="N"),
+    typer.Option(
+        "--num-sessions",
+        "--sessions",
+        min=1,
+        help=f"Look at the first N sessions. Default: {_NUM_SESSIONS}; of a trace, all.",
+        metavar="N",
+    ),
 ]
 
 workload = typer.Typer(
@@ -112,8 +130,9 @@ def _entry(name: str, *paragraphs: str) -> list[str]:
 @with_options
 def show(
     name: _Name = None,
+    workload: _Workload = None,
     trace: _TraceFile = None,
-    sessions: _Sessions = None,
+    num_sessions: _NumSessions = None,
     *,
     traffic: Annotated[ShownTraffic, _ELSEWHERE],
 ) -> None:
@@ -121,11 +140,11 @@ def show(
 
     Options have the same meaning as in abatch bench.
     """
-    chosen = _traffic(name, trace, traffic)
+    chosen = _traffic(name, workload, trace, traffic)
     summary, arrivals = TrafficSummary(), ArrivalCounts()
     later: list[Extent] = []
     length_s: float | None = traffic.duration_s
-    found = sample(chosen.workload, chosen.seed, _limit(chosen, sessions))
+    found = sample(chosen.workload, chosen.seed, _limit(chosen, num_sessions))
     if chosen.trace is None:
         length_s = length_s or _DURATION_S
         for start_s in _until(length_s, start_times(chosen.workload, chosen.seed)):
@@ -144,11 +163,12 @@ def show(
 @with_options
 def export(
     name: _Name = None,
+    workload: _Workload = None,
     trace: _TraceFile = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="A new file to write, or - for stdout.", show_default=False)
     ] = ...,  # type: ignore[assignment]  # Typer's way to say that it is required
-    sessions: _Sessions = None,
+    num_sessions: _NumSessions = None,
     pause_cap: Annotated[
         float | None,
         time_option(
@@ -170,27 +190,30 @@ def export(
         traffic = replace(traffic, pause_cap_s=math.inf if pause_cap is None else pause_cap)
     if output != "-":
         _check_new(Path(output))
-    chosen = _traffic(name, trace, traffic)
+    chosen = _traffic(name, workload, trace, traffic)
     check_exportable(chosen.workload)
     if chosen.trace is not None and not has_scales:
         chosen = replace(chosen, workload=_as_recorded(chosen.workload, chosen.trace))
-    num_sessions = num_turns = 0
+    num_written = num_turns = 0
     with _writing(output) as file:
-        for session in sample(chosen.workload, chosen.seed, _limit(chosen, sessions)):
-            num_sessions += 1
+        for session in sample(chosen.workload, chosen.seed, _limit(chosen, num_sessions)):
+            num_written += 1
             num_turns += len(session.turns)
             file.write(write_session(session))
-        _check_not_empty(chosen, num_sessions)
+        _check_not_empty(chosen, num_written)
     where = "" if output == "-" else f" to {output}"
-    _print([f"wrote {num_sessions:,} sessions with {num_turns:,} turns{where}", *_left_out(chosen)], is_error=True)
+    _print([f"wrote {num_written:,} sessions with {num_turns:,} turns{where}", *_left_out(chosen)], is_error=True)
 
 
-def _traffic(name: str | None, trace: Path | None, options: TrafficOptions) -> Traffic:
+def _traffic(name: str | None, workload: str | None, trace: Path | None, options: TrafficOptions) -> Traffic:
     """What is asked for.
 
     Raises:
         ConfigurationError: neither a preset nor a trace, or both; or an option is wrong.
     """
+    if name is not None and workload not in (None, name):
+        raise ConfigurationError(f"give {name} or --workload {workload}, not both")
+    name = name or workload
     if name is None and trace is None:
         raise ConfigurationError("name a preset (abatch workload list has them), or give --trace FILE")
     if name is not None and trace is not None:

@@ -59,7 +59,7 @@ def length_of(forecast: Forecast, plan: Plan) -> Length:
     if plan.traffic.recipe.cache is CacheMode.WARM:
         before_s += MOST_PRIMING_S
     if limits.duration_s is not None:
-        is_all = limits.num_sessions is not None or forecast.traffic.trace is not None  # all may have ended before
+        is_all = limits.most_sessions is not None or forecast.traffic.trace is not None  # all may have ended before
         least_s = 0.0 if is_all else limits.duration_s
         return Length(least_s, before_s + limits.duration_s + limits.drain_s, source.is_virtual, loads)
     if forecast.is_timed and forecast.is_whole:

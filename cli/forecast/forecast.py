@@ -70,20 +70,25 @@ class Forecast:
     @property
     def end_s(self) -> float:
         """When nothing more becomes due, in seconds since the run began, if that is known."""
+        if self.limits.duration_s is None and self.limits.num_requests is not None:
+            ends_s = sorted(one.stretch * start_s + turn.end_s for one in self.drawn for start_s, turn in one.turns)
+            return ends_s[min(self.limits.num_requests, len(ends_s)) - 1] if ends_s else 0.0
         return self.limits.duration_s or max((one.last_s for one in self.drawn), default=0.0)
 
     @property
     def least_s(self) -> float:
         """What it takes at least where only the server decides: the pauses of the sessions, in as many rows as live."""
+        if self.limits.num_requests is not None:
+            return 0.0  # sessions end before their pauses
         paused_s = [one for drawn in self.drawn for one in drawn.paused_s]
         return max(sum(paused_s) / max(sum(self.live.values()), 1), max(paused_s, default=0.0))
 
     @property
     def is_rising(self) -> bool:
         """The run ends before as many sessions end as begin."""
-        if not self.request_rate or self.limits.duration_s is None:
+        if not self.request_rate or not (self.limits.duration_s or self.limits.num_requests):
             return False
-        usual = self.request_rate * self.limits.duration_s
+        usual = self.request_rate * self.end_s
         return self.num_requests < _FULL_LOAD * usual
 
     @property
@@ -104,7 +109,11 @@ class Forecast:
     def duration_for(self, needed: int) -> float | None:
         """The shortest --duration with so many requests of the class that is judged; None if there is none."""
         limits, workload = self.limits, self.traffic.workload
-        if limits.duration_s is None or limits.num_sessions is not None or any(s.is_recorded for s in workload.streams):
+        if (
+            limits.duration_s is None
+            or limits.most_sessions is not None
+            or any(s.is_recorded for s in workload.streams)
+        ):
             return None
         low_s = high_s = limits.duration_s
         drawn = self.drawn
@@ -132,26 +141,29 @@ def forecast(traffic: Traffic) -> Forecast:
     """
     workload, limits = traffic.recipe.make().workload, traffic.limits  # a trace counts the rows that are read of it
     live = {one.name: one.pacing.concurrency for one in workload.streams if isinstance(one.pacing, ClosedLoop)}
-    has_end = traffic.trace is not None or limits.num_sessions is not None
+    has_end = traffic.trace is not None or limits.most_sessions is not None
     if is_closed(workload) and has_end:
-        sessions = sample(workload, traffic.seed, limits.num_sessions)
+        sessions = sample(workload, traffic.seed, limits.most_sessions)
         drawn = [
             draw(
                 ((0.0, one) for one in sessions),
                 None,
                 is_recorded=traffic.trace is not None,
-                num_sessions=limits.num_sessions or math.inf,
+                num_sessions=limits.most_sessions or math.inf,
             )
         ]
     else:
         drawn = [*_arrivals(workload, traffic.seed, limits)]
     rates = traffic.rates
     until_s = limits.duration_s or math.inf
+    total = _samples(drawn, 0.0, until_s)["ttft", ALL]
+    num_requests = min(total, limits.num_requests or total)
+    samples = _samples(drawn, 0.0 if live else limits.warmup_s, until_s)
     return Forecast(
         traffic=traffic,
         drawn=tuple(drawn),
-        samples=_samples(drawn, 0.0 if live else limits.warmup_s, until_s),
-        num_requests=_samples(drawn, 0.0, until_s)["ttft", ALL],
+        samples=Counter({key: round(number * num_requests / total) for key, number in samples.items()}),
+        num_requests=num_requests,
         live=live,
         is_counted=not live or (is_closed(workload) and has_end and limits.duration_s is None),
         session_rate=rates.sessions if rates is not None else 0.0,
@@ -172,12 +184,12 @@ def _arrivals(workload: Workload, seed: int, limits: RunLimits) -> Iterator[Draw
     """What is known of the streams that wait for no server."""
     streams = workload.streams
     total_rate = sum(one.pacing.rate for one in streams if isinstance(one.pacing, OpenLoop))
-    for stream, part in zip(streams, parts(workload, seed, WHOLE, limits.num_sessions), strict=True):
+    for stream, part in zip(streams, parts(workload, seed, WHOLE, limits.most_sessions), strict=True):
         if isinstance(part, Arrivals):
             rate = stream.pacing.rate if isinstance(stream.pacing, OpenLoop) else 0.0
             yield draw(
-                islice(part.timed, limits.num_sessions),
+                islice(part.timed, limits.most_sessions),
                 limits.duration_s,
                 is_recorded=stream.is_recorded,
-                num_sessions=(limits.num_sessions or math.inf) * (rate / total_rate if total_rate else 1.0),
+                num_sessions=(limits.most_sessions or math.inf) * (rate / total_rate if total_rate else 1.0),
             )

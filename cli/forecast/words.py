@@ -59,7 +59,9 @@ def _rates(forecast: Forecast) -> str:
     limits = forecast.limits
     if limits.duration_s is not None:
         parts.append(f"for {lasting(limits.duration_s)}")
-    if limits.num_sessions is not None:
+    if limits.num_requests is not None:
+        parts.append(f"{counted(limits.num_requests, 'request')} at most")
+    elif limits.num_sessions is not None:
         parts.append(f"{counted(limits.num_sessions, 'session')} at most")
     elif forecast.drawn and forecast.traffic.trace is not None:
         parts.append(
@@ -73,7 +75,8 @@ def _requests(forecast: Forecast, judged: int) -> str:
     parts = [_number(forecast, num_requests)]
     if forecast.request_rate:
         parts.insert(0, _rate(forecast))
-    if forecast.request_rate == 0 or limits.num_sessions is not None or forecast.traffic.trace is not None:
+    has_sessions = forecast.request_rate == 0 or limits.num_sessions is not None or forecast.traffic.trace is not None
+    if has_sessions and limits.num_requests is None:
         parts[-1] = f"{_sessions(forecast)} with {parts[-1]}"
     if forecast.live:
         parts[-1] += f", {sum(forecast.live.values())} at a time"
@@ -153,7 +156,12 @@ def _advice(forecast: Forecast, needed: int) -> str | None:
         total = forecast.num_requests + forecast.num_unsent_requests
         return f"the whole trace, without -d, has {counted(total, 'request')}"
     limits = forecast.limits
-    if judged and limits.num_sessions is not None and limits.duration_s is None and forecast.traffic.trace is None:
+    if not judged or limits.duration_s is not None or forecast.traffic.trace is not None:
+        return None
+    if limits.num_requests is not None:
+        requests = rounded_up(limits.num_requests * needed / judged)
+        return f"--num-requests {requests} would be enough for p{_JUDGED:g}"
+    if limits.num_sessions is not None:
         sessions = rounded_up(limits.num_sessions * needed / judged)
         return f"--num-sessions {sessions} would be enough for p{_JUDGED:g}"
     return None

@@ -63,9 +63,9 @@ def opening_sessions(traffic: Traffic) -> Iterator[Session]:
     limits = traffic.limits
     streams = [
         _of_slots(part) if isinstance(part, Slots) else part.timed
-        for part in parts(traffic.workload, traffic.seed, WHOLE, limits.num_sessions)
+        for part in parts(traffic.workload, traffic.seed, WHOLE, limits.most_sessions)
     ]
-    for start_s, session in islice(heapq.merge(*streams, key=lambda item: item[0]), limits.num_sessions):
+    for start_s, session in islice(heapq.merge(*streams, key=lambda item: item[0]), limits.most_sessions):
         if limits.duration_s is not None and start_s >= limits.duration_s:
             return
         yield session

@@ -32,6 +32,8 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
         raise ConfigurationError("give --workload or --trace, not both")
     if options.request_rate is not None and options.session_rate is not None:
         raise ConfigurationError("give --request-rate or --session-rate, not both: one follows from the other")
+    if options.workload is not None and Path(options.workload).is_file():
+        raise ConfigurationError(f"{options.workload} is a file: write --trace {options.workload} to replay it")
     recipe = TrafficRecipe(
         workload=options.workload or DEFAULT_WORKLOAD,
         trace=_trace_file(options),
@@ -57,13 +59,14 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
 
 def _limits(options: TrafficOptions) -> RunLimits:
     duration_s, warmup_s = options.duration_s, options.warmup_s
-    if duration_s is None and options.num_sessions is None and options.trace is None:
+    if not options.has_end:
         duration_s = DEFAULT_DURATION_S
     if warmup_s is None:
         warmup_s = default_warmup_s(duration_s) if duration_s else 0.0
     return RunLimits(
         duration_s=duration_s,
         num_sessions=options.num_sessions,
+        num_requests=options.num_requests,
         warmup_s=warmup_s,
         drain_s=options.drain_s,
         max_in_flight=options.max_in_flight,

@@ -61,7 +61,12 @@ class TrafficOptions:
             f"{format_duration(DEFAULT_DURATION_S)}; of a trace, all of it.",
         ),
     ] = None
-    num_sessions: Annotated[int | None, Option(help="End after this many sessions.")] = None
+    num_sessions: Annotated[
+        int | None, Option("--num-sessions", "--sessions", help="End after this many sessions.")
+    ] = None
+    num_requests: Annotated[int | None, Option(help="End after this many requests; sessions end where they are.")] = (
+        None
+    )
     warmup_s: Annotated[
         float | None,
         time_option("--warmup", help="Excluded at the start. Default: 5s, or a tenth of --duration if less."),
@@ -99,6 +104,11 @@ class TrafficOptions:
         str | None,
         Option("--class", help="Traffic class to judge; all: every class together. Default: the workload's."),
     ] = None
+
+    @property
+    def has_end(self) -> bool:
+        """Whether they say when the run ends, or their trace does; otherwise a default does."""
+        return any(one is not None for one in (self.duration_s, self.num_sessions, self.num_requests, self.trace))
 
     def saved(self) -> dict[str, object]:
         """What config.json keeps of it, by the names of the options. Runs that differ in salt got the same traffic."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..run.config import RunConfig
 from ..run.measurement import Measurement
 
-_SAME_KIND = ("seed", "duration", "num_sessions", "warmup", "drain")
+_SAME_KIND = ("seed", "duration", "num_sessions", "num_requests", "warmup", "drain")
 """Where only these differ, both got traffic of one kind: other draws, or more of them."""
 _SAID_ELSEWHERE = ("workload", "trace_format", "skip_bad_rows")
 """A run names its workload; a trace's digest contains its format."""

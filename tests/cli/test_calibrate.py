@@ -137,12 +137,12 @@ def test_a_cache_that_cannot_be_written_costs_only_the_keeping(on: Any, tmp_path
     text = " ".join(result.stdout.split())
     assert "TRUSTED up to 141" in text
     assert "not saved: " in text
-    report = json.loads(on(_Machine(up_to=150), "--json").stdout)
+    report = json.loads(on(_Machine(up_to=150), "--json", "-").stdout)
     assert (report["max_trusted_rate"], report["saved_in"]) == (141, None)
 
 
 def test_a_search_as_json(on: Any, cache: Path) -> None:
-    report = json.loads(on(_Machine(up_to=150), "--json").stdout)
+    report = json.loads(on(_Machine(up_to=150), "--json", "-").stdout)
     assert report["limit"] == "a higher rate failed"
     assert (report["max_trusted_rate"], report["failed_rate"], report["saved_in"]) == (141, 154, str(cache))
     assert [point["request_rate"] for point in report["points"]][:4] == [25, 50, 100, 200]
@@ -154,7 +154,7 @@ def test_one_rate_that_is_trusted_is_exit_0(on: Any) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("TRUSTED at 100 requests/s\n")
     assert "e2e p99 241.0 ms by the client, 240.0 ms by the server's log: +0.42%" in result.stdout
-    assert json.loads(on(_Machine(up_to=150), "-r", "100", "--json").stdout)["is_trusted"] is True
+    assert json.loads(on(_Machine(up_to=150), "-r", "100", "--json", "-").stdout)["is_trusted"] is True
 
 
 def test_one_rate_that_is_not_trusted_is_exit_4(on: Any) -> None:
@@ -164,7 +164,7 @@ def test_one_rate_that_is_not_trusted_is_exit_4(on: Any) -> None:
     assert text.startswith("NOT TRUSTED at 200 requests/s: start delay p99 is 30.00 ms, not under 2 ms")
     assert "the null server was slow: 300.0 ms at p99 by its own log, 240 ms expected" in text
     assert "7 requests received some chunks together" in text
-    result = on(_Machine(up_to=150), "-r", "200", "--json")
+    result = on(_Machine(up_to=150), "-r", "200", "--json", "-")
     assert (result.exit_code, json.loads(result.stdout)["is_trusted"]) == (4, False)
 
 
@@ -183,4 +183,4 @@ def test_a_server_without_a_log(on: Any, up_to: float, exit_code: int, first_wor
     assert result.exit_code == exit_code
     assert result.stdout.startswith(first_word)
     assert "what the client adds to ttft, itl and e2e is unknown" in " ".join(result.stdout.split())
-    assert json.loads(on(Remote(0), *arguments, "--json").stdout)["is_trusted"] is False
+    assert json.loads(on(Remote(0), *arguments, "--json", "-").stdout)["is_trusted"] is False

@@ -117,8 +117,22 @@ def test_the_length_that_it_asks_for_is_enough(tmp_path: Path) -> None:
                 "--num-sessions 110 would be enough for p99",
             ],
         ),
+        (
+            {"workload": "chat-short", "turns": 2, "request_rate": 20.0, "num_requests": 200, "arrival": "constant"},
+            [
+                "up to 20 requests/s (10 sessions/s), 200 requests: too few for p99 (enough for p90); ends about 14:31",
+                "--num-requests 310 would be enough for p99",
+            ],
+        ),
+        (
+            {"workload": "mixed", "duration_s": 3600.0, "num_requests": 900},
+            [
+                "28 chat, 20 agent, 8 always-on sessions at a time, for 1 h, 900 requests at most: how many requests "
+                "that comes to depends on the server (p99 takes 310 of class chat); ends between 14:30 and 15:31"
+            ],
+        ),
     ],
-    ids=["open loop", "one turn", "closed loops", "both kinds", "a number of sessions"],
+    ids=["open loop", "one turn", "closed loops", "both kinds", "a number of sessions", "of requests", "either"],
 )
 def test_the_words(traffic: dict[str, Any], lines: list[str]) -> None:
     assert told(planned(url="http://127.0.0.1:1", **traffic)) == lines

@@ -16,7 +16,8 @@ from abatch.workloads.run_limits import RunLimits
         (RunLimits(duration_s=None, num_sessions=100), 20.0, 40, 30.0),
         (RunLimits(duration_s=None, num_sessions=100), 20.0, 0, None),
         (RunLimits(duration_s=100.0, num_sessions=100), 20.0, 80, 5.0),
+        (RunLimits(duration_s=None, num_requests=100), 20.0, 0, 30.0),
     ],
 )
 def test_time_left(limits: RunLimits, elapsed_s: float, ended: int, left_s: float | None) -> None:
-    assert time_left_s(limits, elapsed_s, ended) == left_s
+    assert time_left_s(limits, elapsed_s, ended, requests_ended=40) == left_s

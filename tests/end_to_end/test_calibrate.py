@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("wall_clock")
 
 
 def _json(*arguments: str, cache: Path) -> tuple[int, dict[str, Any]]:
-    result = abatch("calibrate", "--json", *arguments, XDG_CACHE_HOME=str(cache))
+    result = abatch("calibrate", "--json", "-", *arguments, XDG_CACHE_HOME=str(cache))
     assert result.returncode in (0, 4), result.stderr
     return result.returncode, json.loads(result.stdout)
 
