@@ -10,7 +10,7 @@ from rich.console import Console
 from ...reports.comparison.comparison import Comparison
 from ...reports.gates.judge import Judgement
 from ...reports.renderings.comparison.markdown import render_comparison_markdown
-from ...reports.renderings.comparison.section import comparison_sections
+from ...reports.renderings.comparison.opening import comparison_opening
 from ...reports.renderings.json_report import json_text
 from ...reports.renderings.shown_run import ShownRun, shown_target
 from ...reports.run.measurement import Measurement
@@ -39,7 +39,7 @@ def _renderers(comparison: Comparison, judgements: Mapping[str, Sequence[Judgeme
     def html(runs: Sequence[ShownRun]) -> str:
         from ...reports.renderings.html.page import render_html  # large, and needed only here
 
-        return render_html(runs, comparison_sections(comparison, {run.name: run.summary for run in runs}))
+        return render_html(runs, comparison_opening(comparison, {run.name: run.summary for run in runs}))
 
     def markdown(runs: Sequence[ShownRun]) -> str:
         return render_comparison_markdown(comparison, {run.name: run.summary for run in runs}, judgements)

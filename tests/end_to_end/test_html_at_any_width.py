@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from abatch.reports.renderings.html.opening import Opening, sortable_table
 from abatch.reports.renderings.html.page import render_html
-from abatch.reports.renderings.html.section import Section
 from support.browser import CHROMIUM, Page, open_browser
 from support.html_pages import SHOWN, fixed_runs, saved
 
@@ -30,8 +30,9 @@ async def test_no_window_is_too_narrow(page: Page, tmp_path: Path) -> None:
     """A phone, a tablet, a desk: what is wider scrolls in its own box, and long names are cut from the left."""
     first, second = fixed_runs(tmp_path)
     name = f"runs/{'a-very-long-folder' * 6}/http-some-host.example.com-8000"
-    extra = Section("More", ["x" * 200], [f"column {number}" for number in range(20)], [["y" * 40] * 20])
-    path = saved(tmp_path, render_html([dataclasses.replace(first, name=name), second], [extra]))
+    table = sortable_table("x" * 200, [f"column {number}" for number in range(20)], [["y" * 40] * 20])
+    opening = Opening(name, [("more", "x" * 200, table)])
+    path = saved(tmp_path, render_html([dataclasses.replace(first, name=name), second], opening))
     for width in (360, 390, 768, 1200):
         await page.resize(width, 800)
         await page.open(path)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from abatch.reports.recording.recorder import Recorder
+from abatch.reports.renderings.html.opening import Opening, sortable_table
 from abatch.reports.renderings.html.over_time import ServerSeries
 from abatch.reports.renderings.html.page import render_html
 from abatch.reports.renderings.html.report_data import ReportData, report_data
-from abatch.reports.renderings.html.section import Section
 from abatch.reports.renderings.shown_run import ShownRun
 from abatch.reports.run.config import RunConfig
 from abatch.reports.summary.summary import fill_summary
@@ -140,8 +140,9 @@ async def column(page: Page, table: str, index: int) -> list[Any]:
 
 
 async def test_tables_are_sorted_by_mouse_and_by_keyboard(page: Page, tmp_path: Path) -> None:
-    extra = Section("Comparison", ["Two servers."], ["metric", "change"], [["a", "1.5"], ["b", "-3"], ["c", "-"]])
-    await page.open(saved(tmp_path, render_html(fixed_runs(tmp_path)[:1], [extra])))
+    extra = sortable_table("Comparison", ["metric", "change"], [["a", "1.5"], ["b", "-3"], ["c", "-"]])
+    opening = Opening("Two servers", [("answer", "Answer", extra)])
+    await page.open(saved(tmp_path, render_html(fixed_runs(tmp_path)[:1], opening)))
     original = await column(page, ".metrics", 0)
     await page.click(".metrics thead th:nth-child(4) button")
     found = [float(value) for value in await column(page, ".metrics", 3) if value]
@@ -193,11 +194,12 @@ async def test_hostile_names_are_only_names(page: Page, tmp_path: Path) -> None:
     ]
     labels = {"workload": HOSTILE, "target": HOSTILE, "model": HOSTILE, "verdict_class": HOSTILE}
     runs = [_made_run(results, HOSTILE, labels), _made_run(results, HOSTILE, labels)]
-    await page.open(saved(tmp_path, render_html(runs, [Section(HOSTILE, [HOSTILE], [HOSTILE], [[HOSTILE]])])))
+    opening = Opening(HOSTILE, [("answer", HOSTILE, sortable_table(HOSTILE, [HOSTILE], [[HOSTILE]]))])
+    await page.open(saved(tmp_path, render_html(runs, opening)))
     await page.hover(CURVES, 0.4)
     await page.hover(SESSIONS, 0.5)
     assert await page.evaluate("document.querySelectorAll('img').length") == 0
-    assert await page.evaluate("document.title") == "2 runs of " + HOSTILE + " - abatch"
+    assert await page.evaluate("document.title") == HOSTILE + " - abatch"
     assert await page.evaluate("abatchReport.data.runs[1].name") == HOSTILE + " (2)"
 
 

@@ -23,7 +23,7 @@ from abatch.reports.comparison.difference import Difference, Floor, Verdict
 from abatch.reports.renderings.calibration_console import print_point, search_line
 from abatch.reports.renderings.comparison.console import print_comparison
 from abatch.reports.renderings.comparison.markdown import render_comparison_markdown
-from abatch.reports.renderings.comparison.section import comparison_sections
+from abatch.reports.renderings.comparison.opening import comparison_opening
 from abatch.reports.renderings.console import print_repeat, print_summary
 from abatch.reports.renderings.csv_table import COLUMNS, render_csv
 from abatch.reports.renderings.github import github_annotations
@@ -214,7 +214,7 @@ class _Skeleton(HTMLParser):
 
 
 def page_of(outside: Outside) -> str:
-    return render_html(outside.runs, comparison_sections(*outside.comparison()))
+    return render_html(outside.runs, comparison_opening(*outside.comparison()))
 
 
 def check_page(outside: Outside) -> None:
@@ -280,7 +280,15 @@ def test_nothing_gets_through_a_border(texts: list[str]) -> None:
 CHECKED = {
     *("render_html", "render_csv", "render_json", "render_junit", "render_markdown", "render_comparison_markdown"),
     *("print_summary", "print_judgements", "print_comparison", "print_point", "print_sweep", "search_line"),
-    *("comparison_sections", "github_annotations", "write_hgrm", "summary_lines", "json_text"),
+    *(
+        "comparison_opening",
+        "interval_plots",
+        "sortable_table",
+        "github_annotations",
+        "write_hgrm",
+        "summary_lines",
+        "json_text",
+    ),
     *("print_repeat", "print_table"),
 }
 """Whatever shows text of others, all of it tried above."""

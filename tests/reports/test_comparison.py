@@ -17,7 +17,7 @@ from abatch.reports.comparison.difference import RATIO, Difference, Floor, Verdi
 from abatch.reports.comparison.sentence import in_words, percent
 from abatch.reports.renderings.comparison.console import print_comparison
 from abatch.reports.renderings.comparison.markdown import render_comparison_markdown
-from abatch.reports.renderings.comparison.section import comparison_sections
+from abatch.reports.renderings.comparison.opening import comparison_opening
 from abatch.reports.run.config import RunConfig
 from abatch.reports.run.measurement import Measurement
 from abatch.workloads.result import Result
@@ -143,10 +143,12 @@ def test_markdown_and_page_say_what_the_terminal_says(runs: dict[str, Measuremen
     assert "slower is worse than base" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     assert len({row.count(" |") for row in rows}) == 1, "as many cells in each row"
-    differences, about = comparison_sections(comparison, summaries)
-    assert all(len(row) == len(differences.header) for row in differences.rows)
-    assert all(len(row) == len(about.header) for row in about.rows)
-    assert differences.rows[0][0] == "ttft p50"
+    opening = comparison_opening(comparison, summaries)
+    answer, differences, intervals = (html for _, _, html in opening.sections)
+    assert opening.title == "slower against base: mixed"
+    assert comparison.targets[0].quote in answer
+    assert len({row.count("<td") for row in differences.split("<tr>")[2:]}) == 1, "as many cells in each row"
+    assert intervals.count("point bad real") == len([one for one in comparison.targets[0].differences if one.is_real])
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,8 @@ def test_intervals_that_say_nothing_are_not_printed(runs: dict[str, Measurement]
     comparison.rounds, comparison.targets[0].recommended_rounds = 2, {"ttft": 4217}
     text = " ".join(shown(picked(runs, "base", "again"), comparison).split())
     assert "no practical number of requests would tell for ttft, e2e" in text
-    assert "(by any factor)" in str(comparison_sections(comparison, {n: r.summary for n, r in runs.items()}))
+    sections = comparison_opening(comparison, {n: r.summary for n, r in runs.items()}).sections
+    assert "(by any factor)" in "".join(html for _, _, html in sections)
 
 
 def test_notes_on_runs_of_another_day_machine_and_software() -> None:

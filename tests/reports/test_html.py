@@ -13,8 +13,8 @@ from abatch.reports.gates.judge import Judgement, Outcome
 from abatch.reports.recording.histograms import new_histogram
 from abatch.reports.renderings.html.curves import curve, grid
 from abatch.reports.renderings.html.markup import element, embedded_json, inline
+from abatch.reports.renderings.html.opening import Opening, sortable_table
 from abatch.reports.renderings.html.page import render_html
-from abatch.reports.renderings.html.section import Section
 from abatch.reports.renderings.shown_run import ShownRun
 from abatch.reports.statistics.percentile import value_at
 from abatch.reports.summary.finding import Finding, Label, Tone
@@ -169,13 +169,15 @@ def test_what_comes_from_outside_is_text(fixed: ShownRun) -> None:
     run.config.options = {HOSTILE: [HOSTILE]}
     run.config.provenance = {HOSTILE: HOSTILE}
     run = replace(run, judgements=(Judgement(HOSTILE, Outcome.FAIL, HOSTILE),))
-    section = Section(HOSTILE, [HOSTILE], [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]])
-    html = render_html([run, fixed], [section])
+    table = sortable_table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]])
+    html = render_html([run, fixed], Opening(HOSTILE, [("answer", HOSTILE, table)]))
     found = Structure(html)
     assert "img" not in {tag for tag, _ in found.elements}
     assert html.lower().count("<img") == 0
     assert html.count("<!--") == 0
-    assert [attributes["id"] for tag, attributes in found.elements if tag == "section"][1] == "extra-1"
+    assert [attributes["id"] for tag, attributes in found.elements if tag == "section"][:3] == [
+        *("answer", "curves", "verdict")
+    ]
     data = data_of(html)
     assert data["runs"][0]["name"] == clean(HOSTILE)
     assert clean(HOSTILE) in data["runs"][0]["curves"]["ttft"]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from abatch.engine.loop.step_log import StepRecord
 from abatch.engine.session import ParkEvent
+from abatch.reports.renderings.html.opening import Opening, sortable_table
 from abatch.reports.renderings.html.over_time import OverTimeCollector
 from abatch.reports.renderings.html.page import render_html
 from abatch.reports.renderings.html.pause_points import PauseCollector
-from abatch.reports.renderings.html.section import Section
 from abatch.workloads.result import Result
 from abatch.workloads.session import Pause
 from support.html_pages import data_of, made_run
@@ -55,8 +55,8 @@ class Tables(HTMLParser):
 
 def test_every_table_scrolls_in_a_box_of_its_own() -> None:
     runs = [made_run(paused_turns(), "one"), made_run([make_result()], "two")]
-    extra = Section("More", ["words"], ["a", "b"], [["x", "1"]])
-    found = Tables(render_html(runs, [extra]))
+    opening = Opening("More", [("more", "More", sortable_table("words", ["a", "b"], [["x", "1"]]))])
+    found = Tables(render_html(runs, opening))
     assert len(found.boxed) >= 6
     assert all(found.boxed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from abatch.reports.comparison.quote import quote
 from abatch.reports.comparison.slow_moments import SlowMoments
 from abatch.reports.renderings.comparison.console import print_comparison
 from abatch.reports.renderings.comparison.markdown import render_comparison_markdown
+from abatch.reports.renderings.comparison.opening import comparison_opening
 from abatch.reports.run.measurement import Measurement
 from rich.console import Console
 from support.measured import measurement, noisy
@@ -207,9 +209,17 @@ def _json(comparison: Comparison, _: dict[str, Measurement]) -> str:
     return msgspec.json.format(msgspec.json.encode(comparison)).decode() + "\n"
 
 
+def _page(comparison: Comparison, runs: dict[str, Measurement]) -> str:
+    """What it begins with."""
+    opening = comparison_opening(comparison, {name: one.summary for name, one in runs.items()})
+    parts = [f"<h1>{opening.title}</h1>", *(f"<h2>{title}</h2>\n{content}" for _, title, content in opening.sections)]
+    return re.sub(r"(</(?:p|tr|li|h3)>)", r"\1\n", "\n".join(parts)) + "\n"
+
+
 _RENDERERS: dict[str, Callable[[Comparison, dict[str, Measurement]], str]] = {
     "comparison.txt": _console,
     "comparison.md": _markdown,
+    "comparison.html": _page,
     "comparison.json": _json,
 }
 
@@ -226,3 +236,37 @@ def test_each_form_of_a_comparison_is_as_it_was(
     before = path.read_text() if path.exists() else ""
     difference = difflib.unified_diff(before.splitlines(), now.splitlines(), f"golden/{name}", "now", lineterm="")
     assert before == now, "\n".join(difference)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 120])
+def test_narrow_terminals_lose_targets_and_no_digit(
+    columns: int, comparison: Comparison, runs: dict[str, Measurement]
+) -> None:
+    """The last targets go first, and are named; of the first one the mark stays in any case."""
+    lines = _console(comparison, runs, columns).splitlines()
+    row = next(line for line in lines if line.startswith(("ttft p", "ttft …")))
+    assert max(map(len, lines)) <= columns
+    assert "+40%" in row
+    numbers = [word for word in row.split() if word.replace(".", "").isdigit()]
+    assert set(numbers) <= {"50.46", "70.66", "49.85", "49.57"}
+    text = " ".join(" ".join(lines).split())
+    assert ("not shown at" in text) == (len(numbers) < 4)
+    if columns == 40:
+        assert "not shown at 40 columns: again, few (--html or --markdown FILE has all)" in text
+
+
+def test_the_page_draws_what_is_better_to_the_left(comparison: Comparison, runs: dict[str, Measurement]) -> None:
+    """More tokens per second are better, and more milliseconds worse."""
+    opening = comparison_opening(comparison, {name: one.summary for name, one in runs.items()})
+    plots = opening.sections[2][2]
+
+    def place(number: str) -> float:
+        row = plots.rpartition(f">{number}</th>")[2].partition("</tr>")[0]
+        found = re.search(r'class="point [^"]*" style="left:([0-9.]+)%"', row)
+        assert found is not None
+        return float(found[1])
+
+    assert place("output tokens/s") > 90, "a tenth of the tokens"
+    slower = plots.partition("<h3>again</h3>")[0]
+    assert "point bad real" in slower
+    assert "point good" not in slower

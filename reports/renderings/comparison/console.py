@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ...comparison.comparison import Comparison
@@ -15,6 +14,7 @@ from ...comparison.sentence import change_alone, value_in_words
 from ...formatting import milliseconds
 from ...summary.summary import Summary, server_errors
 from ...text import clean
+from ..fitted_table import Cell, Column, Row, print_table
 from ..layout import STYLES, styled_line
 
 _INCONCLUSIVE = "?"
@@ -44,7 +44,7 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
     for name, summary in summaries.items():
         console.print(clean(f"{name}: {summary.target}"))
     console.print()
-    console.print(_table(comparison, summaries))
+    _print_table(console, comparison, summaries)
     console.print()
     for footnote in footnotes(comparison, summaries):
         console.print(styled_line(footnote))
@@ -53,25 +53,23 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
         console.print(styled_line(result))
 
 
-def _table(comparison: Comparison, summaries: Mapping[str, Summary]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("ms", no_wrap=True)
-    table.add_column(clean(comparison.first), justify="right")
-    for target in comparison.targets:
-        table.add_column(clean(target.name), justify="right")
-        table.add_column("", no_wrap=True)
-    for name, cells in rows(comparison):
-        first, others = cells
-        row: list[str | Text] = [clean(name).replace("output_tokens_per_s", "output tokens/s"), first]
+def _print_table(console: Console, comparison: Comparison, summaries: Mapping[str, Summary]) -> None:
+    """Where there is no room, the last targets are left out first, and in the end all but the marks of the first."""
+    columns = [Column("ms", is_text=True), Column(comparison.first, rank=1)]
+    for place, target in enumerate(comparison.targets):
+        columns += [
+            Column(target.name, rank=place + 1),
+            Column("", rank=place + 1 if place else 0, is_text=True, in_note=target.name),
+        ]
+    table = []
+    for name, (first, others) in rows(comparison):
+        cells: list[Cell] = [metric_label(name), first]
         for value, difference in others:
-            row += [value, _mark(difference)]
-        table.add_row(*row, end_section=name.endswith("/p50"))
+            cells += [value, _mark(difference)]
+        table.append(Row(cells))
     for name, values in run_rows(summaries):
-        row = [name, values[0]]
-        for value in values[1:]:
-            row += [value, ""]
-        table.add_row(*row)
-    return table
+        table.append(Row([name, values[0], *(cell for value in values[1:] for cell in (value, ""))]))
+    print_table(console, columns, table, gap=2, elsewhere="--html or --markdown FILE has all")
 
 
 def rows(comparison: Comparison) -> Iterator[tuple[str, tuple[str, list[tuple[str, Difference | None]]]]]:
@@ -82,6 +80,11 @@ def rows(comparison: Comparison) -> Iterator[tuple[str, tuple[str, list[tuple[st
         known = next(one for one in found if one is not None)
         others = [(value_in_words(one, one.other) if one is not None else "-", one) for one in found]
         yield name, (value_in_words(known, known.first), others)
+
+
+def metric_label(name: str) -> str:
+    """A difference's name as it is shown."""
+    return clean(name).replace("output_tokens_per_s", "output tokens/s")
 
 
 def run_rows(summaries: Mapping[str, Summary]) -> Iterator[tuple[str, list[str]]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...comparison.comparison import Comparison
+from ...comparison.difference import Difference
 from ...comparison.findings import comparison_findings, footnotes, results
 from ...comparison.sentence import change_in_words
 from ...gates.judge import Judgement
 from ...summary.summary import Summary
-from ..github import escaped
+from ..github import code, escaped
 from ..markdown import markdown_line, rules_table
-from .console import rows, run_rows
+from .console import metric_label, rows, run_rows
 
 
 def render_comparison_markdown(
@@ -25,21 +26,34 @@ def render_comparison_markdown(
     for name, of_target in judgements.items():
         if of_target:
             lines += ["", f"Rules for {escaped(name)}:", "", *rules_table(of_target)]
-    names = [target.name for target in comparison.targets]
+    lines += [
+        "",
+        *(f"- {escaped(name)}: {code(summary.target)}" for name, summary in summaries.items() if summary.target),
+    ]
     head = ["", escaped(comparison.first)]
-    for name in names:
-        head += [escaped(name), "change (interval)", ""]
+    for target in comparison.targets:
+        head += [escaped(target.name), "change (interval)"]
     lines += ["", _row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     for name, (value, others) in rows(comparison):
-        cells = [name, value]
+        cells = [metric_label(name), value]
         for other, difference in others:
-            cells += [other, *(["-", ""] if difference is None else [change_in_words(difference), difference.verdict])]
+            cells += [other, _change(difference)]
         lines.append(_row(cells))
     for name, values in run_rows(summaries):
-        lines.append(_row([name, values[0], *(cell for value in values[1:] for cell in (value, "", ""))]))
+        lines.append(_row([name, values[0], *(cell for value in values[1:] for cell in (value, ""))]))
     lines += ["", f"Class {escaped(comparison.traffic_class)}; times in milliseconds.", ""]
     lines += [markdown_line(footnote) for footnote in footnotes(comparison, summaries)]
     return "\n".join([*lines, ""])
+
+
+def _change(difference: Difference | None) -> str:
+    """`**worse** +40% (+16% to +69%)`, and without the stars where nothing is known to differ."""
+    if difference is None:
+        return "-"
+    if difference.change is None:
+        return difference.verdict
+    verdict = f"**{difference.verdict}**" if difference.is_real else difference.verdict
+    return f"{verdict} {change_in_words(difference)}"
 
 
 def _row(cells: Sequence[str]) -> str:

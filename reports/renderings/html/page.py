@@ -11,12 +11,12 @@ from ...text import clean
 from ..shown_run import ShownRun
 from . import assets
 from .header import banners, fact_lists, report_title, run_cards
-from .markup import Html, element, embedded_json, inline, join, scrolling
+from .markup import Html, element, embedded_json, inline, join
 from .metric_table import metric_tables
+from .opening import Opening
 from .pauses import have_pauses, pause_tables
 from .ratio_bars import ratio_bars
 from .report_data import report_data
-from .section import Section
 from .time_shares import time_shares
 
 DATA_ID = "report-data"
@@ -68,14 +68,14 @@ _CHARTS = {
 }
 
 
-def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()) -> str:
+def render_html(runs: Sequence[ShownRun], opening: Opening | None = None) -> str:
     """One or several runs as a page that loads nothing from the network.
 
     Reads the results of each run once and keeps only binned values and a bounded sample of sessions.
 
     Args:
         runs: At least one. Names that clash get a number.
-        extra_sections: Tables to put before the charts.
+        opening: What stands above the verdicts on the single runs, with the percentiles of all of them.
 
     Raises:
         ConfigurationError: a run's files are damaged.
@@ -84,11 +84,10 @@ def render_html(runs: Sequence[ShownRun], extra_sections: Sequence[Section] = ()
     if not runs:
         raise ValueError("a report needs at least one run")
     runs = _with_own_names(runs)
-    title = report_title(runs)
+    title = report_title(runs) if opening is None else opening.title
+    cards, curves = ("verdict", "Verdict" if opening is None else "Each by itself", run_cards(runs)), _chart("curves")
     sections = [
-        ("verdict", "Verdict", run_cards(runs)),
-        *((f"extra-{number}", section.title, _extra(section)) for number, section in enumerate(extra_sections, 1)),
-        _chart("curves"),
+        *((cards, curves) if opening is None else (*opening.sections, curves, cards)),
         ("tail-ratios", "Tail ratios", ratio_bars(runs)),
         ("slowdown", "Slowdown", time_shares(runs)),
         _chart("over-time"),
@@ -172,20 +171,6 @@ def _chart(identifier: str, before: Html = _NOTHING) -> tuple[str, str, Html]:
             ]
         ),
     )
-
-
-def _extra(section: Section) -> Html:
-    words = [element("p", text, class_="lead") for text in section.text]
-    if not section.header:
-        return join(words)
-    head = element("tr", *(element("th", name, scope="col", data_sorts="") for name in section.header))
-    rows = (element("tr", *(_cell(at, text) for at, text in enumerate(row))) for row in section.rows)
-    table = element("table", element("thead", head), element("tbody", *rows), class_="extra")
-    return join([*words, scrolling(table, section.title)])
-
-
-def _cell(at: int, text: str) -> Html:
-    return element("th", text, scope="row", class_="text") if at == 0 else element("td", text)
 
 
 def _script() -> str:
