@@ -61,7 +61,7 @@ def cost_in_words(cost: Cost) -> str:
         within = f"{signed(interval.low)} to {signed(interval.high)}"
     if is_real(cost):
         return f"{duration(cost.cost_ms)} ({CI} {within})"
-    if interval.high <= max(_SMALL_MS, _SMALL_SHARE * cost.beside_ms):
+    if is_next_to_nothing(cost):
         return f"next to nothing ({CI} {within})"
     return f"an unclear amount ({CI} {within})"
 
@@ -69,6 +69,11 @@ def cost_in_words(cost: Cost) -> str:
 def is_real(cost: Cost) -> bool:
     """Whether the first token took longer for certain. That turns after a pause are faster is no cost, either."""
     return cost.interval_ms.low > 0
+
+
+def is_next_to_nothing(cost: Cost) -> bool:
+    """Whether it is small for certain, if it is anything."""
+    return not is_real(cost) and cost.interval_ms.high <= max(_SMALL_MS, _SMALL_SHARE * cost.beside_ms)
 
 
 def signed(value_ms: float) -> str:

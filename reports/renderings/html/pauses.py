@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ...formatting import duration
 from ...recording.pause_cost import Cost, PauseBand, PauseCosts
 from ...recording.pauses import Context
-from ..pause_words import band_in_words, cost_in_words, is_real, pauses_in_words, why_unknown
+from ..pause_words import band_in_words, cost_in_words, is_next_to_nothing, is_real, pauses_in_words, why_unknown
 from ..shown_run import ShownRun
 from .header import swatch
 from .markup import Html, element, join, scrolling
@@ -80,7 +80,9 @@ def _costs(costs: PauseCosts, band: PauseBand) -> Iterator[Html]:
 
 
 def _short(cost: Cost) -> str:
-    return f"+{duration(cost.cost_ms)}" if is_real(cost) else "unclear"
+    if is_real(cost):
+        return f"+{duration(cost.cost_ms)}"
+    return "about 0" if is_next_to_nothing(cost) else "unclear"
 
 
 def _contexts(band: PauseBand) -> Iterator[Html]:

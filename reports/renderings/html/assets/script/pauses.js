@@ -84,7 +84,7 @@ function plotPauses(container, run, points, names) {
     height: 320,
     scales: {
       x: { time: false, distr: 3, range: () => range },
-      y: latencyScale(selection.waitIsLog),
+      y: latencyScale(selection.pauseIsLog),
     },
     axes: [pauseAxis(hasAtOnce), latencyAxis()],
     series: [
@@ -109,7 +109,7 @@ function drawPauses(container) {
   const run = data.runs[index];
   const choose = (chosen) => select({ run: chosen });
   const runs = indices.length > 1 ? [selector("run", indices, index, choose, (one) => data.runs[one].name)] : [];
-  fill(container.controls, ...runs, scaleSwitch(selection.waitIsLog, (waitIsLog) => select({ waitIsLog })));
+  fill(container.controls, ...runs, scaleSwitch(selection.pauseIsLog, (pauseIsLog) => select({ pauseIsLog })));
   const points = run.pauses.points.map(asPoint).sort((a, b) => a.x - b.x);
   const names = Object.keys(CONTEXTS).filter((name) => points.some(({ context }) => context === name));
   plotPauses(container.plot, run, points, names);
@@ -119,7 +119,7 @@ function drawPauses(container) {
     key(
       ...names.map((name) => [`context-${name}`, `${CONTEXTS[name]} (${count(name)})`]),
       ["p50", "median of a band"],
-      ["p99", "p99 of a band"],
+      ...(run.pauses.bands.some(([, , , p99]) => p99 !== null) ? [["p99", "p99 of a band"]] : []),
       ...shown,
     ),
   );

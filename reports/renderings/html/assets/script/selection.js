@@ -18,6 +18,7 @@ const selection = {
   wait: "ttft",
   waitClass: preferredClass((run) => run.over_time.latency, "ttft"),
   waitIsLog: true,
+  pauseIsLog: true,
 };
 selection.class = preferredClass((run) => run.curves, selection.metric);
 
