@@ -27,24 +27,36 @@ COMMANDS: Mapping[str, Listed] = {
     ),
     "bench": Listed(
         "Run a workload against a server, save the run, print the verdict.",
-        ("url", "model", "workload", "request-rate", "concurrency", "duration", "require", "html", "output"),
+        ("url", "model", "workload", "request-rate", "concurrency", "duration", "require", "html", "output", "quiet"),
     ),
     "compare": Listed(
         "Compare saved runs, servers, or our engine with different options: which differences are real.",
-        ("url", "model", "vary", "workload", "request-rate", "duration", "rounds", "require", "html", "output"),
+        (
+            "url",
+            "model",
+            "vary",
+            "workload",
+            "request-rate",
+            "duration",
+            "rounds",
+            "require",
+            "html",
+            "output",
+            "quiet",
+        ),
     ),
     "gate": Listed(
         "Judge a saved run: exit 0 if every rule holds, 3 if one does not, 4 if one could not be judged.",
-        ("require", "rules", "baseline", "junit", "html"),
+        ("require", "rules", "baseline", "junit", "html", "quiet"),
     ),
     "report": Listed(
         "Show saved runs again, with their rules judged, and write reports of them.",
-        ("html", "markdown", "json", "class"),
+        ("html", "markdown", "json", "class", "quiet"),
     ),
     "rerun": Listed("Do a saved run, sweep or comparison again: same traffic and texts, same target, same rules."),
     "calibrate": Listed(
         "Measure what the client itself adds on this machine, and up to which rate it can be trusted.",
-        ("request-rate", "duration", "max-rate", "workers", "json"),
+        ("request-rate", "duration", "max-rate", "workers", "json", "quiet"),
     ),
     "null-server": Listed(
         "Serve an API that computes nothing and behaves exactly as told, to test load generators against.",

@@ -45,7 +45,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run it. What did not come from the command line is said."""
         refuse_unknown_variables(self._of_environment, os.environ, ctx.auto_envvar_prefix)
-        for note in notes_on_origin(ctx):
+        for note in () if ctx.params.get("quiet") else notes_on_origin(ctx):
             typer.echo(f"abatch: {note}", err=True)
         try:
             return super().invoke(ctx)

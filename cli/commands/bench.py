@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from ...reports.renderings.console import print_judgements, print_repeat, print_summary
+from ...reports.renderings.console import print_judgements, print_notes, print_repeat, print_summary
 from ...reports.renderings.shown_run import shown_target
 from ...reports.renderings.terminal import terminal
 from ...reports.renderings.timeline import check_writable, write_timeline
@@ -84,7 +83,7 @@ def bench(
 
     A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
-    progress = Progress(terminal(stderr=True))
+    progress = Progress(terminal(stderr=True, is_brief=rendering.quiet))
     target = find_target(target, read_bare_words(context, words), progress.say)
     if sweep.sweep:
         refuse(Situation.SWEEP, [*given(traffic, rules, rendering), *["--timeline"] * (timeline is not None)])
@@ -140,8 +139,7 @@ def _show(measured: Run, judging: Judging, rendering: RenderingOptions, timeline
     console.print(f"saved in {measured.folder}", soft_wrap=True)
     judgements = judging.judge(measurement)
     print_judgements(console, judgements)
-    for note in judging.notes(measured.config):
-        console.print(Text(f"note: {note}", style="yellow"))
+    print_notes(console, judging.notes(measured.config))
     if timeline is not None:
         write_timeline(measured.reader, timeline)
         console.print(f"timeline in {timeline} (open it at https://ui.perfetto.dev)", soft_wrap=True)

@@ -18,7 +18,7 @@ from ...engine.timing.durations import format_duration
 from ...reports.calibration.calibration import INPUT_TOKENS, ITL_MS, OUTPUT_TOKENS, TTFT_MS, Point, make_point
 from ...reports.calibration.file import Calibration, save_calibration
 from ...reports.renderings.calibration_console import print_point, search_heading, search_line
-from ...reports.renderings.terminal import terminal
+from ...reports.renderings.terminal import BriefConsole, terminal
 from ...reports.run.config import provenance, started_now
 from ...reports.text import encoded_json
 from ...workloads.targets.wire.names import AUTO, CHAT, checked_api
@@ -106,6 +106,9 @@ def calibrate(
     max_rate: Annotated[float | None, typer.Option(help=f"Search no higher than this. Default: {_MAX_RATE:g}.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Sender processes, as in abatch bench.")] = 1,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON; - is stdout.")] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the verdict, and where it is saved.")
+    ] = False,
     *,
     server: CalibratedServer,
 ) -> None:
@@ -121,10 +124,10 @@ def calibrate(
 
     With --request-rate the exit code is 4 if the client cannot be trusted at that rate.
     """
-    rendering = RenderingOptions(json=json)
+    rendering = RenderingOptions(json=json, quiet=quiet)
     check_renderings(rendering)
     console = rendering.console()
-    progress = Progress(terminal(stderr=True))
+    progress = Progress(terminal(stderr=True, is_brief=quiet))
     server = find_target(server, only_servers(read_bare_words(context, words)), progress.say)
     remote = None
     if server.url is not None:
@@ -202,10 +205,13 @@ def _search(meter: _Meter, most: float | None, console: Console) -> _SearchRepor
     def is_trusted(rate: float) -> bool:
         point = meter.measure(rate, _SEARCH_DURATION_S)
         points.append(point)
-        console.print(search_line(point), soft_wrap=True)
+        if shows_points:
+            console.print(search_line(point), soft_wrap=True)
         return not point.failed
 
-    console.print(search_heading(), soft_wrap=True)
+    shows_points = not isinstance(console, BriefConsole)
+    if shows_points:
+        console.print(search_heading(), soft_wrap=True)
     found = highest_rate(
         is_trusted,
         first_rate=_FIRST_RATE,
@@ -216,7 +222,8 @@ def _search(meter: _Meter, most: float | None, console: Console) -> _SearchRepor
     )
     best = [point for point in points if point.request_rate == found.rate and not point.failed]
     saved_in, problem = _save(found, best[-1], meter) if best else (None, "nothing to keep")
-    console.print()
+    if shows_points:
+        console.print()
     console.print(_conclusion(found, points))
     if best:
         console.print(f"saved in {saved_in}" if saved_in else f"not saved: {problem}", soft_wrap=True)

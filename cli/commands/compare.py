@@ -70,7 +70,7 @@ def compare(
     check_renderings(rendering, output)
     if timeline is not None:
         check_timelines(timeline, output)
-    progress = Progress(terminal(stderr=True))
+    progress = Progress(terminal(stderr=True, is_brief=rendering.quiet))
     urls, saved_runs = find_compared(compared.url, runs, progress.say)
     compared = replace(compared, url=list(urls) or None)
     if saved_runs:

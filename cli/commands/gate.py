@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from ...engine.errors import ConfigurationError
-from ...reports.renderings.console import print_judgements
+from ...reports.renderings.console import print_judgements, print_notes
 from ...reports.renderings.shown_run import shown_target
 from ...reports.run.folder import RunReader
 from ...reports.run.measurement import Measurement
@@ -51,8 +51,7 @@ def gate(
             Text("INTERRUPTED: this run did not finish; rules are about the part that was saved", "bold yellow")
         )
     print_judgements(console, judgements)
-    for note in judging.notes(reader.config):
-        console.print(Text(f"note: {note}", style="yellow"))
+    print_notes(console, judging.notes(reader.config))
     shown = [shown_target(run.resolve().name, measurement, judgements)]
     write_renderings(rendering, shown, console)
     tell_github(shown, os.environ, console)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ...reports.formatting import milliseconds
 from ...reports.recording.recorder import ALL
+from ...reports.renderings.terminal import BriefConsole
 from ...reports.text import clean
 from ...workloads.result import Result
 from ...workloads.run_limits import RunLimits
@@ -31,15 +32,21 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._is_silent = isinstance(console, BriefConsole)
 
     def say(self, text: str) -> None:
         """Print one line."""
+        if self._is_silent:
+            return
         with _whatever_the_terminal_does():
             self._console.print(f"abatch: {clean(text)}", soft_wrap=True)
 
     @contextmanager
     def watching(self, run: LiveRun) -> Iterator[None]:
         """Keep showing the state of a run until the context is left."""
+        if self._is_silent:
+            yield
+            return
         with ExitStack() as stack:
             if self._console.is_terminal:
                 from rich.live import Live

@@ -94,9 +94,7 @@ def _show(
 ) -> None:
     print_comparison(console, comparison, {name: one.summary for name, one in compared.measurements.items()})
     for name, of_target in judgements.items():
-        if of_target:
-            console.print(f"{clean(name)}:")
-            print_judgements(console, of_target)
+        print_judgements(console, of_target, heading=f"{clean(name)}:")
     if compared.folder is not None:
         save(compared.folder / COMPARISON, encoded_json(comparison))
         console.print(f"saved in {compared.folder}", soft_wrap=True)

@@ -15,6 +15,7 @@ from typer import Option
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.atomic_file import cannot_write, write_atomically
+from ...reports.renderings.console import print_notes
 from ...reports.renderings.csv_table import render_csv
 from ...reports.renderings.github import github_annotations, has_step_summary, is_github, write_step_summary
 from ...reports.renderings.hgrm import safe_file_name, write_hgrm
@@ -60,6 +61,10 @@ class RenderingOptions:
 
     panel: ClassVar[str] = "Rendering"
 
+    quiet: Annotated[
+        bool,
+        Option("--quiet", "-q", help="Print only what was found, rules that do not hold, and where files are."),
+    ] = False
     html: Annotated[
         Path | None, Option(metavar="FILE", help="Write the report as one self-contained page with charts.")
     ] = None
@@ -80,8 +85,8 @@ class RenderingOptions:
 
     def places(self) -> dict[str, Path]:
         """Where each rendering that was asked for goes, by the name of its option."""
-        places = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: path for name, path in places.items() if path is not None}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: path for name, path in values.items() if isinstance(path, Path)}
 
     @property
     def takes_stdout(self) -> bool:
@@ -90,7 +95,7 @@ class RenderingOptions:
 
     def console(self) -> Console:
         """Where the report for people goes."""
-        return terminal(stderr=self.takes_stdout)
+        return terminal(stderr=self.takes_stdout, is_brief=self.quiet)
 
 
 def check_renderings(options: RenderingOptions, run: Path | None = None) -> None:
@@ -181,4 +186,4 @@ def tell_github(
     for command in github_annotations(runs):
         typer.echo(command, err=console.stderr)  # escaped already; the console would break it up
     if has_step_summary(environment) and not write_step_summary(environment, renderers["markdown"](runs)):
-        console.print("note: the summary of this step could not be written, or is full", soft_wrap=True)
+        print_notes(console, ["the summary of this step could not be written, or is full"])

@@ -10,6 +10,7 @@ from ..formatting import milliseconds
 from ..text import clean
 from .facts import client_facts
 from .fitted_table import Column, Row, print_table
+from .terminal import BriefConsole
 
 _COUNT_FOR_P999 = 1000
 _COLUMNS = ("start", "ttft", "itl", "e2e", "server", "off", "lag", "CPU ms")
@@ -46,6 +47,8 @@ def print_point(console: Console, point: Point) -> None:
     """One rate: the verdict first, then what the client adds, then its account of itself."""
     for line in _verdict_lines(point):
         console.print(line)
+    if isinstance(console, BriefConsole):
+        return
     console.print()
     _print_added(console, point)
     console.print()

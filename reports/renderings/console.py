@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from ..formatting import milliseconds
-from ..gates.judge import Judgement
+from ..gates.judge import Judgement, Outcome
 from ..recording.recorder import ALL, RESUMES, TTFA
 from ..recording.slowdown import SLOWED
 from ..run.command import Command
 from ..run.histogram_log import tag
+from ..summary.finding import Finding, Label
 from ..summary.findings import findings
 from ..summary.metric import MetricSummary
 from ..summary.state import State
@@ -24,6 +25,7 @@ from .fitted_table import Column, Row, print_table
 from .layout import STYLES, styled_line
 from .percentile_picture import percentile_picture, side_by_side
 from .slowdown_rows import HEADER, SLOWEST, slowdown_rows
+from .terminal import BriefConsole
 
 _SHOWN_METRICS = ("ttft", TTFA, "fresh_ttft", "continued_ttft", *RESUMES, "itl", "max_gap", "tpot", "e2e", "session")
 _BY_CLASS = ("ttft", TTFA, "itl", "max_gap", "e2e")
@@ -32,6 +34,7 @@ _PICTURED = ("ttft", "itl", "e2e")
 _PICTURE_COLUMNS, _GAP = 25, 2
 _ELSEWHERE = "--csv FILE has all"
 _LONGEST_OUTCOME = len("INCONCLUSIVE")
+_EXPLANATIONS = frozenset({Label.CAUSE, Label.STALL, Label.ADVICE, Label.KEY, Label.NOTE})
 
 
 def print_summary(
@@ -40,9 +43,11 @@ def print_summary(
     judgements: Iterable[Judgement] = (),
     histograms: Mapping[str, HdrHistogram] | None = None,
 ) -> None:
-    """Print a whole run. `histograms`: by tag, for the pictures."""
-    for finding in findings(summary):
-        console.print(styled_line(finding))
+    """Print a whole run; where it is to be brief, what was found. `histograms`: by tag, for the pictures."""
+    print_findings(console, findings(summary))
+    if isinstance(console, BriefConsole):
+        print_judgements(console, judgements)
+        return
     console.print()
     if summary.metrics:
         _print_metrics(console, summary)
@@ -57,15 +62,31 @@ def print_summary(
     print_judgements(console, judgements)
 
 
-def print_judgements(console: Console, judgements: Iterable[Judgement]) -> None:
-    """What became of rules, a line each."""
-    for judgement in judgements:
+def print_findings(console: Console, found: Iterable[Finding]) -> None:
+    """A line each; where it is to be brief, without explanations."""
+    for finding in found:
+        if not (isinstance(console, BriefConsole) and finding.label in _EXPLANATIONS):
+            console.print(styled_line(finding))
+
+
+def print_judgements(console: Console, judgements: Iterable[Judgement], heading: str = "") -> None:
+    """What became of rules, a line each; where it is to be brief, of those that did not hold."""
+    shown = [one for one in judgements if one.outcome is not Outcome.PASS or not isinstance(console, BriefConsole)]
+    if shown and heading:
+        console.print(heading)
+    for judgement in shown:
         console.print(styled_line(judgement, _LONGEST_OUTCOME))
 
 
+def print_notes(console: Console, notes: Iterable[str]) -> None:
+    """What else to know, a line each; nothing where it is to be brief."""
+    for note in () if isinstance(console, BriefConsole) else notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+
+
 def print_repeat(console: Console, command: Command | None) -> None:
-    """What does it again, on one line, to be copied."""
-    for fact in repeat_fact(command):
+    """What does it again, on one line, to be copied; nothing where it is to be brief."""
+    for fact in () if isinstance(console, BriefConsole) else repeat_fact(command):
         console.print(styled_line(fact), soft_wrap=True)
 
 

@@ -20,15 +20,15 @@ _NO_LIMIT = 100_000
 """Columns of what is no terminal: a file or a pipe, where lines are copied and searched, has them whole."""
 
 
-def terminal(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+def terminal(*, stderr: bool = False, soft_wrap: bool = False, is_brief: bool = False) -> Console:
     """The console that every command prints to: no markup, and what is printed can neither move the cursor nor give
     the log of a CI job a command, wherever lines are wrapped.
 
     Lines are wrapped between words where a terminal is, or COLUMNS says how wide; words stay whole, and so do paths
-    and URLs. With `soft_wrap` no line is wrapped.
+    and URLs. With `soft_wrap` no line is wrapped. `is_brief`: it is a `BriefConsole`.
     """
     width = _width(sys.stderr if stderr else sys.stdout)
-    console = Terminal(
+    console = (BriefConsole if is_brief else Terminal)(
         stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False, width=width, height=25
     )
     return guarded(console)
@@ -59,6 +59,10 @@ class Terminal(Console):
             self.print(Text(objects[0]), **settings)
             return
         super().print(*objects, **settings)
+
+
+class BriefConsole(Terminal):
+    """A console for --quiet: whoever prints to it leaves out all but what was found and where it is."""
 
 
 def wrapped(text: Text, width: int) -> Text:

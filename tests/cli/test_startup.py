@@ -37,8 +37,8 @@ def _loaded(*words: str, cwd: Path) -> set[str]:
     [
         (["--help"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 20),
         (["--version"], (*_CLIENT, *_PAGES, *_ENGINE, "rich", "msgspec", "hdrh", "pydantic"), 20),
-        (["report", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
-        (["gate", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 160),
+        (["report", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 180),
+        (["gate", "run"], (*_CLIENT, *_PAGES, *_ENGINE, "abatch.reports.attribution"), 180),
         (["bench", "--help"], (*_PAGES, *_ENGINE, "aiohttp", "abatch.engine.hosting"), 320),
         (["compare", "--help"], (*_PAGES, *_ENGINE, "abatch.engine.hosting.virtual_engine"), 360),
         (["null-server", "--help"], (*_PAGES, *_ENGINE, "aiohttp", "hdrh"), 60),

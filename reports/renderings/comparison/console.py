@@ -14,8 +14,10 @@ from ...comparison.sentence import change_alone, value_in_words
 from ...formatting import milliseconds
 from ...summary.summary import Summary, server_errors
 from ...text import clean
+from ..console import print_findings
 from ..fitted_table import Cell, Column, Row, print_table
 from ..layout import STYLES, styled_line
+from ..terminal import BriefConsole
 
 _INCONCLUSIVE = "?"
 
@@ -33,10 +35,12 @@ RUN_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 
 
 def print_comparison(console: Console, comparison: Comparison, summaries: Mapping[str, Summary]) -> None:
-    """Print it. `summaries`: of all its targets, by name, the first of them first."""
+    """Print it; where it is to be brief, what was found. `summaries`: of all targets, by name, the first one first."""
     first = summaries[comparison.first]
-    for finding in comparison_findings(comparison, summaries):
-        console.print(styled_line(finding))
+    print_findings(console, comparison_findings(comparison, summaries))
+    if isinstance(console, BriefConsole):
+        print_findings(console, results(comparison))
+        return
     console.print()
     rounds = f", {comparison.rounds} rounds in turns" if comparison.rounds > 1 else ""
     about = f"{first.workload}, class {comparison.traffic_class}, {first.model}, seed {first.seed}"
@@ -49,8 +53,7 @@ def print_comparison(console: Console, comparison: Comparison, summaries: Mappin
     for footnote in footnotes(comparison, summaries):
         console.print(styled_line(footnote))
     console.print()
-    for result in results(comparison):
-        console.print(styled_line(result))
+    print_findings(console, results(comparison))
 
 
 def _print_table(console: Console, comparison: Comparison, summaries: Mapping[str, Summary]) -> None:
