@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ..engine.errors import ConfigurationError
+from .given_once import refuse_second_values
 from .help import help_text, write_options, write_table
 from .settings.environment import name_variables, readable_options, refuse_unknown_variables
 from .settings.origin import notes_on_origin, with_origin
@@ -28,6 +29,13 @@ class Command(TyperCommand):
             if one.param_type_name == "argument" and one.metavar is None:
                 one.metavar = one.name.upper()  # as errors call it, too
         self._of_environment = readable_options(self)
+
+    def make_parser(self, ctx: Any) -> Any:
+        """What takes a command line apart."""
+        parser = super().make_parser(ctx)
+        if not ctx.resilient_parsing:  # as where a shell completes a line that is not finished
+            refuse_second_values(parser)
+        return parser
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words behind its name. An error knows the command that it is about."""

@@ -16,7 +16,8 @@ from support.smollm2 import smollm2_folder
 
 # Nothing here may reach for a hub: what a test needs it makes, or fetches by itself.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.pop("ABATCH_API_KEY", None)
+for _name in ("ABATCH_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"):
+    os.environ.pop(_name, None)
 # Runs of tests are no news of the job that runs the tests.
 for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
     os.environ.pop(_name, None)

@@ -26,8 +26,8 @@ ROOMS = {
     "conversation places traffic_classes model_mix traces turn_result load_generator",
     "reports": "statistics formatting text atomic_file recording traffic summary attribution run comparison "
     "calibration gates renderings",
-    "cli": "exit_codes unread_output listing settings help spellings parser measuring options naming forecast "
-    "comparing python_api commands main __main__",
+    "cli": "exit_codes unread_output listing settings help spellings given_once parser measuring options naming "
+    "forecast comparing python_api commands main __main__",
 }
 """The files and folders of each floor, from the ground up: each imports from itself and from those before it."""
 

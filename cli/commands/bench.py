@@ -27,14 +27,16 @@ from ..forecast.dry_run import (
     target_in_words,
     traffic_in_words,
 )
+from ..forecast.effects import refuse_without_effect
 from ..forecast.forecast import forecast
 from ..forecast.words import run_in_words
 from ..measuring.plan import MOST_WORKERS, Plan
 from ..measuring.run import BrokenOffError, Run
 from ..measuring.running import run
 from ..naming.bare_words import read_bare_words
+from ..naming.environment import tell_key, with_server_of_environment
 from ..naming.target import find_target
-from ..options.applies import refuse
+from ..options.applies import refuse, refuse_of_engine
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
 from ..options.judging import Judging, RuleOptions, exit_code, make_judging
@@ -84,14 +86,23 @@ def bench(
     A simulated device needs no server: hours of traffic run in minutes, and the same seed gives the same numbers.
     """
     progress = Progress(terminal(stderr=True, is_brief=rendering.quiet))
-    target = find_target(target, read_bare_words(context, words), progress.say)
+    bare = read_bare_words(context, words)
+    target = with_server_of_environment(context, target, engine, bare, progress.say)
+    target = find_target(target, bare, progress.say)
+    tell_key(target, progress.say)
     if sweep.sweep:
         refuse(Situation.SWEEP, [*given(traffic, rules, rendering), *["--timeline"] * (timeline is not None)])
+    else:
+        refuse(Situation.NO_SWEEP, given(sweep))
+        if not rules.require and rules.rules is None:
+            refuse(Situation.NO_RULES, given(rules))
     if timeline is not None:
         check_writable(timeline, output)
         target = replace(target, step_log=target.step_log or target.url is None)
     check_renderings(rendering, output)
     plan = plan_run(target, traffic, engine, report, workers=workers, folder=output)
+    refuse_of_engine(engine)
+    refuse_without_effect(traffic)
     judging = make_judging(rules, plan.traffic.workload.name)
     command = None if plan.command is None else plan.command.with_words(judging.words())
     plan = replace(plan, options={**plan.options, **judging.saved()}, command=command)

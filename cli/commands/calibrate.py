@@ -28,6 +28,7 @@ from ..measuring.rate_search import Found, Limit, highest_rate
 from ..measuring.running import run
 from ..measuring.targets import NullServer, RemoteServer
 from ..naming.bare_words import only_servers, read_bare_words
+from ..naming.environment import tell_key
 from ..naming.target import find_target
 from ..options.applies import refuse
 from ..options.connecting import ConnectingOptions
@@ -129,13 +130,14 @@ def calibrate(
     console = rendering.console()
     progress = Progress(terminal(stderr=True, is_brief=quiet))
     server = find_target(server, only_servers(read_bare_words(context, words)), progress.say)
+    tell_key(server, progress.say)
     remote = None
     if server.url is not None:
         if request_rate is None:
             raise ConfigurationError("--url needs --request-rate: a search would overload that server")
         remote = RemoteServer(connection=server.connection(server.url), model=server.model)
     else:
-        refuse(Situation.NULL_SERVER, given(server))
+        refuse(Situation.NULL_SERVER, given(server.typed()))
     meter = _Meter(progress, workers, checked_api(server.api), remote)
     try:
         if request_rate is None:

@@ -13,7 +13,9 @@ from ..comparing.compared import load_compared, measure_compared
 from ..comparing.conclusion import conclude
 from ..comparing.targets import live_targets, plan_targets
 from ..comparing.timelines import check_timelines
+from ..forecast.effects import refuse_without_effect
 from ..measuring.plan import MOST_WORKERS
+from ..naming.environment import tell_keys
 from ..naming.target import find_compared
 from ..options.applies import refuse
 from ..options.compared import DEFAULT_DURATION_S, ComparedOptions, ComparedRules, ComparedTraffic, LookOptions
@@ -74,13 +76,15 @@ def compare(
     urls, saved_runs = find_compared(compared.url, runs, progress.say)
     compared = replace(compared, url=list(urls) or None)
     if saved_runs:
-        flags = given(compared, replace(target, api_key=None), traffic, engine, report, look)
+        flags = given(compared, target.typed(), traffic, engine, report, look)
         refuse(Situation.SAVED_RUNS, [*flags, *["--workers"] * (workers > 1), *["--output"] * (output is not None)])
         came = load_compared([Path(run) for run in saved_runs], traffic.traffic_class, report.goodput, progress)
         judged_by = make_rules(rules, next(iter(came.measurements.values())).config.workload)
     else:
         if not traffic.has_end:
             traffic = replace(traffic, duration_s=DEFAULT_DURATION_S)
+        refuse_without_effect(traffic)
+        tell_keys(urls, target, progress.say)
         targets = live_targets(compared, target, engine, has_step_log=timeline is not None)
         if any(one.is_simulated for one in targets.values()):
             refuse(Situation.SIMULATED_DEVICE, given(look))

@@ -18,6 +18,7 @@ from ..options.situations import Situation, does_not_apply
 from ..options.times import time_option
 
 _FAULTS = "Faults"
+_FREEZE_S, _STALL_S = 2.0, 1.0
 
 
 def null_server(
@@ -64,7 +65,7 @@ def null_server(
     ] = None,
     freeze_for: Annotated[
         float, time_option("--freeze-for", help="... for this long. Default: 2s.", panel=_FAULTS)
-    ] = 2.0,
+    ] = _FREEZE_S,
     block: Annotated[
         bool,
         typer.Option(
@@ -79,7 +80,7 @@ def null_server(
     ] = None,
     stall_for: Annotated[
         float, time_option("--stall-for", help="... for this long. Default: 1s.", panel=_FAULTS)
-    ] = 1.0,
+    ] = _STALL_S,
     error_rate: Annotated[float, typer.Option(help="Share of requests answered 500.", rich_help_panel=_FAULTS)] = 0.0,
     reset_rate: Annotated[
         float, typer.Option(help="Share of requests whose connection is cut half way.", rich_help_panel=_FAULTS)
@@ -134,8 +135,15 @@ def null_server(
         word=word,
         seed=seed,
     )
-    if block and freeze_at is None:
-        raise does_not_apply("--block", Situation.NO_FREEZE)
+    for flag, is_given, needed, situation in (
+        ("--block", block, freeze_at, Situation.NO_FREEZE),
+        ("--freeze-for", freeze_for != _FREEZE_S, freeze_at, Situation.NO_FREEZE),
+        ("--stall-for", stall_for != _STALL_S, stall_every, Situation.NO_STALL),
+        ("--prefill-at-once", prefill_at_once is not None, prefill_rate, Situation.NO_PREFILL),
+        ("--prefix-cache", prefix_cache, prefill_rate, Situation.NO_PREFILL),
+    ):
+        if is_given and needed is None:
+            raise does_not_apply(flag, situation)
     console = terminal(stderr=True, soft_wrap=True)
     listening = Listening(host=host, port=port, fd=fd, exit_on_eof=exit_on_eof)
     with listening.bind() as listener, contextlib.ExitStack() as files:  # in this order: no log if the port is in use

@@ -19,7 +19,7 @@ from ...reports.renderings.terminal import terminal
 from ..measuring.own_engine import default_model, require_engine
 from ..naming.bare_words import model_to_serve, read_bare_words
 from ..options.api_key import KEY_VARIABLE, find_api_key
-from ..options.applies import refuse
+from ..options.applies import refuse, refuse_of_engine
 from ..options.engine import EngineOptions
 from ..options.groups import given, with_options
 from ..options.situations import Situation
@@ -96,6 +96,7 @@ def serve(
     model = model_to_serve(read_bare_words(context, words), model)
     if not is_simulated(engine.device):
         refuse(Situation.REAL_DEVICE, given(engine))
+    refuse_of_engine(engine)
     require_engine()
     from ...engine.server.front.cross_origin import CrossOrigin
     from ...engine.server.serve import ServerConfig

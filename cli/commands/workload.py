@@ -31,6 +31,7 @@ from ...workloads.session import Session
 from ...workloads.traces.formats.native import write_session
 from ...workloads.traces.trace import FORMATS, Trace
 from ...workloads.workload import Workload, picked
+from ..forecast.effects import refuse_without_effect
 from ..measuring.traffic import Traffic
 from ..options.groups import Without, given, with_options
 from ..options.recipe import make_traffic
@@ -140,6 +141,7 @@ def show(
 
     Options have the same meaning as in abatch bench.
     """
+    _refuse_without_effect(name or workload, trace, traffic)
     chosen = _traffic(name, workload, trace, traffic)
     summary, arrivals = TrafficSummary(), ArrivalCounts()
     later: list[Extent] = []
@@ -185,6 +187,8 @@ def export(
 
     A preset with an open loop gets the start times of a run with the same seed; one with a closed loop gets none.
     """
+    of_user = traffic if pause_cap is None else replace(traffic, pause_cap_s=pause_cap)
+    _refuse_without_effect(name or workload, trace, of_user)
     has_scales = pause_cap is not None or not _SCALES.isdisjoint(given(traffic))
     if pause_cap is not None or trace is not None:
         traffic = replace(traffic, pause_cap_s=math.inf if pause_cap is None else pause_cap)
@@ -219,6 +223,12 @@ def _traffic(name: str | None, workload: str | None, trace: Path | None, options
     if name is not None and trace is not None:
         raise ConfigurationError("give the name of a preset or --trace, not both")
     return make_traffic(replace(options, workload=name, trace=None if trace is None else str(trace)))
+
+
+def _refuse_without_effect(name: str | None, trace: Path | None, options: TrafficOptions) -> None:
+    """The same for options that change nothing in it."""
+    if (name is None) != (trace is None):
+        refuse_without_effect(replace(options, workload=name, trace=None if trace is None else str(trace)))
 
 
 def _limit(chosen: Traffic, num_sessions: int | None) -> int | None:

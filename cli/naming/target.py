@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ...engine.errors import ConfigurationError
 from ...workloads.targets.patience import silently
 from ...workloads.targets.server_url import hide_credentials, with_scheme
+from ..options.applies import refuse
 from ..options.compared import name_and_url
 from ..options.connecting import ConnectingOptions
+from ..options.groups import given
 from ..options.named_target import is_target, with_named_target
+from ..options.situations import Situation
 from ..options.target import TargetOptions
+from ..settings.file import FILE_NAME, current_settings
 from .bare_words import NO_WORDS, BareWords, is_named_address, one_model, one_url
 
+_ONE_WORD = re.compile(r"(?!localhost$)[A-Za-z_][\w-]*")
 _Options = TypeVar("_Options", bound=ConnectingOptions)
 Say = Callable[[str], object]
 
@@ -35,7 +42,16 @@ def find_target(target: _Options, bare: BareWords = NO_WORDS, say: Say = silentl
         target = replace(target, url=meant_url(target.url, "--url", say))
     if isinstance(target, TargetOptions) and target.metrics_url is not None:
         target = replace(target, metrics_url=meant_url(target.metrics_url, "--metrics-url", say))
+    if target.url is not None and not _has_tls(target):
+        refuse(Situation.NO_TLS, given(target))
     return target
+
+
+def _has_tls(target: ConnectingOptions) -> bool:
+    """Whether a certificate is shown or looked at anywhere."""
+    metrics_url = target.metrics_url if isinstance(target, TargetOptions) else None
+    urls = [url for url in (target.url, metrics_url, target.proxy) if url is not None]
+    return any(not url.lower().startswith("http://") for url in urls)
 
 
 def find_compared(
@@ -65,8 +81,21 @@ def _is_server(word: str) -> bool:
 
 
 def meant_url(url: str, option: str, say: Say) -> str:
-    """The URL with its scheme, and what was made of it is said."""
+    """The URL with its scheme, and what was made of it is said.
+
+    Raises:
+        ConfigurationError: it is a single word, which may be meant as the name of a target, and is none.
+    """
+    if _ONE_WORD.fullmatch(url):
+        raise ConfigurationError(f"{option} {url} is no URL, and {_targets_in_words()}")
     meant = with_scheme(url)
     if meant != url.strip():
         say(f"{option} {hide_credentials(url)} is taken as {hide_credentials(meant)}")
     return meant
+
+
+def _targets_in_words() -> str:
+    settings = current_settings()
+    if settings.targets:
+        return f"{settings.file} has no target of that name: it has {', '.join(settings.targets)}"
+    return f"no target of {settings.file or FILE_NAME}; a server is named as in http://127.0.0.1:8000"

@@ -33,11 +33,11 @@ def find_api_key(option: str | None, file: Path | None) -> str | None:
     if file is not None and is_option:
         raise ConfigurationError("give one of --api-key and --api-key-file")
     if file is not None:
-        return _checked(_read(file), f"the key in {file}")
+        return checked_key(_read(file), f"the key in {file}")
     if is_option and option is not None:
-        return _checked(option, "--api-key")
+        return checked_key(option, "--api-key")
     # The command line's parser takes an empty variable for none.
-    return None if of_environment is None else _checked(of_environment, KEY_VARIABLE)
+    return None if of_environment is None else checked_key(of_environment, KEY_VARIABLE)
 
 
 def _read(path: Path) -> str:
@@ -51,7 +51,7 @@ def _read(path: Path) -> str:
     return content.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
 
 
-def _checked(key: str, source: str) -> str:
+def checked_key(key: str, source: str) -> str:
     """The key. The error says where it came from, and nothing of it."""
     if not key:
         raise ConfigurationError(f"{source} is empty: give a key, or leave it out")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from typer import Option
 
@@ -12,11 +13,15 @@ from ...workloads.http.network import Network
 from ...workloads.targets.http_connection import Connection
 from ...workloads.targets.server_url import ServerUrl, hide_credentials
 from ...workloads.targets.wire.names import AUTO, checked_api, meant_api
-from .api_key import KEY_VARIABLE, find_api_key
+from ...workloads.targets.wire.vendors import Vendor, vendor_of
+from .api_key import KEY_VARIABLE, checked_key, find_api_key
 from .extra_body import checked_field, parse_extra_body
 from .groups import options_of
 from .headers import parse_headers
 from .times import time_option
+
+_KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key"})
+"""Of --header: whoever gives one has a key of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ class ConnectingOptions:
         meant_api(checked_api(self.api), server.named_endpoint)
         return Connection(
             url=url,
-            api_key=find_api_key(self.api_key, self.api_key_file),
+            api_key=self._key_for(server),
             headers=parse_headers(self.header or ()),
             timeout_s=self.timeout_s,
             tells_sessions=tells_sessions,
@@ -114,6 +119,25 @@ class ConnectingOptions:
             network=network,
             api=self.api,
         )
+
+    def vendor_with_key_for(self, server: ServerUrl) -> Vendor | None:
+        """Whose variable has the key that the server gets, where the options and ABATCH_API_KEY have none."""
+        names = {line.partition(":")[0].strip().lower() for line in self.header or ()}
+        vendor = vendor_of(meant_api(self.api, server.named_endpoint))
+        is_given = find_api_key(self.api_key, self.api_key_file) is not None
+        if is_given or server.base.user or names & _KEY_HEADERS or vendor.key is None:
+            return None
+        return vendor if vendor.may_have_key(server.base) else None
+
+    def _key_for(self, server: ServerUrl) -> str | None:
+        vendor = self.vendor_with_key_for(server)
+        if vendor is None or vendor.key is None:
+            return find_api_key(self.api_key, self.api_key_file)
+        return checked_key(vendor.key, vendor.key_variable)
+
+    def typed(self) -> Self:
+        """The same without the key of the environment, which is for all commands and no option of this one."""
+        return replace(self, api_key=None) if self.api_key == os.environ.get(KEY_VARIABLE) else self
 
     def saved_request(self) -> dict[str, Any]:
         """What config.json keeps of what the server was asked for, and how: no secrets."""

@@ -25,6 +25,14 @@ class Situation(Enum):
     SEVERAL_RUNS = "to several runs", "give one RUN"
     TEXTS_AS_IS = "with --cache as-is", "its texts depend on --seed alone"
     NO_FREEZE = "without --freeze-at", "say when to freeze"
+    NO_STALL = "without --stall-every", "say which requests to stall"
+    NO_PREFILL = "without --prefill-rate", "prompts take no time then"
+    NO_WINDOW = "without --batching window", "other modes have no windows to fill"
+    NO_GRAPHS = "with --device cpu", "CUDA graphs are of a GPU"
+    NO_HOST_TIER = "with --park drop", "nothing is parked on the host"
+    NO_SWEEP = "without --sweep", "it is about the search for the highest rate"
+    NO_RULES = "without rules", "give --require or --rules"
+    NO_TLS = "to a server without TLS", "its URL begins with http://"
 
 
 def does_not_apply(flag: str, situation: Situation) -> ConfigurationError:

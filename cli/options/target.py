@@ -126,7 +126,7 @@ class TargetOptions(ConnectingOptions):
         )
 
     def _own_engine(self, engine: EngineOptions, seed: int) -> OwnServer | SimulatedEngine:
-        refuse(Situation.OWN_ENGINE, given(self))
+        refuse(Situation.OWN_ENGINE, given(self.typed()))
         if self.models is not None:
             raise ConfigurationError(f"--model {self.model}: our engine serves one model; several need --url")
         if not is_simulated(engine.device):

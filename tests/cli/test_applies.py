@@ -29,6 +29,14 @@ _WHERE = {
     Situation.SEVERAL_RUNS: ("report", "a", "b"),
     Situation.TEXTS_AS_IS: ("bench", "--device", "simulated:h100", "--cache", "as-is"),
     Situation.NO_FREEZE: ("null-server",),
+    Situation.NO_STALL: ("null-server",),
+    Situation.NO_PREFILL: ("null-server",),
+    Situation.NO_WINDOW: ("serve", "--batching", "continuous"),
+    Situation.NO_GRAPHS: ("serve", "--device", "cpu"),
+    Situation.NO_HOST_TIER: ("serve", "--park", "drop"),
+    Situation.NO_SWEEP: ("bench",),
+    Situation.NO_RULES: ("bench",),
+    Situation.NO_TLS: ("bench", *_URL),
 }
 """A command for each situation."""
 _ELSEWHERE = [
@@ -37,9 +45,15 @@ _ELSEWHERE = [
     (("compare", "--device", "simulated:h100"), Situation.VIRTUAL_TIME, "--attention"),
     (("compare",), Situation.OWN_ENGINE, "--header"),
     (("workload", "show", "mixed"), Situation.NO_TRACE, "--trace-speed"),
+    (("bench", "--device", "simulated:h100"), Situation.NO_WINDOW, "--window-size"),
+    (("bench", "--device", "simulated:h100", "--park", "drop"), Situation.NO_HOST_TIER, "--host-kv-memory"),
+    (("calibrate", "-r", "5", *_URL), Situation.NO_TLS, "--insecure"),
+    (("bench",), Situation.OWN_ENGINE, "--api-key"),
 ]
 """Other commands where the same holds."""
 _ENTRIES = [(_WHERE[situation], situation, flag) for situation, flags in INAPPLICABLE.items() for flag in sorted(flags)]
+_VALUES = {"--sweep-share": "0.5"}
+"""Where 7 is none."""
 _GROUP: Any = typer.main.get_command(app)
 
 
@@ -48,7 +62,7 @@ def _words(command: tuple[str, ...], flag: str) -> list[str]:
     one = _GROUP.commands[command[0]]
     one = one.commands[command[1]] if hasattr(one, "commands") else one
     (option,) = (option for option in one.params if flag in (*option.opts, *option.secondary_opts))
-    return [flag] if option.is_flag else [flag, "7"]
+    return [flag] if option.is_flag else [flag, _VALUES.get(flag, "7")]
 
 
 @pytest.mark.parametrize(("command", "situation", "flag"), [*_ENTRIES, *_ELSEWHERE])

@@ -62,6 +62,11 @@ def test_compare_takes_bare_addresses_as_well(words: list[str], tmp_path: Path) 
         (["bench", "hol-probe"], "hol-probe is a workload: write --workload hol-probe"),
         (["bench", "trace.jsonl"], "trace.jsonl is a file, and no model (--trace trace.jsonl replays recorded"),
         (["bench", "run"], "run is a saved run: abatch report run shows it, abatch gate run judges it"),
+        (
+            ["bench", "--url", "gpu-box"],
+            "--url gpu-box is no URL, and no target of abatch.toml; a server is named as in",
+        ),
+        (["compare", "--url", "new=gpu-box", "--url", ":9"], "--url gpu-box is no URL, and no target of abatch.toml;"),
         (["bench", "htp://h"], "--url must begin with http:// or https://, not 'htp://h'"),
         (["bench", "ws://h:80"], "--url must begin with http:// or https://, not 'ws://h:80'"),
         (["compare", "run", "http://h"], "--url does not apply to saved runs"),
@@ -76,6 +81,13 @@ def test_a_slip_is_one_line(words: list[str], line: str, tmp_path: Path) -> None
     (said,) = result.stderr.splitlines()
     assert line in said
     assert "s3cret" not in said
+
+
+def test_a_target_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    (tmp_path / "abatch.toml").write_text("[targets.old]\nurl = ':9'\n[targets.new]\nurl = ':10'\n")
+    result = abatch("bench", "--url", "nwe", cwd=tmp_path)
+    line = "abatch: --url nwe is no URL, and abatch.toml has no target of that name: it has old, new"
+    assert (result.returncode, result.stderr.splitlines()) == (2, [line])
 
 
 def test_a_bare_model_is_a_model(tmp_path: Path) -> None:

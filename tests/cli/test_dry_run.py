@@ -51,7 +51,7 @@ def test_our_own_engine_is_named(tmp_path: Path) -> None:
         (["-o", "full/file/deeper"], "cannot write to full/file/deeper: Not a directory"),
         (["--html", "nowhere/x.html"], "cannot write --html nowhere/x.html"),
         (["--batching", "window"], "--batching does not apply to a server at --url"),
-        (["--baseline", "full"], "full is not a run folder"),
+        (["--baseline", "full", "--require", "ttft.p99 <= baseline"], "full is not a run folder"),
     ],
 )
 def test_mistakes_are_found_as_in_a_run(tmp_path: Path, words: list[str], complaint: str) -> None:

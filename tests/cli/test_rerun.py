@@ -11,7 +11,8 @@ from abatch import bench
 from abatch.reports.run.command import Command
 from support.cli import abatch
 
-_SIMULATED = ("--device", "simulated:h100", "-w", "chat-short", "-d", "3", "-r", "4")
+_CHATS = ("--device", "simulated:h100", "-w", "chat-short")
+_SIMULATED = (*_CHATS, "-d", "3", "-r", "4")
 _TRACE = "".join(
     f'{{"timestamp": {at_ms}, "input_length": 100, "output_length": 5}}\n' for at_ms in range(0, 1500, 100)
 )
@@ -115,7 +116,7 @@ def test_a_trace_must_be_what_it_was(tmp_path: Path) -> None:
 
 def test_a_sweep_is_done_again_as_a_whole(tmp_path: Path) -> None:
     options = ("--sweep", "--goodput", "ttft:200", "--max-rate", "8", "--osl", "2", "--turns", "1")
-    first = abatch("bench", *_SIMULATED, *options, "-r", "8", "-o", "first", cwd=tmp_path)
+    first = abatch("bench", *_CHATS, *options, "-d", "3", "-r", "8", "-o", "first", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines()[-1].startswith("repeat: abatch bench ")
     again = abatch("rerun", "first", "-o", "again", cwd=tmp_path)
@@ -129,7 +130,7 @@ def test_a_sweep_is_done_again_as_a_whole(tmp_path: Path) -> None:
 
 def test_a_sweep_that_sends_nothing_is_a_line(tmp_path: Path) -> None:
     options = ("--sweep", "--goodput", "ttft:200", "-d", "0.1", "-r", "0.1")
-    result = abatch("bench", *_SIMULATED, *options, cwd=tmp_path)
+    result = abatch("bench", *_CHATS, *options, cwd=tmp_path)
     assert result.returncode == 2
     assert "no request was due within the measured part at 0.1/s: give a longer --duration" in result.stderr
 

@@ -146,7 +146,10 @@ from typer.testing import CliRunner
             ["compare", "--url", "http://127.0.0.1:1", "--batching", "async", "--device", "simulated:h100"],
             "do not compare",
         ),
-        (["bench", "--baseline", "~nobody-of-that-name/run"], "--baseline ~nobody-of-that-name/run"),
+        (
+            ["bench", "--baseline", "~nobody-of-that-name/run", "--require", "ttft.p99 <= baseline"],
+            "--baseline ~nobody-of-that-name/run",
+        ),
         (["gate", "/no/such/run"], "no folder"),
         (["gate", "."], "not a run folder"),
         (["bench", "--require", "ttft.p99 <= baseline"], "needs a --baseline"),

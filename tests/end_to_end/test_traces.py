@@ -136,7 +136,7 @@ def test_what_was_not_sent_is_said_everywhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", [["-d", "4"], ["-d", "4", "-c", "2"], ["--num-sessions", "3"]])
 def test_turns_that_sessions_had_left_count_too(tmp_path: Path, limit: list[str]) -> None:
-    words = "workload", "export", "agent-tools", "--sessions", "5", "--sub-agents", "0.3", "-o", "day.jsonl"
+    words = "workload export agent-coding --sessions 5 --turns 4 --sub-agents 0.5 -o day.jsonl".split()
     assert abatch(*words, cwd=tmp_path).returncode == 0
     sessions = [json.loads(line) for line in (tmp_path / "day.jsonl").read_text().splitlines()]
 

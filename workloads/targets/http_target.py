@@ -35,8 +35,10 @@ from .unreachable import TargetError, failure_of, speaks_tls
 from .wire.api import Api, RequestSettings, request_body
 from .wire.apis import api_named, key_headers
 from .wire.names import AUTO, REQUEST_ID_HEADER, meant_api
+from .wire.vendors import vendor_of
 
 PLAIN = RequestSettings(model="")
+_NOT_ALLOWED = ("http_401", "http_403")
 _LIST_PATIENCE_S = 5.0
 """For a list of models that explains something, and without which a run goes on."""
 
@@ -121,7 +123,7 @@ class HttpTarget:
         except TargetError as error:
             await target.close()
             said = target._secrets.hidden(str(error))
-            raise TargetError(said + await target._hint()) from None
+            raise TargetError(said + await target._hint(getattr(error, "error", ""))) from None
         except BaseException:
             await target.close()
             raise
@@ -235,7 +237,7 @@ class HttpTarget:
                 advice = f"it lists no model {model}, but {nearest_names(model, names)} (--model)"
             raise TargetError(
                 f"{self.shown_url} rejected a one-token test request{to_model}: {reply.error}: {reply.error_message}; "
-                f"{advice}{await self._hint()}"
+                f"{advice}{await self._hint(reply.error or '')}"
             )
         return reply
 
@@ -266,9 +268,12 @@ class HttpTarget:
             return None
         return proxy_variable(base)
 
-    async def _hint(self) -> str:
-        """What explains that there was no answer, if anything does."""
+    async def _hint(self, error: str = "") -> str:
+        """What explains that there was no answer, if anything does. `error`: the class of the failure."""
         base = self.server.base
+        vendor = vendor_of(self._api.name)
+        if error in _NOT_ALLOWED and self._api_key is None and vendor.key is not None:
+            return f" ({vendor.key_variable} is set and was not sent, as this is not its server: give --api-key)"
         if self._unused_proxy is not None:
             return f" ({self._unused_proxy} is set and was not used: --proxy env uses it)"
         if self._network.proxy is None and base.scheme == "http" and await speaks_tls(base):
