@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
+from typer.core import CompletionItem  # type: ignore[attr-defined]  # whichever click it has
 
 from .. import __version__
 from ..engine.errors import AbatchError, ConfigurationError
@@ -83,6 +84,12 @@ class _Abatch(Group):
         ctx.default_map = DefaultMap(settings, self.commands)
         with settings.in_use():
             return super().invoke(ctx)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Names of commands, with what they are for: none of them is loaded."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name].summary) for name in names]
+        return items or super().shell_complete(ctx, incomplete)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Their names. Help need not load every command."""

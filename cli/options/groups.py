@@ -21,7 +21,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, get_args, get_origin, get_type_hints
 
-from typer.models import OptionInfo
+from typer.models import OptionInfo, ParameterInfo
+
+from .completion import COMPLETIONS
 
 _WORDS = {int: "N", float: "NUMBER", Path: "PATH"}
 """What help calls a value of that type, where the option has no better word for it."""
@@ -52,7 +54,7 @@ class OptionOfGroup:
         """As Typer wants it."""
         info = copy.copy(self.info)
         info.rich_help_panel = panel
-        annotation = _named_value(Annotated[self.kind, info])
+        annotation = _finished(self.name, Annotated[self.kind, info])
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=annotation)
 
     def words(self, value: Any) -> list[str]:
@@ -105,7 +107,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, tuple[type[OptionGroup], list[str]]] = {}
     for parameter in own:
         if (found := _group_of(parameter.annotation)) is None:
-            annotation = _named_value(parameter.annotation)
+            annotation = _finished(parameter.name, parameter.annotation)
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotation))
             continue
         group, left_out = found
@@ -126,16 +128,18 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _named_value(annotation: Any) -> Any:
-    """The annotation of an option with a word for its value, which help shows in place of the type."""
+def _finished(name: str, annotation: Any) -> Any:
+    """The annotation of a parameter with what the shell completes, and a word for the value in place of its type."""
     if get_origin(annotation) is not Annotated:
         return annotation
     kind, info = get_args(annotation)
-    if not isinstance(info, OptionInfo) or info.metavar is not None:
+    if not isinstance(info, ParameterInfo):
         return annotation
     info = copy.copy(info)
-    kinds = {kind, *get_args(kind)}
-    info.metavar = next((word for one, word in _WORDS.items() if one in kinds), "TEXT")
+    info.autocompletion = info.autocompletion or COMPLETIONS.get(name)
+    if isinstance(info, OptionInfo) and info.metavar is None:
+        kinds = {kind, *get_args(kind)}
+        info.metavar = next((word for one, word in _WORDS.items() if one in kinds), "TEXT")
     return Annotated[kind, info]
 
 

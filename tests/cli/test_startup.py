@@ -57,6 +57,13 @@ def test_a_command_loads_only_what_it_needs(
     assert len([name for name in loaded if name.startswith("abatch")]) <= most_of_ours
 
 
+def test_completing_a_command_loads_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"_ABATCH_COMPLETE": "complete_bash", "COMP_WORDS": "abatch b", "COMP_CWORD": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert not [name for name in _loaded(cwd=tmp_path) if name.startswith("abatch.cli.commands")]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_the_commands_say(name: str) -> None:
     """`abatch --help` loads none of them."""
