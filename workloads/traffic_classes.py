@@ -17,6 +17,8 @@ OTHER = "other-classes"
 RESERVED = (ALL, OTHER)
 _LOOKED_AT = 200
 """Sessions of each stream. A preset draws all of its classes early; a trace may hold another one further on."""
+_READ = 5000
+"""Of a trace: it takes a second at most."""
 _MOST_LISTED = 12
 
 
@@ -71,27 +73,45 @@ def listed_classes(names: Collection[str]) -> str:
     return f"{first}{more}{others if OTHER in names else ''}"
 
 
-def check_class(workload: Workload, seed: int, name: str) -> None:
-    """Raise `ConfigurationError` if the workload is known to have no such class.
+def check_class(workload: Workload, seed: int, name: str, what: str = "", models: Iterable[str] = ()) -> bool:
+    """Whether the workload is known to have a class. A trace may have it farther on than is read here.
+
+    Args:
+        workload: The traffic.
+        seed: Of the run.
+        name: Of the class.
+        what: Where it was named, for the error; by default as `--class`.
+        models: That the sessions are divided between. A session of each class for each of them may be rare.
 
     Raises:
+        ConfigurationError: the workload is known to have no such class.
         TraceError: a row of its trace is bad.
     """
     if name == ALL:
-        return
+        return True
     found: dict[str, None] = {}
     is_all = True
     for stream in workload.streams:
-        num_sessions = 0
-        for session in islice(stream.sessions(seed), _LOOKED_AT):
+        num_sessions, most = 0, _READ if stream.is_recorded else _LOOKED_AT
+        for session in islice(stream.sessions(seed), most):
             num_sessions += 1
-            found |= dict.fromkeys(_classes(session))
+            found |= dict.fromkeys(of_model for one in _classes(session) for of_model in _of_models(one, models))
             if name in found:
-                return
-        is_all = is_all and (num_sessions < _LOOKED_AT or not stream.is_recorded)
+                return True
+        is_all = is_all and (num_sessions < most or not stream.is_recorded)
     if is_all or OTHER in found:
         known = listed_classes(found) if OTHER in found else f"{listed_classes(found)}, and {ALL}"
-        raise ConfigurationError(f"--class {name}: the workload {workload.name} has no such class; it has {known}")
+        what = what or f"--class {name}"
+        raise ConfigurationError(f"{what}: the workload {workload.name} has no such class; it has {known}")
+    return False
+
+
+def _of_models(name: str, models: Iterable[str]) -> Iterator[str]:
+    """The class of a model, and the same of all others (see `ModelMix.applied`)."""
+    yield name
+    for model in models:
+        if name.endswith(f"@{model}"):
+            yield from (f"{name.removesuffix(model)}{other}" for other in models)
 
 
 def _classes(session: Session) -> Iterator[str]:

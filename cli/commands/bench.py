@@ -29,6 +29,7 @@ from ..forecast.dry_run import (
 )
 from ..forecast.effects import refuse_without_effect
 from ..forecast.forecast import forecast
+from ..forecast.rules import check_classes, rule_notes
 from ..forecast.words import run_in_words
 from ..measuring.plan import MOST_WORKERS, Plan
 from ..measuring.run import BrokenOffError, Run
@@ -107,14 +108,18 @@ def bench(
     command = None if plan.command is None else plan.command.with_words(judging.words())
     plan = replace(plan, options={**plan.options, **judging.saved()}, command=command)
     if sweep.sweep:
-        raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console()))
+        raise typer.Exit(sweep_rates(plan, traffic, sweep, progress, rendering.console(), is_dry_run=dry_run))
+    notes = check_classes(judging.rules, plan.traffic)
     expected = forecast(plan.traffic)
     length = length_of(expected, plan)
+    notes += rule_notes(judging.rules, expected, plan, judging.rare_s)
     if dry_run:
         check_can_save(plan.folder)
         lines = run_in_words(expected, plan, length.end(datetime.now()))
-        print_plan(rendering.console(), _planned(plan, lines, judging, rendering, timeline))
+        print_plan(rendering.console(), _planned(plan, [*lines, *notes], judging, rendering, timeline))
         raise typer.Exit
+    for note in notes:
+        progress.say(f"note: {note}")
 
     def say_what_comes() -> None:
         for line in run_in_words(expected, plan, length.loaded().end(datetime.now())):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -16,13 +17,15 @@ from ...reports.formatting import milliseconds, significant
 from ...reports.recording.goodput import parse_objectives
 from ...reports.renderings.console import print_repeat, print_summary
 from ...reports.renderings.shown_run import shown_target
-from ...reports.run.folder import SWEEP, default_folder, make_empty
+from ...reports.run.folder import SWEEP, check_can_save, default_folder, make_empty
 from ...reports.run.writer import NotSavedError
 from ...reports.summary.cache import CacheMode
 from ...reports.summary.summary import Summary
 from ...reports.text import clean, encoded_json
 from ...workloads.run_limits import RunLimits
 from ..exit_codes import ExitCode
+from ..forecast.dry_run import print_plan, target_in_words, traffic_in_words
+from ..forecast.several import sweep_in_words
 from ..measuring.observer import Observer
 from ..measuring.plan import Plan
 from ..measuring.ramp import Ramp, ramp_of
@@ -44,7 +47,13 @@ MOST_WARMUP_S = 300.0
 
 
 def sweep_rates(
-    plan: Plan, options: TrafficOptions, sweep: SweepOptions, observer: Observer, console: Console
+    plan: Plan,
+    options: TrafficOptions,
+    sweep: SweepOptions,
+    observer: Observer,
+    console: Console,
+    *,
+    is_dry_run: bool = False,
 ) -> ExitCode:
     """Do a sweep: runs of the plan at other rates, in folders within its own. The exit code.
 
@@ -54,6 +63,7 @@ def sweep_rates(
         sweep: Share of the requests that must meet the objectives, and the highest rate to try.
         observer: Is told which rate is tried.
         console: For the outcome.
+        is_dry_run: Print what would be tried, and neither send nor write anything.
 
     Raises:
         ConfigurationError: there are no objectives, or the traffic has no rate.
@@ -75,6 +85,16 @@ def sweep_rates(
     per_session = rates.requests / rates.sessions
     ramp = ramp_of(traffic.workload, traffic.seed, parse_objectives(plan.goodput))
     options = past_the_ramp(options, traffic.limits, ramp)
+    planned = make_traffic(options, models)
+    is_exact = plan.source.is_virtual
+    tries = sweep_in_words(
+        first_rate, sweep.max_rate, replace(plan, traffic=planned), datetime.now(), is_exact=is_exact
+    )
+    if is_dry_run:
+        check_can_save(plan.folder, is_for_several=True)
+        print_plan(console, _planned(plan, tries, sweep))
+        return ExitCode.OK
+    observer.say(f"sweep: {tries}")
     folder = plan.folder or default_folder(f"sweep-{plan.traffic.workload.name}")
     make_empty(folder)
     problem: AbatchError | None = None
@@ -106,13 +126,10 @@ def sweep_rates(
         if problem is not None:
             raise InterruptedSweepError
 
-    planned = make_traffic(options, models)
     if (warmup_s := planned.limits.warmup_s) > traffic.limits.warmup_s:
         rises = "its load rises until as many sessions end as begin"
         observer.say(f"each rate is warmed up for {warmup_s:.0f} s, because {rises} (--warmup)")
-    sweeping = Sweep(
-        measure, folder, sweep.sweep_share, say, planned, ramp, per_session, is_exact=plan.source.is_virtual
-    )
+    sweeping = Sweep(measure, folder, sweep.sweep_share, say, planned, ramp, per_session, is_exact=is_exact)
     report = sweeping.run(first_rate, sweep.max_rate)
     if report.points:
         print_sweep(console, report)
@@ -126,6 +143,14 @@ def sweep_rates(
     if report.limit is Limit.INTERRUPTED:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if report.highest_rate is not None else ExitCode.FAILED
+
+
+def _planned(plan: Plan, tries: str, sweep: SweepOptions) -> Iterator[tuple[str, Sequence[str]]]:
+    """What --dry-run prints. `tries`: what would be tried."""
+    yield "target", [target_in_words(plan.source)]
+    yield "workload", traffic_in_words(plan.traffic)
+    yield "sweep", [tries, f"{sweep.sweep_share:.1%} of requests within {plan.goodput}"]
+    yield "saved in", [str(plan.folder or f"runs/DATE-TIME-sweep-{plan.traffic.workload.name}")]
 
 
 def past_the_ramp(options: TrafficOptions, limits: RunLimits, ramp: Ramp) -> TrafficOptions:

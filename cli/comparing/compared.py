@@ -65,6 +65,7 @@ def measure_compared(
     observer: Observer,
     *,
     has_answers_checked: bool,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Compared:
     """Measure all targets in turns.
 
@@ -75,6 +76,7 @@ def measure_compared(
         output: A new folder; None: runs/DATE-TIME-compare-WORKLOAD.
         observer: Is told how it goes.
         has_answers_checked: Ask all of them the same prompts first.
+        on_ready: Called before each run, once its target is there.
 
     Raises:
         AbatchError: nothing at all could be measured.
@@ -87,7 +89,7 @@ def measure_compared(
     folder = output or default_folder(f"compare-{workload}")
     make_empty(folder)
     try:
-        rounds = measure_in_turns(plans, traffic_of, num_rounds, folder, observer)
+        rounds = measure_in_turns(plans, traffic_of, num_rounds, folder, observer, on_ready)
     finally:
         for empty in (*(folder / name for name in plans), folder):  # if no run began there
             with contextlib.suppress(OSError):

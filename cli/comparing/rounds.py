@@ -58,6 +58,7 @@ def measure_in_turns(
     num_rounds: int,
     folder: Path,
     observer: Observer,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Rounds:
     """Run every plan once a round.
 
@@ -67,6 +68,7 @@ def measure_in_turns(
         num_rounds: How many.
         folder: Of all runs: one of each target, in it one of each round.
         observer: Is told which run it is, and how long the rest will take.
+        on_ready: Called before each run, once its target is there.
 
     Raises:
         AbatchError: nothing at all could be measured.
@@ -85,7 +87,7 @@ def measure_in_turns(
             into = folder / name / f"{ROUND}{number}"
             try:
                 own = traffic.salted_apart(f"{name}/{ROUND}{number}")
-                summary = run(replace(plans[name], traffic=own, folder=into), observer).summary
+                summary = run(replace(plans[name], traffic=own, folder=into), observer, on_ready).summary
             except NotSavedError as error:
                 rounds.not_saved = error
                 return rounds

@@ -32,6 +32,17 @@ class Length:
         most_s = None if self.most_s is None else number * self.most_s
         return Length(number * self.least_s, most_s, self.is_virtual, self.loads)
 
+    def __add__(self, other: Length) -> Length:
+        """One after the other."""
+        is_known = self.most_s is not None and other.most_s is not None
+        most_s = (self.most_s or 0.0) + (other.most_s or 0.0) if is_known else None
+        loads = self.loads or other.loads
+        return Length(self.least_s + other.least_s, most_s, self.is_virtual and other.is_virtual, loads)
+
+    def latest(self, now: datetime) -> str:
+        """When it has ended at the latest."""
+        return clock_time(self.most_s or self.least_s, now)
+
     def loaded(self) -> Length:
         """The same once all is loaded."""
         return replace(self, loads="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...engine.integers import ceil_div
 from ...reports.formatting import counted, rounded_up
 from ...reports.summary.state import samples_to_judge
 from ...reports.text import clean
@@ -27,24 +28,33 @@ def is_simulated(plan: Plan) -> bool:
     return isinstance(source, SimulatedEngine) or (isinstance(source, OwnServer) and source.config.is_simulated)
 
 
-def run_in_words(forecast: Forecast, plan: Plan, end: str) -> list[str]:
+def run_in_words(forecast: Forecast, plan: Plan, end: str, num_rounds: int = 1) -> list[str]:
     """What is sent, what that is enough for, and when it ends; and how long would be enough, if it is not.
 
-    `end`: when it ends, in words.
+    Args:
+        forecast: Of the run.
+        plan: Its plan.
+        end: When it ends, in words.
+        num_rounds: Runs of the same kind that are judged together.
     """
     is_exact = is_simulated(plan)
+    needed = samples_to_judge(_JUDGED / 100, is_exact=is_exact)
     if not forecast.is_counted:
-        needed = f"p{_JUDGED:g} takes {samples_to_judge(_JUDGED / 100, is_exact=is_exact)}"
+        takes = f"p{_JUDGED:g} takes {needed}"
         of_class = "" if forecast.verdict_class == ALL else f" of class {clean(forecast.verdict_class)}"
-        how_many = f"how many requests that comes to depends on the server ({needed}{of_class})"
+        how_many = f"how many requests that comes to depends on the server ({takes}{of_class})"
         return [f"{_rates(forecast)}: {how_many}; {end}"]
     judged = forecast.samples["ttft", forecast.verdict_class]
-    enough = _Enough.of(judged, plan.percentiles, is_exact=is_exact)
-    first = f"{_requests(forecast, judged)}: {enough}"
+    enough = _Enough.of(num_rounds * judged, plan.percentiles, is_exact=is_exact)
+    first = f"{'each run ' if num_rounds > 1 else ''}{_requests(forecast, judged)}: {enough}"
+    if num_rounds > 1:
+        first += " in all rounds"
     if enough.is_enough and not is_exact:
         first += " unless requests queue"
     lines = [f"{first}; {end}"]
-    if not enough.is_enough and (advice := _advice(forecast, samples_to_judge(_JUDGED / 100, is_exact=is_exact))):
+    if not enough.is_enough and num_rounds > 1 and judged:
+        lines.append(f"--rounds {ceil_div(needed, judged)} would be enough for p{_JUDGED:g}")
+    elif not enough.is_enough and (advice := _advice(forecast, needed)):
         lines.append(advice)
     return lines
 

@@ -42,7 +42,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     | frozenset(
         "--url --model --api --timeout --startup-timeout --rounds --real-time --step-log --output "
         "--no-ignore-eos --idle-probe --check-answers --vary --metrics-url --server-metrics-interval --no-sessions "
-        "--steady-state --workers".split()
+        "--steady-state --workers --dry-run".split()
     ),
     Situation.RATE_SEARCH: frozenset({"--duration"}),
     Situation.SINGLE_RATE: frozenset({"--max-rate"}),

@@ -53,7 +53,8 @@ def make_traffic(options: TrafficOptions, models: ModelMix | None = None) -> Tra
     traffic = recipe.make()
     if options.traffic_class is None:
         return traffic
-    check_class(traffic.workload, options.seed, options.traffic_class)
+    names = () if models is None else models.names
+    check_class(traffic.workload, options.seed, options.traffic_class, models=names)
     return replace(traffic, workload=replace(traffic.workload, verdict_class=options.traffic_class))
 
 

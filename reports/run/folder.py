@@ -254,8 +254,10 @@ def holds_other_things(folder: Path) -> bool:
     return any(path.name not in (CONFIG, SERVER_LOG, STEPS) for path in folder.iterdir())
 
 
-def check_can_save(folder: Path | None) -> None:
+def check_can_save(folder: Path | None, *, is_for_several: bool = False) -> None:
     """Find out whether a run could be saved in a folder, and make nothing. None: in a new one in runs/.
+
+    `is_for_several`: so that each run has a folder in it.
 
     Raises:
         ConfigurationError: it is a file, holds something else, or cannot be made.
@@ -265,7 +267,9 @@ def check_can_save(folder: Path | None) -> None:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         why = os.strerror(errno.EACCES if place.is_dir() else errno.ENOTDIR)
         raise ConfigurationError(f"cannot write to {folder or wanted.name}: {why}")
-    if folder is not None and folder.is_dir() and holds_other_things(folder):
+    if folder is None or not folder.is_dir():
+        return
+    if any(folder.iterdir()) if is_for_several else holds_other_things(folder):
         raise ConfigurationError(f"{folder} is not empty; give --output a new folder")
 
 

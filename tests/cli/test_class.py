@@ -28,7 +28,8 @@ def test_a_class_that_a_preset_does_not_have_is_found_before_the_run() -> None:
     )
 
 
-def test_a_trace_may_have_a_class_further_on(tmp_path: Path) -> None:
+def test_a_trace_may_have_a_class_further_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("abatch.workloads.traffic_classes._READ", 200)
     trace = tmp_path / "trace.jsonl"
 
     def options(num_rows: int) -> TrafficOptions:
