@@ -2,79 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from abatch.cli.measuring.measure import run
 from abatch.cli.measuring.plan import Plan
 from abatch.cli.measuring.run import Run
-from abatch.cli.measuring.targets import Opened
 from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.traffic import TrafficOptions
 from abatch.engine.null_server.behaviour import Behaviour
 from abatch.reports.gates.judge import Outcome
-from abatch.workloads.targets.prompts import PromptSizer
-from abatch.workloads.targets.target import Call, Reply
-from abatch.workloads.watching.server_watch import ServerWatch
-from support.behaving_target import BehavingTarget
+from support.behaving_source import BehavingSource, WholeTarget
 from support.cli import abatch
 from support.servers import null_server
 
 _KNOWN = Behaviour(ttft_s=0.05, prefill_tokens_per_s=20_000.0, itl_s=0.01)
 
 
-class _Target(BehavingTarget):
-    """With all that a whole run needs. `fails`: of which calls, by their number."""
-
-    model = "known"
-    takes_ignore_eos = True
-
-    def __init__(self, behaviour: Behaviour, fails: Callable[[int], bool]) -> None:
-        super().__init__(behaviour)
-        self.warnings: list[str] = []
-        self.names: list[str] = []
-        self._fails = fails
-
-    async def send(self, call: Call, reply: Reply) -> None:
-        self.names.append(call.session_id)
-        if self._fails(len(self.names) - 1):
-            return reply.fail("http_503", "still loading")
-        return await super().send(call, reply)
-
-    async def calibrate(self) -> PromptSizer:
-        return PromptSizer(is_measured=True)
-
-    async def engine_totals(self) -> None:
-        return None
-
-    async def watch_server(self, watch: ServerWatch, origin_s: float) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A server in this process and in virtual time."""
-
-    target: _Target
-    is_virtual: ClassVar[bool] = True
-    is_new: ClassVar[bool] = True
-
-    @asynccontextmanager
-    async def open(self, _: Path) -> AsyncIterator[Opened]:
-        yield Opened(self.target, "a known server", is_simulated=False)
-
-
-def _run(folder: Path, target: _Target, **traffic: Any) -> Run:
+def _run(folder: Path, target: WholeTarget, **traffic: Any) -> Run:
     options = TrafficOptions(workload="chat-short", session_rate=5.0, duration_s=60.0, **traffic)
-    return run(Plan(traffic=make_traffic(options), source=_Source(target), folder=folder, idle_probe=8))  # type: ignore[arg-type]
+    return run(Plan(traffic=make_traffic(options), source=BehavingSource(target), folder=folder, idle_probe=8))  # type: ignore[arg-type]
 
 
 def test_the_probe_comes_first_and_is_in_no_result(tmp_path: Path) -> None:
-    target = _Target(_KNOWN, fails=lambda _: False)
+    target = WholeTarget(_KNOWN, fails=lambda _: False)
     measured = _run(tmp_path / "run", target)
     probes = [name for name in target.names if name.startswith("idle-probe/")]
     assert target.names[: len(probes)] == probes
@@ -88,7 +40,7 @@ def test_the_probe_comes_first_and_is_in_no_result(tmp_path: Path) -> None:
 
 
 def test_a_probe_that_fails_is_no_failure_of_the_run(tmp_path: Path) -> None:
-    measured = _run(tmp_path / "run", _Target(_KNOWN, fails=lambda number: number < 8), turns=1)
+    measured = _run(tmp_path / "run", WholeTarget(_KNOWN, fails=lambda number: number < 8), turns=1)
     summary = measured.summary
     assert summary.is_complete
     assert not summary.errors
@@ -102,9 +54,9 @@ def test_a_probe_that_fails_is_no_failure_of_the_run(tmp_path: Path) -> None:
 
 
 def test_nothing_is_sent_where_no_probe_is_wanted(tmp_path: Path) -> None:
-    target = _Target(_KNOWN, fails=lambda _: False)
+    target = WholeTarget(_KNOWN, fails=lambda _: False)
     traffic = make_traffic(TrafficOptions(workload="chat-short", session_rate=5.0, duration_s=5.0))
-    run(Plan(traffic=traffic, source=_Source(target), folder=tmp_path / "run"))  # type: ignore[arg-type]
+    run(Plan(traffic=traffic, source=BehavingSource(target), folder=tmp_path / "run"))  # type: ignore[arg-type]
     assert not [name for name in target.names if name.startswith("idle-probe/")]
 
 
