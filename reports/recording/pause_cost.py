@@ -97,8 +97,17 @@ class PauseCosts(msgspec.Struct, kw_only=True):
 
     @property
     def told(self) -> PauseBand:
-        """The band that a sentence is about: of those with a known cost, or else of all, the one with most turns."""
-        return max(self._longer(), key=lambda band: (band.p50 is not None, band.turns))
+        """The band that a sentence is about: of those with a known cost the longest pauses, at p99 if that is known.
+
+        What the pauses cost has no say in it: the largest of several uncertain costs would be too large. Where no cost
+        is known, it is the band with most turns.
+        """
+
+        def rank(band: PauseBand) -> tuple[bool, bool, float]:
+            is_known = band.p50 is not None
+            return band.p99 is not None, is_known, band.from_s if is_known else band.turns
+
+        return max(self._longer(), key=rank)
 
     @property
     def reference(self) -> PauseBand | None:

@@ -19,7 +19,7 @@ _HAD = {
 
 
 def pauses_in_words(costs: PauseCosts) -> str:
-    """One sentence about the pauses that most turns followed, for how long they were, and what the server had kept."""
+    """One sentence about the longest pauses whose cost is known, and what the server had kept."""
     band, reference = costs.told, costs.reference
     long = duration(1e3 * band.pause_s)
     if band.p50 is None or reference is None:

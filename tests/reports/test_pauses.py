@@ -92,6 +92,22 @@ def test_a_pause_that_costs_is_told_by_how_much() -> None:
 
 
 @pytest.mark.parametrize(
+    ("turns", "told_from_s"),
+    [((200, 60), 10), ((800, 60), 1), ((800, 20), 1), ((20, 10), 1)],
+    ids=["longest", "p99 known of the shorter", "cost known of the shorter", "none known: most turns"],
+)
+def test_the_sentence_is_about_the_longest_pauses_of_which_most_is_known(
+    turns: tuple[int, int], told_from_s: float
+) -> None:
+    results = scene(lambda _: 60.0, turns=1000, first_pause_s=1e6)
+    for pause_s, count in zip((2.0, 20.0), turns, strict=True):
+        for number in range(count):
+            later = Later(120.0 * number / count, True, NEW)
+            results.append(later_turn(f"{pause_s}/{number}", later, 60.0, PROMPT, pause_s))
+    assert costs_of(results).told.from_s == told_from_s
+
+
+@pytest.mark.parametrize(
     "results",
     [
         scene(lambda later: 60.0),
