@@ -12,7 +12,8 @@ from support.cli import abatch
 from support.fixed_run import write_fixed_run
 from support.servers import null_server
 
-_SHORT = ("--workload", "chat-short", "--turns", "1", "--osl", "4", "--isl", "50")
+_ONE_TURN = ("--workload", "chat-short", "--turns", "1", "--isl", "50")
+_SHORT = (*_ONE_TURN, "--osl", "4")
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +152,12 @@ def test_a_server_that_answers_less_is_not_better(tmp_path: Path) -> None:
         null_server("--ttft", "20", "--itl", "5", "--stop-after", "3", log=tmp_path / "b.log") as short,
     ):
         result = abatch(
-            *("compare", "--url", f"old={whole.url}", "--url", f"new={short.url}", *_SHORT, "--osl", "40"),
+            *("compare", "--url", f"old={whole.url}", "--url", f"new={short.url}", *_ONE_TURN, "--osl", "40"),
             *("-r", "60", "-d", "2", "--rounds", "1", "-o", tmp_path / "runs"),
             *("--require", "e2e.p99 <= baseline + 10%"),
         )
         meant = abatch(
-            *("bench", "--url", short.url, *_SHORT, "--osl", "40", "-r", "60", "-d", "1", "--no-ignore-eos"),
+            *("bench", "--url", short.url, *_ONE_TURN, "--osl", "40", "-r", "60", "-d", "1", "--no-ignore-eos"),
             *("--idle-probe", "0", "-o", tmp_path / "meant"),
         )
     assert result.returncode == 4, result.stdout + result.stderr

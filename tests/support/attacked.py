@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from support.servers import RunningServer, null_server, running_server
+from support.servers import RunningServer, null_server, running_server, unless_given
 
 KEY = "a-key-that-no-log-may-have"
 SERVERS = ("serve", "null-server")
@@ -28,10 +28,14 @@ def attacked(name: str, *arguments: str, most_files: int | None = None) -> Itera
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         if name == "serve":
-            words = ("--device", "simulated:20ms", "--max-queue", "4096", "--api-key", KEY, *arguments)
+            usual = {"--device": "simulated:20ms", "--max-queue": "4096", "--api-key": KEY}
+            words = [word for one in usual.items() for word in unless_given(arguments, *one)]
+            words += arguments
             running = running_server(*words, log=log, most_files=most_files)
         else:
-            running = null_server("--ttft", f"{TTFT_MS:g}", "--itl", "0", *arguments, log=log, most_files=most_files)
+            usual = {"--ttft": f"{TTFT_MS:g}", "--itl": "0"}
+            words = [word for one in usual.items() for word in unless_given(arguments, *one)]
+            running = null_server(*words, *arguments, log=log, most_files=most_files)
         with running as server:
             victim = Victim(name, server)
             victim.health()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,17 @@ class RunningServer:
         wait_until(lambda: self.metric(name) == value, lambda: f"{name} is {self.metric(name)}, not {value}")
 
 
+def unless_given(arguments: Sequence[str], option: str, value: str) -> list[str]:
+    """The words of an option, where a test has not given it another value."""
+    return [] if option in arguments else [option, value]
+
+
 @contextmanager
 def running_server(*arguments: str, log: Path, most_files: int | None = None) -> Iterator[RunningServer]:
     """`abatch serve` with these arguments on a free port, until the context is left. `most_files`: its hard limit."""
     # One thread: on a busy machine two of them spend their time waiting for each other at every small operation.
-    with _running("serve", "--num-threads", "1", *arguments, log=log, most_files=most_files) as server:
+    words = [*unless_given(arguments, "--num-threads", "1"), *arguments]
+    with _running("serve", *words, log=log, most_files=most_files) as server:
         yield server
 
 
@@ -78,7 +84,7 @@ def null_server(*arguments: str, log: Path, most_files: int | None = None) -> It
 
 @contextmanager
 def _running(subcommand: str, *arguments: str, log: Path, most_files: int | None) -> Iterator[RunningServer]:
-    words = command(subcommand, "--port", "0", *arguments)
+    words = command(subcommand, *unless_given(arguments, "--port", "0"), *arguments)
     if most_files is not None:
         words = ["sh", "-c", f'ulimit -n {most_files} && exec "$@"', "sh", *words]
     with log.open("wb") as output:
