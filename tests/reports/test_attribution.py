@@ -24,6 +24,7 @@ from abatch.workloads.result import Result
 from abatch.workloads.watching.client_audit import Lapse
 from support.injections import injections, null_run, summarised
 from support.results import make_result
+from support.run_profile import IS_NIGHTLY
 
 pytestmark = pytest.mark.xdist_group("attribution")  # what is made once for them all is made in one worker
 
@@ -35,7 +36,7 @@ def confusion(tmp_path_factory: pytest.TempPathFactory) -> Counter[tuple[Cause, 
     """(true, found) over all injections, each of them counting the same: one with many events must not hide another."""
     counts: Counter[tuple[Cause, Cause]] = Counter()
     folder: Path = tmp_path_factory.mktemp("injections")
-    for name, injection in injections(folder):
+    for name, injection in injections(folder, is_short=not IS_NIGHTLY):
         judged = Counter(injection.judged())
         assert judged.total() >= 5, f"{name} has no tail"
         for pair, count in judged.items():

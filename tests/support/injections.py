@@ -205,8 +205,8 @@ _FREEZE = Behaviour(freeze_at_s=15.0, freeze_for_s=2.0, jitter=0.2)
 _LAPSES = [Lapse(0.3, 5.0), Lapse(1.0, 12.0), Lapse(0.2, 20.0), Lapse(0.5, 31.0)]
 
 
-def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
-    """One run for each cause, by name."""
+def injections(folder: Path, seed: int = 0, *, is_short: bool = False) -> Iterator[tuple[str, Injection]]:
+    """One run for each cause, by name. `is_short`: half of the one that takes longest, which has events enough."""
 
     def null(behaviour: Behaviour, traffic: TrafficOptions = _NULL_TRAFFIC) -> list[Result]:
         return null_run(replace(behaviour, seed=seed), replace(traffic, seed=seed))
@@ -236,8 +236,9 @@ def injections(folder: Path, seed: int = 0) -> Iterator[tuple[str, Injection]]:
         "long prompts beside decodes",
         engine("prompts", None, is_gap=True, traffic=TrafficOptions(workload="hol-probe", duration_s=60.0)),
     )
+    crowd = replace(_CHATS, session_rate=8.0, duration_s=60.0 if is_short else 120.0)
     little = {"num_blocks": 500, "max_num_batched_tokens": 512}
-    yield "too little memory", engine("memory", None, is_gap=True, traffic=replace(_CHATS, session_rate=8.0), **little)
+    yield "too little memory", engine("memory", None, is_gap=True, traffic=crowd, **little)
     batches = engine("batches", always(Cause.STATIC_BATCH), is_gap=False, traffic=_CHATS, batching="window")
     yield "static batches", batches
     queued = engine("queue", None, is_gap=False, traffic=replace(_CHATS, arrival="bursty"), max_num_seqs=16)

@@ -17,6 +17,7 @@ from benchmarks.gpu import run as benchmark
 from benchmarks.gpu.jobs import CALLS, JOBS, Job, budget_s, jobs_named, jobs_of_call
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.tables import MOST_CHARACTERS, table
+from support.run_profile import IS_NIGHTLY
 
 SCRIPT = Path(benchmark.__file__)
 FIRST_CONTACT = SCRIPT.parents[2] / "gpu/first_contact.py"
@@ -55,8 +56,11 @@ def left_by(folder: Path, *command: str | Path) -> Left:
 
 @pytest.fixture(scope="module")
 def first_call(tmp_path_factory: pytest.TempPathFactory) -> Left:
+    """By day without the tests that need a GPU and would be skipped, in processes of their own."""
     folder = tmp_path_factory.mktemp("first") / "out"
-    return left_by(folder, FIRST_CONTACT, folder)
+    if IS_NIGHTLY:
+        return left_by(folder, FIRST_CONTACT, folder)
+    return left_by(folder, SCRIPT, "--output", folder, "--only", "smoke,steps,kernels")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def second_call(tmp_path_factory: pytest.TempPathFactory) -> Left:
 @pytest.mark.slow
 def test_the_first_call_runs_as_far_as_it_does_without_a_gpu(first_call: Left) -> None:
     """Each of its jobs is a process that imports torch and transformers."""
-    ok = dict.fromkeys(["smoke", "tests", "tests/memory", "steps"], "ok")
+    ok = dict.fromkeys(["smoke", *["tests", "tests/memory"] * IS_NIGHTLY, "steps"], "ok")
     assert first_call.statuses == ok | {"kernels": "skipped"}
     assert first_call.printed.rstrip().endswith("kernels: skipped: needs CUDA, or Triton's interpreter")
 
@@ -120,7 +124,7 @@ def test_each_step_has_a_profile(first_call: Left) -> None:
         assert found["num_kernels"] > sum(kernel["count"] for kernel in kernels)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_outcomes_of_tests_are_counted(first_call: Left) -> None:
     found = first_call.tree["parts"]["tests"]
     assert found["device"] == {"num_found": 1, "outcomes": {"passed": 1, "failed": 0, "skipped": 0}}
