@@ -57,7 +57,7 @@ def bench(
     context: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[URL | MODEL]", help="Short for --url or --model.", show_default=False),
+        typer.Argument(metavar="URL | MODEL", help="Short for --url or --model.", show_default=False),
     ] = None,
     timeline: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace of the run, for Perfetto. Implies --step-log.")

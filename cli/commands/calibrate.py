@@ -91,7 +91,7 @@ class CalibratedServer(ConnectingOptions):
 def calibrate(
     context: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[URL]", help="Short for --url.", show_default=False)
+        list[str] | None, typer.Argument(metavar="URL", help="Short for --url.", show_default=False)
     ] = None,
     request_rate: Annotated[
         float | None, typer.Option("--request-rate", "-r", help="Measure at this rate. Default: find the highest.")

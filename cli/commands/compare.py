@@ -43,7 +43,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN | URL]...",
+            metavar="RUN | URL",
             help="Saved runs to compare, or a folder that abatch compare wrote; URLs are short for --url.",
             show_default=False,
         ),

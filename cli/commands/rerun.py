@@ -41,7 +41,7 @@ def rerun(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN] [OPTIONS]",
+            metavar="RUN",
             help="A folder of abatch bench or compare. Default: the latest in runs/. Then options of that command.",
             show_default=False,
         ),

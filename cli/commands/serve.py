@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def serve(
     context: typer.Context,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]", help="Short for --model.", show_default=False)
+        list[str] | None, typer.Argument(metavar="MODEL", help="Short for --model.", show_default=False)
     ] = None,
     model: Annotated[
         str | None,

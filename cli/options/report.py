@@ -25,7 +25,10 @@ class ReportOptions:
     )
     goodput: Annotated[
         str | None,
-        Option(help="Count requests that meet all of these objectives (ms): 'ttft:200,tpot:50' (max_gap, e2e)."),
+        Option(
+            help="Count requests that meet all of these objectives (ms, or with a unit): 'ttft:200,e2e:1.5s' (tpot, "
+            "max_gap, ttfa)."
+        ),
     ] = None
     steady_state: Annotated[bool, Option("--steady-state", help="Report only the steady-state part of the run.")] = (
         False

@@ -86,6 +86,15 @@ def test_spellings_of_earlier_releases_are_understood(old: str, new: str) -> Non
     assert abatch(*old.split()).stdout == abatch(*new.split()).stdout
 
 
+def test_usage_names_runs_servers_and_models_alike() -> None:
+    """Brackets of ours within those of the parser were `[[RUN | URL]...]...`."""
+    arguments = {
+        name: [one.metavar for one in command.params if one.param_type_name == "argument"]
+        for name, command in _commands().items()
+    }
+    assert set().union(*arguments.values()) == {"RUN", "RUN | URL", "URL", "URL | MODEL", "MODEL", "NAME"}
+
+
 def test_hidden_spellings_are_not_in_the_help() -> None:
     for name in ("bench", "workload show"):
         text = abatch(*name.split(), "--help").stdout

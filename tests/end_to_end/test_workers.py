@@ -79,7 +79,10 @@ def test_histograms_of_workers_add_up_exactly(server: RunningServer, tmp_path: P
         assert by_class["all"]["count"] == histogram.get_total_count()
         assert by_class["all"]["p99_ms"] == value_at(histogram, 99) / 1e3
     report = abatch("report", folder)
-    assert report.stdout.splitlines() == done.stdout.splitlines()[:-1], "all but where it was saved"
+    *shown, saved, repeat = done.stdout.splitlines()
+    assert report.stdout.splitlines() == shown
+    assert saved.startswith("saved in ")
+    assert repeat.startswith("repeat: ")
 
 
 def _summary(folder: Path) -> dict[str, Any]:
