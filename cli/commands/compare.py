@@ -15,6 +15,7 @@ from ...reports.renderings.terminal import terminal
 from ...reports.run.folder import check_can_save
 from ..comparing.compared import load_compared, measure_compared
 from ..comparing.conclusion import conclude
+from ..comparing.repeat import repeat_command, with_salt
 from ..comparing.targets import live_targets, plan_targets
 from ..comparing.timelines import check_timelines
 from ..forecast.dry_run import files_in_words, print_plan, rules_in_words, target_in_words, traffic_in_words
@@ -86,6 +87,7 @@ def compare(
     progress = Progress(terminal(stderr=True, is_brief=rendering.quiet))
     urls, saved_runs = find_compared(compared.url, runs, progress.say)
     compared = replace(compared, url=list(urls) or None)
+    command = None
     if saved_runs:
         flags = given(compared, target.typed(), traffic, engine, report, look)
         refuse(Situation.SAVED_RUNS, [*flags, *["--workers"] * (workers > 1), *["--output"] * (output is not None)])
@@ -102,6 +104,7 @@ def compare(
             refuse(Situation.SIMULATED_DEVICE, given(look))
         plans = plan_targets(targets, traffic, report, workers=workers)
         first = next(iter(plans.values()))
+        traffic = with_salt(traffic, plans)
         judged_by = make_rules(rules, first.traffic.workload.name)
         notes = check_classes(judged_by, first.traffic)
         expected = forecast(first.traffic)
@@ -125,6 +128,17 @@ def compare(
             has_answers_checked=look.has_answers_checked,
             on_ready=say_what_comes,
         )
+        command = repeat_command(
+            make_traffic(traffic, target.models),
+            compared,
+            target,
+            engine,
+            report,
+            look,
+            rules=judged_by,
+            rare_s=rules.rare_s,
+            workers=workers,
+        )
     if len(came.measurements) > 1:
         progress.say("comparing")
     code = conclude(
@@ -135,6 +149,7 @@ def compare(
         percentiles=asked_percentiles(report),
         rare_s=rules.rare_s,
         timelines=timeline,
+        command=command,
     )
     raise typer.Exit(code)
 

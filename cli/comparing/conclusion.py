@@ -13,7 +13,8 @@ from ...reports.comparison.difference import Floor
 from ...reports.gates.judge import Judgement, judge_all
 from ...reports.gates.rule import Rule
 from ...reports.renderings.comparison.console import print_comparison
-from ...reports.renderings.console import print_judgements, print_summary
+from ...reports.renderings.console import print_judgements, print_repeat, print_summary
+from ...reports.run.command import Command
 from ...reports.run.folder import COMPARISON
 from ...reports.text import clean, encoded_json
 from ..exit_codes import ExitCode
@@ -34,6 +35,7 @@ def conclude(
     percentiles: Sequence[float] = (),
     rare_s: float | None = None,
     timelines: Path | None = None,
+    command: Command | None = None,
 ) -> ExitCode:
     """Compare, show, save; the exit code.
 
@@ -45,6 +47,7 @@ def conclude(
         percentiles: That are compared beside p50 and p99.
         rare_s: How rare the stalls are that rules must not miss.
         timelines: A folder for a trace of each run; None: no traces.
+        command: What does it again; None: the runs were saved before.
 
     Raises:
         NotSavedError: the disk was full or gone in one of the runs, which ended it; what came before is shown.
@@ -61,7 +64,7 @@ def conclude(
             percentiles=percentiles,
             agreements=compared.agreements,
         )
-        comparison.failed = came.failed
+        comparison.failed, comparison.command = came.failed, command
         first, *others = compared.measurements.values()
         judgements = {
             target.name: judge_all(rules, other, first, rare_s=rare_s)
@@ -72,6 +75,7 @@ def conclude(
         if timelines is not None:
             write_timelines(timelines, compared.measurements)
             console.print(f"timelines in {timelines} (open them at https://ui.perfetto.dev)", soft_wrap=True)
+        print_repeat(console, command)
         code = _exit_code(compared, judgements)
     if came.not_saved is not None:
         if len(compared.measurements) < 2:

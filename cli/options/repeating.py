@@ -11,6 +11,7 @@ import msgspec
 from ...reports.run.command import Command
 from ...reports.text import encoded_json
 from ...workloads.targets.server_url import hide_credentials
+from .compared import name_and_url
 from .connecting import ConnectingOptions, without_connection
 from .extra_body import parse_extra_body
 from .groups import OptionGroup, changed
@@ -31,12 +32,14 @@ def repeating(name: str, *groups: OptionGroup, further: Iterable[str] = ()) -> C
             elif option.flag == "--header":
                 secrets += [f"{option.flag} {header.partition(':')[0].strip()}" for header in value]
             elif option.flag in _ADDRESSES:
-                shown = hide_credentials(value)
-                words += [option.flag, shown]
-                secrets += [option.flag] if shown != value else []
+                for one in value if isinstance(value, list) else [value]:
+                    name_of_server, url = name_and_url(one)
+                    shown = hide_credentials(url)
+                    words += [option.flag, f"{name_of_server}={shown}" if name_of_server else shown]
+                    secrets += [option.flag] if shown != url else []
             else:
                 words += option.words(value)
-    return Command(words=(*words, *further), secrets=tuple(secrets))
+    return Command(words=(*words, *further), secrets=tuple(dict.fromkeys(secrets)))
 
 
 def _lasting(options: Any) -> Any:

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from abatch.cli.comparing.repeat import repeat_command, with_salt
 from abatch.cli.comparing.targets import live_targets, plan_targets
-from abatch.cli.options.compared import ComparedOptions
+from abatch.cli.options.compared import ComparedOptions, ComparedTraffic, LookOptions
 from abatch.cli.options.engine import EngineOptions
+from abatch.cli.options.judging import RuleOptions, make_rules
+from abatch.cli.options.recipe import make_traffic
 from abatch.cli.options.report import ReportOptions
 from abatch.cli.options.target import TargetOptions
 from abatch.cli.options.traffic import TrafficOptions
@@ -34,6 +37,28 @@ def test_each_target_is_planned_as_a_run_of_bench() -> None:
         assert plan.server_metrics_s == 5.0
         assert plan.options["compared_as"] == name
         assert plan.options["no_sessions"]
+
+
+def test_the_command_that_repeats_it_names_all_servers_and_no_secret() -> None:
+    compared = ComparedOptions(
+        url=["a=http://u:s3cret@127.0.0.1:1", "http://127.0.0.1:2"], metrics_url=["a=http://127.0.0.1:3/m?key=s3cret"]
+    )
+    plans = plan_targets(
+        live_targets(compared, TargetOptions(), EngineOptions()), TrafficOptions(), ReportOptions(), workers=1
+    )
+    traffic = with_salt(ComparedTraffic(duration_s=9.0), plans)
+    assert traffic.text_salt, "the texts of all rounds depend on it, and can be sent again"
+    assert with_salt(traffic, plans) is traffic
+    rules = make_rules(RuleOptions(require=["errors < 1%"]), "mixed")
+    command = repeat_command(
+        make_traffic(traffic), compared, LookOptions(rounds=2), rules=rules, rare_s=60.0, workers=3
+    )
+    words = " ".join(command.words)
+    assert words.startswith("compare --url a=http://127.0.0.1:1 --url http://127.0.0.1:2 --metrics-url a=http://127.")
+    assert "s3cret" not in words
+    assert command.secrets == ("--url", "--metrics-url")
+    for part in ("--rounds 2", "--require errors < 1%", "--workers 3", "--duration 9", f"salt {traffic.text_salt}"):
+        assert part in words
 
 
 def test_rules_of_a_file_are_judged_and_a_percentile_has_a_row(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def test_what_was_varied_is_measured_saved_and_shown_again(tmp_path: Path) -> No
     assert {"ttft p90", "ttft p99.9", "goodput"} <= rows
     traces = sorted(path.name for path in (tmp_path / "traces").iterdir())
     assert traces == sorted(f"{name.replace(' ', '%20')}-round-1.json" for name in names)
+    command = json.loads((tmp_path / "runs" / "comparison.json").read_text())["command"]["words"]
+    assert command[:5] == ["compare", "--vary", "max-num-batched-tokens=512,2048", "--vary", "park=keep,drop"]
+    assert "--text-salt" not in command, "an engine that is new has seen nothing"
+    repeat = result.stdout.splitlines()[-1]
+    assert repeat.startswith("repeat: abatch compare --vary ")
+    assert "--duration 20" in repeat
     again = abatch("compare", tmp_path / "runs", "--goodput", "ttft:1", "--percentiles", "95")
     assert again.returncode == 0, again.stderr
     assert [line for line in again.stdout.splitlines() if line.startswith("512 drop: ")]
