@@ -38,7 +38,7 @@ def values(option: OptionOfGroup) -> st.SearchStrategy[Any]:
         return st.floats(1, 1e9)
     least, most = option.info.min, option.info.max
     if kind is int:
-        return st.integers(int(least or -(10**6)), int(most or 10**6))
+        return st.integers(-(10**6) if least is None else int(least), 10**6 if most is None else int(most))
     if kind is float:
         return st.floats(float(-1e9 if least is None else least), float(1e9 if most is None else most))
     if kind is Path:
