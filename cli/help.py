@@ -1,16 +1,20 @@
-"""What `--help` looks like: the options that most people need, then panels of the others, at any width."""
+"""What `--help` looks like: the options that most people need, then panels of the others, at any width.
+
+Plain text, so that it can be searched and piped; words, such as the names of options, are never broken.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
 
-from .listing import COMMANDS, LAST_PANELS, long_name
+from .listing import COMMANDS, FIRST_PANELS, LAST_PANELS, long_name
 from .settings.file import current_settings
 
 _WIDEST = 100
@@ -22,21 +26,25 @@ _IN_THE_EPILOGUE = ("install-completion", "show-completion")
 _OPTIONS, _OTHERS = "Options", "Other options"
 
 
-def help_text(command: Any, ctx: Any) -> str:
-    """The help of a command, at the width of the terminal."""
+def help_text(command: Any, ctx: Any, commands: Iterable[tuple[str, str]] = ()) -> str:
+    """The help of a command, at the width of the terminal. `commands`: of a group, each with what it is for."""
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    formatter = ctx.formatter_class(width=width)
-    command.format_help(ctx, formatter)
-    text: str = formatter.getvalue()
-    return text.rstrip("\n")
+    lines = _wrapped(f"Usage: {ctx.command_path} {' '.join(command.collect_usage_pieces(ctx))}", width, "", "    ")
+    for paragraph in (command.help or "").split("\n\n"):
+        lines += ["", *_wrapped(paragraph, width, "  ", "  ")]
+    for heading, rows in (("Commands", list(commands)), *_panels(command, ctx)):
+        if rows:
+            lines += ["", _bold(f"{heading}:"), *_table(rows, width)]
+    if command.epilog:
+        lines += ["", *_wrapped(command.epilog, width, "  ", "  ")]
+    return "\n".join(lines)
 
 
-def write_options(command: Any, ctx: Any, formatter: Any) -> None:
-    """What is behind a command's name: its arguments, and its options in panels."""
+def _panels(command: Any, ctx: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Headings, and below each the names of options with what they are for."""
     shown = [one for one in command.get_params(ctx) if not getattr(one, "hidden", False)]
     shown = [one for one in shown if one.name.replace("_", "-") not in _IN_THE_EPILOGUE]
-    arguments = [one for one in shown if one.param_type_name == "argument"]
-    write_table(formatter, "Arguments", [(one.metavar, one.help or "") for one in arguments])
+    yield "Arguments", [(one.metavar, one.help or "") for one in shown if one.param_type_name == "argument"]
     panels: dict[str, list[tuple[str, str]]] = {_OPTIONS: []}
     first = COMMANDS[command.name].first if command.name in COMMANDS else ()
     options = [one for one in shown if one.param_type_name == "option"]
@@ -44,8 +52,7 @@ def write_options(command: Any, ctx: Any, formatter: Any) -> None:
         is_first = not first or long_name(option) in first or long_name(option) == "help"
         panel = _OPTIONS if is_first else getattr(option, "rich_help_panel", None) or _OTHERS
         panels.setdefault(panel, []).append((_names(option), _explained(option, ctx)))
-    for heading in sorted(panels, key=_panel_place):
-        write_table(formatter, heading, panels[heading])
+    yield from sorted(panels.items(), key=lambda panel: _panel_place(panel[0]))
 
 
 def _place(option: Any, first: tuple[str, ...]) -> int:
@@ -53,15 +60,14 @@ def _place(option: Any, first: tuple[str, ...]) -> int:
 
 
 def _panel_place(heading: str) -> int:
-    order = (_OTHERS, *LAST_PANELS)
-    return order.index(heading) + 1 if heading in order else 0
+    order = (_OPTIONS, *FIRST_PANELS, "", _OTHERS, *LAST_PANELS)
+    return order.index(heading if heading in order else "")
 
 
 def _names(option: Any) -> str:
     """Short names first, then the long one, then what its value is called."""
-    names = sorted([*option.opts, *option.secondary_opts], key=lambda name: name.startswith("--"))
-    shown = [name for name in names if not name.startswith("--")] + [f"--{long_name(option)}"]
-    text = ", ".join(shown)
+    names = [name for name in (*option.opts, *option.secondary_opts) if not name.startswith("--")]
+    text = ", ".join([*names, f"--{long_name(option)}"])
     return text if option.is_flag else f"{text} {option.metavar or 'VALUE'}"
 
 
@@ -73,16 +79,30 @@ def _explained(option: Any, ctx: Any) -> str:
     default = option.get_default(ctx, call=False)
     if default is None or not option.show_default or option.is_flag or "efault:" in text:
         return text
-    return f"{text} [default: {default}]"
+    return f"{text} [default: {f'{default:g}' if isinstance(default, float) else default}]"
 
 
-def write_table(formatter: Any, heading: str, rows: Iterable[tuple[str, str]]) -> None:
+def _table(rows: list[tuple[str, str]], width: int) -> Iterator[str]:
     """Names and what they are for, in two columns or, where it is narrow, below each other."""
-    if not (rows := list(rows)):
-        return
-    column = _FIRST_COLUMN if formatter.width >= _NARROW else 4
-    with formatter.section(_bold(heading)):
-        formatter.write_dl(rows, col_max=column)
+    longest = max((len(name) for name, _ in rows if len(name) <= _FIRST_COLUMN), default=_FIRST_COLUMN)
+    column = " " * (longest + 4 if width >= _NARROW else 6)
+    for name, text in rows:
+        head = f"  {name}  "
+        if len(head) > len(column):
+            yield head.rstrip()
+            head = column
+        yield from _wrapped(text, width, head.ljust(len(column)), column) or [head.rstrip()]
+
+
+def _wrapped(text: str, width: int, first: str, others: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _bold(text: str) -> str:

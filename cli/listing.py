@@ -33,7 +33,6 @@ COMMANDS: Mapping[str, Listed] = {
         "Compare saved runs, servers, or our engine with different options: which differences are real.",
         (
             "url",
-            "model",
             "vary",
             "workload",
             "request-rate",
@@ -65,8 +64,9 @@ COMMANDS: Mapping[str, Listed] = {
     "workload": Listed("Inspect a preset or trace before running it."),
 }
 """In the order in which `abatch --help` lists them. Each is a module of its own in `commands`, of the same name."""
+FIRST_PANELS = ("Traffic", "Target", "Rules")
 LAST_PANELS = ("Sweep", "Engine")
-"""Headings for experts: their options come at the end of the help."""
+"""Headings of panels: those that come next after the first options, and those for experts, at the end of the help."""
 
 
 def long_name(option: Any) -> str:

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ..engine.errors import ConfigurationError
 from .given_once import refuse_second_values
-from .help import help_text, write_options, write_table
+from .help import help_text
 from .settings.environment import name_variables, readable_options, refuse_unknown_variables
 from .settings.origin import notes_on_origin, with_origin
 from .spellings import advice, modern
@@ -64,9 +64,15 @@ class Command(TyperCommand):
         """Its help, at the width of the terminal."""
         return help_text(self, ctx)
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Its arguments, and its options in panels."""
-        write_options(self, ctx, formatter)
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What may stand behind its name: options, and its arguments as their metavars say it."""
+        pieces: list[str] = []
+        for one in self.params:
+            if one.param_type_name == "argument":
+                name = str(one.metavar)
+                piece = name if one.required or name.startswith("[") else f"[{name}]"
+                pieces.append(f"{piece}..." if one.nargs == -1 and not piece.endswith("...") else piece)
+        return ["[OPTIONS]", *pieces]
 
 
 class Group(TyperGroup):
@@ -80,13 +86,7 @@ class Group(TyperGroup):
 
     def get_help(self, ctx: Any) -> str:
         """Its help, at the width of the terminal."""
-        return help_text(self, ctx)
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """What its commands are for, and its own options."""
-        rows = [(name, self.summary(ctx, name)) for name in self.list_commands(ctx)]
-        write_table(formatter, "Commands", rows)
-        write_options(self, ctx, formatter)
+        return help_text(self, ctx, [(name, self.summary(ctx, name)) for name in self.list_commands(ctx)])
 
     def summary(self, ctx: Any, name: str) -> str:
         """What one of its commands is for, in a line or two."""

@@ -14,6 +14,7 @@ from ...engine.null_server.behaviour import Behaviour
 from ...engine.null_server.truth import OnTruth, truth_log
 from ...engine.server.front.listening import Listening
 from ...reports.renderings.terminal import terminal
+from ..options.groups import with_options
 from ..options.situations import Situation, does_not_apply
 from ..options.times import time_option
 
@@ -21,6 +22,7 @@ _FAULTS = "Faults"
 _FREEZE_S, _STALL_S = 2.0, 1.0
 
 
+@with_options
 def null_server(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,

@@ -25,8 +25,22 @@ from typer.models import OptionInfo, ParameterInfo
 
 from .completion import COMPLETIONS
 
-_WORDS = {int: "N", float: "NUMBER", Path: "PATH"}
+_WORDS = {int: "N", float: "NUMBER", Path: "FILE"}
 """What help calls a value of that type, where the option has no better word for it."""
+_WORDS_BY_NAME = {
+    **dict.fromkeys(("url", "metrics_url", "proxy"), "URL"),
+    **dict.fromkeys(("model", "workload", "device", "api", "dtype", "traffic_class", "tokenizer"), "NAME"),
+    **dict.fromkeys(("request_rate", "session_rate", "max_rate"), "RATE"),
+    **dict.fromkeys(("trace", "rules"), "FILE"),
+    **dict.fromkeys(("kv_memory", "host_kv_memory", "max_body"), "SIZE"),
+    **dict.fromkeys(("output", "timelines"), "PATH"),
+    "baseline": "RUN",
+    "extra_body": "JSON",
+    "goodput": "OBJECTIVES",
+    "header": "HEADER",
+    "require": "RULE",
+}
+"""The same by the name of the field or parameter."""
 
 
 class OptionGroup(Protocol):
@@ -139,7 +153,7 @@ def _finished(name: str, annotation: Any) -> Any:
     info.autocompletion = info.autocompletion or COMPLETIONS.get(name)
     if isinstance(info, OptionInfo) and info.metavar is None:
         kinds = {kind, *get_args(kind)}
-        info.metavar = next((word for one, word in _WORDS.items() if one in kinds), "TEXT")
+        info.metavar = _WORDS_BY_NAME.get(name) or next((word for one, word in _WORDS.items() if one in kinds), "TEXT")
     return Annotated[kind, info]
 
 

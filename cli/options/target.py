@@ -39,7 +39,7 @@ class TargetOptions(ConnectingOptions):
         time_option(
             "--server-metrics-interval",
             help="Between scrapes of the server's /metrics, and of the GPUs of this machine if the server runs here "
-            f"and abatch\\[gpu] is installed; 0 disables. Default: {format_duration(SERVER_METRICS_S)}.",
+            f"and abatch[gpu] is installed; 0 disables. Default: {format_duration(SERVER_METRICS_S)}.",
         ),
     ] = SERVER_METRICS_S
     metrics_url: Annotated[str | None, Option(help="Where the server's metrics are. Default: /metrics of --url.")] = (
