@@ -134,3 +134,26 @@ def test_ctrl_c_saves_the_part_that_was_simulated(tmp_path: Path, number: signal
     summary = json.loads((run / "summary.json").read_text())
     assert summary["is_complete"] is False
     assert summary["succeeded"] > 0
+
+
+@pytest.mark.nightly
+def test_what_a_pause_costs_is_what_became_of_the_context(tmp_path: Path) -> None:
+    """Where memory is short, pauses without a host tier end in prompts that are computed again. Two minutes each."""
+    told = {}
+    for park in ("drop", "offload"):
+        run = tmp_path / park
+        result = abatch(
+            *(*_BENCH, "--osl", "16", "--time-scale", "8", "-d", "300", "-c", "24", "--output", run),
+            *("--park", park, "--kv-memory", "3GiB", "--host-kv-memory", "64GiB"),
+        )
+        assert result.returncode == 0, result.stderr
+        assert "tool pauses: a " in result.stdout
+        saved = json.loads((run / "summary.json").read_text())["pauses"]
+        (run / "summary.json").unlink()
+        assert abatch("report", run, "--json", tmp_path / "report.json").returncode == 0
+        assert json.loads((tmp_path / "report.json").read_text())["summary"]["pauses"] == saved
+        told[park] = next(band for band in saved["bands"] if band["from_s"] == 3)
+    assert told["drop"]["contexts"]["recomputed"] > told["drop"]["turns"] / 2
+    assert "recomputed" not in told["offload"]["contexts"]
+    assert told["drop"]["p50"]["interval_ms"]["low"] > 0
+    assert told["drop"]["p50"]["cost_ms"] > 4 * told["offload"]["p50"]["cost_ms"]
