@@ -70,6 +70,14 @@ class Grammars:
             raise UnsupportedError("tool_choice needs a --tool-format other than none", param="tool_choice")
         return await self._checked(lambda: _call_grammar(tools, functions, tokens, num_calls), "tool_choice", ready)
 
+    async def grammar_of_short_text(self, ready: Ready) -> str:
+        """The grammar of a line of text that ends soon, whatever the model would rather do.
+
+        Raises:
+            UnsupportedError: the device draws no tokens.
+        """
+        return await self._checked(_short_text_grammar, "tools", ready)
+
     async def _checked(self, make: Callable[[], str], param: str, ready: Ready) -> str:
         if not self.has_vocabulary:
             why = (
@@ -145,6 +153,12 @@ def _json_grammar(schema: dict[str, Any]) -> str:
     from ..models.grammars.grammar import json_grammar  # llguidance: only where it is used
 
     return json_grammar(schema)
+
+
+def _short_text_grammar() -> str:
+    from ..models.grammars.grammar import lark_grammar
+
+    return lark_grammar("start: /[ -~]{3,200}/")
 
 
 def _call_grammar(

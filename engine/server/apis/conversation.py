@@ -19,7 +19,7 @@ from ..choices import ChoiceSpec, choice_specs, stop_automaton
 from ..generation import refuse_unsupported, sampling_params
 from ..state import ServerState
 from ..tools.forced import forced_functions
-from ..tools.tiny_calls import is_time_to_call, num_calls, with_small_arguments
+from ..tools.tiny_calls import is_free_text, is_time_to_call, num_calls, with_small_arguments
 from .answer_reader import tools_of
 from .template_messages import num_characters, template_arguments, template_messages
 
@@ -61,6 +61,8 @@ async def _grammar(body: ChatCompletionRequest, state: ServerState) -> str:
         if functions is None and is_time_to_call(body):
             functions, calls = [tool.function for tool in body.tools or ()], num_calls(body)
         functions = None if functions is None else [*map(with_small_arguments, functions)]
+        if functions is None and is_free_text(body):
+            return await state.grammars.grammar_of_short_text(generator.engine.ready)
     if functions is None or state.tool_format is None:  # the latter is refused with the tools
         return await state.grammars.grammar_of(body.response_format, generator.engine.ready)
     tokens = generator.tokenizer.token_texts(state.tool_format.markers)

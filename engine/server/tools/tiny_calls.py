@@ -31,6 +31,12 @@ def is_time_to_call(body: ChatCompletionRequest) -> bool:
     return bool(body.tools) and body.tool_choice != "none" and "user" in roles and "tool" not in roles
 
 
+def is_free_text(body: ChatCompletionRequest) -> bool:
+    """Whether an answer beside tools may be any text, of any length: noise might not end before the context does."""
+    is_bounded = body.max_tokens or body.max_completion_tokens or body.min_tokens or body.ignore_eos
+    return bool(body.tools) and body.response_format is None and not is_bounded
+
+
 def num_calls(body: ChatCompletionRequest) -> tuple[int, int]:
     """How many calls an answer makes, at least and at most: several for sure if the request asks for that."""
     return {None: (1, _MOST_CALLS), True: (2, _MOST_CALLS), False: (1, 1)}[body.parallel_tool_calls]
