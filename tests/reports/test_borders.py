@@ -289,7 +289,7 @@ CHECKED = {
         "summary_lines",
         "json_text",
     ),
-    *("print_repeat", "print_table"),
+    *("print_repeat", "print_table", "print_findings", "print_notes"),
 }
 """Whatever shows text of others, all of it tried above."""
 HARMLESS = {
