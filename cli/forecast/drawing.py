@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ...reports.recording.recorder import resumes
 from ...reports.traffic.schedule import DueTurn, due_turns
@@ -14,8 +15,8 @@ from ...workloads.workload import ALL
 
 MOST_DRAWN = 8_000
 """Turns of a stream without an end: enough to know it by, and drawn in a quarter of a second."""
-MOST_READ = 200_000
-"""Turns of a trace. Reading them takes some seconds."""
+MOST_READ = 50_000
+"""Turns of a trace. Reading them takes two seconds."""
 
 _TTFT_S, _TPOT_S = 0.2, 0.015
 """What answers are taken to last, as nobody has asked the server yet: about as long as those of a usual model on a GPU
@@ -26,26 +27,42 @@ Samples = Counter[tuple[str, str]]
 """How many values a run will have, by metric and traffic class."""
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnTurn:
+    """A turn without its text, which of a long trace would be all of the trace.
+
+    Attributes:
+        start_s: When its session begins, in seconds since the run began.
+        due_s: When it is due after that. `end_s`: when its answer ends.
+        values: What it gives values of, and how many (see `metrics_of`).
+    """
+
+    start_s: float
+    due_s: float
+    end_s: float
+    traffic_class: str
+    values: tuple[tuple[str, int], ...]
+
+
 @dataclass(slots=True)
 class Drawn:
     """The turns of one stream, by when they are due.
 
     Attributes:
-        starts_s: Of the sessions, in seconds since the run began.
-        turns: Each with the start of its session.
+        starts_s: Of the sessions, in seconds since the run began. `paused_s`: what the pauses of each come to.
+        turns: Of all of them.
         stretch: Where only the first part of a long run was drawn: a factor on starts, and what a turn counts for.
         is_whole: Nothing was left out. Of a trace that is too long, what is there is only a part.
         unsent_sessions: Of a trace, those that begin after the end of the run; `unsent_turns`: theirs.
     """
 
     starts_s: list[float] = field(default_factory=list)
-    turns: list[tuple[float, DueTurn]] = field(default_factory=list)
+    paused_s: list[float] = field(default_factory=list)
+    turns: list[DrawnTurn] = field(default_factory=list)
     stretch: float = 1.0
     is_whole: bool = True
     unsent_sessions: int = 0
     unsent_turns: int = 0
-    paused_s: list[float] = field(default_factory=list)
-    """Of each session, what its pauses come to."""
 
     @property
     def num_sessions(self) -> float:
@@ -55,27 +72,30 @@ class Drawn:
     def samples(self, from_s: float, to_s: float) -> Samples:
         """What counts of the turns that are due in this part of the run."""
         found: dict[tuple[str, str], float] = {}
-        for start_s, turn in self.turns:
-            if from_s <= start_s * self.stretch + turn.due_s < to_s:
-                has_begun_before = start_s * self.stretch < from_s
-                for metric, number in metrics_of(turn):
+        for turn in self.turns:
+            if from_s <= self._at_s(turn) < to_s:
+                has_begun_before = turn.start_s * self.stretch < from_s
+                for metric, number in turn.values:
                     if has_begun_before and metric in OF_SESSIONS:
                         continue
-                    key = metric, turn.session.traffic_class
+                    key = metric, turn.traffic_class
                     found[key] = found.get(key, 0.0) + number * self.stretch
         return Counter({key: round(number) for key, number in found.items()})
 
     def requests(self, from_s: float, to_s: float, traffic_class: str) -> float:
         """Requests of a class that are due in this part of the run."""
         return self.stretch * sum(
-            traffic_class in (ALL, turn.session.traffic_class) and from_s <= start_s * self.stretch + turn.due_s < to_s
-            for start_s, turn in self.turns
+            traffic_class in (ALL, turn.traffic_class) and from_s <= self._at_s(turn) < to_s for turn in self.turns
         )
 
     @property
     def last_s(self) -> float:
         """When the last answer will have ended."""
-        return max((start_s * self.stretch + turn.end_s for start_s, turn in self.turns), default=0.0)
+        return max((turn.start_s * self.stretch + turn.end_s for turn in self.turns), default=0.0)
+
+    def _at_s(self, turn: DrawnTurn) -> float:
+        """When a turn is due, in seconds since the run began."""
+        return turn.start_s * self.stretch + turn.due_s
 
 
 def draw(
@@ -113,8 +133,17 @@ def draw(
             continue
         drawn.starts_s.append(start_s)
         drawn.paused_s.append(sum(max(turn.pause_s, turn.gap_s) for turn in session.turns[1:]))
-        drawn.turns += [(start_s, turn) for turn in due_turns(session, _answer_s)]
+        drawn.turns += [
+            DrawnTurn(start_s, due.due_s, due.end_s, due.session.traffic_class, _shared(tuple(metrics_of(due))))
+            for due in due_turns(session, _answer_s)
+        ]
     return drawn
+
+
+@lru_cache(maxsize=10_000)
+def _shared(values: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    """The same for all turns that give the same."""
+    return values
 
 
 def _answer_s(turn: Turn) -> float:

@@ -49,8 +49,17 @@ def refuse_without_effect(options: TrafficOptions) -> None:
             )
 
 
-@lru_cache(maxsize=64)
 def _has_effect(options: TrafficOptions, name: str) -> bool:
+    # What a file holds may change; presets stay as they are.
+    return _differ(options, name) if options.trace is not None else _differ_in_preset(options, name)
+
+
+@lru_cache(maxsize=64)
+def _differ_in_preset(options: TrafficOptions, name: str) -> bool:
+    return _differ(options, name)
+
+
+def _differ(options: TrafficOptions, name: str) -> bool:
     one, other = (_sessions(options, name, value) for value in _EITHER[name])
     return one is None or one != other
 

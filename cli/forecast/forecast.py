@@ -71,7 +71,7 @@ class Forecast:
     def end_s(self) -> float:
         """When nothing more becomes due, in seconds since the run began, if that is known."""
         if self.limits.duration_s is None and self.limits.num_requests is not None:
-            ends_s = sorted(one.stretch * start_s + turn.end_s for one in self.drawn for start_s, turn in one.turns)
+            ends_s = sorted(one.stretch * turn.start_s + turn.end_s for one in self.drawn for turn in one.turns)
             return ends_s[min(self.limits.num_requests, len(ends_s)) - 1] if ends_s else 0.0
         return self.limits.duration_s or max((one.last_s for one in self.drawn), default=0.0)
 

@@ -13,8 +13,8 @@ from ...workloads.session import Session
 from ..formatting import counted
 from ..recording.totals import Totals
 
-MOST_COUNTED = 500_000
-"""Turns. To read as many takes ten seconds or so."""
+MOST_COUNTED = 100_000
+"""Turns. To read as many takes three seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from abatch.cli.forecast.clock import Length, clock_time, lasting, length_of
-from abatch.cli.forecast.drawing import MOST_DRAWN
+from abatch.cli.forecast.drawing import MOST_DRAWN, draw
 from abatch.cli.forecast.forecast import Forecast, forecast
 from abatch.cli.forecast.words import run_in_words
 from abatch.cli.measuring.measure import run
@@ -26,6 +26,7 @@ from abatch.reports.summary.finding import Label
 from abatch.reports.summary.findings import findings
 from abatch.reports.summary.state import MIN_SAMPLES, State, samples_to_judge
 from abatch.workloads.run_limits import RunLimits
+from abatch.workloads.session import Session, Turn
 
 _NOW = datetime(2026, 3, 5, 14, 30, 50)
 
@@ -188,3 +189,11 @@ def test_only_a_trace_may_be_without_a_limit() -> None:
     endless = RunLimits(duration_s=None)
     with pytest.raises(ConfigurationError, match="give --duration or --num-sessions, or the run would never end"):
         TrafficRecipe(workload="chat-short", limits=endless).make()
+
+
+def test_what_stands_behind_a_session_that_starts_too_late_is_not_sent_either() -> None:
+    """A run starts the sessions of a trace in order."""
+    session = Session("s", "chat", (Turn(5, 1), Turn(5, 1)))
+    drawn = draw([(0.0, session), (100.0, session), (5.0, session)], 60.0, is_recorded=True)
+    assert (drawn.num_sessions, drawn.unsent_sessions, drawn.unsent_turns) == (1, 2, 4)
+    assert draw([(0.0, session), (100.0, session)], None, is_recorded=True).num_sessions == 2
