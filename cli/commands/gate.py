@@ -19,11 +19,15 @@ from ..exit_codes import ExitCode
 from ..options.groups import given, with_options
 from ..options.judging import RuleOptions, exit_code_of_rules, judging_of, make_judging, refuse_other_workload
 from ..options.rendering import RenderingOptions, check_renderings, tell_github, write_renderings
+from .saved_folder import Kind, named, why_not
 
 
 @with_options
 def gate(
-    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A run folder. Default: the latest in runs/.", show_default=False, metavar="[RUN]"),
+    ] = None,
     *,
     rules: RuleOptions,
     rendering: RenderingOptions,
@@ -34,6 +38,9 @@ def gate(
     and the p99 of ttft, itl and e2e must not have grown by more than 10%.
     """
     check_renderings(rendering)
+    run = named(run, [Kind.RUN])
+    if (problem := why_not(run)) is not None:
+        raise ConfigurationError(problem)
     reader = RunReader(run)
     if set(given(rules)) - {"--rare"}:
         judging = make_judging(rules, reader.config.workload, has_default=True)

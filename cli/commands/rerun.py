@@ -21,9 +21,8 @@ from ..options.engine import EngineOptions
 from ..options.groups import options_of
 from ..options.target import TargetOptions
 from .delegating import context_of, do
-from .saved_folder import Kind, kind_of, named, why_not
+from .saved_folder import SHOWN, Kind, kind_of, named, why_not
 
-_REPEATABLE = (Kind.RUN, Kind.SWEEP, Kind.COMPARISON)
 _INSTEAD = (
     {"--concurrency", "--request-rate", "--session-rate"},
     {"--workload", "--trace", "--trace-format", "--trace-speed", "--skip-bad-rows"},
@@ -55,7 +54,7 @@ def rerun(
     """
     words = words or []
     has_name = bool(words) and not words[0].startswith("-")
-    folder = named(Path(words[0]) if has_name else None, _REPEATABLE)
+    folder = named(Path(words[0]) if has_name else None, SHOWN)
     given = words[has_name:]
     command = _saved_command(folder)
     name, *saved = command.words

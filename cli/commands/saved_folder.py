@@ -28,6 +28,10 @@ class Kind(StrEnum):
     ROUNDS = "the rounds of one target of a comparison"
 
 
+SHOWN = (Kind.RUN, Kind.SWEEP, Kind.COMPARISON)
+"""What can be shown, and done again."""
+
+
 def kind_of(folder: Path) -> Kind | None:
     """What is in a folder; None: nothing that we have saved."""
     return _kind_and_time(folder)[0]

@@ -92,7 +92,7 @@ def read_sweep(folder: Path) -> SweepReport:
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     except UNREADABLE as error:
-        raise ConfigurationError(f"{path} is damaged: {error}") from None
+        raise ConfigurationError(f"{path} is damaged, or of another version: {error}") from None
 
 
 class InterruptedSweepError(Exception):
