@@ -11,7 +11,10 @@ from .shown_run import ShownRun
 
 
 def render_json(runs: Sequence[ShownRun]) -> str:
-    """An object of `summary`, `findings` and `rules`; of several runs, an array of these, each with its `name`."""
+    """An object of `run` (its start, versions and what repeats it), `summary`, `findings` and `rules`.
+
+    Of several runs, an array of these, each with its `name`.
+    """
     content: Any = _content(runs[0]) if len(runs) == 1 else [{"name": run.name, **_content(run)} for run in runs]
     return json_text(content)
 
@@ -26,4 +29,6 @@ def _content(run: ShownRun) -> dict[str, Any]:
         {"rule": judgement.rule, "outcome": judgement.outcome, "reason": judgement.reason}
         for judgement in run.judgements
     ]
-    return {"summary": run.summary, "findings": findings(run.summary), "rules": rules}
+    config = run.config
+    of_run = {"started_at": config.started_at, "versions": config.provenance, "repeat": config.command}
+    return {"run": of_run, "summary": run.summary, "findings": findings(run.summary), "rules": rules}
