@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,15 +42,17 @@ _BREAK = "&#8203;"
 character itself does not stop it."""
 _ACTIVE = re.compile(
     r"""
-    (?P<escaped> [\\`*\[\]~|] | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9]) )  # emphasis, code, links, cells
+    (?P<url> https?://[^\s`|\\<>()\[\]"']*[^\s`|\\<>()\[\]"'.,;:!?] )
+    | (?P<escaped> [\\`*\[\]~|] | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9]) )  # emphasis, code, links, cells
     | (?P<html> [<&] )
     | (?P<dollar> \$ )  # mathematics
-    | (?P<broken> [@#] | GH-(?=\d) | :(?=//|[a-z0-9_+-]+:) | www(?=\.) )  # mentions, references, addresses, emoji
+    | (?P<broken> [@#] | GH-(?=\d) | :(?=//|(?!\d\d[:+])[a-z0-9_+-]+:) | www(?=\.) )  # mentions, emoji ...
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _HTML = {"<": "&lt;", "&": "&amp;"}
 """`>` does nothing where no tag was opened, and `->` stays legible in the source, which mails show."""
+_BROKEN_IN_HTML = re.compile(r"[@#$]|GH-(?=\d)|:(?=//|[a-z0-9_+-]+:)|www(?=\.)", re.IGNORECASE)
 _NOT_IN_CODE = re.compile(r"[`|\\]")
 
 
@@ -136,8 +139,14 @@ def write_step_summary(environment: Mapping[str, str], markdown: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    """A text to stand within a line, a table's cell or HTML."""
+    """A text to stand within a line or a table's cell. Addresses become code: they can be copied, and are no links."""
     return _ACTIVE.sub(_escape, clean(text))
+
+
+def escaped_in_html(text: str) -> str:
+    """A text to stand where Markdown is not parsed, as in `<summary>`."""
+    shown = html.escape(clean(text), quote=False)
+    return _BROKEN_IN_HTML.sub(lambda match: f"{match[0]}{_BREAK}", shown)
 
 
 def code(text: str) -> str:
@@ -148,6 +157,8 @@ def code(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     found = match[0]
+    if match["url"]:
+        return f"`{found}`"
     if match["escaped"]:
         return f"\\{found}"
     if match["html"]:

@@ -14,8 +14,8 @@ from ..summary.metric import MetricSummary
 from ..summary.state import State
 from ..summary.summary import Summary
 from .console import percentile_cell
-from .facts import facts
-from .github import code, escaped
+from .facts import facts, repeat_fact
+from .github import code, escaped, escaped_in_html
 from .layout import Labelled
 from .shown_run import ShownRun
 from .slowdown_rows import HEADER, slowdown_rows
@@ -38,10 +38,10 @@ def render_markdown(runs: Sequence[ShownRun], most_characters: int = MOST_CHARAC
         parts.append(core)
         left_out, classes = 0, _classes(run.summary)
         for traffic_class in classes:
-            unfolded = _unfolded(run.summary, traffic_class)
-            if len(unfolded) <= room:
-                parts.append(unfolded)
-                room -= len(unfolded)
+            rest = _rest(run.summary, traffic_class)
+            if len(rest) <= room:
+                parts.append(rest)
+                room -= len(rest)
             else:
                 left_out += 1
         if left_out:
@@ -72,8 +72,19 @@ def _core(run: ShownRun, *, is_single: bool) -> str:
             "",
             *_slowdown_table(summary),
         ]
-    parts += ["", *map(markdown_line, facts(summary)), ""]
+    measured = [*map(markdown_line, facts(summary)), *_repeat(run)]
+    parts += ["", _folded("How it was measured", measured)]
     return "\n".join(parts)
+
+
+def _repeat(run: ShownRun) -> list[str]:
+    """The command is code: it is there to be copied."""
+    return [f"- **{escaped(fact.label)}**: {code(fact.words)}" for fact in repeat_fact(run.config.command)]
+
+
+def _folded(title: str, lines: Iterable[str]) -> str:
+    # The empty line ends the block of HTML: without it what follows would be shown as its source.
+    return "\n".join([f"<details><summary>{escaped_in_html(title)}</summary>", "", *lines, "", "</details>", ""])
 
 
 def markdown_line(item: Labelled) -> str:
@@ -109,11 +120,13 @@ def _classes(summary: Summary) -> list[str]:
     return sorted(found, key=lambda name: name != summary.verdict_class)
 
 
-def _unfolded(summary: Summary, traffic_class: str) -> str:
-    table = _table(summary, traffic_class, summary.metrics)
-    title = f"All metrics of class {escaped(traffic_class)} (ms)"
-    # The empty line ends the block of HTML: without it the table would be shown as its source.
-    return "\n".join([f"<details><summary>{title}</summary>", "", *table, "", "</details>", ""])
+def _rest(summary: Summary, traffic_class: str) -> str:
+    """All metrics of a class, but for those that its table at the top has; nothing if these are all."""
+    is_first = traffic_class == summary.verdict_class
+    names = [metric for metric in summary.metrics if not (is_first and metric in _FIRST_METRICS)]
+    table = _table(summary, traffic_class, names)
+    title = f"{'Other' if is_first else 'All'} metrics of class {traffic_class} (ms)"
+    return _folded(title, table) if table else ""
 
 
 def _table(summary: Summary, traffic_class: str, metrics: Iterable[str]) -> list[str]:

@@ -168,7 +168,7 @@ _MENTION = re.compile(r"(?<!\\)@(?!&#8203;)\w|https?:(?!&#8203;)//|(?<!\\)\]\(|!
 def check_markdown(shown: str) -> None:
     assert all(char.isprintable() or char == "\n" for char in shown)
     rest = _TAGS.sub("", shown)
-    outside_code = re.sub(r"`[^`\n]*`", "", rest)
+    outside_code = re.sub(r"(?<!\\)`[^`\n]*`", "", rest)
     assert "<" not in outside_code
     assert not _MENTION.search(outside_code)
     num_columns = 0
