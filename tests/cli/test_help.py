@@ -86,4 +86,4 @@ def test_help_is_a_word_too(words: list[str], same_as: list[str]) -> None:
 
 def test_what_is_called_help_is_not_taken_for_it(tmp_path: Any) -> None:
     (tmp_path / "help").mkdir()
-    assert "help is not a run folder" in abatch("gate", "help", cwd=tmp_path).stderr
+    assert "help is empty" in abatch("gate", "help", cwd=tmp_path).stderr

@@ -92,7 +92,16 @@ def test_usage_names_runs_servers_and_models_alike() -> None:
         name: [one.metavar for one in command.params if one.param_type_name == "argument"]
         for name, command in _commands().items()
     }
-    assert set().union(*arguments.values()) == {"RUN", "RUN | URL", "URL", "URL | MODEL", "MODEL", "NAME"}
+    assert set().union(*arguments.values()) == {
+        "RUN",
+        "[RUN]",
+        "[RUN]...",
+        "RUN | URL",
+        "URL",
+        "URL | MODEL",
+        "MODEL",
+        "NAME",
+    }
 
 
 def test_hidden_spellings_are_not_in_the_help() -> None:

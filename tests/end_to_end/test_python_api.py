@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from abatch import (
 )
 from support.cli import abatch
 from support.servers import null_server
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 _EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -84,24 +86,35 @@ async def test_where_a_loop_is_running_as_in_a_notebook(run: Run, tmp_path: Path
     assert list(again.results()) == list(run.results())
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.6], ids=["before it begins", "while it goes on"])
-async def test_interrupting_a_cell_ends_its_run(after_s: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_begun", [False, True], ids=["before it begins", "while it goes on"])
+async def test_interrupting_a_cell_ends_its_run(has_begun: bool, tmp_path: Path) -> None:
     """A kernel lets Ctrl-C raise KeyboardInterrupt in the main thread while a cell runs, and the run has another."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with null_server("--ttft", "20", "--itl", "2", log=tmp_path / "log") as server:
-            target = TargetOptions(idle_probe=0 if after_s else 4)
+            target = TargetOptions(idle_probe=0 if has_begun else 4)
             traffic = TrafficOptions(workload="chat-short", turns=1, session_rate=20.0, duration_s=600.0, warmup_s=0.0)
-            main_thread = threading.main_thread().ident
-            assert main_thread is not None
-            threading.Timer(0.05 + after_s, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+            threading.Thread(target=_interrupt, args=(tmp_path / "run" if has_begun else None,)).start()
             run = bench(url=server.url, target=target, traffic=traffic, folder=tmp_path / "run")
     finally:
         signal.signal(signal.SIGINT, before)
     assert not run.summary.is_complete
     assert not load_run(run.folder).summary.is_complete
     assert run.summary.measured_s < 60
-    assert (run.summary.succeeded > 0) is (after_s > 0)
+    assert (run.summary.succeeded > 0) is has_begun
+
+
+def _interrupt(folder: Path | None) -> None:
+    """Interrupt the main thread once a run has a thread of its own; with a folder, once it has results there."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    names = {thread.name for thread in threading.enumerate()}
+    wait_until(lambda: {thread.name for thread in threading.enumerate()} - names, "no run has a thread")
+    if folder is not None:
+        results = folder / "results.jsonl"
+        wait_until(lambda: results.exists() and results.stat().st_size, "there are no results")
+    time.sleep(0.02)  # from starting a thread to waiting for it
+    signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 def test_a_server_at_a_url(tmp_path: Path) -> None:

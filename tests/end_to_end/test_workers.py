@@ -80,7 +80,7 @@ def test_histograms_of_workers_add_up_exactly(server: RunningServer, tmp_path: P
         assert by_class["all"]["p99_ms"] == value_at(histogram, 99) / 1e3
     report = abatch("report", folder)
     *shown, saved, repeat = done.stdout.splitlines()
-    assert report.stdout.splitlines() == shown
+    assert report.stdout.splitlines() == [*shown, repeat]
     assert saved.startswith("saved in ")
     assert repeat.startswith("repeat: ")
 

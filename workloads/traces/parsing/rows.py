@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -93,19 +94,20 @@ class Reading:
         Raises:
             TraceError: a row is bad, and bad ones are not to be skipped.
         """
-        for row in rows:
-            try:
-                value = parse(row)
-            except (BadRow, msgspec.DecodeError, UnicodeDecodeError) as error:
-                self.reject(row.number, error)
-                continue
-            except RecursionError:
-                self.reject(row.number, BadRow("", "is nested too deeply"))
-                continue
-            if value is None:
-                self.num_dropped += 1
-            else:
-                yield value
+        with _closed_at_the_end(rows):  # what fails keeps its frames for a while, and with them an open file
+            for row in rows:
+                try:
+                    value = parse(row)
+                except (BadRow, msgspec.DecodeError, UnicodeDecodeError) as error:
+                    self.reject(row.number, error)
+                    continue
+                except RecursionError:
+                    self.reject(row.number, BadRow("", "is nested too deeply"))
+                    continue
+                if value is None:
+                    self.num_dropped += 1
+                else:
+                    yield value
 
     def reject(self, number: int, error: BadRow | msgspec.DecodeError | UnicodeDecodeError) -> None:
         """Count a bad row.
@@ -140,6 +142,15 @@ class Reading:
         except ValueError as error:
             # Nothing after this place can be told apart: that is no row to skip.
             raise self.error(number + 1, BadRow("", f"JSON is malformed: {error}")) from error
+
+
+@contextmanager
+def _closed_at_the_end(rows: Iterable[Row]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if isinstance(rows, Generator):
+            rows.close()
 
 
 def _skip_line(file: BinaryIO) -> int:
