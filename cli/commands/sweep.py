@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from ...engine.errors import AbatchError, ConfigurationError
 from ...reports.atomic_file import save
 from ...reports.formatting import milliseconds, significant
 from ...reports.recording.goodput import parse_objectives
 from ...reports.renderings.console import print_repeat, print_summary
+from ...reports.renderings.fitted_table import Column, Row, print_table
 from ...reports.renderings.shown_run import shown_target
 from ...reports.run.folder import SWEEP, check_can_save, default_folder, make_empty
 from ...reports.run.writer import NotSavedError
@@ -176,20 +176,27 @@ def lengthened(options: TrafficOptions, limits: RunLimits, times: int) -> Traffi
     return replace(options, warmup_s=limits.warmup_s, duration_s=duration_s)
 
 
+_COLUMNS = (
+    Column("requests/s"),
+    Column("sessions/s", rank=2),
+    Column("were due", rank=3),
+    Column("goodput"),
+    Column("ttft p99", rank=1),
+    Column("run", rank=4, is_text=True),
+    Column("", is_text=True, wraps=True, in_note="why"),
+)
+
+
 def print_sweep(console: Console, report: SweepReport) -> None:
     """The points as a table, and the answer."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("requests/s", "sessions/s", "were due", "goodput", "ttft p99"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("run", no_wrap=True)
-    table.add_column("", overflow="fold")
+    rows = []
     for point in sorted(report.points, key=lambda point: point.request_rate):
         ttft = "-" if point.ttft_p99_ms is None else milliseconds(point.ttft_p99_ms)
         outcome = clean("; ".join(point.why_not)) or "holds"
         rates = f"{point.request_rate:g}", significant(point.session_rate), f"{point.offered_rate:.2f}"
-        cells = *rates, f"{point.goodput_share:.1%}", ttft
-        table.add_row(*cells, clean(Path(point.folder).name), outcome, style="yellow" if point.why_not else "green")
-    console.print(table)
+        cells = *rates, f"{point.goodput_share:.1%}", ttft, clean(Path(point.folder).name), outcome
+        rows.append(Row(cells, "yellow" if point.why_not else "green"))
+    print_table(console, _COLUMNS, rows, gap=2, elsewhere=f"{SWEEP} has all")
     console.print()
     for note in _notes(report):
         console.print(f"note: {note}", style="yellow")

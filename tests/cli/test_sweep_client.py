@@ -49,3 +49,9 @@ def test_who_was_the_limit_is_told(tmp_path: Path, error: str) -> None:
     said = f"note: from {least:g} requests/s on the client was the limit, not the server, which may hold more"
     assert (said in out.getvalue()) == (error == CLIENT_LIMIT)
     assert _LIMIT in out.getvalue()
+    narrow = io.StringIO()
+    print_sweep(Console(file=narrow, width=40), report)
+    lines = narrow.getvalue().splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert {f"{point.request_rate:g}" for point in points} <= {line[:10].strip() for line in lines}
+    assert "not shown at 40 columns: sessions/s" in narrow.getvalue()
