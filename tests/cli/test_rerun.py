@@ -35,7 +35,7 @@ def saved(path: Path) -> Any:
 
 def write_config(path: Path, **fields: Any) -> None:
     """A run folder with hardly more than a command in it."""
-    path.mkdir()
+    path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps({"schema_version": 1, **fields}))
 
 
@@ -179,8 +179,9 @@ def test_a_secret_that_is_given_is_enough(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_again_is_a_line(tmp_path: Path, config: dict[str, Any], mentions: str) -> None:
-    write_config(tmp_path / "run", **config)
-    result = abatch("rerun", "run", cwd=tmp_path)
+    runs = tmp_path / "of" / "today"  # two folders up could be a comparison
+    write_config(runs / "run", **config)
+    result = abatch("rerun", "run", cwd=runs)
     assert result.returncode == 2
     assert mentions in result.stderr
     assert result.stderr.count("\n") == 1

@@ -128,7 +128,7 @@ async def test_no_other_api_is_tried_where_one_is_named() -> None:
         with pytest.raises(TargetError, match="http_404"):
             await target.calibrate()
         await target.close()
-    assert {request.path for request in requests} == {"/v1/responses"}
+    assert {request.path for request in requests} == {"/v1/responses", "/v1/models"}, "models are named in the error"
 
 
 async def test_the_headers_of_messages_give_way_to_the_user_s() -> None:
