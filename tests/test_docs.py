@@ -26,7 +26,8 @@ _OPTIONS_OF_OTHERS = {"--enable-metrics", "--metrics", "--no-index", "--no-deps"
 _RULE = re.compile(r"--require '([^']+)'")
 _LINK = re.compile(r"\]\((?!http)([^)#]+)[^)]*\)")
 _COMMAND = re.compile(
-    r"^(?:    |.*bin/)abatch (bench|compare|gate|report|calibrate|null-server|serve|workload) (.*)$", re.MULTILINE
+    r"^(?:    |\$ |.*bin/)abatch (bench|compare|gate|report|rerun|calibrate|null-server|serve|workload) (.*)$",
+    re.MULTILINE,
 )
 
 
@@ -38,7 +39,7 @@ def test_rules_links_and_commands_of_the_documents_are_right(path: Path) -> None
     for link in _LINK.findall(text):
         assert (path.parent / link).exists(), link
     for command, arguments in _COMMAND.findall(text):
-        words = shlex.split(arguments.partition("  #")[0].partition(" > ")[0], comments=True)
+        words = shlex.split(arguments.partition("  #")[0].partition(" > ")[0].removesuffix(" &"), comments=True)
         assert not _left_over(command, words), f"abatch {command} {words}: a model is named by --model"
 
 
