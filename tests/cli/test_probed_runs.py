@@ -64,7 +64,7 @@ def test_nothing_is_sent_where_no_probe_is_wanted(tmp_path: Path) -> None:
 def test_several_workers_record_slowdowns_over_what_the_main_process_found(tmp_path: Path) -> None:
     with null_server("--ttft", "100", "--itl", "10", log=tmp_path / "log") as server:
         done = abatch(
-            *("bench", "--url", server.url, "--workload", "chat-short", "--turns", "1", "--osl", "5", "-r", "10"),
+            *("bench", "--url", server.url, "--workload", "chat-short", "--turns", "1", "--osl", "5", "-r", "25"),
             *("-d", "4", "--workers", "2", "-o", tmp_path / "run", "--require", "ttft.slowdown.p50 < 3"),
         )
     assert done.returncode == 0, done.stdout + done.stderr
