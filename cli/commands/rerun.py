@@ -82,8 +82,8 @@ def _saved_command(folder: Path) -> Command:
     else:
         raise ConfigurationError(why_not(folder) or str(folder))
     if command is None or not command.words:
-        if kind is Kind.RUN and kind_of(folder.resolve().parents[1]) is Kind.COMPARISON:
-            whole = folder.resolve().parents[1]
+        whole = folder.resolve().parent.parent
+        if kind is Kind.RUN and kind_of(whole) is Kind.COMPARISON:
             raise ConfigurationError(f"{folder} is a round of a comparison: abatch rerun {whole} does all of it again")
         raise ConfigurationError(
             f"{folder} was saved by a version of abatch that kept no command; the options in its config.json say what "

@@ -40,19 +40,21 @@ _EXPLANATIONS = (Label.CAUSE, Label.STALL, Label.ADVICE)
 _BREAK = "&#8203;"
 """A space without width. GitHub looks for mentions, references and addresses in what it has rendered: escaping the
 character itself does not stop it."""
+_LINKED = r"[@#] | GH-(?=\d) | www(?=\.)"
+"""Mentions, references and addresses, wherever they stand."""
 _ACTIVE = re.compile(
-    r"""
+    rf"""
     (?P<url> https?://[^\s`|\\<>()\[\]"']*[^\s`|\\<>()\[\]"'.,;:!?] )
     | (?P<escaped> [\\`*\[\]~|] | (?<![A-Za-z0-9])_ | _(?![A-Za-z0-9]) )  # emphasis, code, links, cells
     | (?P<html> [<&] )
     | (?P<dollar> \$ )  # mathematics
-    | (?P<broken> [@#] | GH-(?=\d) | :(?=//|(?!\d\d[:+])[a-z0-9_+-]+:) | www(?=\.) )  # mentions, emoji ...
+    | (?P<broken> {_LINKED} | :(?=//|(?!\d\d[:+])[a-z0-9_+-]+:) )  # mentions, emoji ...
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _HTML = {"<": "&lt;", "&": "&amp;"}
 """`>` does nothing where no tag was opened, and `->` stays legible in the source, which mails show."""
-_BROKEN_IN_HTML = re.compile(r"[@#$]|GH-(?=\d)|:(?=//|[a-z0-9_+-]+:)|www(?=\.)", re.IGNORECASE)
+_BROKEN_IN_HTML = re.compile(rf"\$ | {_LINKED} | :(?=//|[a-z0-9_+-]+:)", re.VERBOSE | re.IGNORECASE)
 _NOT_IN_CODE = re.compile(r"[`|\\]")
 
 
