@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from .bounds import LONGEST_TIME_S, MOST_TOKENS
-from .rows import Reading, Row
+from .rows import Reading, Row, Rows
 from .trace_error import BadRow
 
 
@@ -35,7 +34,7 @@ class CsvTable:
         """There is such a column."""
         return column.lower() in self._places
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Rows:
         """All rows but the first, which names the columns."""
         rows = self._reading.lines()
         next(rows, None)

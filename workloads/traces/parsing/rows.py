@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -34,6 +34,10 @@ class Row(NamedTuple):
     offset: int
 
 
+Rows = Generator[Row, None, None]
+"""Rows of an open file. Closing them closes it."""
+
+
 class Reading:
     """Goes through a file from its beginning. Rows are held one at a time."""
 
@@ -46,7 +50,7 @@ class Reading:
         self._skip_bad_rows = skip_bad_rows
         self._has_lines = True
 
-    def lines(self) -> Iterator[Row]:
+    def lines(self) -> Rows:
         """The lines of the file that are not blank.
 
         Raises:
@@ -67,13 +71,13 @@ class Reading:
                         yield Row(number, line, offset)
                 offset += size
 
-    def lines_at(self, file: BinaryIO, places: Iterable[tuple[int, int]]) -> Iterator[Row]:
+    def lines_at(self, file: BinaryIO, places: Iterable[tuple[int, int]]) -> Rows:
         """Lines again, by number and offset."""
         for number, offset in places:
             file.seek(offset)
             yield Row(number, file.readline().removeprefix(_BOM), offset)
 
-    def values(self) -> Iterator[Row]:
+    def values(self) -> Rows:
         """JSON values: a line each, the elements of a list, or objects that are spread over lines.
 
         Raises:
@@ -88,13 +92,13 @@ class Reading:
         self._has_lines = not first.startswith(b"[") and first != b"{"
         return self.lines() if self._has_lines else self._pieces(is_list=first != b"{")
 
-    def parsed(self, rows: Iterable[Row], parse: Callable[[Row], T | None]) -> Iterator[T]:
+    def parsed(self, rows: Rows, parse: Callable[[Row], T | None]) -> Iterator[T]:
         """What `parse` makes of each row. None drops it.
 
         Raises:
             TraceError: a row is bad, and bad ones are not to be skipped.
         """
-        with _closed_at_the_end(rows):  # what fails keeps its frames for a while, and with them an open file
+        with closing(rows):  # what fails keeps its frames for a while, and with them an open file
             for row in rows:
                 try:
                     value = parse(row)
@@ -125,7 +129,7 @@ class Reading:
         place = f"{self.path.name}:{number}" if self._has_lines else f"{self.path.name}: item {number}"
         return TraceError(f"{place}: {problem}")
 
-    def _pieces(self, *, is_list: bool) -> Iterator[Row]:
+    def _pieces(self, *, is_list: bool) -> Rows:
         splitter = JsonSplitter(is_list=is_list)
         number = 0
         try:
@@ -142,15 +146,6 @@ class Reading:
         except ValueError as error:
             # Nothing after this place can be told apart: that is no row to skip.
             raise self.error(number + 1, BadRow("", f"JSON is malformed: {error}")) from error
-
-
-@contextmanager
-def _closed_at_the_end(rows: Iterable[Row]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if isinstance(rows, Generator):
-            rows.close()
 
 
 def _skip_line(file: BinaryIO) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ...regular_file import open_regular
 from ...session import Session, SharedPrefix, Turn
-from .rows import Reading, Row
+from .rows import Reading, Row, Rows
 from .session_ids import numbered_id, recorded_id
 from .timing import StartTimes
 
@@ -47,7 +47,7 @@ class RowFormat:
     key: Callable[[Row], RowKey]
     new_builder: Callable[[str], SessionBuilder]
 
-    def single(self, reading: Reading, rows: Iterable[Row]) -> Iterator[Session]:
+    def single(self, reading: Reading, rows: Rows) -> Iterator[Session]:
         """A session for each row."""
         starts = StartTimes()
 
@@ -62,7 +62,7 @@ class RowFormat:
 
         return reading.parsed(rows, parse)
 
-    def grouped(self, reading: Reading, rows: Iterable[Row]) -> Iterator[Session]:
+    def grouped(self, reading: Reading, rows: Rows) -> Iterator[Session]:
         """Sessions by start, or by their first row where the first one has no time. Their rows are in file order.
 
         A row without a session is one. The file is read twice; all that is kept of it is where rows are (24 bytes
