@@ -21,7 +21,7 @@ FLOORS = ("engine", "workloads", "reports", "cli")
 LONGEST_FILE_LINES = 350
 ROOMS = {
     "engine": "protocol errors timing session integers request kv runner parking simulation scheduling config loop "
-    "attention messages models device assembly hosting server null_server",
+    "native attention models device assembly hosting server null_server",
     "workloads": "regular_file bounds run_limits arrivals session http watching result workload targets share presets "
     "conversation places traffic_classes model_mix traces turn_result load_generator",
     "reports": "statistics formatting text atomic_file recording traffic summary attribution run comparison "

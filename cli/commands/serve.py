@@ -26,7 +26,7 @@ from ..options.situations import Situation
 from ..options.times import time_option
 
 if TYPE_CHECKING:
-    from ...engine.messages import Ready
+    from ...engine.loop.messages import Ready
 
 
 @with_options

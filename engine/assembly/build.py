@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..config import EngineConfig
 from ..errors import ConfigurationError
 from ..loop.engine import Engine
+from ..loop.messages import Ready
 from ..loop.step_log import OnStep
-from ..messages import Ready
 from ..simulation.device_profile import DeviceProfile, HostOverhead, load_device, parse_host_overhead
 from ..simulation.model_shape import ModelShape, load_shape
 from ..simulation.roofline import Roofline

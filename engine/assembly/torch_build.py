@@ -17,8 +17,8 @@ from ..device.torch_runner import TorchRunner
 from ..errors import ConfigurationError
 from ..integers import ceil_div
 from ..loop.engine import Engine
+from ..loop.messages import MemoryReport, Ready
 from ..loop.step_log import OnStep
-from ..messages import MemoryReport, Ready
 from ..models.loader import LoadedModel, compile_layers, device_named, load_model
 from ..scheduling.limits import SchedulerConfig
 from ..scheduling.scheduler import Scheduler

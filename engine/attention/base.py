@@ -54,6 +54,37 @@ class AttentionSettings:
     softcap: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedHeads:
+    """How the queries, keys and values of a row lie beside each other, and what happens to them before they attend.
+
+    A row is `[query heads, KV heads of keys, KV heads of values]`, each of `head_size` numbers.
+
+    Attributes:
+        query_norm: `[head_size]`: weight of an RMS norm over each query head; None without one.
+        key_norm: The same of the keys.
+        epsilon: Of both norms.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    query_norm: torch.Tensor | None = None
+    key_norm: torch.Tensor | None = None
+    epsilon: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Rotary embedding of a step's rows: `[T, rotated]` each, in the dtype of the model.
+
+    The first `rotated` numbers of a head are turned in pairs (i, i + rotated / 2); the rest stays as it is.
+    """
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+
+
 class StepAttention(Protocol):
     """Attention for one step; called once per layer."""
 
@@ -76,6 +107,30 @@ class StepAttention(Protocol):
 
         Returns:
             `[T, query heads, head size]`.
+
+        Raises:
+            UnsupportedModelError: this backend cannot compute such attention.
+        """
+
+    def attend_packed(
+        self,
+        layer: int,
+        packed: torch.Tensor,
+        heads: PackedHeads,
+        rotation: Rotation,
+        settings: AttentionSettings,
+    ) -> torch.Tensor:
+        """Norms, rotary embedding, and then as `attend`, from the product of all three projections.
+
+        Args:
+            layer: Index of the layer.
+            packed: `[T, (query heads + 2 * KV heads) * head size]`. May be written over.
+            heads: How a row of it is laid out.
+            rotation: Of the rows.
+            settings: How the layer attends.
+
+        Returns:
+            `[T, query heads * head size]`.
 
         Raises:
             UnsupportedModelError: this backend cannot compute such attention.

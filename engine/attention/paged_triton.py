@@ -15,6 +15,7 @@ from .page_table import PageTable
 from .row_places import place_numbers
 from .step_rows import DecodeRows, PrefillTiles
 from .transfer import to_device
+from .unpacking import UnpackingStep
 
 _MOST_SPLITS = 32
 _PROGRAMS_PER_PROCESSOR = 4
@@ -100,7 +101,7 @@ def _columns(rows: Sequence[tuple[int, ...]], device: torch.device) -> tuple[tor
 
 
 @dataclass(frozen=True, slots=True)
-class TritonStep:
+class TritonStep(UnpackingStep):
     """See `StepAttention`. `places` `[T]` int32: where each row's keys and values go; below 0 nowhere."""
 
     backend: TritonBackend

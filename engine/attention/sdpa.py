@@ -13,6 +13,7 @@ from .base import AttentionSettings, ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
 from .transfer import to_device
+from .unpacking import UnpackingStep
 
 _MAX_PADDING_RATIO = 1.5
 """Decoding sequences share a call while the longest has at most this many times the blocks of the shortest."""
@@ -147,7 +148,7 @@ def _similar_lengths(chunks: Sequence[ChunkLayout], block_size: int) -> list[lis
 
 
 @dataclass(frozen=True, slots=True)
-class SdpaStep:
+class SdpaStep(UnpackingStep):
     """See `StepAttention`."""
 
     backend: SdpaBackend

@@ -16,6 +16,7 @@ from .base import AttentionSettings, ChunkLayout
 from .kv_cache import KVCache
 from .row_places import RowPlaces
 from .transfer import to_device
+from .unpacking import UnpackingStep
 
 _PAGE_MULTIPLE = 256
 _HEAD_MULTIPLE = 8
@@ -79,7 +80,7 @@ class VarlenBackend:
 
 
 @dataclass(frozen=True, slots=True)
-class VarlenStep:
+class VarlenStep(UnpackingStep):
     """See `StepAttention`. All tensors are int32.
 
     Attributes:

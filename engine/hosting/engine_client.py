@@ -11,8 +11,7 @@ from collections.abc import AsyncGenerator
 from ..config import EngineConfig
 from ..errors import ConfigurationError, EngineDeadError, RequestError
 from ..loop.engine import TokenOutput
-from ..loop.stats import EngineStats
-from ..messages import (
+from ..loop.messages import (
     Cancel,
     EndSession,
     Failed,
@@ -31,6 +30,7 @@ from ..messages import (
     VocabularyLearnt,
     from_engine_decoder,
 )
+from ..loop.stats import EngineStats
 from ..request import SamplingParams
 from ..session import SessionUse
 from .child_process import Child, frame, receive, start_child

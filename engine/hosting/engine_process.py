@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 from ..assembly.build import build_engine
 from ..errors import AbatchError, RequestError
 from ..loop.engine import Engine, TokenOutput
-from ..loop.step_log import StepLog
-from ..messages import (
+from ..loop.messages import (
     Cancel,
     EndSession,
     Failed,
@@ -43,6 +42,7 @@ from ..messages import (
     VocabularyLearnt,
     to_engine_decoder,
 )
+from ..loop.step_log import StepLog
 from ..request import Constraint, FinishReason, Request
 from .child_process import LENGTH, frame
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import QueueFullError, RequestError, SessionBusyError
-from ..messages import Ready
+from ..loop.messages import Ready
 from ..request import SamplingParams, check_length
 from ..session import SessionUse
 

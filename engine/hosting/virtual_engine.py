@@ -9,10 +9,10 @@ from collections.abc import Callable
 from ..assembly.build import build_simulated_engine, simulated_host
 from ..config import EngineConfig
 from ..loop.engine import Engine, TokenOutput
+from ..loop.messages import Ready
 from ..loop.stats import EngineStats
 from ..loop.step_account import EngineTotals
 from ..loop.step_log import OnStep
-from ..messages import Ready
 from ..request import Request, SamplingParams
 from ..session import SessionUse
 from ..timing.clock import SteppedClock

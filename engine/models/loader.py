@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..attention.base import ATTENTION_NAME, AttentionSettings, NoStepAttentionError, register
 from ..attention.kv_cache import KVShape
+from ..attention.unpacking import UnpackingStep
 from ..attention.verify import verify
 from ..config import EngineConfig
 from ..errors import ConfigurationError, UnsupportedModelError
@@ -182,7 +183,7 @@ def _refuse_unsupported(config: PreTrainedConfig, *, is_gguf: bool) -> None:
 
 
 @dataclass(slots=True)
-class _Probe:
+class _Probe(UnpackingStep):
     """Stands in for attention once, to see what the model asks for."""
 
     shapes: dict[int, tuple[int, int, int]] = field(default_factory=dict)

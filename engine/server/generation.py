@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RequestError, UnsupportedError
 from ..hosting.engine_client import EngineClient
 from ..loop.engine import TokenOutput
-from ..messages import Ready
+from ..loop.messages import Ready
 from ..protocol.fields import SamplingFields
 from ..request import FinishReason, SamplingParams
 from ..runner import TokenLogprobs

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import RequestError, UnsupportedError
 from ..hosting.child_process import environment_of_children
-from ..messages import Ready
+from ..loop.messages import Ready
 from ..protocol.conversation import FunctionDefinition
 from ..protocol.fields import ResponseFormat
 from .front.json_bodies import shortened

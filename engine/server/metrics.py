@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..loop.messages import Ready
 from ..loop.stats import EngineStats
-from ..messages import Ready
 from ..request import FinishReason
 from .generation import TextDelta
 

@@ -16,7 +16,7 @@ from ..config import EngineConfig
 from ..errors import ConfigurationError, EngineDeadError
 from ..hosting.descriptors import most_descriptors
 from ..hosting.engine_client import EngineClient
-from ..messages import Ready
+from ..loop.messages import Ready
 from .app import make_app
 from .front.cross_origin import CrossOrigin
 from .front.listening import Listening, base_url, is_local

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from abatch.engine.messages import Ready
+from abatch.engine.loop.messages import Ready
 
 
 def make_ready(**fields: Any) -> Ready:

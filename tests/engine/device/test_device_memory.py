@@ -20,7 +20,7 @@ from abatch.engine.device.recorded_steps import RecordedSteps, Step
 from abatch.engine.device.step_shapes import StepShape
 from abatch.engine.device.torch_runner import TorchRunner
 from abatch.engine.errors import ConfigurationError
-from abatch.engine.messages import MemoryReport
+from abatch.engine.loop.messages import MemoryReport
 from abatch.engine.request import Batch, Request, SamplingParams
 from abatch.engine.runner import LaunchedStep
 from abatch.engine.scheduling.limits import SchedulerConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 from abatch.engine.errors import RequestError
 from abatch.engine.hosting.engine_process import _StepLoop
-from abatch.engine.messages import Cancel, Refused, Submit
+from abatch.engine.loop.messages import Cancel, Refused, Submit
 from abatch.engine.request import FinishReason, SamplingParams
 
 _SUBMIT = Submit("one", [1, 2], SamplingParams(max_tokens=3, grammar="some"))

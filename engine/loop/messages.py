@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from .config import EngineConfig
-from .loop.engine import TokenOutput
-from .loop.stats import EngineStats
-from .request import SamplingParams
-from .session import SessionUse
+from ..config import EngineConfig
+from ..request import SamplingParams
+from ..session import SessionUse
+from .engine import TokenOutput
+from .stats import EngineStats
 
 
 class Start(msgspec.Struct, tag=True):

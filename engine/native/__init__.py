@@ -1,0 +1,1 @@
+"""Kernels in C++ for processors without an accelerator: compiled where they run, when they are first used."""
