@@ -35,7 +35,8 @@ class EngineConfig:
         load_format: `dummy` takes the shape from config.json, or a built-in one, and random weights.
         device: A torch device (`cpu`, `cuda`, `cuda:1`), `auto`, or a simulated one (see `device_profile`).
         host_overhead: With a simulated device: host time per step (see `parse_host_overhead`).
-        dtype: `float32`, `bfloat16`, `float16`, or `auto` (float32 on CPU, the model's own elsewhere).
+        dtype: `float32`, `bfloat16`, `float16`, or `auto`: what the model was stored in. On a CPU that is bfloat16 only
+            where the processor multiplies it in hardware, else float32; float16 becomes float32 there.
         attention: The attention backend (see `choose_attention`). `auto`: our Triton kernels on CUDA, else
             torch's scaled dot product attention.
         cuda_graphs: Steps that only decode are recorded once and replayed, where the device and the attention can.

@@ -50,7 +50,13 @@ class EngineOptions:
     compile: Annotated[
         bool, Option("--compile", help="Fuse small operations of the layers by torch.compile; starts slower.")
     ] = _DEFAULTS.compile
-    dtype: Annotated[str, Option(help="auto, float32, bfloat16 or float16. auto: float32 on CPU.")] = _DEFAULTS.dtype
+    dtype: Annotated[
+        str,
+        Option(
+            help="auto, float32, bfloat16 or float16. auto: the model's own; on CPU bfloat16 if it was stored in that "
+            "and the processor has instructions for it, else float32."
+        ),
+    ] = _DEFAULTS.dtype
     tokenizer: Annotated[
         str | None,
         Option(help="Hub id or folder, if not with the model. With --url: the server's, for prompts of exact lengths."),

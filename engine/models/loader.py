@@ -19,6 +19,7 @@ from ..config import EngineConfig
 from ..errors import ConfigurationError, UnsupportedModelError
 from .built_in_configs import built_in_config
 from .host_looks import HostLooks
+from .processor import multiplies_bfloat16
 from .source import is_built_in, pretrained_arguments
 from .tiny import tiny_model
 
@@ -151,13 +152,12 @@ def device_named(name: str) -> torch.device:
 
 
 def _dtype(name: str, device: torch.device, of_model: torch.dtype | str | None) -> torch.dtype:
-    if name == "auto":
-        if device.type == "cpu" or of_model is None:
-            return torch.float32
-        if isinstance(of_model, torch.dtype):
-            return of_model
-        name = of_model
-    dtype: torch.dtype = getattr(torch, name)  # EngineConfig knows the names, and so does transformers
+    """`of_model` is what the model was stored in; None if it does not say."""
+    wanted = (of_model or torch.float32) if name == "auto" else name
+    # EngineConfig knows the names, and so does transformers.
+    dtype: torch.dtype = getattr(torch, wanted) if isinstance(wanted, str) else wanted
+    if name == "auto" and device.type == "cpu" and not (dtype is torch.bfloat16 and multiplies_bfloat16()):
+        return torch.float32
     return dtype
 
 

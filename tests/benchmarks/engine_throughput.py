@@ -41,6 +41,7 @@ class EngineContender:
         config = EngineConfig(
             model=model,
             device="cpu",
+            dtype="float32",
             batching=batching,
             window_size=max(CONCURRENCY),
             window_timeout_s=0,

@@ -106,7 +106,7 @@ def make_model(name: str, folder: Path, **changes: Any) -> PreTrainedModel:
     return model
 
 
-def load(folder: Path | str, *, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
+def load(folder: Path | str, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
     """The same model as the engine runs it."""
     return load_model(EngineConfig(model=str(folder), device=device, dtype=dtype))
 
