@@ -12,8 +12,8 @@ from .scheduling.limits import Batching, SchedulerConfig
 from .scheduling.queue_policy import PolicyName
 from .simulation.device_profile import is_simulated, parse_host_overhead
 
-AttentionName = Literal["auto", "triton", "varlen", "sdpa"]
-ATTENTION_NAMES: tuple[AttentionName, ...] = ("auto", "triton", "varlen", "sdpa")
+AttentionName = Literal["auto", "triton", "native", "varlen", "sdpa"]
+ATTENTION_NAMES: tuple[AttentionName, ...] = ("auto", "triton", "native", "varlen", "sdpa")
 LoadFormat = Literal["auto", "dummy"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -37,8 +37,8 @@ class EngineConfig:
         host_overhead: With a simulated device: host time per step (see `parse_host_overhead`).
         dtype: `float32`, `bfloat16`, `float16`, or `auto`: what the model was stored in. On a CPU that is bfloat16 only
             where the processor multiplies it in hardware, else float32; float16 becomes float32 there.
-        attention: The attention backend (see `choose_attention`). `auto`: our Triton kernels on CUDA, else
-            torch's scaled dot product attention.
+        attention: The attention backend (see `choose_attention`). `auto`: our kernels, in Triton on CUDA and in C++ on
+            CPU, else torch's scaled dot product attention.
         cuda_graphs: Steps that only decode are recorded once and replayed, where the device and the attention can.
         compile: The model's layers go through torch.compile first: a slower start, faster steps.
         block_size: Tokens per KV block.

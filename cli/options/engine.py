@@ -40,8 +40,9 @@ class EngineOptions:
     attention: Annotated[
         str,
         Option(
-            help="auto, triton (our kernels), varlen (torch's own, 2.12 and later, with --block-size 256) or sdpa (any "
-            "device; gathers pages). auto: triton on CUDA, else sdpa."
+            help="auto, triton (our kernels on CUDA), native (our kernels on CPU, compiled by g++ at the first start), "
+            "varlen (torch's own, 2.12 and later, with --block-size 256) or sdpa (any device; gathers pages). auto: "
+            "triton on CUDA, native on CPU, and sdpa where these cannot be."
         ),
     ] = _DEFAULTS.attention
     cuda_graphs: Annotated[bool, Option(" /--no-cuda-graphs", help="Disable CUDA graphs.", show_default=False)] = (

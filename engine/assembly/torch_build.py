@@ -8,6 +8,7 @@ import torch
 
 from ..attention.choose import choose_attention
 from ..attention.kv_cache import KVCache
+from ..attention.paged_native import NativeBackend
 from ..attention.paged_triton import TritonBackend
 from ..attention.transfer import fill_pinned_memory
 from ..config import EngineConfig
@@ -139,7 +140,7 @@ def _runner(
     )
     if config.poison:
         # What no step may read. The sdpa backend multiplies it by weights of 0, which a NaN would survive.
-        cache.data.fill_(float("nan") if isinstance(attention, TritonBackend) else 1e4)
+        cache.data.fill_(float("nan") if isinstance(attention, TritonBackend | NativeBackend) else 1e4)
     return TorchRunner(
         model,
         attention,

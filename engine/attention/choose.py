@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+
 from ..config import AttentionName
 from ..errors import ConfigurationError
+from ..native.compiler import NativeError
+from ..native.library import load_library
 from .base import AttentionBackend
 from .kv_cache import KVCache
+from .paged_native import NativeBackend
 from .paged_triton import TritonBackend, triton_problem
 from .sdpa import SdpaBackend
 from .triton_compiler import compiler_problem
@@ -14,7 +19,9 @@ from .triton_compiler import compiler_problem
 def choose_attention(
     name: AttentionName, cache: KVCache, *, num_slots: int, max_num_pages: int, softcap: float | None = None
 ) -> AttentionBackend:
-    """The backend of that name over `cache`. `auto`: our Triton kernels on CUDA, if they run there, else torch's SDPA.
+    """The backend of that name over `cache`.
+
+    `auto`: our kernels, in Triton on CUDA and in C++ on a CPU, if they run there, else torch's SDPA.
 
     Args:
         name: `--attention`.
@@ -27,7 +34,7 @@ def choose_attention(
         ConfigurationError: that backend cannot attend here.
     """
     if name == "auto":
-        name = "triton" if cache.data.device.type == "cuda" and triton_problem(cache) is None else "sdpa"
+        name = _best(cache)
     if name == "triton":
         _refuse_if("triton", triton_problem(cache))
         if cache.data.device.type == "cuda":
@@ -39,7 +46,33 @@ def choose_attention(
         device, dtype = cache.data.device, cache.data.dtype
         _refuse_if("varlen", varlen_problem(device, dtype, cache.block_size, cache.shape.head_size, softcap))
         return VarlenBackend(cache)
+    if name == "native":
+        _refuse_if("native", _native_problem(cache))
+        return NativeBackend(
+            cache,
+            load_library(cache.data.dtype),
+            num_slots=num_slots,
+            max_num_pages=max_num_pages,
+            num_threads=torch.get_num_threads(),
+        )
     return SdpaBackend(cache)
+
+
+def _best(cache: KVCache) -> AttentionName:
+    if cache.data.device.type == "cuda":
+        return "triton" if triton_problem(cache) is None else "sdpa"
+    return "native" if _native_problem(cache) is None else "sdpa"
+
+
+def _native_problem(cache: KVCache) -> str | None:
+    """Why our kernels in C++ cannot attend over such pages, in one line; None if they can."""
+    if cache.data.device.type != "cpu":
+        return f"it needs a CPU, and the KV is on {cache.data.device}"
+    try:
+        load_library(cache.data.dtype)
+    except NativeError as error:
+        return str(error)
+    return None
 
 
 def _refuse_without_compiler(cache: KVCache) -> None:

@@ -71,7 +71,7 @@ from typer.testing import CliRunner
         (["serve", "--device", "simulated:h100", "--kv-memory", "1KiB", "--step-log", "steps.jsonl"], "--kv-memory"),
         (["serve", "--policy", "lifo"], "--policy"),
         (["serve", "--park", "sometimes"], "--park"),
-        (["serve", "--attention", "flash"], "--attention must be one of auto, triton, varlen, sdpa"),
+        (["serve", "--attention", "flash"], "--attention must be one of auto, triton, native, varlen, sdpa"),
         (["bench", "--device", "simulated:h100", "--attention", "sdpa"], "--attention does not apply in virtual time"),
         (
             ["bench", "--device", "simulated:h100", "--no-cuda-graphs"],

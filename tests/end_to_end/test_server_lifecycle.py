@@ -151,4 +151,4 @@ def test_what_takes_long_before_the_first_request_is_told(tmp_path: Path) -> Non
         assert answer["usage"]["completion_tokens"] == 5
     log = (tmp_path / "log").read_text()
     assert log.index("loading tiny") < log.index("engine: warming up") < log.index("serving tiny")
-    assert "sdpa attention" in log
+    assert "native attention" in log

@@ -11,10 +11,12 @@ import pytest
 import torch
 from abatch.engine.attention.base import AttentionBackend, AttentionSettings, ChunkLayout
 from abatch.engine.attention.kv_cache import KVCache
+from abatch.engine.attention.paged_native import NativeBackend
 from abatch.engine.attention.sdpa import SdpaBackend
 from abatch.engine.attention.varlen import VarlenBackend, varlen_problem
 from abatch.engine.errors import UnsupportedModelError
 from support.attention import History, Shape, relative_error
+from support.native import INSTRUCTION_SETS, library_for
 
 MOST_ERROR = {torch.float32: 1e-5, torch.bfloat16: 1.5e-2}
 
@@ -105,6 +107,29 @@ def ragged_steps(shape: Shape, make: Callable[[KVCache], AttentionBackend]) -> l
 def test_gathered_pages(name: str) -> None:
     shape = (SHAPES | CAPPED)[name]
     for output, expected in ragged_steps(shape, SdpaBackend):
+        assert relative_error(output, expected) < MOST_ERROR[shape.dtype]
+
+
+OF_REAL_MODELS = {
+    "heads of 64": Shape(9, 3, 64, 16),
+    "heads of 128, rounded": Shape(8, 2, 128, 16, torch.bfloat16),
+    "heads of 80": Shape(4, 4, 80, 16),
+    "heads of 96, rounded, window": Shape(6, 1, 96, 32, torch.bfloat16, sliding_window=70),
+    "heads of 20": Shape(4, 2, 20, 3),
+    "many lines": Shape(40, 1, 16, 8),
+}
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("name", SHAPES | CAPPED | OF_REAL_MODELS)
+def test_pages_read_where_they_are(name: str, instruction_set: str) -> None:
+    shape = (SHAPES | CAPPED | OF_REAL_MODELS)[name]
+    library = library_for(instruction_set, shape.dtype)
+
+    def make(cache: KVCache) -> AttentionBackend:
+        return NativeBackend(cache, library, num_slots=7, max_num_pages=80, num_threads=2)
+
+    for output, expected in ragged_steps(shape, make):
         assert relative_error(output, expected) < MOST_ERROR[shape.dtype]
 
 

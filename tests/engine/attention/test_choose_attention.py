@@ -7,10 +7,12 @@ import torch
 from abatch.engine.attention import choose
 from abatch.engine.attention.base import AttentionBackend
 from abatch.engine.attention.kv_cache import KVCache, KVShape
+from abatch.engine.attention.paged_native import NativeBackend
 from abatch.engine.attention.sdpa import SdpaBackend
 from abatch.engine.attention.varlen import VarlenBackend
 from abatch.engine.config import ATTENTION_NAMES, AttentionName, EngineConfig
 from abatch.engine.errors import ConfigurationError
+from abatch.engine.native.compiler import NativeError
 
 
 class FakeCudaCache(KVCache):
@@ -65,7 +67,7 @@ def test_automatic_is_triton_on_cuda() -> None:
 @pytest.mark.usefixtures("cuda")
 def test_automatic_is_sdpa_where_triton_cannot_run(monkeypatch: pytest.MonkeyPatch, cpu_cache: KVCache) -> None:
     # On a CPU Triton might be interpreted, as in these tests: nobody wants that unasked.
-    assert isinstance(chosen("auto", cpu_cache), SdpaBackend)
+    assert isinstance(chosen("auto", cpu_cache), NativeBackend)
     monkeypatch.setattr(choose, "triton_problem", lambda cache: "it is not installed")
     monkeypatch.setattr(choose, "SdpaBackend", lambda cache: "sdpa")
     assert chosen("auto", FakeCudaCache(16)) == "sdpa"  # type: ignore[comparison-overlap]
@@ -94,8 +96,29 @@ def test_triton_without_a_device_is_refused_in_one_line(monkeypatch: pytest.Monk
         chosen("triton", cpu_cache)
 
 
+def test_automatic_is_sdpa_where_nothing_can_be_compiled(monkeypatch: pytest.MonkeyPatch, cpu_cache: KVCache) -> None:
+    assert isinstance(chosen("native", cpu_cache), NativeBackend)
+
+    def fail(_: object) -> None:
+        raise NativeError("there is no C++ compiler (g++); install g++, or set CXX")
+
+    monkeypatch.setattr(choose, "load_library", fail)
+    assert isinstance(chosen("auto", cpu_cache), SdpaBackend)
+    with pytest.raises(ConfigurationError, match=r"^--attention native cannot be used: there is no C\+\+ compiler"):
+        chosen("native", cpu_cache)
+
+
+def test_native_is_for_cpus_and_for_the_types_it_has(cpu_cache: KVCache) -> None:
+    with pytest.raises(ConfigurationError, match="it needs a CPU, and the KV is on cuda"):
+        chosen("native", FakeCudaCache(16))
+    cpu_cache.data = cpu_cache.data.half()
+    with pytest.raises(ConfigurationError, match="there are none for float16"):
+        chosen("native", cpu_cache)
+    assert isinstance(chosen("auto", cpu_cache), SdpaBackend)
+
+
 def test_names_are_checked_where_they_are_given() -> None:
     for name in ATTENTION_NAMES:
         assert EngineConfig(attention=name).attention == name
-    with pytest.raises(ConfigurationError, match="--attention must be one of auto, triton, varlen, sdpa, not 'flash'"):
+    with pytest.raises(ConfigurationError, match="auto, triton, native, varlen, sdpa, not 'flash'"):
         EngineConfig(attention="flash")  # type: ignore[arg-type]
