@@ -83,7 +83,13 @@ class NativeKernels:
         return NativeWeight(self.library, weights, bias, self.num_threads)
 
     def rms_norm(self, rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-        """See `LayerKernels.rms_norm`."""
+        """See `LayerKernels.rms_norm`.
+
+        Raises:
+            ValueError: the weight is of another dtype than the library.
+        """
+        if weight.dtype is not self.library.dtype:
+            raise ValueError(f"a weight of {weight.dtype} in a model of {self.library.dtype}")
         rows = rows.contiguous()
         result = torch.empty_like(rows)
         size = rows.shape[-1]
