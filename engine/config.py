@@ -40,6 +40,7 @@ class EngineConfig:
         attention: The attention backend (see `choose_attention`). `auto`: our kernels, in Triton on CUDA and in C++ on
             CPU, else torch's scaled dot product attention.
         cuda_graphs: Steps that only decode are recorded once and replayed, where the device and the attention can.
+        fusion: The model's layers are rewritten as fewer and larger operations when it is loaded. Not with `compile`.
         compile: The model's layers go through torch.compile first: a slower start, faster steps.
         block_size: Tokens per KV block.
         kv_memory_bytes: Memory for KV blocks; `num_blocks` overrides it with a count.
@@ -65,6 +66,7 @@ class EngineConfig:
     batching: Batching = "async"
     attention: AttentionName = "auto"
     cuda_graphs: bool = True
+    fusion: bool = True
     compile: bool = False
     block_size: int = 16
     kv_memory_bytes: int | None = None

@@ -139,6 +139,8 @@ def serve(
             f"{ready.block_size} tokens, {ready.kv_bytes / 2**20:.0f} MiB; --park {config.park}, "
             f"{ready.num_host_blocks} blocks in the host tier)"
         )
+        if ready.layers:
+            console.print(f"abatch: layers: {ready.layers}")
         if ready.memory is not None:
             console.print(f"abatch: {ready.memory}")
 

@@ -25,7 +25,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.OWN_ENGINE: OF_A_URL | {"--metrics-url"},
     Situation.NULL_SERVER: OF_A_URL | {"--model", "--timeout"},
     Situation.VIRTUAL_TIME: frozenset(
-        "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --compile --poison --workers "
+        "--tokenizer --load-format --num-threads --attention --no-cuda-graphs --no-fusion --compile --poison --workers "
         "--no-ignore-eos --api --startup-timeout".split()
     ),
     Situation.SIMULATED_DEVICE: frozenset({"--check-answers"}),

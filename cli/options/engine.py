@@ -48,6 +48,10 @@ class EngineOptions:
     cuda_graphs: Annotated[bool, Option(" /--no-cuda-graphs", help="Disable CUDA graphs.", show_default=False)] = (
         _DEFAULTS.cuda_graphs
     )
+    fusion: Annotated[
+        bool,
+        Option(" /--no-fusion", help="Leave the model's layers as transformers has them.", show_default=False),
+    ] = _DEFAULTS.fusion
     compile: Annotated[
         bool, Option("--compile", help="Fuse small operations of the layers by torch.compile; starts slower.")
     ] = _DEFAULTS.compile

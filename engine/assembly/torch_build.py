@@ -99,6 +99,7 @@ def build_torch_engine(
         steps_ahead=engine.steps_ahead,
         attention=runner.attention.name,
         num_graphs=len(runner.shapes),
+        layers=model.layers,
         memory=_report(weight_bytes, trial, cache, len(runner.shapes)) if is_cuda else None,
     )
     return engine, ready

@@ -28,9 +28,25 @@ def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> Non
     Raises:
         UnsupportedModelError: the logits differ by more than rounding.
     """
-    generator = torch.Generator().manual_seed(0)
-    vocab_size = int(module.config.vocab_size)
-    ours, other = torch.randint(0, vocab_size, (2, _NUM_TOKENS), generator=generator).tolist()
+    ours, _ = _sequences(module)
+    with torch.inference_mode():
+        module.set_attn_implementation("eager")
+        try:
+            expected = module(input_ids=torch.tensor([ours], device=device), use_cache=False).logits[0]
+        finally:
+            module.set_attn_implementation(ATTENTION_NAME)
+    difference = paged_logits(module, shape, device).float() - expected.float()
+    error = (difference.norm() / expected.float().norm()).item()
+    if not error <= _MOST_ERROR[module.dtype]:  # also when it is not a number
+        raise UnsupportedModelError(
+            f"{module.config.model_type} does not compute the same through paged attention as on its own (relative "
+            f"error of the logits {error:.2g}): it keeps state besides attention, or does not attend causally"
+        )
+
+
+def paged_logits(module: PreTrainedModel, shape: KVShape, device: torch.device) -> torch.Tensor:
+    """Logits `[tokens, vocabulary]` of a sequence that is run in three chunks, packed beside another one."""
+    ours, other = _sequences(module)
     cache = KVCache(shape, 12, _BLOCK_SIZE, dtype=module.dtype, device=device)
     backend = SdpaBackend(cache)
     chunks = []
@@ -48,15 +64,12 @@ def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> Non
                 step_attention=backend.plan(layouts),
             )
             chunks.append(output.logits[0, : end - start])
-        module.set_attn_implementation("eager")
-        try:
-            expected = module(input_ids=torch.tensor([ours], device=device), use_cache=False).logits[0]
-        finally:
-            module.set_attn_implementation(ATTENTION_NAME)
-    difference = torch.cat(chunks).float() - expected.float()
-    error = (difference.norm() / expected.float().norm()).item()
-    if not error <= _MOST_ERROR[module.dtype]:  # also when it is not a number
-        raise UnsupportedModelError(
-            f"{module.config.model_type} does not compute the same through paged attention as on its own (relative "
-            f"error of the logits {error:.2g}): it keeps state besides attention, or does not attend causally"
-        )
+    return torch.cat(chunks)
+
+
+def _sequences(module: PreTrainedModel) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(0)
+    sequences: list[list[int]] = torch.randint(
+        0, int(module.config.vocab_size), (2, _NUM_TOKENS), generator=generator
+    ).tolist()
+    return sequences

@@ -112,6 +112,8 @@ class Ready(msgspec.Struct, tag=True, kw_only=True):
     """The attention backend; empty where nothing attends."""
     num_graphs: int = 0
     """Decode steps recorded as CUDA graphs."""
+    layers: str = ""
+    """Which layers of the model were rewritten, and why others were not; empty where none were to be."""
     memory: MemoryReport | None = None
     """Of a CUDA device."""
 

@@ -18,10 +18,13 @@ from ..attention.verify import verify
 from ..config import EngineConfig
 from ..errors import ConfigurationError, UnsupportedModelError
 from .built_in_configs import built_in_config
+from .fusion.fuse import rewrite_model
 from .host_looks import HostLooks
 from .processor import multiplies_bfloat16
 from .source import is_built_in, pretrained_arguments
 from .tiny import tiny_model
+
+_SPOILT = "left as they are: each part agreed when rewritten, the whole model did not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class LoadedModel:
 
     `max_position` is the most tokens its position encoding knows; None if unlimited. `softcap` is the bound on the
     attention scores; None without soft-capping. `host_looks` names the modules that look at values on the host.
+    `layers` says which layers were rewritten; empty where none were to be.
     """
 
     module: PreTrainedModel
@@ -41,6 +45,7 @@ class LoadedModel:
     eos_token_ids: frozenset[int]
     vocab_size: int
     host_looks: tuple[str, ...] = ()
+    layers: str = ""
 
 
 def load_model(config: EngineConfig) -> LoadedModel:
@@ -54,26 +59,30 @@ def load_model(config: EngineConfig) -> LoadedModel:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     device = device_named(config.device)
-    if config.model == "tiny":
-        module: PreTrainedModel = tiny_model(config.seed, _dtype(config.dtype, device, torch.float32))
-        module.set_attn_implementation(ATTENTION_NAME)
-    else:
-        module = _from_transformers(config, device)
-    module = module.to(device).eval()  # type: ignore[arg-type]  # transformers types .to() as taking no device
+    module = _on_device(config, device)
     with HostLooks() as looks:
         kv_shape, softcap = _probe(module, device)
     if config.model != "tiny":
         verify(module, kv_shape, device)
+    dtype = module.dtype
+    layers = ""
+    if config.fusion and not config.compile:
+        report = rewrite_model(module, kv_shape, device)
+        layers = _SPOILT if report is None else str(report)
+        if report is None:
+            del module  # it need not be there twice
+            module = _on_device(config, device)
     return LoadedModel(
         module=module,
         kv_shape=kv_shape,
         softcap=softcap,
-        dtype=module.dtype,
+        dtype=dtype,
         device=device,
         max_position=getattr(module.config, "max_position_embeddings", None),
         eos_token_ids=_eos_token_ids(module),
         vocab_size=int(module.config.vocab_size),
         host_looks=tuple(looks.found),
+        layers=layers,
     )
 
 
@@ -89,6 +98,16 @@ def compile_layers(module: PreTrainedModel) -> int:
     for layer in layers:
         layer.compile(dynamic=True)
     return len(layers)
+
+
+def _on_device(config: EngineConfig, device: torch.device) -> PreTrainedModel:
+    if config.model == "tiny":
+        module: PreTrainedModel = tiny_model(config.seed, _dtype(config.dtype, device, torch.float32))
+        module.set_attn_implementation(ATTENTION_NAME)
+    else:
+        module = _from_transformers(config, device)
+    moved: PreTrainedModel = module.to(device).eval()  # type: ignore[arg-type]  # transformers types .to() badly
+    return moved
 
 
 def _from_transformers(config: EngineConfig, device: torch.device) -> PreTrainedModel:

@@ -77,6 +77,7 @@ from typer.testing import CliRunner
             ["bench", "--device", "simulated:h100", "--no-cuda-graphs"],
             "--no-cuda-graphs does not apply in virtual time",
         ),
+        (["bench", "--device", "simulated:h100", "--no-fusion"], "--no-fusion does not apply in virtual time"),
         (["bench", "--device", "simulated:h100", "--compile"], "--compile does not apply in virtual time"),
         (["serve", "--park", "keep", "--no-prefix-cache"], "--no-prefix-cache"),
         (["serve", "--park", "offload", "--host-kv-memory", "0"], "--host-kv-memory"),

@@ -106,9 +106,9 @@ def make_model(name: str, folder: Path, **changes: Any) -> PreTrainedModel:
     return model
 
 
-def load(folder: Path | str, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
+def load(folder: Path | str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> LoadedModel:
     """The same model as the engine runs it."""
-    return load_model(EngineConfig(model=str(folder), device=device, dtype=dtype))
+    return load_model(EngineConfig(model=str(folder), device=device, dtype=dtype, **options))
 
 
 @dataclass(slots=True)

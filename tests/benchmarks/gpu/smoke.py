@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from abatch.engine.attention.base import ATTENTION_NAME
 from abatch.engine.device.torch_runner import TorchRunner, _StepInputs
+from abatch.engine.models.loader import load_model
 from abatch.engine.request import Batch
 from benchmarks.gpu import step_profile
 from benchmarks.gpu.batches import Sequences, batch_of, chunk, last_token
 from benchmarks.gpu.driving import EngineBench, unrecorded
 from benchmarks.gpu.setting import Setting, SkippedError, error_line
+from transformers import PreTrainedModel
 
 _KV_TOKENS, _DRY_KV_TOKENS = 147_456, 2048
 """19 GB: what the largest step of the profile needs, and the sequences that are compared."""
@@ -30,12 +31,19 @@ def run(setting: Setting) -> None:
     smoke = setting.within("smoke")
     bench = build(smoke)
     try:
-        for name, batch in steps(setting, bench).items():
-            compare(smoke.within(name), bench.runner, batch)
+        compare_all(setting, smoke, bench)
     except Exception as error:
         traceback.print_exc()
         smoke.figures.add("failed", "what comes before the steps", value=error_line(error))
     step_profile.run(setting.within("profile"), bench)
+
+
+def compare_all(setting: Setting, smoke: Setting, bench: EngineBench) -> None:
+    """Every step, with a second model of the same weights meanwhile."""
+    batches = steps(setting, bench)
+    original = load_model(setting.engine_config(num_kv_tokens=1, fusion=False)).module
+    for name, batch in batches.items():
+        compare(smoke.within(name), bench.runner, batch, original)
 
 
 def build(setting: Setting) -> EngineBench:
@@ -100,12 +108,12 @@ class Computed(NamedTuple):
     tokens: torch.Tensor | None = None
 
 
-def compare(setting: Setting, runner: TorchRunner, batch: Batch) -> None:
-    """The step by transformers' own attention, launched kernel by kernel, and replayed. Where one fails, the others are
-    compared all the same. Errors are norms of differences, relative to the norm of what is on the right.
+def compare(setting: Setting, runner: TorchRunner, batch: Batch, original: PreTrainedModel) -> None:
+    """The step by transformers' own layers and attention, launched kernel by kernel, and replayed. Where one fails, the
+    others are compared all the same. Errors are norms of differences, relative to the norm of what is on the right.
     """
     ways: dict[str, Callable[[TorchRunner, Batch], Computed]] = {
-        "eager": eager,
+        "eager": lambda runner, batch: eager(original, batch),
         "launched": launched,
         "recorded": recorded,
     }
@@ -137,22 +145,18 @@ def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def eager(runner: TorchRunner, batch: Batch) -> Computed:
+def eager(module: PreTrainedModel, batch: Batch) -> Computed:
     """By transformers, each sequence from its beginning."""
-    module = runner._model.module
     module.set_attn_implementation("eager")
-    try:
-        rows = [
-            module(
-                input_ids=torch.tensor([one.request.token_ids[: one.end]], device=runner._model.device),
-                use_cache=False,
-                logits_to_keep=1,
-            ).logits[0, -1]
-            for one in batch.chunks
-            if one.samples
-        ]
-    finally:
-        module.set_attn_implementation(ATTENTION_NAME)
+    rows = [
+        module(
+            input_ids=torch.tensor([one.request.token_ids[: one.end]], device=module.device),
+            use_cache=False,
+            logits_to_keep=1,
+        ).logits[0, -1]
+        for one in batch.chunks
+        if one.samples
+    ]
     return Computed(torch.stack(rows).float())
 
 

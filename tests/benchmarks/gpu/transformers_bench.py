@@ -47,7 +47,7 @@ class TransformersBench:
         from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
         began_s = time.perf_counter()
-        self._module = cast(Any, load_model(setting.engine_config(num_kv_tokens=num_kv_tokens)).module)
+        self._module = cast(Any, load_model(setting.engine_config(num_kv_tokens=num_kv_tokens, fusion=False)).module)
         if attention == "varlen":
             paged_varlen.use(self._module)
         else:

@@ -23,6 +23,7 @@ from benchmarks.gpu.device_tests import MEMORY_TESTS, chosen, error_of
 from benchmarks.gpu.driving import unrecorded
 from benchmarks.gpu.setting import Figures, Setting, SkippedError
 from support.models import VOCAB_SIZE, load, make_engine, make_model
+from transformers import PreTrainedModel
 
 ROOT = Path(device_tests.__file__).parents[3]
 
@@ -67,6 +68,12 @@ def runner(tmp_path: Path) -> TorchRunner:
     return runner
 
 
+@pytest.fixture
+def original(runner: TorchRunner, tmp_path: Path) -> PreTrainedModel:
+    """The same model, its layers as transformers has them."""
+    return load(tmp_path / "model", fusion=False).module
+
+
 def steps(runner: TorchRunner) -> tuple[Batch, Batch]:
     """Two decodes; one of them beside a chunk that ends a prompt."""
     sequences = Sequences(40, 4, VOCAB_SIZE, "test")
@@ -78,9 +85,11 @@ def steps(runner: TorchRunner) -> tuple[Batch, Batch]:
     return batch_of(decodes), batch_of([chunk(prompt, 12, 17), decodes[0]])
 
 
-def test_a_step_is_compared_however_it_is_launched(runner: TorchRunner, setting: Setting) -> None:
+def test_a_step_is_compared_however_it_is_launched(
+    runner: TorchRunner, original: PreTrainedModel, setting: Setting
+) -> None:
     for name, batch in zip(("decode", "mixed"), steps(runner), strict=True):
-        smoke.compare(setting.within(name), runner, batch)
+        smoke.compare(setting.within(name), runner, batch, original)
         found = figures_of(setting)[name]
         for pair in ("recorded / launched", "launched / eager", "recorded / eager"):
             assert found[pair]["error"] < 1e-5
@@ -88,10 +97,10 @@ def test_a_step_is_compared_however_it_is_launched(runner: TorchRunner, setting:
         assert found["drawn tokens that are the most likely"] == 1.0
 
 
-def test_a_comparison_sees_what_differs(runner: TorchRunner, setting: Setting) -> None:
+def test_a_comparison_sees_what_differs(runner: TorchRunner, original: PreTrainedModel, setting: Setting) -> None:
     decode, _ = steps(runner)
     runner.attention.cache.data.fill_(0.5)
-    smoke.compare(setting, runner, decode)
+    smoke.compare(setting, runner, decode, original)
     found = figures_of(setting)
     assert found["launched / eager"]["error"] > 0.01
     assert found["recorded / launched"]["error"] < 1e-5
@@ -102,10 +111,10 @@ def raising(*_: object) -> NoReturn:
 
 
 def test_a_way_that_fails_leaves_the_other_comparisons(
-    runner: TorchRunner, setting: Setting, monkeypatch: pytest.MonkeyPatch
+    runner: TorchRunner, original: PreTrainedModel, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smoke, "launched", raising)
-    smoke.compare(setting, runner, steps(runner)[0])
+    smoke.compare(setting, runner, steps(runner)[0], original)
     found = figures_of(setting)
     assert found["launched"] == {"failed": "RuntimeError: CUDA error: something"}
     assert found["recorded / eager"]["error"] < 1e-5

@@ -30,7 +30,9 @@ def test_each_is_of_its_shape_to_the_last_size(name: str, tmp_path: Path) -> Non
 
 
 def test_smollm2_has_random_weights_of_the_seed_and_no_end() -> None:
-    config = EngineConfig(model="smollm2-135m", load_format="dummy", device="cpu", dtype="float32", seed=3)
+    config = EngineConfig(
+        model="smollm2-135m", load_format="dummy", device="cpu", dtype="float32", seed=3, fusion=False
+    )
     model = load_model(config)
     assert model.eos_token_ids == frozenset()
     assert (model.kv_shape.num_layers, model.kv_shape.num_kv_heads, model.kv_shape.group_size) == (30, 3, 3)
@@ -42,7 +44,9 @@ def test_smollm2_has_random_weights_of_the_seed_and_no_end() -> None:
 
 def test_the_dtype_is_the_model_s_where_the_device_computes_in_it() -> None:
     assert built_in_config("llama-3.1-8b").dtype == torch.bfloat16
-    model = load_model(EngineConfig(model="smollm2-135m", load_format="dummy", device="cpu", dtype="bfloat16"))
+    model = load_model(
+        EngineConfig(model="smollm2-135m", load_format="dummy", device="cpu", dtype="bfloat16", fusion=False)
+    )
     assert {weight.dtype for weight in model.module.parameters()} == {torch.bfloat16}
 
 

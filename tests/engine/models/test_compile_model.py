@@ -28,7 +28,7 @@ def compiler() -> Iterator[None]:
 def test_layers_share_one_compilation_whatever_the_size_of_a_step(tmp_path: Path) -> None:
     """The compiler itself takes ten seconds for the few graphs that there are."""
     reference = make_model("llama", tmp_path)
-    model = load(tmp_path)
+    model = load(tmp_path, compile=True)
     assert compile_layers(model.module) == 3
     config = SchedulerConfig(batching="async", max_num_seqs=8, max_num_batched_tokens=20, max_model_len=64)
     prompts = [[5, 6, 7], list(range(3, 40)), [9] * 20, [4]]
