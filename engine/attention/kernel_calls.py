@@ -7,16 +7,22 @@ from typing import Any
 import torch
 
 from ..integers import ceil_div, next_power_of_two
-from .base import AttentionSettings
-from .kernels import decode_kernel, prefill_kernel, reduce_kernel, store_kernel
+from .base import AttentionSettings, PackedHeads, Rotation
+from .decode_kernel import decode_kernel
+from .early_launch import early_launch
+from .kernels import prefill_kernel, store_kernel
 from .kv_cache import KVCache
-from .step_rows import DecodeRows, PrefillTiles
+from .rotate_kernel import rotate_kernel
+from .step_rows import DecodeParts, DecodeRows, PrefillTiles
 
 _LEAST_LINES = 16
 """Rows of the smallest product a tensor core makes."""
 
 _LARGE_SHARED_BYTES = 200 * 1024
 """Of one program: compute capability 9.0 and 10.0 have 227 KiB, 8.0 has 163 KiB, all others 99 KiB."""
+
+_MERGED_NUMBERS = 4096
+"""That the program which puts parts together holds at a time."""
 
 
 class KernelCall:
@@ -81,19 +87,68 @@ class KernelCall:
             HEADS_PADDED=next_power_of_two(self.num_kv_heads),
             PAGE=self._constants["PAGE"],
             **self._heads,
+            **early_launch(),
         )
 
-    def decode(self, sequences: DecodeRows, num_splits: int) -> None:
-        """Attention of rows that are one token of a sequence each."""
-        num_seqs, num_heads = sequences.rows.numel(), self.num_kv_heads * self.group
-        shape = (num_seqs, num_heads, num_splits, self._heads["HEAD_PADDED"])
-        # With one split nothing is written here; the kernel wants pointers all the same.
-        partial = self._scratch(shape if num_splits > 1 else (1,))
-        log_sums = self._scratch(shape[:3] if num_splits > 1 else (1,))
-        decode_kernel[(self.num_kv_heads, num_splits, num_seqs)](
+    def rotate(self, packed: torch.Tensor, heads: PackedHeads, rotation: Rotation, places: torch.Tensor) -> None:
+        """Write `query` from `[T, (query heads + 2 * KV heads) * head size]`, and keys and values to their places.
+
+        `query` is dense.
+        """
+        head_size = heads.head_size
+        half = rotation.cos.shape[-1] // 2
+        half_padded, members = next_power_of_two(half), next_power_of_two(self.group + 1)
+        packed, cos, sin = _dense(packed), _dense(rotation.cos), _dense(rotation.sin)
+        rotate_kernel[(self.num_kv_heads, places.numel())](
+            self.query,
+            packed,
+            self.key_pages,
+            self.value_pages,
+            places,
+            cos,
+            sin,
+            # Without norms nothing is read here; the kernel wants pointers all the same.
+            packed if heads.query_norm is None else heads.query_norm,
+            packed if heads.key_norm is None else heads.key_norm,
+            heads.epsilon,
+            cos.stride(0),
+            sin.stride(0),
+            *self.key_pages.stride()[:3],
+            GROUP=self.group,
+            MEMBERS=members,
+            HALF=half,
+            HALF_PADDED=half_padded,
+            REST_PADDED=next_power_of_two(max(1, head_size - 2 * half)),
+            PAGE=self._constants["PAGE"],
+            HAS_QUERY_NORM=heads.query_norm is not None,
+            HAS_KEY_NORM=heads.key_norm is not None,
+            **self._heads,
+            num_warps=min(4, max(1, members * half_padded // 256)),
+            **early_launch(),
+        )
+
+    def decode(self, sequences: DecodeRows, arrived: torch.Tensor) -> Any:
+        """Attention of rows that are one token of a sequence each.
+
+        Args:
+            sequences: The rows.
+            arrived: `[at least as many sequences, KV heads]` int32, all 0, and all 0 again afterwards.
+
+        Returns:
+            The compiled kernel; None from the interpreter.
+        """
+        parts = sequences.parts
+        head_padded, members = self._heads["HEAD_PADDED"], next_power_of_two(self.group)
+        shape = (parts.sequences.numel(), self.num_kv_heads * self.group, head_padded)
+        # What sequences of a single part never touch.
+        partial, log_sums = (
+            torch.empty(size, dtype=torch.float32, device=self.query.device) for size in (shape, shape[:2])
+        )
+        return decode_kernel[(self.num_kv_heads, shape[0])](
             self.output,
             partial,
             log_sums,
+            arrived,
             self.query,
             self.key_pages,
             self.value_pages,
@@ -101,27 +156,20 @@ class KernelCall:
             sequences.rows,
             sequences.slots,
             sequences.lengths,
+            parts.sequences,
+            parts.numbers,
+            parts.counts,
             *self._numbers,
             *self._strides,
-            NUM_SPLITS=num_splits,
-            GROUP_PADDED=max(_LEAST_LINES, next_power_of_two(self.group)),
+            GROUP_PADDED=max(_LEAST_LINES, members),
             TILE=decode_tile(self._heads["HEAD_SIZE"], self._dtype),
+            MEMBERS=members,
+            MERGED_PARTS=max(1, _MERGED_NUMBERS // (members * head_padded)),
             **self._constants,
             num_warps=4,
             num_stages=3,  # two tiles of keys and values under way, and room for three programs a multiprocessor
+            **early_launch(),
         )
-        if num_splits > 1:
-            reduce_kernel[(num_heads, num_seqs)](
-                self.output,
-                partial,
-                log_sums,
-                sequences.rows,
-                sequences.lengths,
-                *self.output.stride()[:2],
-                NUM_SPLITS=num_splits,
-                SPLITS_PADDED=next_power_of_two(num_splits),
-                **self._heads,
-            )
 
     def prefill(self, tiles: PrefillTiles, tokens_per_tile: int, shared_bytes: int) -> None:
         """Attention of rows that follow each other in their sequences.
@@ -150,20 +198,30 @@ class KernelCall:
             **self._constants,
             num_warps=4 if tokens_per_tile * group_padded <= 64 else 8,
             num_stages=3,
+            **early_launch(),
         )
-
-    def _scratch(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.empty(shape, dtype=torch.float32, device=self.query.device)
 
 
 def store_nothing(cache: KVCache) -> None:
     """Launch a kernel that writes nothing anywhere."""
     shape, device = cache.shape, cache.data.device
     row = torch.zeros((1, shape.num_kv_heads, shape.head_size), dtype=cache.data.dtype, device=device)
-    query = row.repeat_interleave(shape.group_size, dim=1)
-    table = torch.zeros((1, 1), dtype=torch.int32, device=device)
-    call = KernelCall(query, cache.keys(0), cache.values(0), table, AttentionSettings(scaling=1.0))
+    call = _call_of_one_row(cache, torch.zeros((1, 1), dtype=torch.int32, device=device))
     call.store(row, row, torch.full((1,), -1, dtype=torch.int32, device=device))
+
+
+def decode_nothing(cache: KVCache, table: torch.Tensor, arrived: torch.Tensor) -> Any:
+    """Launch a decode of padding, over the pages and with the table of those to come. Returns the compiled kernel."""
+    nothing = torch.full((1,), -1, dtype=torch.int32, device=cache.data.device)
+    sequences = DecodeRows(nothing, nothing, nothing, DecodeParts(nothing, nothing, nothing))
+    return _call_of_one_row(cache, table).decode(sequences, arrived)
+
+
+def _call_of_one_row(cache: KVCache, table: torch.Tensor) -> KernelCall:
+    shape = cache.shape
+    size = (1, shape.num_kv_heads * shape.group_size, shape.head_size)
+    query = torch.zeros(size, dtype=cache.data.dtype, device=cache.data.device)
+    return KernelCall(query, cache.keys(0), cache.values(0), table, AttentionSettings(scaling=1.0))
 
 
 def decode_tile(head_size: int, dtype: torch.dtype) -> int:

@@ -1,4 +1,4 @@
-"""Attention over paged KV, in Triton: storing a step's keys and values, decoding, and chunks of prompts.
+"""Attention over paged KV, in Triton: storing a step's keys and values, and chunks of prompts (see `decode_kernel`).
 
 All kernels take pages as `[blocks, block size, KV heads, head size]` with strides, so that a layer's view of the cache
 is passed as it lies. A sequence's pages are found in a table row of its own (`slot`). Keys and values are read by
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from .early_launch import let_next_start, wait_for_inputs
 
 
 @triton.jit(do_not_specialize_on_alignment=["places"])
@@ -34,10 +36,13 @@ def store_kernel(
     HEAD_SIZE: tl.constexpr,
     HEAD_PADDED: tl.constexpr,
     PAGE: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Write each row's keys and values to where they belong. One program per row."""
     row = tl.program_id(0).to(tl.int64)
     place = tl.load(places + row)
+    wait_for_inputs(EARLY)
+    let_next_start(EARLY)
     if place >= 0:
         heads = tl.arange(0, HEADS_PADDED)[:, None]
         sizes = tl.arange(0, HEAD_PADDED)[None, :]
@@ -51,7 +56,7 @@ def store_kernel(
 
 
 @triton.jit
-def _scores(
+def tile_scores(
     query,  # [M, HEAD_PADDED]
     key_pages,
     places,  # [TILE]: where each position's key begins
@@ -78,7 +83,7 @@ def _scores(
 
 
 @triton.jit
-def _fold(
+def fold_tile(
     scores,  # [M, TILE], minus infinity where a row may not look
     value_pages,
     places,
@@ -108,7 +113,7 @@ def _fold(
 
 
 @triton.jit
-def _pages(table_row, positions, end, PAGE: tl.constexpr):
+def tile_pages(table_row, positions, end, PAGE: tl.constexpr):
     """The pages of a tile's positions.
 
     Both loops read them one tile ahead and carry them: keys and values must not wait for a load of the same iteration.
@@ -119,135 +124,9 @@ def _pages(table_row, positions, end, PAGE: tl.constexpr):
 
 
 @triton.jit
-def _places(pages, positions, page_stride, token_stride, PAGE: tl.constexpr):
+def tile_places(pages, positions, page_stride, token_stride, PAGE: tl.constexpr):
     """Where the keys or values of positions begin, counted in elements from the first page."""
     return pages.to(tl.int64) * page_stride + (positions % PAGE) * token_stride
-
-
-@triton.jit(do_not_specialize_on_alignment=["rows", "slots", "lengths"])
-def decode_kernel(
-    output,  # [T, query heads, head size]
-    partial,  # [sequences, query heads, splits, HEAD_PADDED] float32
-    partial_log_sum,  # [sequences, query heads, splits] float32, base 2; minus infinity for a split without keys
-    query,  # [T, query heads, head size]
-    key_pages,
-    value_pages,
-    table,  # [slots, pages]
-    rows,  # [sequences]: each one's row in the packed step
-    slots,  # [sequences]: its row of the table
-    lengths,  # [sequences]: its keys, the one of this step among them; 0 for padding
-    scaling,
-    softcap,
-    window,
-    query_row_stride,
-    query_head_stride,
-    output_row_stride,
-    output_head_stride,
-    page_stride,
-    token_stride,
-    head_stride,
-    table_stride,
-    NUM_SPLITS: tl.constexpr,
-    GROUP: tl.constexpr,
-    GROUP_PADDED: tl.constexpr,
-    HEAD_SIZE: tl.constexpr,
-    HEAD_PADDED: tl.constexpr,
-    PAGE: tl.constexpr,
-    TILE: tl.constexpr,
-    HAS_SOFTCAP: tl.constexpr,
-    HAS_WINDOW: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """One query token a sequence, its keys shared out over `NUM_SPLITS` programs ("flash decoding").
-
-    Grid (KV heads, splits, sequences): programs that run together read neighbouring memory. The grid does not depend
-    on any length, so it can be captured; what a program does follows from the lengths it finds on the device.
-    """
-    kv_head = tl.program_id(0)
-    split = tl.program_id(1)
-    sequence = tl.program_id(2).to(tl.int64)
-    length = tl.load(lengths + sequence)
-    row = tl.load(rows + sequence).to(tl.int64)
-    first = 0
-    if HAS_WINDOW:
-        first = tl.maximum(length - window, 0)
-    first_tile = first // TILE
-    tiles_a_split = tl.cdiv(tl.cdiv(length, TILE) - first_tile, NUM_SPLITS)
-    begin = (first_tile + split * tiles_a_split) * TILE
-    end = tl.minimum(begin + tiles_a_split * TILE, length)
-
-    members = tl.arange(0, GROUP_PADDED)
-    sizes = tl.arange(0, HEAD_PADDED)
-    heads = kv_head * GROUP + members
-    is_query = (members < GROUP)[:, None] & (sizes < HEAD_SIZE)[None, :]
-    queries = tl.load(
-        query + row * query_row_stride + heads[:, None] * query_head_stride + sizes[None, :], mask=is_query, other=0.0
-    )
-    best = tl.full([GROUP_PADDED], float("-inf"), tl.float32)
-    total = tl.zeros([GROUP_PADDED], tl.float32)
-    weighted = tl.zeros([GROUP_PADDED, HEAD_PADDED], tl.float32)
-    table_row = table + tl.load(slots + sequence).to(tl.int64) * table_stride
-    pages = _pages(table_row, begin + tl.arange(0, TILE), end, PAGE)
-    for start in range(begin, end, TILE):
-        positions = start + tl.arange(0, TILE)
-        is_there = positions < end
-        if HAS_WINDOW:
-            is_there &= positions >= first
-        places = _places(pages, positions, page_stride, token_stride, PAGE) + kv_head * head_stride
-        pages = _pages(table_row, positions + TILE, end, PAGE)
-        scores = _scores(
-            queries, key_pages, places, is_there, scaling, softcap, HEAD_SIZE, HEAD_PADDED, HAS_SOFTCAP, PRECISION
-        )
-        scores = tl.where(is_there[None, :], scores, float("-inf"))
-        best, total, weighted = _fold(
-            scores, value_pages, places, is_there, best, total, weighted, HEAD_SIZE, HEAD_PADDED, PRECISION
-        )
-    result = weighted / tl.where(total > 0.0, total, 1.0)[:, None]
-    if NUM_SPLITS == 1:
-        target = output + row * output_row_stride + heads[:, None] * output_head_stride + sizes[None, :]
-        if length > 0:  # padding has no row of its own: it must not overwrite another's
-            tl.store(target, result.to(output.dtype.element_ty), mask=is_query)
-    else:
-        is_head = members < GROUP
-        part = (sequence * tl.num_programs(0) * GROUP + heads) * NUM_SPLITS + split
-        log_sum = tl.where(total > 0.0, best + tl.log2(tl.where(total > 0.0, total, 1.0)), float("-inf"))
-        tl.store(partial_log_sum + part, log_sum, mask=is_head)
-        if begin < end:
-            tl.store(partial + part[:, None] * HEAD_PADDED + sizes[None, :], result, mask=is_head[:, None])
-
-
-@triton.jit(do_not_specialize_on_alignment=["rows", "lengths"])
-def reduce_kernel(
-    output,
-    partial,
-    partial_log_sum,
-    rows,
-    lengths,
-    output_row_stride,
-    output_head_stride,
-    NUM_SPLITS: tl.constexpr,
-    SPLITS_PADDED: tl.constexpr,
-    HEAD_SIZE: tl.constexpr,
-    HEAD_PADDED: tl.constexpr,
-):
-    """Put the splits of a head together. Grid (query heads, sequences)."""
-    head = tl.program_id(0)
-    sequence = tl.program_id(1).to(tl.int64)
-    splits = tl.arange(0, SPLITS_PADDED)
-    sizes = tl.arange(0, HEAD_PADDED)
-    part = (sequence * tl.num_programs(0) + head) * NUM_SPLITS + splits
-    log_sums = tl.load(partial_log_sum + part, mask=splits < NUM_SPLITS, other=float("-inf"))
-    has_keys = log_sums > float("-inf")
-    best = tl.max(log_sums, 0)
-    weights = tl.where(has_keys, tl.exp2(log_sums - tl.where(best > float("-inf"), best, 0.0)), 0.0)
-    # What a split without keys would have written is whatever was there before: it is not even read.
-    parts = tl.load(partial + part[:, None] * HEAD_PADDED + sizes[None, :], mask=has_keys[:, None], other=0.0)
-    total = tl.sum(weights, 0)
-    result = tl.sum(parts * weights[:, None], 0) / tl.where(total > 0.0, total, 1.0)
-    row = tl.load(rows + sequence).to(tl.int64)
-    target = output + row * output_row_stride + head * output_head_stride + sizes
-    if tl.load(lengths + sequence) > 0:
-        tl.store(target, result.to(output.dtype.element_ty), mask=sizes < HEAD_SIZE)
 
 
 @triton.jit(do_not_specialize_on_alignment=["first_rows", "first_positions", "num_tokens", "slots"])
@@ -282,6 +161,7 @@ def prefill_kernel(
     HAS_SOFTCAP: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
     PRECISION: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Consecutive tokens of sequences of any lengths: `TOKENS` of one sequence a program, with all heads of a group.
 
@@ -289,6 +169,7 @@ def prefill_kernel(
     """
     kv_head = tl.program_id(0)
     tile = tl.program_id(1)
+    wait_for_inputs(EARLY)
     count = tl.load(num_tokens + tile)
     first_row = tl.load(first_rows + tile).to(tl.int64)
     first_position = tl.load(first_positions + tile)
@@ -314,20 +195,20 @@ def prefill_kernel(
     best = tl.full([TOKENS * GROUP_PADDED], float("-inf"), tl.float32)
     total = tl.zeros([TOKENS * GROUP_PADDED], tl.float32)
     weighted = tl.zeros([TOKENS * GROUP_PADDED, HEAD_PADDED], tl.float32)
-    pages = _pages(table_row, begin + tl.arange(0, TILE), end, PAGE)
+    pages = tile_pages(table_row, begin + tl.arange(0, TILE), end, PAGE)
     for start in range(begin, end, TILE):
         positions = start + tl.arange(0, TILE)
         is_there = positions < end
-        places = _places(pages, positions, page_stride, token_stride, PAGE) + kv_head * head_stride
-        pages = _pages(table_row, positions + TILE, end, PAGE)
-        scores = _scores(
+        places = tile_places(pages, positions, page_stride, token_stride, PAGE) + kv_head * head_stride
+        pages = tile_pages(table_row, positions + TILE, end, PAGE)
+        scores = tile_scores(
             queries, key_pages, places, is_there, scaling, softcap, HEAD_SIZE, HEAD_PADDED, HAS_SOFTCAP, PRECISION
         )
         is_visible = is_there[None, :] & (positions[None, :] <= query_positions[:, None])
         if HAS_WINDOW:
             is_visible &= positions[None, :] > query_positions[:, None] - window
         scores = tl.where(is_visible, scores, float("-inf"))
-        best, total, weighted = _fold(
+        best, total, weighted = fold_tile(
             scores, value_pages, places, is_there, best, total, weighted, HEAD_SIZE, HEAD_PADDED, PRECISION
         )
     result = weighted / tl.where(total > 0.0, total, 1.0)[:, None]

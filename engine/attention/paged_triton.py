@@ -5,21 +5,29 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ..integers import next_power_of_two
-from .base import AttentionSettings, ChunkLayout
+from ..integers import ceil_div, next_power_of_two
+from .base import AttentionSettings, ChunkLayout, PackedHeads, Rotation
+from .decode_parts import decode_parts
 from .kv_cache import KVCache
 from .page_table import PageTable
 from .row_places import place_numbers
-from .step_rows import DecodeRows, PrefillTiles
+from .step_rows import DecodeParts, DecodeRows, PrefillTiles
 from .transfer import to_device
-from .unpacking import UnpackingStep
 
-_MOST_SPLITS = 32
+if TYPE_CHECKING:
+    from .kernel_calls import KernelCall  # Triton: only where it is used
+
 _PROGRAMS_PER_PROCESSOR = 4
-"""Programs of a decode that should be there for each multiprocessor: enough reads under way to keep its memory busy."""
+"""Programs of a decode that a multiprocessor has room for, where no compiled kernel says so."""
+
+_REGISTERS = 65_536
+"""Of a multiprocessor, of every compute capability that there are kernels for."""
 
 _LARGEST_HEAD = 256
 _PREFILL_LINES = 128
@@ -53,6 +61,20 @@ class TritonBackend:
         properties = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
         self.num_processors = 1 if properties is None else properties.multi_processor_count
         self.shared_bytes: int = getattr(properties, "shared_memory_per_block_optin", 0)
+        self.arrived = torch.zeros((num_slots, cache.shape.num_kv_heads), dtype=torch.int32, device=device)
+        """Parts of sequences in decode that are done, while a kernel runs; 0 between kernels."""
+        self.programs_per_processor = _PROGRAMS_PER_PROCESSOR
+        if properties is not None:
+            from .kernel_calls import decode_nothing  # Triton: only where it is used
+
+            kernel = decode_nothing(cache, self.page_table.table, self.arrived)
+            self.programs_per_processor = resident_programs(
+                kernel.n_regs,
+                kernel.metadata.num_warps,
+                kernel.metadata.shared,
+                shared_bytes=properties.shared_memory_per_multiprocessor,
+                most_warps=properties.max_threads_per_multi_processor // properties.warp_size,
+            )
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> TritonStep:
         """Sort the step's chunks, and bring the page table up to date."""
@@ -60,11 +82,10 @@ class TritonBackend:
         device = self.cache.data.device
         decodes = [chunk for chunk in chunks if chunk.num_tokens == 1]
         prefills = [chunk for chunk in chunks if chunk.num_tokens > 1]
-        decode_rows = [(chunk.offset, chunk.slot, chunk.end) for chunk in decodes]
         return TritonStep(
             backend=self,
             places=to_device(place_numbers(chunks, self.cache.block_size), device, torch.int32),
-            decode=DecodeRows(*_columns(decode_rows, device)) if decodes else None,
+            decode=self._decode_rows(decodes) if decodes else None,
             prefill=PrefillTiles(*_columns(self.tiles(prefills), device)) if prefills else None,
         )
 
@@ -87,11 +108,46 @@ class TritonBackend:
         lines = _PREFILL_LINES // (8 if dtype.itemsize > 2 else 4 if shape.head_size > 128 else 1)
         return max(1, lines // next_power_of_two(shape.group_size))
 
-    def num_splits(self, num_seqs: int) -> int:
-        """Programs that share the keys of one head of one sequence. From counts only: lengths are the device's."""
-        wanted = self.num_processors * _PROGRAMS_PER_PROCESSOR
-        splits = wanted // max(1, num_seqs * self.cache.shape.num_kv_heads)
-        return 1 << max(0, min(splits, _MOST_SPLITS).bit_length() - 1)
+    @property
+    def extra_parts(self) -> int:
+        """Most parts of a batch's decodes beside one for each: as many as there are programs that run at a time."""
+        return self.num_processors * self.programs_per_processor // self.cache.shape.num_kv_heads
+
+    def parts(self, lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+        """See `decode_parts`: `[3, parts]`, for decodes of sequences with so many keys."""
+        from .kernel_calls import decode_tile  # Triton: only where it is used
+
+        tile = decode_tile(self.cache.shape.head_size, self.cache.data.dtype)
+        return decode_parts(lengths, tile=tile, most_extra=self.extra_parts)
+
+    def _decode_rows(self, chunks: Sequence[ChunkLayout]) -> DecodeRows:
+        device = self.cache.data.device
+        rows, slots, lengths = _columns([(chunk.offset, chunk.slot, chunk.end) for chunk in chunks], device)
+        parts = self.parts(np.array([chunk.end for chunk in chunks], dtype=np.int32))
+        return DecodeRows(rows, slots, lengths, DecodeParts(*_columns(parts.T.tolist(), device)))
+
+
+def resident_programs(
+    registers_a_thread: int,
+    num_warps: int,
+    program_shared_bytes: int,
+    *,
+    shared_bytes: int,
+    most_warps: int,
+) -> int:
+    """Programs of a kernel that a multiprocessor runs at a time, at least 1 (CUDA programming guide, occupancy).
+
+    Args:
+        registers_a_thread: Of the compiled kernel, as are the next two.
+        num_warps: Of a program.
+        program_shared_bytes: Of a program.
+        shared_bytes: Of the multiprocessor.
+        most_warps: That it runs at a time.
+    """
+    # Registers are given out to warps 256 at a time, and a program's shared memory has a KiB of the system's own.
+    warp_registers = ceil_div(32 * registers_a_thread, 256) * 256
+    by_registers = _REGISTERS // warp_registers // num_warps
+    return max(1, min(by_registers, shared_bytes // (program_shared_bytes + 1024), most_warps // num_warps))
 
 
 def _columns(rows: Sequence[tuple[int, ...]], device: torch.device) -> tuple[torch.Tensor, ...]:
@@ -101,7 +157,7 @@ def _columns(rows: Sequence[tuple[int, ...]], device: torch.device) -> tuple[tor
 
 
 @dataclass(frozen=True, slots=True)
-class TritonStep(UnpackingStep):
+class TritonStep:
     """See `StepAttention`. `places` `[T]` int32: where each row's keys and values go; below 0 nowhere."""
 
     backend: TritonBackend
@@ -118,18 +174,34 @@ class TritonStep(UnpackingStep):
         settings: AttentionSettings,
     ) -> torch.Tensor:
         """See `StepAttention.attend`."""
+        call = self._call(layer, query, settings)
+        call.store(key, value, self.places)
+        return self._attend(call)
+
+    def attend_packed(
+        self,
+        layer: int,
+        packed: torch.Tensor,
+        heads: PackedHeads,
+        rotation: Rotation,
+        settings: AttentionSettings,
+    ) -> torch.Tensor:
+        """See `StepAttention.attend_packed`."""
+        # Not written over: programs of several warps may read a number again that one of them has turned.
+        query = packed.new_empty((packed.shape[0], heads.num_heads, heads.head_size))
+        call = self._call(layer, query, settings)
+        call.rotate(packed, heads, rotation, self.places)
+        return self._attend(call).flatten(1)
+
+    def _call(self, layer: int, query: torch.Tensor, settings: AttentionSettings) -> KernelCall:
         from .kernel_calls import KernelCall  # Triton: only where it is used
 
-        call = KernelCall(
-            query,
-            self.backend.cache.keys(layer),
-            self.backend.cache.values(layer),
-            self.backend.page_table.table,
-            settings,
-        )
-        call.store(key, value, self.places)
+        cache = self.backend.cache
+        return KernelCall(query, cache.keys(layer), cache.values(layer), self.backend.page_table.table, settings)
+
+    def _attend(self, call: KernelCall) -> torch.Tensor:
         if self.decode is not None:
-            call.decode(self.decode, self.backend.num_splits(self.decode.rows.numel()))
+            call.decode(self.decode, self.backend.arrived)
         if self.prefill is not None:
             call.prefill(self.prefill, self.backend.tokens_per_tile(), self.backend.shared_bytes)
         return call.output

@@ -8,18 +8,35 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeParts:
+    """Shares of sequences' keys (see `decode_parts`): int32 tensors `[parts]` on the device.
+
+    Attributes:
+        sequences: Their sequences, by position in `DecodeRows`. Below 0 is padding: nothing is read or written for it.
+        numbers: Each one's number among those of its sequence.
+        counts: How many these are.
+    """
+
+    sequences: torch.Tensor
+    numbers: torch.Tensor
+    counts: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeRows:
     """Sequences that compute one token each: int32 tensors `[sequences]` on the device.
 
     Attributes:
         rows: Their rows in the packed step.
         slots: Their rows in the page table.
-        lengths: Their keys, this step's among them. 0 is padding: nothing is read or written for it.
+        lengths: Their keys, this step's among them.
+        parts: How their keys are shared out among programs. Sequences of padding have none.
     """
 
     rows: torch.Tensor
     slots: torch.Tensor
     lengths: torch.Tensor
+    parts: DecodeParts
 
 
 @dataclass(frozen=True, slots=True)

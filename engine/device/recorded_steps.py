@@ -82,12 +82,14 @@ class RecordedSteps:
         self._last_tokens = last_tokens
         self._record = record
         block_size = attention.cache.block_size
-        self._decode_shapes = decode_shapes(max_num_seqs)
+        extra_parts = attention.extra_parts
+        self._decode_shapes = decode_shapes(max_num_seqs, extra_parts=extra_parts)
         self._mixed_shapes = mixed_shapes(
             max_num_seqs,
             max_num_batched_tokens,
             tokens_per_tile=attention.tokens_per_tile(),
             block_size=block_size,
+            extra_parts=extra_parts,
         )
         device = last_tokens.device
         self.shapes = sorted([*self._decode_shapes, *self._mixed_shapes], reverse=True)

@@ -41,12 +41,13 @@ class StepColumns:
 def step_columns(batch: Batch, attention: TritonBackend) -> StepColumns:
     """The columns of a batch."""
     if batch.num_tokens == len(batch.chunks):
-        return _of_single_tokens(batch.chunks, attention.cache.block_size)
+        return _of_single_tokens(batch.chunks, attention)
     return _of_any_chunks(batch.chunks, attention)
 
 
-def _of_single_tokens(chunks: list[ScheduledChunk], block_size: int) -> StepColumns:
+def _of_single_tokens(chunks: list[ScheduledChunk], attention: TritonBackend) -> StepColumns:
     """As below, where every chunk is a token: most steps are such, and this is what a host has to do for them."""
+    block_size = attention.cache.block_size
     requests = [chunk[0] for chunk in chunks]
     starts = [chunk[1] for chunk in chunks]
     count = len(chunks)
@@ -70,6 +71,7 @@ def _of_single_tokens(chunks: list[ScheduledChunk], block_size: int) -> StepColu
         "lengths": positions + 1,
         "sample_rows": samples,
         "sample_slots": slots[samples] if len(samples) < count else slots,
+        **_parts(attention, positions + 1),
     }
     sampling = chunks if len(samples) == count else [chunks[index] for index in samples]
     return StepColumns(sampling, count, count, 0, values)
@@ -111,8 +113,15 @@ def _of_any_chunks(chunks: list[ScheduledChunk], attention: TritonBackend) -> St
         "tile_positions": tiles[:, 1],
         "tile_counts": tiles[:, 2],
         "tile_slots": tiles[:, 3],
+        **_parts(attention, np.array([layout.end for layout in decodes], dtype=np.int32)),
     }
     return StepColumns(sampling, len(ids), len(decodes), len(tiles), values)
+
+
+def _parts(attention: TritonBackend, lengths: NDArray[np.int32]) -> dict[str, Column]:
+    """How the keys of sequences in decode are shared out."""
+    sequences, numbers, counts = attention.parts(lengths)
+    return {"part_sequences": sequences, "part_numbers": numbers, "part_counts": counts}
 
 
 def _places(request: Request, start: int, end: int, size: int) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..attention.step_rows import DecodeRows, PrefillTiles
+from ..attention.step_rows import DecodeParts, DecodeRows, PrefillTiles
 from ..integers import ceil_div
 from .drawing import DrawRows
 from .step_columns import Column
@@ -22,13 +22,14 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "samples": ("sample_rows", "sample_slots", "temperatures", "top_ks", "top_ps"),
     "rows": ("token_ids", "positions", "slots", "places"),
     "decodes": ("decode_rows", "decode_slots", "lengths"),
+    "parts": ("part_sequences", "part_numbers", "part_counts"),
     "tiles": ("tile_rows", "tile_positions", "tile_counts", "tile_slots"),
     "pages": ("page_entries", "pages"),
 }
 """Fields of one 32-bit word, by what they have one for. Seeds, of two words a sample, come before them."""
 
 _FLOATS = ("temperatures", "top_ps")
-_PADDING = {"places": -1, "page_entries": -1, "top_ps": 1}
+_PADDING = {"places": -1, "part_sequences": -1, "page_entries": -1, "top_ps": 1}
 """What fills a field up; slots are filled with one that belongs to no sequence, everything else with 0."""
 
 
@@ -42,7 +43,7 @@ class StepOnDevice:
         positions: `[rows]`.
         slots: `[rows]`: of the sequence: its row of the page table and of the last tokens.
         places: `[rows]`: where keys and values go (block * block size + offset). Below 0 for padding.
-        decode: `[decodes]` each; lengths of 0 are padding.
+        decode: `[decodes]` each, and their `[parts]`; lengths of 0 and parts of no sequence are padding.
         prefill: `[tiles]` each; tiles of no tokens are padding. None in a step that only decodes.
         sample_rows: `[samples]`: the rows that sample.
         sample_slots: `[samples]`: of their sequences.
@@ -163,7 +164,12 @@ class StepInputs:
             positions=field("positions"),
             slots=field("slots"),
             places=field("places"),
-            decode=DecodeRows(*(field(name) for name in _WORDS["decodes"])),
+            decode=DecodeRows(
+                rows=field("decode_rows"),
+                slots=field("decode_slots"),
+                lengths=field("lengths"),
+                parts=DecodeParts(*(field(name) for name in _WORDS["parts"])),
+            ),
             prefill=tiles,
             sample_rows=field("sample_rows"),
             sample_slots=field("sample_slots"),

@@ -27,6 +27,7 @@ class StepShape:
         tiles: Pieces that prompts' chunks are cut into for attention (see `TritonBackend.tiles`).
         samples: Rows that sample.
         pages: Entries of the page table that the step itself can write.
+        parts: Shares of keys that decodes are cut into for attention (see `TritonBackend.parts`).
     """
 
     rows: int
@@ -34,6 +35,7 @@ class StepShape:
     tiles: int
     samples: int
     pages: int
+    parts: int
 
     @property
     def is_decode(self) -> bool:
@@ -46,15 +48,15 @@ class StepShape:
         return f"{self.rows} tokens, up to {self.decodes} of them decodes"
 
 
-def decode_shapes(max_num_seqs: int) -> list[StepShape]:
+def decode_shapes(max_num_seqs: int, *, extra_parts: int) -> list[StepShape]:
     """Steps that only decode, smallest first: few enough to be recorded soon, close enough to pad little."""
     sizes = [1, 2, 4, *range(8, 64, 8), *range(64, 256, 16), *range(256, max_num_seqs + 1, 32)]
     sizes = [*(size for size in sizes if size < max_num_seqs), max_num_seqs]
-    return [StepShape(size, size, 0, size, size) for size in sizes]
+    return [StepShape(size, size, 0, size, size, size + extra_parts) for size in sizes]
 
 
 def mixed_shapes(
-    max_num_seqs: int, max_num_batched_tokens: int, *, tokens_per_tile: int, block_size: int
+    max_num_seqs: int, max_num_batched_tokens: int, *, tokens_per_tile: int, block_size: int, extra_parts: int
 ) -> list[StepShape]:
     """Steps with prompts, smallest first: by tokens, and within these by sequences in decode."""
     most_rows = min(_MOST_PROMPT_TOKENS + max_num_seqs, max_num_batched_tokens)
@@ -70,6 +72,7 @@ def mixed_shapes(
                     tiles=rows // tokens_per_tile + _MOST_CHUNKS,
                     samples=min(max_num_seqs, decodes + _MOST_CHUNKS),
                     pages=rows // block_size + decodes + _MOST_CHUNKS,
+                    parts=decodes + extra_parts,
                 )
             )
     return shapes

@@ -293,7 +293,10 @@ def test_memory_is_measured_and_what_is_left_goes_to_kv() -> None:
     assert report is not None
     runner = engine._runner
     shapes = runner.shapes  # type: ignore[attr-defined]
-    assert [shape for shape in reversed(shapes) if shape.is_decode] == decode_shapes(256)
+    assert [shape for shape in reversed(shapes) if shape.is_decode] == decode_shapes(
+        256,
+        extra_parts=runner.attention.extra_parts,  # type: ignore[attr-defined]
+    )
     assert (ready.attention, ready.num_graphs, ready.dtype) == ("triton", len(shapes), "bfloat16")
     settings = torch.cuda.memory._snapshot()["allocator_settings"]
     assert settings["expandable_segments"]

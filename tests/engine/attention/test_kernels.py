@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from abatch.engine.attention.paged_triton import TritonBackend
+from numpy.typing import NDArray
 from support.attention import History, Shape, relative_error
 
 MOST_ERROR = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
@@ -37,11 +39,21 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def backend_of(history: History, num_splits: int | None = None) -> TritonBackend:
+def backend_of(history: History, num_parts: int | None = None) -> TritonBackend:
     backend = TritonBackend(history.cache, num_slots=len(history.slots) + 2, max_num_pages=64)
-    if num_splits is not None:
-        backend.num_splits = lambda num_seqs: num_splits  # type: ignore[method-assign]
+    if num_parts is not None:
+        cut_into(backend, num_parts)
     return backend
+
+
+def cut_into(backend: TritonBackend, num_parts: int) -> None:
+    """Every sequence in so many parts, whether or not there are keys for all of them."""
+
+    def parts(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+        sequences, numbers = np.divmod(np.arange(len(lengths) * num_parts, dtype=np.int32), num_parts)
+        return np.stack([sequences, numbers, np.full_like(numbers, num_parts)])
+
+    backend.parts = parts  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=name)
@@ -54,16 +66,17 @@ def test_random_steps_of_prompts_and_decodes(shape: Shape, device: str) -> None:
     history = History(shape, [0] * 4, 80, seed=1, device=device)
     backend = backend_of(history)
     page = shape.block_size
-    for num_splits, counts in (
+    for num_parts, counts in (
         (1, {0: page, 1: 1, 2: random.randint(2, 20)}),
         (4, {2: 1, 0: 1, 3: random.randint(30, 70)}),
         (1, {1: page - 1 or 1, 3: 2, 2: 1}),
         (4, {3: 1, 2: 1, 1: 1, 0: 1}),
         (1, {3: 1, 2: 1, 1: 1, 0: 1}),
     ):
-        backend.num_splits = lambda _, count=num_splits: count  # type: ignore[method-assign,misc]
+        cut_into(backend, num_parts)
         output, expected = history.step(backend, counts)
-        assert relative_error(output, expected) < MOST_ERROR[shape.dtype], (num_splits, counts)
+        assert relative_error(output, expected) < MOST_ERROR[shape.dtype], (num_parts, counts)
+        assert not backend.arrived.any()
 
 
 @pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3)), *range(3, 10)])
@@ -93,7 +106,7 @@ def test_random_shapes(seed: int, device: str) -> None:
         assert relative_error(output, expected) < MOST_ERROR[shape.dtype], shape
 
 
-def test_a_long_context_in_many_splits_most_of_them_of_one_tile(device: str) -> None:
+def test_a_long_context_in_many_parts_most_of_them_of_one_tile(device: str) -> None:
     history = History(Shape(2, 1, 64, 16, torch.bfloat16), [0, 0], 80, seed=3, device=device)
     backend = backend_of(history, 32)
     history.step(backend, {0: 900, 1: 3})
@@ -101,7 +114,15 @@ def test_a_long_context_in_many_splits_most_of_them_of_one_tile(device: str) -> 
     assert relative_error(output, expected) < MOST_ERROR[torch.bfloat16]
 
 
-def test_splits_are_a_power_of_two_and_no_more_than_there_is_work_for() -> None:
-    backend = backend_of(History(Shape(8, 8, 64, 16), [0], 4, seed=0))
-    backend.num_processors = 132
-    assert [backend.num_splits(count) for count in (1, 2, 8, 32, 64, 128, 256)] == [32, 32, 8, 2, 1, 1, 1]
+def test_long_sequences_get_the_programs_that_short_ones_have_no_use_for(device: str) -> None:
+    history = History(Shape(2, 1, 16, 16, torch.bfloat16), [0, 0, 0], 80, seed=3, device=device)
+    backend = backend_of(history)
+    backend.num_processors, backend.programs_per_processor = 1, 5
+    history.step(backend, {0: 3, 1: 200, 2: 64})
+    sequences, numbers, counts = backend.parts(np.array([4, 201, 65], dtype=np.int32))
+    assert sequences.tolist() == [0, 1, 1, 2]
+    assert numbers.tolist() == [0, 0, 1, 0]
+    assert counts.tolist() == [1, 2, 2, 1]
+    output, expected = history.step(backend, {0: 1, 1: 1, 2: 1})
+    assert not backend.arrived.any(), "as the next step wants it"
+    assert relative_error(output, expected) < MOST_ERROR[torch.bfloat16]

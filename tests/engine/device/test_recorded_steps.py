@@ -152,13 +152,13 @@ def test_more_pages_at_once_than_a_step_has_room_for_are_written_beside_it(tmp_p
 
 @pytest.mark.parametrize("max_num_seqs", [1, 2, 3, 8, 60, 256, 300])
 def test_shapes_of_decodes_hold_every_batch_and_pad_little(max_num_seqs: int) -> None:
-    sizes = [shape.rows for shape in decode_shapes(max_num_seqs)]
+    sizes = [shape.rows for shape in decode_shapes(max_num_seqs, extra_parts=0)]
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == max_num_seqs
     for count in range(1, max_num_seqs + 1):
         bucket = next(size for size in sizes if size >= count)
         assert bucket - count < (8 if count <= 64 else 16 if count <= 256 else 32), (count, bucket)
-    assert len(decode_shapes(256)) == 23
+    assert len(decode_shapes(256, extra_parts=0)) == 23
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_shapes_of_decodes_hold_every_batch_and_pad_little(max_num_seqs: int) ->
 def test_shapes_with_prompts_hold_512_tokens_of_them_and_pad_little(
     max_num_seqs: int, max_num_batched_tokens: int
 ) -> None:
-    shapes = mixed_shapes(max_num_seqs, max_num_batched_tokens, tokens_per_tile=32, block_size=16)
+    shapes = mixed_shapes(max_num_seqs, max_num_batched_tokens, tokens_per_tile=32, block_size=16, extra_parts=9)
     assert shapes == sorted(set(shapes))
     assert len(shapes) <= 35
     largest = shapes[-1]
@@ -205,7 +205,7 @@ def written(
 
 
 def test_a_decode_step_is_written_where_the_device_reads_it() -> None:
-    shape, larger = StepShape(3, 3, 0, 3, 3), StepShape(4, 4, 2, 4, 4)
+    shape, larger = StepShape(3, 3, 0, 3, 3, 4), StepShape(4, 4, 2, 4, 4, 5)
     chunks = [
         chunk_of(2, [11, 12, 13, 14, 15], 4, 5),
         chunk_of(5, [21, 22], 2, 3, temperature=0.5, top_k=7, top_p=0.75),  # its last token is in flight
@@ -219,6 +219,9 @@ def test_a_decode_step_is_written_where_the_device_reads_it() -> None:
     assert step.decode.rows.tolist() == [0, 1, 0]
     assert step.decode.slots.tolist() == [2, 5, 9]
     assert step.decode.lengths.tolist() == [5, 3, 0]
+    assert step.decode.parts.sequences.tolist() == [0, 1, -1, -1]
+    assert step.decode.parts.numbers.tolist() == [0, 0, 0, 0]
+    assert step.decode.parts.counts.tolist() == [1, 1, 0, 0]
     assert step.sample_rows.tolist() == [0, 1, 0]
     assert step.sample_slots.tolist() == [2, 5, 9]
     assert step.drawing.seeds.tolist() == [1 << 62, 5, 0]
@@ -236,7 +239,7 @@ def test_a_step_with_prompts_is_written_where_the_device_reads_it() -> None:
         chunk_of(6, [31, 32, 33, 34, 35, 36, 37], 2, 6, samples=False),
         chunk_of(5, [21, 22], 0, 3),  # recomputed, with its last token in flight
     ]
-    _, step = written(chunks, StepShape(9, 2, 4, 3, 5))
+    _, step = written(chunks, StepShape(9, 2, 4, 3, 5, 2))
     assert step.token_ids.tolist() == [15, 33, 34, 35, 36, 21, 22, -1, 0]
     assert step.positions.tolist() == [4, 2, 3, 4, 5, 0, 1, 2, 0]
     assert step.slots.tolist() == [2, 6, 6, 6, 6, 5, 5, 5, 9]
@@ -244,6 +247,7 @@ def test_a_step_with_prompts_is_written_where_the_device_reads_it() -> None:
     assert step.decode.rows.tolist() == [0, 0]
     assert step.decode.slots.tolist() == [2, 9]
     assert step.decode.lengths.tolist() == [5, 0]
+    assert step.decode.parts.sequences.tolist() == [0, -1]
     assert step.prefill is not None
     # Those of the longest sequence first, and of each the last.
     assert step.prefill.first_rows.tolist() == [4, 1, 5, 0]
@@ -258,14 +262,14 @@ def test_a_step_with_prompts_is_written_where_the_device_reads_it() -> None:
 def test_single_tokens_that_do_not_sample_are_told_apart() -> None:
     """The last token but one of a prompt, where the budget of a step ended."""
     chunks = [chunk_of(slot, [11, 12, 13], 1, 2, samples=slot != 3) for slot in (2, 3, 4)]
-    _, step = written(chunks, StepShape(4, 3, 1, 3, 3))
+    _, step = written(chunks, StepShape(4, 3, 1, 3, 3, 3))
     assert step.decode.rows.tolist() == [0, 1, 2]
     assert step.sample_rows.tolist() == [0, 2, 0]
     assert step.sample_slots.tolist() == [2, 4, 9]
 
 
 def test_one_host_buffer_is_written_while_the_other_may_still_be_read() -> None:
-    shape = StepShape(1, 1, 0, 1, 1)
+    shape = StepShape(1, 1, 0, 1, 1, 1)
     inputs = StepInputs([shape], trash_slot=9, device=torch.device("cpu"))
     first, second = (inputs.write({"token_ids": [token]}, shape, seeds=[0]) for token in (11, 12))
     step = inputs.on_device(shape)
