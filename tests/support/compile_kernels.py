@@ -18,12 +18,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import triton
-from abatch.engine.attention.base import AttentionSettings, ChunkLayout
+from abatch.engine.attention.base import AttentionSettings, ChunkLayout, PackedHeads, Rotation
 from abatch.engine.attention.kv_cache import KVCache, KVShape
 from abatch.engine.attention.paged_triton import TritonBackend
 from abatch.engine.device.draw_kernel import draw
@@ -31,6 +32,7 @@ from abatch.engine.device.drawing import DrawRows, Relay
 from abatch.engine.device.step_inputs import StepInputs
 from abatch.engine.device.step_kernels import begin
 from abatch.engine.device.step_shapes import StepShape
+from abatch.engine.models.fusion.triton_kernels import TritonKernels
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
@@ -84,7 +86,9 @@ def compiled_instead_of_launched(architecture: int) -> Iterator[list[Any]]:
 
 
 def call_all(variant: Variant, shared_bytes: int) -> None:
-    """A mixed step, decodes in splits and without, what comes before and behind it in a recorded step, and a draw."""
+    """A mixed step, its attention packed and not, what else a rewritten layer launches, what comes before and behind it
+    in a recorded step, and a draw.
+    """
     _, num_heads, num_kv_heads, head_size, block_size, dtype, window, softcap = variant
     shape = KVShape(1, num_kv_heads, head_size, num_heads // num_kv_heads)
     cache = KVCache(shape, 4, block_size, dtype=dtype, device=torch.device("cpu"))
@@ -95,16 +99,20 @@ def call_all(variant: Variant, shared_bytes: int) -> None:
     def rows(heads: int) -> torch.Tensor:
         return torch.zeros(heads, 10, head_size, dtype=dtype).transpose(0, 1)
 
-    for num_splits in (1, 8):
-        backend.num_splits = lambda _, count=num_splits: count  # type: ignore[method-assign,misc]
-        step.attend(
-            0,
-            rows(num_heads),
-            rows(num_kv_heads),
-            rows(num_kv_heads),
-            AttentionSettings(scaling=head_size**-0.5, sliding_window=window, softcap=softcap),
-        )
-    recorded = StepShape(10, 1, 1, 2, 2)
+    settings = AttentionSettings(scaling=head_size**-0.5, sliding_window=window, softcap=softcap)
+    step.attend(0, rows(num_heads), rows(num_kv_heads), rows(num_kv_heads), settings)
+    packed = torch.zeros(10, (num_heads + 2 * num_kv_heads) * head_size, dtype=dtype)
+    turns = torch.zeros(10, head_size, dtype=dtype)
+    norm = torch.zeros(head_size, dtype=dtype)
+    heads = PackedHeads(num_heads=num_heads, num_kv_heads=num_kv_heads, head_size=head_size)
+    step.attend_packed(0, packed, heads, Rotation(turns, turns), settings)
+    normed = replace(heads, query_norm=norm, key_norm=norm, epsilon=1e-6)
+    step.attend_packed(0, packed, normed, Rotation(turns, turns), settings)
+    layer = TritonKernels()
+    hidden = num_heads * head_size
+    layer.rms_norm(torch.zeros(10, hidden, dtype=dtype), torch.zeros(hidden, dtype=dtype), 1e-6)
+    layer.gate(torch.zeros(10, 7 * hidden, dtype=dtype))
+    recorded = StepShape(10, 1, 1, 2, 2, 2)
     inputs = StepInputs([recorded], trash_slot=2, device=torch.device("cpu"))
     on_device, last_tokens = inputs.on_device(recorded), torch.zeros(3, dtype=torch.long)
     begin(on_device, last_tokens, backend.page_table.table)
@@ -133,6 +141,7 @@ def facts(architecture: int, name: str, kernel: Any) -> dict[str, Any]:
         "shared_bytes": kernel.metadata.shared,
         "num_warps": kernel.metadata.num_warps,
         "uses_tensor_cores": "mma" in kernel.asm["ptx"],
+        "waits_for_the_kernel_before": "griddepcontrol.wait" in kernel.asm["ptx"],
     }
 
 
@@ -142,6 +151,7 @@ def count_versions(architecture: int) -> dict[str, int]:
     cache = KVCache(shape, 64, 16, dtype=torch.bfloat16, device=torch.device("cpu"))
     backend = TritonBackend(cache, num_slots=64, max_num_pages=4)
     backend.num_processors = 8
+    layer = TritonKernels()
     with compiled_instead_of_launched(architecture) as compiled:
         for count in range(1, 40):
             chunks = [ChunkLayout(row, 1, 3, [row], row) for row in range(count)]
@@ -152,6 +162,11 @@ def count_versions(architecture: int) -> dict[str, int]:
                 query, key = (torch.zeros(heads, num_tokens, 64, dtype=torch.bfloat16) for heads in (8, 2))
                 rows = query.transpose(0, 1), key.transpose(0, 1), key.transpose(0, 1)
                 step.attend(0, *rows, AttentionSettings(scaling=0.125))
+                packed, turns = (torch.zeros(num_tokens, size, dtype=torch.bfloat16) for size in (12 * 64, 64))
+                heads = PackedHeads(num_heads=8, num_kv_heads=2, head_size=64)
+                step.attend_packed(0, packed, heads, Rotation(turns, turns), AttentionSettings(scaling=0.125))
+                layer.rms_norm(packed, packed[0], 1e-5)
+                layer.gate(packed)
     versions = {id(kernel): kernel.metadata.name for kernel in compiled}
     return dict(Counter(versions.values()))
 
