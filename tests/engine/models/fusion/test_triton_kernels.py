@@ -50,25 +50,3 @@ def test_gate(num_rows: int, size: int, dtype: torch.dtype, device: str) -> None
     gate_up[0, 0] = -200  # of which a sigmoid by its definition overflows
     gate, up = gate_up.double().chunk(2, dim=-1)
     assert error(TritonKernels().gate(gate_up), functional.silu(gate) * up) < MOST_ERROR[dtype]
-
-
-@pytest.mark.parametrize("has_bias", [False, True])
-def test_products(has_bias: bool, device: str) -> None:
-    weights = [drawn(count, 32, dtype=torch.float32, device=device, seed=count) for count in (8, 4, 4)]
-    bias = drawn(16, dtype=torch.float32, device=device) if has_bias else None
-    rows = drawn(5, 32, dtype=torch.float32, device=device, seed=1)
-    total = drawn(5, 16, dtype=torch.float32, device=device, seed=2)
-    packed = TritonKernels().pack(weights, bias)
-    expected = functional.linear(rows.double(), torch.cat(weights).double(), None if bias is None else bias.double())
-    assert packed.num_outputs == 16
-    assert error(packed.product(rows), expected) < 1e-5
-    with_total = expected + total.double()
-    packed.add_product(rows, total)
-    assert error(total, with_total) < 1e-5
-    assert packed.rows(torch.tensor([9, 0], device=device)).equal(torch.cat(weights)[[9, 0]])
-
-
-def test_a_single_matrix_is_not_copied(device: str) -> None:
-    weight = drawn(4, 8, dtype=torch.float32, device=device)
-    packed = TritonKernels().pack([weight], None)
-    assert packed._weight.data_ptr() == weight.data_ptr()
