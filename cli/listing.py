@@ -55,7 +55,7 @@ COMMANDS: Mapping[str, Listed] = {
     "rerun": Listed("Do a saved run, sweep or comparison again: same traffic and texts, same target, same rules."),
     "calibrate": Listed(
         "Measure what the client itself adds on this machine, and up to which rate it can be trusted.",
-        ("request-rate", "duration", "max-rate", "workers", "json", "quiet"),
+        ("request-rate", "duration", "max-rate", "workers", "device", "output", "json", "quiet"),
     ),
     "null-server": Listed(
         "Serve an API that computes nothing and behaves exactly as told, to test load generators against.",

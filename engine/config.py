@@ -21,6 +21,7 @@ _DEFAULT_SEQS = {True: 64, False: 256}
 _DEFAULT_BATCHED_TOKENS = {True: 256, False: 2048}
 """By whether the device is a CPU."""
 
+DEFAULT_KV_BYTES_ON_CPU = 1 << 30
 _DEFAULT_HOST_KV_BYTES = 4 << 30
 _BYTE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 

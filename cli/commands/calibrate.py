@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,17 +27,19 @@ from ..measuring.plan import MOST_WORKERS, Plan
 from ..measuring.rate_search import Found, Limit, highest_rate
 from ..measuring.running import run
 from ..measuring.targets import NullServer, RemoteServer
-from ..naming.bare_words import only_servers, read_bare_words
+from ..naming.bare_words import model_to_serve, only_servers, read_bare_words
 from ..naming.environment import tell_key
 from ..naming.target import find_target
 from ..options.applies import refuse
 from ..options.connecting import ConnectingOptions
-from ..options.groups import given, with_options
+from ..options.engine import EngineOptions
+from ..options.groups import Without, given, with_options
 from ..options.recipe import make_traffic
 from ..options.rendering import Renderers, RenderingOptions, check_renderings, write_renderings
 from ..options.situations import Situation
 from ..options.times import time_option
 from ..options.traffic import TrafficOptions
+from .device_profile import measure_profile
 from .progress import Progress
 
 _WARMUP_S = 0.5
@@ -73,14 +75,20 @@ class _SearchReport(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedServer(ConnectingOptions):
-    """A server in place of the null server."""
+    """A server in place of the null server, or the model that a device is measured with."""
 
     url: Annotated[
         str | None,
         typer.Option("--url", "--base-url", help="Send to this server instead: shows start delay, lag and CPU only."),
     ] = None
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model to ask the server for, with --url. Default: its first.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model to ask the server for, with --url. Default: its first. With --device: the model to measure, as "
+            "in abatch serve. Default: tiny.",
+        ),
     ] = None
     timeout_s: Annotated[
         float, time_option("--timeout", least_s=0.001, help="What a request may take. Default: 1m.")
@@ -106,12 +114,23 @@ def calibrate(
     ] = None,
     max_rate: Annotated[float | None, typer.Option(help=f"Search no higher than this. Default: {_MAX_RATE:g}.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=MOST_WORKERS, help="Sender processes, as in abatch bench.")] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Measure this device instead (cpu, cuda, cuda:1, auto), and save a profile to simulate it."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="New file for that profile. Default: named by device and model."
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON; - is stdout.")] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the verdict, and where it is saved.")
     ] = False,
     *,
     server: CalibratedServer,
+    engine: Annotated[EngineOptions, Without({"device", "host_overhead"})],
 ) -> None:
     """Measure what the client itself adds on this machine, and up to which rate it can be trusted.
 
@@ -124,11 +143,27 @@ def calibrate(
     The highest trusted rate is kept in $XDG_CACHE_HOME/abatch/calibration.json: abatch bench says when it is exceeded.
 
     With --request-rate the exit code is 4 if the client cannot be trusted at that rate.
+
+    With --device it measures how long the steps of a model take on that device, alone and served, in about two minutes,
+    and fits a profile to them: abatch bench --device simulated:FILE.json runs any workload on it in virtual time.
+    Nothing else should run meanwhile.
     """
     rendering = RenderingOptions(json=json, quiet=quiet)
     check_renderings(rendering)
     console = rendering.console()
     progress = Progress(terminal(stderr=True, is_brief=quiet))
+    if device is not None:
+        of_search = {"--request-rate": request_rate, "--duration": duration, "--max-rate": max_rate}
+        flags = [flag for flag, value in of_search.items() if value is not None] + ["--workers"] * (workers != 1)
+        refuse(Situation.DEVICE, [*flags, *given(server.typed())])
+        model = model_to_serve(read_bare_words(context, words), server.model)
+        try:
+            profile = measure_profile(replace(engine, device=device), model, output, console, progress)
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        write_renderings(rendering, [], console, _as_json(profile))
+        return
+    refuse(Situation.NO_DEVICE, [*given(engine), *["--output"] * (output is not None)])
     server = find_target(server, only_servers(read_bare_words(context, words)), progress.say)
     tell_key(server, progress.say)
     remote = None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from ...engine.errors import ConfigurationError
-from ...engine.simulation.device_profile import is_simulated
-from ...engine.simulation.model_shape import DEFAULT_SHAPE
+from ...engine.simulation.device_profile import is_simulated, load_device
 
 _ENGINE_PACKAGES = ("torch", "transformers", "jinja2", "prometheus_client")
 
@@ -22,5 +21,9 @@ def require_engine() -> None:
 
 
 def default_model(device: str) -> str:
-    """What is served where no model is named."""
-    return DEFAULT_SHAPE if is_simulated(device) else "tiny"
+    """What is served where no model is named.
+
+    Raises:
+        ConfigurationError: it is a simulated device that there is none of.
+    """
+    return load_device(device).default_model if is_simulated(device) else "tiny"

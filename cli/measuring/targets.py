@@ -156,6 +156,8 @@ class SimulatedEngine:
             virtual = build_virtual_engine(config, on_step=on_step)
             host = simulated_host(config)
             label = f"abatch, {config.batching} batching, {virtual.ready.device}, host overhead {host}, per step"
+            if host.request_s:
+                label += f" (and {host.request_s * 1e3:.3g} ms per request)"
             if self.note:
                 label += f", {self.note}"
             target = EngineTarget(virtual, config.model, timeout_s=self.timeout_s, tells_sessions=self.tells_sessions)

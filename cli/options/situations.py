@@ -32,6 +32,8 @@ class Situation(Enum):
     NO_HOST_TIER = "with --park drop", "nothing is parked on the host"
     NO_SWEEP = "without --sweep", "it is about the search for the highest rate"
     NO_RULES = "without rules", "give --require or --rules"
+    DEVICE = "with --device", "it measures a device, not a client"
+    NO_DEVICE = "without --device", "it is about the device to measure"
     NO_TLS = "to a server without TLS", "its URL begins with http://"
 
 

@@ -10,7 +10,6 @@ from typer import Option
 from ...engine.errors import ConfigurationError
 from ...engine.models.source import check_sources
 from ...engine.simulation.device_profile import is_simulated, load_device
-from ...engine.simulation.model_shape import load_shape
 from ...engine.timing.durations import format_duration
 from ...workloads.model_mix import ModelMix, parse_models
 from ...workloads.targets.exact_text import load_text_tokenizer
@@ -135,8 +134,9 @@ class TargetOptions(ConnectingOptions):
             refuse(Situation.VIRTUAL_TIME, given(engine, self))
         config = engine.config(self.model or default_model(engine.device), seed)
         if config.is_simulated:
-            load_shape(config.model)
-            load_device(config.device)
+            device = load_device(config.device)
+            device.shape_of(config.model)
+            device.dtype_of(config.dtype)
             if not self.real_time:
                 return SimulatedEngine(
                     config=config,

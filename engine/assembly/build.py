@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..config import EngineConfig
+from ..config import DEFAULT_KV_BYTES_ON_CPU, EngineConfig
 from ..errors import ConfigurationError
 from ..loop.engine import Engine
 from ..loop.messages import Ready
 from ..loop.step_log import OnStep
 from ..simulation.device_profile import DeviceProfile, HostOverhead, load_device, parse_host_overhead
-from ..simulation.model_shape import ModelShape, load_shape
+from ..simulation.model_shape import ModelShape
 from ..simulation.roofline import Roofline
 from ..simulation.simulated_runner import SimulatedRunner
 from ..timing.clock import Clock, RealClock
@@ -57,16 +57,17 @@ def build_simulated_engine(
     Raises:
         ConfigurationError: there is no such device or shape, or the shape does not fit the device.
     """
-    shape, device = load_shape(config.model), load_device(config.device)
-    dtype_bytes = 4 if config.dtype == "float32" else 2
+    device = load_device(config.device)
+    shape, dtype = device.shape_of(config.model), device.dtype_of(config.dtype)
+    dtype_bytes = 4 if dtype == "float32" else 2
     roofline = Roofline(shape, device, dtype_bytes)
     num_blocks = _num_blocks(config, shape, device, dtype_bytes, roofline.weight_bytes)
     block_bytes = shape.kv_bytes_per_token(dtype_bytes) * config.block_size
     scheduler = build_scheduler(
-        config, num_blocks, block_bytes=block_bytes, max_position=shape.max_position, on_cpu=False
+        config, num_blocks, block_bytes=block_bytes, max_position=shape.max_position, on_cpu=device.is_synchronous
     )
     block_copy_s = block_bytes / (device.host_bandwidth_bytes_per_s * device.host_bandwidth_efficiency)
-    runner = SimulatedRunner(roofline, clock, host, block_copy_s=block_copy_s)
+    runner = SimulatedRunner(roofline, clock, host, block_copy_s=block_copy_s, measured=device.steps, seed=config.seed)
     engine = Engine(scheduler, runner, clock.time, on_step=on_step)
     ready = Ready(
         max_model_len=scheduler.config.max_model_len,
@@ -78,7 +79,7 @@ def build_simulated_engine(
         kv_bytes=num_blocks * block_bytes,
         num_host_blocks=scheduler.parking.num_host_blocks,
         device=f"simulated {device.name}",
-        dtype="bfloat16" if config.dtype == "auto" else config.dtype,
+        dtype=dtype,
         batching=config.batching,
         steps_ahead=engine.steps_ahead,
         simulated=True,
@@ -100,7 +101,8 @@ def _num_blocks(
     if config.num_blocks is not None:
         num_blocks = config.num_blocks
     else:
-        num_blocks = (free_bytes if config.kv_memory_bytes is None else config.kv_memory_bytes) // block_bytes
+        default_bytes = min(free_bytes, DEFAULT_KV_BYTES_ON_CPU) if device.is_synchronous else free_bytes
+        num_blocks = (default_bytes if config.kv_memory_bytes is None else config.kv_memory_bytes) // block_bytes
     if num_blocks < 1:
         raise ConfigurationError(f"--kv-memory is smaller than one KV block ({block_bytes} bytes); raise it")
     if num_blocks * block_bytes > free_bytes:

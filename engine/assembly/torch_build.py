@@ -11,7 +11,7 @@ from ..attention.kv_cache import KVCache
 from ..attention.paged_native import NativeBackend
 from ..attention.paged_triton import TritonBackend
 from ..attention.transfer import fill_pinned_memory
-from ..config import EngineConfig
+from ..config import DEFAULT_KV_BYTES_ON_CPU, EngineConfig
 from ..device.memory import kv_budget_bytes, most_blocks, out_of_memory_says, use_expandable_segments
 from ..device.recorded_steps import GraphRecorder
 from ..device.torch_runner import TorchRunner
@@ -27,7 +27,6 @@ from ..timing.clock import RealClock
 from .scheduler import build_scheduler
 from .trial import FEWER_GRAPHS, LESS_A_STEP, TrialResult, try_out, warm_up_batches
 
-_DEFAULT_KV_BYTES_ON_CPU = 1 << 30
 _LONGEST_UNKNOWN = 1 << 20
 """Tokens of a sequence where neither the user nor the model bounds them."""
 
@@ -199,7 +198,7 @@ def _num_blocks(config: EngineConfig, model: LoadedModel, trial: TrialResult) ->
         budget = min(free_bytes, most_blocks(*_longest(config, model), config.block_size) * block_bytes)
         advice = f"{LESS_A_STEP}, or take a smaller model"
     else:
-        budget, advice = _DEFAULT_KV_BYTES_ON_CPU, "raise --kv-memory"
+        budget, advice = DEFAULT_KV_BYTES_ON_CPU, "raise --kv-memory"
     if budget < block_bytes:
         raise ConfigurationError(
             f"{max(0, budget)} bytes of KV memory are less than one KV block ({block_bytes} bytes); {advice}"

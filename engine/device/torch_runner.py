@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -137,6 +138,12 @@ class TorchRunner:
             self._stream.wait_stream(torch.cuda.current_stream())
         with self._on_stream():
             self._stopwatches = HostStopwatches(clock) if self.is_synchronous else CudaStopwatches(clock)
+
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """What transformers knows of the model's shape, as in its config.json."""
+        config: dict[str, Any] = self._model.module.config.to_dict()
+        return config
 
     @property
     def shapes(self) -> list[StepShape]:

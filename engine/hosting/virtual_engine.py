@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 
 from ..assembly.build import build_simulated_engine, simulated_host
@@ -31,14 +32,27 @@ class VirtualEngine:
     until the loop gets there. What arrives meanwhile is seen by the next step, as it is where the step loop is busy.
     """
 
-    def __init__(self, engine: Engine, clock: SteppedClock, ready: Ready, *, max_queue: int) -> None:
-        """`clock` is the one that `engine` and its runner were made with."""
+    def __init__(
+        self, engine: Engine, clock: SteppedClock, ready: Ready, *, max_queue: int, request_s: float = 0.0
+    ) -> None:
+        """Take an engine over.
+
+        Args:
+            engine: What runs.
+            clock: The one that `engine` and its runner were made with.
+            ready: What is said of it.
+            max_queue: Requests that may wait.
+            request_s: What a request, or its cancelling, takes to get to the engine.
+        """
         self.ready = ready
         self._engine = engine
         self._clock = clock
         self._pending = PendingRequests(ready, max_queue=max_queue)
+        self._request_s = request_s
+        self._under_way: deque[Request | str] = deque()
+        """Requests and ids of those that are cancelled, in the order in which they were sent."""
         self._commands: list[Request | str] = []
-        """Requests that have arrived and ids of those that are cancelled, in order."""
+        """Those that have arrived, in order."""
         self._sinks: dict[str, OnOutput] = {}
         self._num_requests = 0
         self._wake: asyncio.Future[None] | None = None
@@ -74,16 +88,25 @@ class VirtualEngine:
         request_id = str(self._num_requests)
         self._sinks[request_id] = on_output
         self._pending.add(request_id, session)
-        self._commands.append(Request(request_id, prompt_ids, sampling, session=session))
-        self._wake_up()
+        self._send(Request(request_id, prompt_ids, sampling, session=session))
         return request_id
 
     def cancel(self, request_id: str) -> None:
         """Stop a request. Nothing more comes out of it."""
         if self._sinks.pop(request_id, None) is not None:
             self._pending.remove(request_id)
-            self._commands.append(request_id)
-            self._wake_up()
+            self._send(request_id)
+
+    def _send(self, command: Request | str) -> None:
+        self._under_way.append(command)
+        if self._request_s:
+            asyncio.get_running_loop().call_later(self._request_s, self._arrive)
+        else:
+            self._arrive()
+
+    def _arrive(self) -> None:
+        self._commands.append(self._under_way.popleft())
+        self._wake_up()
 
     def observe(self, on_stats: OnStats, from_s: float, every_s: float) -> None:
         """Report the state at each of these times, once the loop gets there. No timer waits for them.
@@ -163,6 +186,6 @@ def build_virtual_engine(config: EngineConfig, *, on_step: OnStep | None = None)
     Raises:
         ConfigurationError: as `build_simulated_engine`.
     """
-    clock = SteppedClock()
-    engine, ready = build_simulated_engine(config, clock, simulated_host(config), on_step=on_step)
-    return VirtualEngine(engine, clock, ready, max_queue=config.max_queue)
+    clock, host = SteppedClock(), simulated_host(config)
+    engine, ready = build_simulated_engine(config, clock, host, on_step=on_step)
+    return VirtualEngine(engine, clock, ready, max_queue=config.max_queue, request_s=host.request_s)

@@ -68,6 +68,11 @@ class Engine:
         self._account = StepAccount(clock, is_synchronous=runner.is_synchronous)
 
     @property
+    def runner(self) -> ModelRunner:
+        """The device, for steps that serve no request."""
+        return self._runner
+
+    @property
     def totals(self) -> EngineTotals:
         """Running totals, without what is parked."""
         return self._account.totals

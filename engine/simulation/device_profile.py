@@ -8,6 +8,8 @@ import msgspec
 
 from ..errors import ConfigurationError
 from ..timing.durations import match_duration
+from .measured_steps import MeasuredSteps
+from .model_shape import DEFAULT_SHAPE, ModelShape, load_shape
 
 _SIMULATED = "simulated"
 """A device whose name begins like this takes time and computes nothing."""
@@ -21,10 +23,14 @@ def is_simulated(device: str) -> bool:
 
 
 class HostOverhead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Time the host spends on a step outside the device: planning, launching, committing, sending."""
+    """Time the host spends on a step outside the device: planning, launching, committing, sending.
+
+    `request_s` is what a request spends outside of steps: on its way to the engine, and its tokens on their way back.
+    """
 
     step_s: float = 0.0
     sequence_s: float = 0.0
+    request_s: float = 0.0
 
     def of(self, num_seqs: int) -> float:
         """Seconds for a step of `num_seqs` sequences."""
@@ -49,6 +55,8 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         step_s: Every step takes exactly this, whatever it computes (for showing overlap). None: the roofline.
         host: What the host is assumed to need, where it is simulated too. By default what our own engine was measured
             to need with a torch model (docs/benchmarks.md), rounded up.
+        steps: What steps of one model took, where `abatch calibrate` has measured them: they count in place of the
+            roofline, and no other model is simulated.
     """
 
     name: str
@@ -62,6 +70,7 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     launch_s: float = 2e-4
     step_s: float | None = None
     host: HostOverhead = HostOverhead(4e-4, 8e-6)
+    steps: MeasuredSteps | None = None
 
     def __post_init__(self) -> None:
         for field in ("bandwidth_bytes_per_s", "flops_per_s", "memory_bytes", "host_bandwidth_bytes_per_s"):
@@ -70,9 +79,10 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for field in ("bandwidth_efficiency", "compute_efficiency", "host_bandwidth_efficiency"):
             if not 0 < getattr(self, field) <= 1:
                 raise ValueError(f"{field} must be above 0 and at most 1")
-        if min(self.launch_s, self.host.step_s, self.host.sequence_s) < 0:
+        times_s = (self.launch_s, self.host.step_s, self.host.sequence_s, self.host.request_s)
+        if min(times_s) < 0:
             raise ValueError("times must not be negative")
-        if max(self.launch_s, self.host.step_s, self.host.sequence_s) > _LONGEST_STEP_S:
+        if max(times_s) > _LONGEST_STEP_S:
             raise ValueError("times must be seconds, at most an hour")
         if not self.name.isprintable():
             raise ValueError("name must be printable")
@@ -83,6 +93,51 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def usable_bytes(self) -> float:
         """Memory for weights and KV blocks."""
         return 0.9 * self.memory_bytes
+
+    @property
+    def is_synchronous(self) -> bool:
+        """Launching a step is the work itself, as on a CPU."""
+        return self.steps is not None and self.steps.is_synchronous
+
+    @property
+    def default_model(self) -> str:
+        """What it runs where no model is named."""
+        return DEFAULT_SHAPE if self.steps is None else self.steps.model.name
+
+    def shape_of(self, model: str) -> ModelShape:
+        """The shape behind a model's name (see `load_shape`).
+
+        Raises:
+            ConfigurationError: there is none, or the steps that were measured are another model's.
+            UnsupportedModelError: see `load_shape`.
+        """
+        if self.steps is None:
+            return load_shape(model)
+        measured = self.steps.model
+        if model == measured.name:
+            return measured
+        shape = load_shape(model)
+        if msgspec.structs.replace(shape, name=measured.name) != measured:
+            raise ConfigurationError(
+                f"the profile {self.name} holds steps of {measured.name}, which say nothing about {shape.name}: leave "
+                f"--model out, or measure that one by abatch calibrate --device DEVICE --model {model}"
+            )
+        return measured
+
+    def dtype_of(self, dtype: str) -> str:
+        """What `--dtype` means here.
+
+        Raises:
+            ConfigurationError: the steps that were measured are of another one.
+        """
+        if self.steps is None:
+            return "bfloat16" if dtype == "auto" else dtype
+        if dtype not in ("auto", self.steps.dtype):
+            raise ConfigurationError(
+                f"the profile {self.name} holds steps in {self.steps.dtype}: leave --dtype {dtype} out, or measure "
+                "that one by abatch calibrate"
+            )
+        return self.steps.dtype
 
 
 # NVIDIA's data sheets: SXM modules (L4: the card), dense bfloat16 without sparsity; PCI Express x16 to the host, of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..request import Batch
 from .device_profile import DeviceProfile
 from .model_shape import ModelShape
+from .step_work import StepWork, work_of
 
 
 class Roofline:
@@ -19,7 +20,7 @@ class Roofline:
                      + 4 * layers * query heads * head size * (query, key) pairs
 
     32-bit weights are multiplied at half the rate. Of E experts a layer with k active, T tokens with independent
-    choices touch E * (1 - (1 - k / E) ** T).
+    choices touch E * (1 - (1 - k / E) ** T). Where a profile holds steps that were measured, those count instead.
     """
 
     def __init__(self, shape: ModelShape, device: DeviceProfile, dtype_bytes: int = 2) -> None:
@@ -41,47 +42,18 @@ class Roofline:
         """Seconds that the device works on a batch."""
         if self._device.step_s is not None:
             return self._device.step_s
-        context: float = sum([chunk[2] for chunk in batch.chunks])  # by index: this runs for every token
-        pairs = context
-        if self._shape.num_sliding_layers:
-            context, pairs = self._windowed(batch)
-        elif batch.num_tokens > len(batch.chunks):
-            pairs = sum([(end - start) * (start + 1 + end) / 2 for _, start, end, _, _ in batch.chunks])
-        return self.seconds(
-            num_tokens=batch.num_tokens,
-            num_samples=sum([chunk[3] for chunk in batch.chunks]),
-            num_context_tokens=context,
-            num_pairs=pairs,
-        )
+        return self.seconds(work_of(batch, self._shape))
 
-    def seconds(self, *, num_tokens: int, num_samples: int, num_context_tokens: float, num_pairs: float) -> float:
-        """The formula above.
-
-        Args:
-            num_tokens: Tokens that go through the model.
-            num_samples: Positions that the output head is for.
-            num_context_tokens: Tokens of KV read, summed over sequences.
-            num_pairs: (query, key) pairs of attention.
-        """
+    def seconds(self, work: StepWork) -> float:
+        """What was measured of this model on this device, else the formula above."""
+        if self._device.steps is not None:
+            return self._device.steps.seconds(work)
         shape = self._shape
-        weights: float = shape.dense_params + (shape.head_params if num_samples else 0)
+        weights: float = shape.dense_params + (shape.head_params if work.num_samples else 0)
         if shape.num_experts:
-            missed = (1 - shape.num_active_experts / shape.num_experts) ** num_tokens
+            missed = (1 - shape.num_active_experts / shape.num_experts) ** work.num_tokens
             weights += shape.num_experts * (1 - missed) * shape.expert_params
-        moved = weights * self._dtype_bytes + self._kv_bytes * (num_context_tokens + num_tokens)
-        flops: float = self._flops_per_token * num_tokens + 2 * shape.head_params * num_samples
-        flops += self._flops_per_pair * num_pairs
+        moved = weights * self._dtype_bytes + self._kv_bytes * (work.num_context_tokens + work.num_tokens)
+        flops: float = self._flops_per_token * work.num_tokens + 2 * shape.head_params * work.num_samples
+        flops += self._flops_per_pair * work.num_pairs
         return max(moved / self._bytes_per_s, flops / self._flops_per_s) + self._device.launch_s
-
-    def _windowed(self, batch: Batch) -> tuple[float, float]:
-        """Context tokens and pairs where some layers look back over a window, averaged over the layers."""
-        shape = self._shape
-        share, window = shape.num_sliding_layers / shape.num_layers, shape.sliding_window
-        context = pairs = 0.0
-        for _, start, end, _, _ in batch.chunks:
-            num_tokens = end - start
-            seen = min(end, num_tokens + window)
-            context += share * seen + (1 - share) * end
-            near = min((start + 1 + end) / 2, window)
-            pairs += num_tokens * (share * near + (1 - share) * (start + 1 + end) / 2)
-        return context, pairs

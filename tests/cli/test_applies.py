@@ -36,6 +36,8 @@ _WHERE = {
     Situation.NO_HOST_TIER: ("serve", "--park", "drop"),
     Situation.NO_SWEEP: ("bench",),
     Situation.NO_RULES: ("bench",),
+    Situation.DEVICE: ("calibrate", "--device", "cpu"),
+    Situation.NO_DEVICE: ("calibrate",),
     Situation.NO_TLS: ("bench", *_URL),
 }
 """A command for each situation."""

@@ -16,6 +16,7 @@ from abatch.engine.request import Batch, Request, SamplingParams, ScheduledChunk
 from abatch.engine.simulation.device_profile import DEVICES, HostOverhead, load_device, parse_host_overhead
 from abatch.engine.simulation.model_shape import SHAPES, load_shape, shape_of
 from abatch.engine.simulation.roofline import Roofline
+from abatch.engine.simulation.step_work import StepWork
 from abatch.engine.timing.clock import SteppedClock
 from support.models import ARCHITECTURES
 from transformers import (
@@ -66,7 +67,9 @@ def test_of_a_mixture_of_experts_only_what_is_touched_is_moved() -> None:
     roofline = Roofline(shape, H100)
     one_s = roofline.step_s(batch((0, 1))) - H100.launch_s
     assert one_s * 3.35e12 * 0.85 == pytest.approx(2 * shape.num_active_params, rel=1e-3)
-    many_s = roofline.seconds(num_tokens=500, num_samples=500, num_context_tokens=0, num_pairs=0) - H100.launch_s
+    many_s = (
+        roofline.seconds(StepWork(num_tokens=500, num_samples=500, num_context_tokens=0, num_pairs=0)) - H100.launch_s
+    )
     assert many_s * 3.35e12 * 0.85 > 0.98 * 2 * (shape.num_params - shape.head_params)
     assert shape.num_active_params == pytest.approx(3.0e9, rel=0.05)
 
