@@ -109,7 +109,8 @@ def calibrate(
         time_option(
             "--duration",
             "-d",
-            help=f"How long to send, with --request-rate. Default: {format_duration(_DURATION_S)}.",
+            help=f"How long to send, with --request-rate. Default: {format_duration(_DURATION_S)}. With --device: how "
+            "long to measure, beside loading the model twice. Default: 1m.",
         ),
     ] = None,
     max_rate: Annotated[float | None, typer.Option(help=f"Search no higher than this. Default: {_MAX_RATE:g}.")] = None,
@@ -144,7 +145,7 @@ def calibrate(
 
     With --request-rate the exit code is 4 if the client cannot be trusted at that rate.
 
-    With --device it measures how long the steps of a model take on that device, alone and served, in about two minutes,
+    With --device it measures how long the steps of a model take on that device, alone and served, in a minute or two,
     and fits a profile to them: abatch bench --device simulated:FILE.json runs any workload on it in virtual time.
     Nothing else should run meanwhile.
     """
@@ -153,12 +154,12 @@ def calibrate(
     console = rendering.console()
     progress = Progress(terminal(stderr=True, is_brief=quiet))
     if device is not None:
-        of_search = {"--request-rate": request_rate, "--duration": duration, "--max-rate": max_rate}
+        of_search = {"--request-rate": request_rate, "--max-rate": max_rate}
         flags = [flag for flag, value in of_search.items() if value is not None] + ["--workers"] * (workers != 1)
         refuse(Situation.DEVICE, [*flags, *given(server.typed())])
         model = model_to_serve(read_bare_words(context, words), server.model)
         try:
-            profile = measure_profile(replace(engine, device=device), model, output, console, progress)
+            profile = measure_profile(replace(engine, device=device), model, duration, output, console, progress)
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         write_renderings(rendering, [], console, _as_json(profile))

@@ -31,8 +31,8 @@ from ..measuring.targets import OwnServer
 from ..options.applies import refuse_of_engine
 from ..options.engine import EngineOptions
 
-_GRID_S, _SERVED_S = 30.0, 30.0
-"""What the two parts of the measurement take about, beside loading the model twice."""
+_DURATION_S, _LEAST_DURATION_S, _MOST_DURATION_S = 60.0, 4.0, 3600.0
+"""What measuring takes about, beside loading the model twice: a half alone, a half served."""
 _MAY_BE_OFF = 0.1
 """Of the fitted steps, in the median, on a machine that does nothing else."""
 _REQUEST_TIMEOUT_S, _STARTUP_TIMEOUT_S = 120.0, 600.0
@@ -48,13 +48,19 @@ class MeasuredProfile(msgspec.Struct, kw_only=True):
 
 
 def measure_profile(
-    engine: EngineOptions, model: str | None, output: Path | None, console: Console, progress: Observer
+    engine: EngineOptions,
+    model: str | None,
+    duration_s: float | None,
+    output: Path | None,
+    console: Console,
+    progress: Observer,
 ) -> MeasuredProfile:
     """Measure a real device with a model, print how well a profile fits, and save it.
 
     Args:
         engine: How the engine serves.
         model: What is served; None: the default.
+        duration_s: What measuring may take about; None: the default.
         output: A new file; None: one in this folder that is named after device and model.
         console: For what was found.
         progress: Is told how it goes.
@@ -68,11 +74,15 @@ def measure_profile(
     refuse_of_engine(engine)
     if output is not None:
         _check_new(output)
+    if duration_s is None:
+        duration_s = _DURATION_S
+    if not _LEAST_DURATION_S <= duration_s <= _MOST_DURATION_S:
+        raise ConfigurationError(f"--duration must be between 4s and 1h with --device, not {duration_s:g}s")
     require_engine()
     config = engine.config(model or default_model(engine.device), 0)
     check_sources(config)
     progress.say(f"loading {config.model}")
-    measured = measure_device(config, budget_s=_GRID_S, say=progress.say)
+    measured = measure_device(config, budget_s=duration_s / 2, say=progress.say)
     path = output or Path(_file_name(measured))
     _check_new(path)
     alone = fit_steps(measured.steps, _steps_of(measured))
@@ -83,9 +93,9 @@ def measure_profile(
         startup_timeout_s=_STARTUP_TIMEOUT_S,
         has_step_log=True,
     )
-    progress.say(f"serving bursts of short requests for about {_SERVED_S:.0f} s, for what a server adds to steps")
+    progress.say(f"serving bursts of short requests for about {duration_s / 2:.0f} s, for what a server adds to steps")
     with tempfile.TemporaryDirectory(prefix="abatch-calibrate-") as folder:
-        served = measure_served(source, measured.ready, alone, Path(folder), _SERVED_S, progress)
+        served = measure_served(source, measured.ready, alone, Path(folder), duration_s / 2, progress)
     profile = profile_of(measured, alone, served)
     save(path, msgspec.json.format(msgspec.json.encode(profile), indent=2) + b"\n")
     _show(console, measured.steps, alone, profile, served.steps)

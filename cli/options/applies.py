@@ -56,8 +56,7 @@ INAPPLICABLE: Mapping[Situation, frozenset[str]] = {
     Situation.NO_HOST_TIER: frozenset({"--host-kv-memory"}),
     Situation.NO_SWEEP: frozenset({"--sweep-share", "--max-rate"}),
     Situation.NO_RULES: frozenset({"--baseline", "--rare"}),
-    Situation.DEVICE: OF_A_URL
-    | frozenset({"--url", "--timeout", "--request-rate", "--duration", "--max-rate", "--workers"}),
+    Situation.DEVICE: OF_A_URL | frozenset({"--url", "--timeout", "--request-rate", "--max-rate", "--workers"}),
     Situation.NO_DEVICE: _ENGINE - {"--device", "--host-overhead"} | {"--output"},
     Situation.NO_TLS: frozenset({"--insecure", "--ca-cert", "--client-cert", "--client-key"}),
 }
