@@ -52,7 +52,7 @@ ADVICE = {
     Cause.SIZE: "request sizes are uneven: judge the normalised ratio, or put long prompts in a class of their own",
     Cause.COLD_PREFIX: "keep contexts through pauses: add KV memory or a host tier (--park auto, --host-kv-memory); "
     "with several servers, use prefix caching with session affinity",
-    Cause.PREFILL: "use smaller prefill chunks (abatch and vLLM: --max-num-batched-tokens 512), or prefill on other "
+    Cause.PREFILL: "use smaller prefill chunks (abatch and vLLM: lower --max-num-batched-tokens), or prefill on other "
     "devices (disaggregation)",
     Cause.STALL: "look in the server's log at these times for garbage collection, a blocked event loop, compilation or "
     "graph capture",
