@@ -19,11 +19,14 @@ _MOST_ERROR = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Of the logits, relative to their size: well above rounding, well below any real difference."""
 
 
-def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> None:
+def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> torch.Tensor:
     """Run a sequence in three chunks, packed beside another one, and compare with the model's own attention.
 
     Finds what a configuration does not show: layers that keep state besides attention, or attend in both directions.
     It cannot find windows longer than the sequence.
+
+    Returns:
+        The logits, as `paged_logits` does.
 
     Raises:
         UnsupportedModelError: the logits differ by more than rounding.
@@ -35,13 +38,15 @@ def verify(module: PreTrainedModel, shape: KVShape, device: torch.device) -> Non
             expected = module(input_ids=torch.tensor([ours], device=device), use_cache=False).logits[0]
         finally:
             module.set_attn_implementation(ATTENTION_NAME)
-    difference = paged_logits(module, shape, device).float() - expected.float()
+    logits = paged_logits(module, shape, device)
+    difference = logits.float() - expected.float()
     error = (difference.norm() / expected.float().norm()).item()
     if not error <= _MOST_ERROR[module.dtype]:  # also when it is not a number
         raise UnsupportedModelError(
             f"{module.config.model_type} does not compute the same through paged attention as on its own (relative "
             f"error of the logits {error:.2g}): it keeps state besides attention, or does not attend causally"
         )
+    return logits
 
 
 def paged_logits(module: PreTrainedModel, shape: KVShape, device: torch.device) -> torch.Tensor:

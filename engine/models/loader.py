@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from ..attention.base import ATTENTION_NAME, AttentionSettings, NoStepAttentionError, register
 from ..attention.kv_cache import KVShape
 from ..attention.unpacking import UnpackingStep
-from ..attention.verify import verify
+from ..attention.verify import paged_logits, verify
 from ..config import EngineConfig
 from ..errors import ConfigurationError, UnsupportedModelError
 from .built_in_configs import built_in_config
@@ -62,12 +62,11 @@ def load_model(config: EngineConfig) -> LoadedModel:
     module = _on_device(config, device)
     with HostLooks() as looks:
         kv_shape, softcap = _probe(module, device)
-    if config.model != "tiny":
-        verify(module, kv_shape, device)
+    logits = (paged_logits if config.model == "tiny" else verify)(module, kv_shape, device)
     dtype = module.dtype
     layers = ""
     if config.fusion and not config.compile:
-        report = rewrite_model(module, kv_shape, device)
+        report = rewrite_model(module, kv_shape, logits)
         layers = _SPOILT if report is None else str(report)
         if report is None:
             del module  # it need not be there twice

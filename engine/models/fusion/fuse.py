@@ -58,14 +58,17 @@ class FusionReport:
         return f"{self.rewritten['layers']} of {self.num_layers} rewritten ({parts}): {reasons}"
 
 
-def rewrite_model(model: PreTrainedModel, kv_shape: KVShape, device: torch.device) -> FusionReport | None:
+def rewrite_model(model: PreTrainedModel, kv_shape: KVShape, expected: torch.Tensor) -> FusionReport | None:
     """Rewrite the layers of a model for its device. None if it is spoilt: then it must be loaded again.
 
-    Checked as a whole as well: some tokens in chunks through our pages, before and after.
+    Args:
+        model: As transformers has it.
+        kv_shape: What its layers keep.
+        expected: Its `paged_logits`, with which those of the rewritten model are compared.
     """
+    device = expected.device
     kernels = choose_kernels(device, model.dtype)
     most_error = _MOST_ERROR[model.dtype]
-    expected = paged_logits(model, kv_shape, device)
     try:
         report = fuse(model, kernels, device)
         error = relative_error(paged_logits(model, kv_shape, device), expected)
@@ -82,6 +85,8 @@ def fuse(model: PreTrainedModel, kernels: LayerKernels, device: torch.device) ->
 
     Weights that are packed are dropped where they were, part by part.
     """
+    if device.type == "cpu":
+        _own_weights(model)
     layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
     blocks = [block for layer in layers for block in layer.modules() if inputs_of_attention(block)]
     calls = calls_of(model, [*layers, *blocks], device)
@@ -97,6 +102,12 @@ def fuse(model: PreTrainedModel, kernels: LayerKernels, device: torch.device) ->
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what is left for KV is read off the driver
     return report
+
+
+def _own_weights(model: nn.Module) -> None:
+    """Copy each weight once. Where they are mapped from a file, any that stayed would keep all of it in memory."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _rewrite_layer(

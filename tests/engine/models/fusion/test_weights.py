@@ -40,6 +40,14 @@ def test_a_rewritten_model_takes_no_more_memory(architecture: str, is_tied: bool
     assert counts[0] == counts[1] > 20_000
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux says what is mapped")
+def test_the_file_of_the_weights_is_not_kept_in_memory(tmp_path: Path) -> None:
+    make_model("gemma", tmp_path)
+    model = load(tmp_path)
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    assert isinstance(model, LoadedModel)
+
+
 def test_an_embedding_reads_the_weights_of_the_head(tmp_path: Path) -> None:
     make_model("llama", tmp_path, tie_word_embeddings=True)
     model = load(tmp_path)
