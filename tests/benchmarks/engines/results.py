@@ -59,9 +59,11 @@ class Results:
 
     def markdown(self, shape: ModelShape) -> Iterator[str]:
         """Tables: throughput and its ratios, latency, and the machine's floor."""
-        yield "\n".join(f"{name}: {value}" for name, value in self.about.items())
+        yield "".join(f"{name}: {value}\n" for name, value in self.about.items())
         yield self._throughput()
         yield self._latency()
+        if self.cells:
+            yield f"The client took {max(cell.measured.client_share for cell in self.cells):.1%} of a core at most.\n"
         if self.floor is not None:
             yield self._floor(self.floor, shape)
         yield from self.failures
@@ -152,10 +154,11 @@ def _by_size(cell: Cell) -> tuple[int, int]:
 
 def _spread(values: list[float], decimals: int) -> str:
     """The median, and the least and the most where there are several."""
-    if not values:
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
         return "-"
-    middle = f"{statistics.median(values):,.{decimals}f}"
-    return f"{middle} ({min(values):,.{decimals}f}-{max(values):,.{decimals}f})" if len(values) > 1 else middle
+    middle = f"{statistics.median(known):,.{decimals}f}"
+    return f"{middle} ({min(known):,.{decimals}f} to {max(known):,.{decimals}f})" if len(known) > 1 else middle
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

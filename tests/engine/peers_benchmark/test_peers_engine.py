@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_a_step_reads_the_weights_and_multiplies_by_them_for_every_token() -> No
 
 
 def _measured(tokens_per_s: float, **counters: float) -> Measured:
-    return Measured(tokens_per_s, 100.0, 200.0, 40.0, 60.0, 9, 99, 1.0, 64.0, 0.01, 10.0, counters)
+    return Measured(tokens_per_s, 100.0, math.nan, 40.0, 60.0, 9, 99, 1.0, 64.0, 0.01, 10.0, counters)
 
 
 def test_tables_and_file_of_half_a_run(tmp_path: Path) -> None:
@@ -140,11 +141,12 @@ def test_tables_and_file_of_half_a_run(tmp_path: Path) -> None:
     ]
     results.failures = ["vLLM float32, turn 2: it broke"]
     text = "\n".join(results.markdown(_SHAPE))
-    assert "| float32 | 8 | 100.0 | 40.0 | 140.0 (120.0-160.0) | 1.20 | 4.00 |" in text
-    assert "| float32 | 8 | abatch | 100 (100-100) | 200 (200-200) | 40.0 (40.0-40.0) | 60.0 (60.0-60.0) |" in text
+    assert "| float32 | 8 | 100.0 | 40.0 | 140.0 (120.0 to 160.0) | 1.20 | 4.00 |" in text
+    assert "| float32 | 8 | vLLM | 100 | - | 40.0 | 60.0 | 1.50 |" in text
+    assert "1.0% of a core" in text
     assert "memory" in text
     assert "| 80.0 (71%) |" in text  # of vLLM: eight streams at 100 tokens per second
-    assert "46.7 (40.0-53.3)" in text  # eight tenths of 66.7 and of 50 ms
+    assert "46.7 (40.0 to 53.3)" in text  # eight tenths of 66.7 and of 50 ms
     assert "it broke" in text
     results.save(tmp_path / "results.json")
     assert '"tokens_per_s": 160.0' in (tmp_path / "results.json").read_text()
