@@ -18,6 +18,11 @@ pytestmark = [
 ]
 
 _TESTS = Path(__file__).parents[1]
+_FILES = (
+    "attention/test_kernels.py",
+    "attention/test_rotate_kernel.py",
+    "models/fusion/test_triton_kernels.py",
+)
 
 
 @pytest.mark.timeout(600)
@@ -33,9 +38,9 @@ def test_kernels_are_clean(tool: str) -> None:
             "-q",
             "-p",
             "no:cacheprovider",
-            str(_TESTS / "engine/attention/test_kernels.py"),
+            *(str(_TESTS / "engine" / path) for path in _FILES),
         ),
-        *("-k", "page16-bfloat16 or window7-softcap or many_splits"),
+        *("-k", "page16-bfloat16 or window7-softcap or many_parts or all_of_it or rms_norm or gate"),
     ]
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=_TESTS.parent)

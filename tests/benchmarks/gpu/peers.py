@@ -31,6 +31,7 @@ _SHOWN_TOKENS = 8
 
 _OURS: dict[str, dict[str, Any]] = {
     "D-continuous": {"batching": "continuous"},
+    "D-nofusion": {"fusion": False},
     "D-nograph": {"cuda_graphs": False},
     "D-varlen": {"attention": "varlen", "block_size": 256},
     "D-compile": {"compile": True},

@@ -20,30 +20,31 @@ from transformers import PreTrainedModel
 
 _KV_TOKENS, _DRY_KV_TOKENS = 147_456, 2048
 """19 GB: what the largest step of the profile needs, and the sequences that are compared."""
-_ENGINES: tuple[dict[str, Any], ...] = ({}, {"cuda_graphs": False}, {"cuda_graphs": False, "attention": "sdpa"})
+_ENGINES: tuple[dict[str, Any], ...] = (
+    {},
+    {"fusion": False},
+    {"cuda_graphs": False},
+    {"cuda_graphs": False, "attention": "sdpa"},
+)
 """If one cannot be built, the next says whether the rest of it is right."""
 
 
 def run(setting: Setting) -> None:
-    """Compare, then time and profile, with one loaded model."""
+    """Compare, then time and profile, with one loaded engine, and a second model whose layers are as they were."""
     # A graph that is replayed once the profiler has been taken down has crashed before now.
     os.environ |= {"TEARDOWN_CUPTI": "0", "DISABLE_CUPTI_LAZY_REINIT": "1"}
     smoke = setting.within("smoke")
     bench = build(smoke)
+    original: PreTrainedModel | None = None
     try:
-        compare_all(setting, smoke, bench)
+        batches = steps(setting, bench)
+        original = load_model(setting.engine_config(num_kv_tokens=1, fusion=False)).module
+        for name, batch in batches.items():
+            compare(smoke.within(name), bench.runner, batch, original)
     except Exception as error:
         traceback.print_exc()
         smoke.figures.add("failed", "what comes before the steps", value=error_line(error))
-    step_profile.run(setting.within("profile"), bench)
-
-
-def compare_all(setting: Setting, smoke: Setting, bench: EngineBench) -> None:
-    """Every step, with a second model of the same weights meanwhile."""
-    batches = steps(setting, bench)
-    original = load_model(setting.engine_config(num_kv_tokens=1, fusion=False)).module
-    for name, batch in batches.items():
-        compare(smoke.within(name), bench.runner, batch, original)
+    step_profile.run(setting.within("profile"), bench, original)
 
 
 def build(setting: Setting) -> EngineBench:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from abatch.engine.attention.base import ATTENTION_NAME
+from abatch.engine.device.torch_runner import TorchRunner
 from abatch.engine.request import Batch, ScheduledChunk
 from benchmarks.gpu.batches import Sequences, batch_of, chunk, last_token
 from benchmarks.gpu.driving import EngineBench, unrecorded
 from benchmarks.gpu.setting import Setting, error_line, spread
 from torch.profiler import ProfilerActivity, profile
+from transformers import PreTrainedModel
 
 _WARM_UPS, _REPEATS = 3, 20
 _SHOWN_KERNELS = 15
@@ -28,8 +32,14 @@ class Piece:
     end_us: float
 
 
-def run(setting: Setting, bench: EngineBench) -> None:
-    """All steps by events first, then under the profiler: it is the profiler that may fail, or slow things down."""
+def run(setting: Setting, bench: EngineBench, original: PreTrainedModel | None = None) -> None:
+    """All steps by events first, then under the profiler: it is the profiler that may fail, or slow things down.
+
+    Args:
+        setting: Of this part.
+        bench: Whose steps they are.
+        original: The same model, its layers not rewritten: its steps are profiled as well, launched kernel by kernel.
+    """
     bench.runner.attention.cache.data.normal_()  # zeros would be faster than what is ever computed
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -54,9 +64,25 @@ def run(setting: Setting, bench: EngineBench) -> None:
         try:
             for key, value in _figures(pieces_of(bench, batch)).items():
                 setting.figures.add(name, key, value=value)
+            if original is not None:
+                with unrecorded(bench.runner), by_model(bench.runner, original):
+                    bench.runner.launch(batch).collect()
+                    setting.figures.add(name, "not_fused", value=_figures(pieces_of(bench, batch)))
         except Exception as error:
             traceback.print_exc()
             setting.figures.add(name, "failed", value=error_line(error))
+
+
+@contextmanager
+def by_model(runner: TorchRunner, module: PreTrainedModel) -> Iterator[None]:
+    """Steps that are launched kernel by kernel are another model's, over the same pages."""
+    model = runner._model
+    module.set_attn_implementation(ATTENTION_NAME)
+    runner._model = replace(model, module=module)
+    try:
+        yield
+    finally:
+        runner._model = model
 
 
 def _steps(setting: Setting, bench: EngineBench) -> dict[str, list[ScheduledChunk]]:

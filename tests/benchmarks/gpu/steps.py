@@ -19,6 +19,7 @@ _TOKENS, _DRY_TOKENS = 64, 12
 _REPEATS = 3
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
+    "nofusion": {"fusion": False},
     "nograph": {"cuda_graphs": False},
     "sdpa": {"attention": "sdpa"},
     "compile": {"compile": True},

@@ -74,6 +74,9 @@ def _profile(figures: Tree) -> Iterator[str]:
                 f"; {found['num_kernels']} kernels and {found['num_copies']} copies, {found['kernels_ms']:.3f} ms "
                 f"together, {found['span_ms']:.3f} from first to last"
             )
+        if "not_fused" in found:
+            other = found["not_fused"]
+            line += f"; not fused {other['num_kernels']} kernels, {other['kernels_ms']:.3f} ms together"
         yield line + (f"; profile failed: {found['failed'][:_WIDTH]}" if "failed" in found else "")
         for kernel in found.get("kernels", [])[:_MOST_KERNELS]:
             name = _short(kernel["name"])
@@ -163,6 +166,7 @@ def _peers(figures: Tree) -> Iterator[str]:
         yield from _remarks(name, found)
     yield from _against(figures, "C", "D")
     yield from _against(figures, "D", "D-compile")
+    yield from _against(figures, "D-nofusion", "D")
 
 
 def _loads(found: Tree) -> Iterator[tuple[str, Tree]]:

@@ -131,13 +131,25 @@ def test_an_engine_that_cannot_be_built_is_built_without_what_fails(
 
     monkeypatch.setattr(smoke, "_build", failing)
     assert smoke.build(setting).ready.attention == "sdpa"
-    assert figures_of(setting)["failed"] == {"the engine as it is": "RuntimeError: CUDA error: something"}
+    failed = "RuntimeError: CUDA error: something"
+    assert figures_of(setting)["failed"] == {"the engine as it is": failed, "fusion=False": failed}
 
 
 def test_what_is_built_is_kept_from_the_collector(setting: Setting) -> None:
     assert gc.get_freeze_count() == 0
     smoke.build(setting)
     assert gc.get_freeze_count() > 10_000
+
+
+def test_steps_are_profiled_with_their_layers_as_they_were_as_well(runner: TorchRunner, tmp_path: Path) -> None:
+    model = runner._model
+    original = load(tmp_path / "model", fusion=False).module
+    decode, _ = steps(runner)
+    with unrecorded(runner), step_profile.by_model(runner, original):
+        assert runner._model.module is original
+        tokens = runner.launch(decode).collect().token_ids
+    assert runner._model is model
+    assert runner.launch(decode).collect().token_ids == tokens
 
 
 def test_without_a_profile_there_are_still_times(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
