@@ -152,3 +152,9 @@ def test_what_takes_long_before_the_first_request_is_told(tmp_path: Path) -> Non
     log = (tmp_path / "log").read_text()
     assert log.index("loading tiny") < log.index("engine: warming up") < log.index("serving tiny")
     assert "native attention" in log
+    assert "layers:" not in log
+
+
+def test_what_became_of_the_layers_is_told(tmp_path: Path) -> None:
+    with running_server("--model", "tiny", log=tmp_path / "log"):
+        assert "\nabatch: layers: 2 of 2 rewritten\n" in (tmp_path / "log").read_text()
