@@ -47,6 +47,8 @@ class EngineConfig:
         kv_memory_bytes: Memory for KV blocks; `num_blocks` overrides it with a count.
         max_num_seqs: As in SchedulerConfig. By default 64 on CPU, else 256.
         max_num_batched_tokens: As in SchedulerConfig. By default 256 on CPU, else 2048.
+        max_step_ms: Milliseconds that a step should take at most: prompts are computed in chunks as long as that allows
+            beside the decodes. By default as `StepBudget` says; 0: whatever `max_num_batched_tokens` allows.
         window_size: As in SchedulerConfig. By default a quarter of `max_num_seqs`.
         policy: As in SchedulerConfig.
         park: What becomes of a session's KV between its turns (see `ParkingLot`).
@@ -75,6 +77,7 @@ class EngineConfig:
     prefix_cache: bool = True
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
+    max_step_ms: float | None = None
     max_model_len: int | None = None
     max_queue: int = 1024
     window_size: int | None = None
@@ -136,6 +139,7 @@ class EngineConfig:
             batching=self.batching,
             max_num_seqs=max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens,
+            max_step_s=None if self.max_step_ms is None else self.max_step_ms / 1e3,
             max_model_len=max_model_len,
             window_size=max(1, max_num_seqs // 4) if self.window_size is None else self.window_size,
             window_timeout_s=self.window_timeout_s,

@@ -79,6 +79,13 @@ class EngineOptions:
             "2048."
         ),
     ] = _DEFAULTS.max_num_batched_tokens
+    max_step_ms: Annotated[
+        float | None,
+        Option(
+            help="Milliseconds per step beside which prompts are prefilled in smaller chunks. Default: twice what the "
+            "decodes take; 0: by tokens alone."
+        ),
+    ] = _DEFAULTS.max_step_ms
     max_model_len: Annotated[int | None, Option(help="Context limit. Default: the model's.")] = _DEFAULTS.max_model_len
     block_size: Annotated[int, Option(help="Tokens per KV block.")] = _DEFAULTS.block_size
     kv_memory: Annotated[

@@ -16,6 +16,8 @@ from ..scheduling.scheduler import Scheduler
 from .forecast import StepForecast
 from .stats import EngineStats
 from .step_account import EngineTotals, Flight, StepAccount
+from .step_budget import StepBudget
+from .step_costs import StepCosts
 from .step_log import OnStep, StepRecord
 
 _LOOK_EVERY_S = 0.002
@@ -65,6 +67,8 @@ class Engine:
         self._has_planned = True
         """The last call of `step` found something to launch."""
         self._forecast = StepForecast()
+        self._costs = StepCosts()
+        self._budget = StepBudget(self._costs, scheduler.config.max_step_s)
         self._account = StepAccount(clock, is_synchronous=runner.is_synchronous)
 
     @property
@@ -146,7 +150,7 @@ class Engine:
         planned_s = self._clock()
         self._account.host_works(planned_s)
         self._finish_copies()
-        batch = self.scheduler.schedule(planned_s)
+        batch = self.scheduler.schedule(planned_s, self._budget.prompt_tokens)
         self._launch_copies()
         self._has_planned = batch is not None
         if batch is not None:
@@ -240,6 +244,7 @@ class Engine:
             launch_s=flight.launched_s - flight.planned_s,
             may_have_waited=not crowd.is_recorded and crowd.has_much_left(flight.launched_s),
         )
+        self._costs.learn(batch, device.end_s - device.start_s)
         if batch.num_prefill_tokens >= max(_LEAST_PREFILL, 2 * batch.num_decode_tokens):
             parking.learn_prefill(batch.num_prefill_tokens, device.end_s - device.start_s)
         events = parking.take_events()

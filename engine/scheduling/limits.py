@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from ..errors import ConfigurationError
@@ -22,6 +23,7 @@ class SchedulerConfig:
             before it runs; `window` collects requests, then runs them to the end.
         max_num_seqs: Sequences that may run at once.
         max_num_batched_tokens: Token budget of a step. Decodes are served first; prefill chunks get the rest.
+        max_step_s: Time budget of a step: prefill chunks are as long as it allows. None: see `StepBudget`; 0: none.
         max_model_len: Most tokens (prompt and output) a request may have.
         window_size: `window` only: a batch starts when this many requests wait ...
         window_timeout_s: ... or when the oldest has waited this long.
@@ -32,6 +34,7 @@ class SchedulerConfig:
     batching: Batching = "async"
     max_num_seqs: int = 64
     max_num_batched_tokens: int = 512
+    max_step_s: float | None = None
     max_model_len: int = 8192
     window_size: int = 16
     window_timeout_s: float = 0.05
@@ -46,6 +49,8 @@ class SchedulerConfig:
         for name in ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "window_size"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if self.max_step_s is not None and not 0 <= self.max_step_s < inf:
+            raise ConfigurationError(f"--max-step-ms must be 0 or more milliseconds, not {self.max_step_s * 1e3:g}")
         if not 0 <= self.window_timeout_s <= _LONGEST_WINDOW_S:
             raise ConfigurationError(
                 f"--window-timeout must be 0 to {_LONGEST_WINDOW_S:g} seconds, not {self.window_timeout_s:g}"

@@ -14,7 +14,7 @@ from ..session import EngineSession
 from .admission import make_admission
 from .fences import Fences
 from .limits import SchedulerConfig
-from .prefill_shares import add_prefills
+from .prefill_shares import PromptTokens, add_prefills, unbounded
 from .prefix_holder import PrefixHolder
 from .queue_policy import POLICIES, longest_turn
 from .waiting_queue import WaitingQueue
@@ -28,8 +28,8 @@ class Scheduler:
 
     Requests join in order of arrival, or as `config.policy` says. A step serves them like this:
 
-    * running requests decode first, one token each; prefill chunks share what is left of the token budget
-      (`add_prefills`);
+    * running requests decode first, one token each; prefill chunks share what is left of the token budget, as far as
+      they do not hold the decodes up for too long (`add_prefills`);
     * a request joins only when blocks for all its known tokens are there, and holds them from then on, so a prefill
       under way never waits for memory;
     * when a decode needs a block and none is free, the request that joined last is preempted: its blocks go back,
@@ -115,8 +115,13 @@ class Scheduler:
             self.running.remove(request)
         self._finish(request, FinishReason.CANCELLED)
 
-    def schedule(self, now_s: float) -> Batch | None:
-        """Plan the next step, or None when nothing can run now (see `next_step_at_s`)."""
+    def schedule(self, now_s: float, prompt_tokens: PromptTokens = unbounded) -> Batch | None:
+        """Plan the next step, or None when nothing can run now (see `next_step_at_s`).
+
+        Args:
+            now_s: Now.
+            prompt_tokens: How many tokens of prompts may join its decodes.
+        """
         self._now_s = now_s
         self._tick()
         batch = Batch(self._num_planned)
@@ -125,7 +130,8 @@ class Scheduler:
             prefills += self._admit(num_ending)
         self._requests_are_left = bool(self.waiting)
         if prefills:
-            add_prefills(batch, prefills, self.config.max_num_batched_tokens)
+            most = prompt_tokens(batch.num_decode_tokens, len(prefills))
+            add_prefills(batch, prefills, self.config.max_num_batched_tokens, most)
         self._has_prefill_left = any(request.num_uncomputed > 1 for request in prefills)
         if not batch.chunks:
             return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.cli import abatch, command
 from support.servers import get, post, running_server
+from support.two_cores import LIMITS, SHORT_CHATS, figures, write_profile
 from support.waiting import PATIENCE_S, wait_until
 
 _BENCH = ("bench", "--device", "simulated:h100", "--workload", "agent-tools")
@@ -43,6 +44,29 @@ def test_an_hour_in_virtual_time_takes_minutes(tmp_path: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     assert summary["measured_s"] == 3595.0
     assert summary["engine"]["num_steps"] > 100_000
+
+
+@pytest.mark.parametrize("batching", ["async", "continuous"])
+@pytest.mark.parametrize(("streams", "most"), [(16, 1.5), (32, 2.0)])
+def test_the_claim_prompts_do_not_hold_up_those_that_decode(
+    tmp_path: Path, streams: int, most: float, batching: str
+) -> None:
+    """On a device that multiplies as slowly as it reads, a step of many prompt tokens takes six times as long."""
+    device = write_profile(tmp_path)
+    found = {}
+    for bound in ("0", None):
+        run = tmp_path / f"bounded-{bound is None}"
+        result = abatch(
+            *("bench", "--device", device, "--model", "smollm2-135m", "--dtype", "float32", *LIMITS, *SHORT_CHATS),
+            *("--batching", batching, "--concurrency", str(streams), "--duration", "60", "--output", run),
+            *(() if bound is None else ("--max-step-ms", bound)),
+        )
+        assert result.returncode == 0, result.stderr
+        found[bound] = figures(run)
+    assert found["0"]["itl p99/p50"] > 2.5
+    assert found[None]["itl p99/p50"] <= most
+    assert found[None]["ttft p50"] <= 1.1 * found["0"]["ttft p50"]
+    assert found[None]["tokens/s"] >= 0.99 * found["0"]["tokens/s"]
 
 
 def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_better(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 
 from abatch.engine.kv.block_manager import BlockManager
 from abatch.engine.loop.engine import Engine, TokenOutput
-from abatch.engine.request import FinishReason, Request, RequestState, SamplingParams
+from abatch.engine.request import Batch, FinishReason, Request, RequestState, SamplingParams
 from abatch.engine.scheduling.limits import Batching, SchedulerConfig
+from abatch.engine.scheduling.prefill_shares import PromptTokens, unbounded
 from abatch.engine.scheduling.scheduler import Scheduler
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +25,26 @@ from support.checking_runner import CheckingRunner
 _EOS = 7
 _ARRIVALS = st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=20), st.integers(1, 12), st.booleans())
 """Prompt, max_tokens, whether it may stop early."""
+
+
+class BoundedScheduler(Scheduler):
+    """A scheduler whose steps may hold so many tokens of prompts beside decodes, whatever the engine has learnt."""
+
+    most: float = inf
+    num_bounded = 0
+
+    def schedule(self, now_s: float, prompt_tokens: PromptTokens = unbounded) -> Batch | None:
+        in_prefill = [request for request in self.running if request.num_uncomputed > 1]
+        computed = [request.num_computed for request in in_prefill]
+        batch = super().schedule(now_s, lambda num_decodes, _: self.most if num_decodes else inf)
+        if batch is not None and batch.num_decode_tokens and batch.num_prefill_tokens:
+            assert batch.num_prefill_tokens <= self.most
+            self.num_bounded += batch.num_prefill_tokens < sum(
+                request.num_uncomputed for request in self.running if request.num_uncomputed > 1
+            )
+        if in_prefill and in_prefill[0].state is RequestState.RUNNING:
+            assert in_prefill[0].num_computed > computed[0], "the oldest prompt advances in every step"
+        return batch
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -60,7 +82,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             window_size=3,
             window_timeout_s=0.5,
         )
-        self.scheduler = Scheduler(config, self.blocks)
+        self.scheduler = BoundedScheduler(config, self.blocks)
         self.runner = CheckingRunner(num_blocks, block_size)
         self.engine = Engine(self.scheduler, self.runner, lambda: self.now_s)
 
@@ -85,8 +107,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert output is not None
         self.take([output])
 
-    @rule(elapsed_s=st.sampled_from([0.0, 0.1, 0.6]), count=st.integers(1, 4))
-    def step(self, elapsed_s: float, count: int) -> None:
+    @rule(
+        elapsed_s=st.sampled_from([0.0, 0.1, 0.6]), count=st.integers(1, 4), most=st.sampled_from([inf, inf, inf, 5, 1])
+    )
+    def step(self, elapsed_s: float, count: int, most: float) -> None:
+        self.scheduler.most = most
         for _ in range(count):
             self.now_s += elapsed_s
             self.take(self.engine.step())
@@ -107,6 +132,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "scheduler"):
+            self.seen["bounded steps"] += self.scheduler.num_bounded
             self.seen["preemptions"] += self.scheduler.num_preemptions
             self.seen["cached tokens"] += self.scheduler.num_cached_tokens
 
