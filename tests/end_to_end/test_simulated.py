@@ -69,9 +69,9 @@ def test_the_claim_prompts_do_not_hold_up_those_that_decode(
     assert found[None]["tokens/s"] >= 0.99 * found["0"]["tokens/s"]
 
 
-def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_better(tmp_path: Path) -> None:
+def test_the_claim_static_batching_is_slow_where_continuous_batching_is_not(tmp_path: Path) -> None:
     """Chats among agents: in a static batch they wait for the whole batch before them. No clock of this machine's."""
-    chats = {}
+    chats, said = {}, {}
     for batching in ("window", "async"):
         run = tmp_path / batching
         result = abatch(
@@ -81,11 +81,13 @@ def test_the_claim_static_batching_is_flagged_where_continuous_batching_is_bette
         assert result.returncode == 0, result.stderr
         metrics = json.loads((run / "summary.json").read_text())["metrics"]
         chats[batching] = {name: by_class["chat"] for name, by_class in metrics.items() if "chat" in by_class}
+        said[batching] = result.stdout
     window, asynchronous = chats["window"], chats["async"]
-    assert window["itl"]["verdict"] == "FLAGGED"
-    assert window["itl"]["tail_ratio"] > 1.3 * asynchronous["itl"]["tail_ratio"]
-    assert window["itl"]["p99_ms"] > 1.2 * asynchronous["itl"]["p99_ms"]
+    assert "EVENLY SLOW" in said["window"]
+    assert "EVENLY SLOW" not in said["async"]
+    assert window["ttft"]["p50_ms"] > 100 * asynchronous["ttft"]["p50_ms"]
     assert window["ttft"]["p99_ms"] > 10 * asynchronous["ttft"]["p99_ms"]
+    assert {window["itl"]["verdict"], asynchronous["itl"]["verdict"]} == {"ok"}
 
 
 @pytest.mark.xdist_group("wall_clock")

@@ -117,8 +117,8 @@ def test_the_step_log_has_each_decision_once() -> None:
 
 def test_what_another_had_computed_too_and_has_lost_is_still_parked() -> None:
     scene = Scene("keep")
-    turn = scene.submit("a", A, 6)
     scene.submit(None, A)
+    turn = scene.submit("a", A, 6)
     scene.steps(1)
     assert not set(turn.block_ids) & set(scene.blocks.match(turn.block_hashes))
     scene.submit(None, range(700, 713))  # takes the place of what the first has left behind
