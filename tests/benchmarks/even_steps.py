@@ -48,11 +48,12 @@ def main() -> None:
     print("| streams | bound | ttft p50 | ttft p99 | itl p50 | itl p99 | itl p99/p50 | tokens/s |")
     print("|--:|---|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as temporary:
+        where: tuple[str, ...]
         if arguments.simulated:
-            target = ("--model", "smollm2-135m", "--device", write_profile(Path(temporary)), *LIMITS)
+            where = ("--model", "smollm2-135m", "--device", write_profile(Path(temporary)), *LIMITS)
         else:
-            target = ("--model", arguments.model, "--device", "cpu")
-        target += ("--dtype", arguments.dtype, "--batching", arguments.batching)
+            where = ("--model", str(arguments.model), "--device", "cpu")
+        target = (*where, "--dtype", str(arguments.dtype), "--batching", str(arguments.batching))
         for streams in arguments.streams:
             found: dict[str, list[dict[str, float]]] = {bound: [] for bound in _BOUNDS}
             for number in range(arguments.rounds):

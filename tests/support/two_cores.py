@@ -32,7 +32,7 @@ def write_profile(folder: Path) -> str:
 def figures(run: Path) -> dict[str, float]:
     """Of a run's folder: ttft and itl at p50 and p99 in ms, itl p99/p50, tokens per second."""
     summary: dict[str, Any] = json.loads((run / "summary.json").read_text())
-    found = {}
+    found: dict[str, float] = {}
     for name in ("ttft", "itl"):
         metric = summary["metrics"][name]["all"]
         found |= {f"{name} p50": metric["p50_ms"], f"{name} p99": metric["p99_ms"]}
