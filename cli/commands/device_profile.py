@@ -19,7 +19,7 @@ from ...engine.models.source import check_sources
 from ...engine.simulation.device_profile import DeviceProfile, HostOverhead, is_simulated
 from ...engine.simulation.fit import MeasuredStep, StepsOf, fit_steps
 from ...engine.simulation.measured_steps import MeasuredSteps
-from ...engine.simulation.served_fit import ServedStep, fit_host, spread_of
+from ...engine.simulation.served_fit import ServedStep, as_served, fit_host
 from ...engine.simulation.step_work import StepWork
 from ...reports.atomic_file import save
 from ...reports.renderings.fitted_table import Column, Row, print_table
@@ -110,7 +110,6 @@ def profile_of(measured: MeasuredDevice, alone: MeasuredSteps, served: Served) -
     """The profile of a device: bandwidth and operations are those that its steps reached."""
     shape, ready = measured.shape, measured.ready
     host = fit_host(alone, served.steps, served.request_s)
-    steps = msgspec.structs.replace(alone, spread=spread_of(alone, host, served.steps))
     dtype_bytes = 4 if ready.dtype == "float32" else 2
     decode_s = alone.seconds(StepWork(1, 1, 1, 1))
     flops = max(2 * shape.num_active_params * step.work.num_tokens / step.seconds for step in measured.steps)
@@ -123,7 +122,7 @@ def profile_of(measured: MeasuredDevice, alone: MeasuredSteps, served: Served) -
         compute_efficiency=1.0,
         launch_s=0.0,
         host=host,
-        steps=steps,
+        steps=as_served(alone, host, served.steps),
     )
 
 
@@ -181,13 +180,12 @@ def _served_rows(profile: DeviceProfile, served: Sequence[ServedStep]) -> list[R
     assert steps is not None
     if not steps.is_synchronous:
         host = HostOverhead()
-    usual = statistics.median(steps.spread) if steps.spread else 1.0
     by_count: dict[int, list[ServedStep]] = {}
     for step in served:
         by_count.setdefault(step.num_seqs, []).append(step)
     rows = []
     for count, same in sorted(by_count.items()):
         took_s = statistics.median(step.device_s + (step.host_s if steps.is_synchronous else 0) for step in same)
-        fitted_s = statistics.median(usual * steps.seconds(step.work) + host.of(count) for step in same)
+        fitted_s = statistics.median(steps.seconds(step.work) + host.of(count) for step in same)
         rows.append(_row(f"decode {count}, median of {len(same)}", took_s, fitted_s))
     return rows

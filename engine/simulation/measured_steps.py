@@ -15,6 +15,8 @@ from .model_shape import ModelShape
 from .step_work import StepWork
 
 _LONGEST_S = 3600.0
+_SHORTEST = 0.5
+"""No step is drawn that takes less of its usual time."""
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_S)]
 Points = Annotated[list[tuple[_Count, _Seconds]], msgspec.Meta(min_length=1, max_length=1000)]
@@ -37,7 +39,9 @@ class MeasuredSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         sample_s: Seconds by the positions that are sampled: the output head, the draw, and what a sequence costs.
         context_token_s: Seconds for a token of KV that is read.
         pair_s: Seconds for a (query, key) pair of attention.
-        spread: Steps of served traffic over these times, as evenly spaced quantiles from the least to the largest.
+        spread: How much longer steps of served traffic took, in seconds of a step that usually takes one second, as
+            evenly spaced quantiles from the least to the largest. Of a step of s seconds it is sqrt(s) times as much:
+            what disturbs it comes independently, now and then, so variances add up.
         largest_error: Of a measured step, relative to its time here; `median_error` likewise.
     """
 
@@ -50,7 +54,7 @@ class MeasuredSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sample_s: Points
     context_token_s: _Seconds
     pair_s: _Seconds
-    spread: Annotated[list[Annotated[float, msgspec.Meta(gt=0, le=1000)]], msgspec.Meta(max_length=1001)] = []
+    spread: Annotated[list[Annotated[float, msgspec.Meta(ge=-1000, le=1000)]], msgspec.Meta(max_length=1001)] = []
     median_error: float = 0.0
     largest_error: float = 0.0
 
@@ -73,11 +77,11 @@ class MeasuredSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             + self.pair_s * work.num_pairs
         )
 
-    def draw(self, random: Random) -> float:
-        """A factor on the time of one step, drawn from the spread."""
+    def draw(self, usual_s: float, random: Random) -> float:
+        """Seconds that one step takes which usually takes `usual_s`, drawn from the spread."""
         if not self.spread:
-            return 1.0
-        return quantile(self.spread, random.random())
+            return usual_s
+        return max(_SHORTEST * usual_s, usual_s + math.sqrt(usual_s) * quantile(self.spread, random.random()))
 
 
 def on_line(points: Sequence[tuple[int, float]], count: float) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from .device_profile import HostOverhead
 from .least_squares import non_negative_least_squares
 from .measured_steps import MeasuredSteps, quantile
@@ -64,13 +66,25 @@ def _num_seqs(step: ServedStep) -> int:
     return step.num_seqs
 
 
-def spread_of(steps: MeasuredSteps, host: HostOverhead, served: Sequence[ServedStep]) -> list[float]:
-    """Served steps over their usual time, as evenly spaced quantiles; empty without any."""
-    ratios = sorted(_ratio(steps, host, step) for step in served)
-    return [quantile(ratios, index / (_NUM_QUANTILES - 1)) for index in range(_NUM_QUANTILES)] if ratios else []
+def as_served(steps: MeasuredSteps, host: HostOverhead, served: Sequence[ServedStep]) -> MeasuredSteps:
+    """The steps at the pace that they had when served, with their spread; as they are without any served."""
+    if not served:
+        return steps
+    took_s = [max(_device_s(steps, host, step), 1e-6) for step in served]
+    alone_s = [steps.seconds(step.work) for step in served]
+    pace = statistics.median(one / other for one, other in zip(took_s, alone_s, strict=True))
+    beyond = sorted((one - pace * other) / (pace * other) ** 0.5 for one, other in zip(took_s, alone_s, strict=True))
+    return replace(
+        steps,
+        token_s=[(count, pace * seconds) for count, seconds in steps.token_s],
+        sample_s=[(count, pace * seconds) for count, seconds in steps.sample_s],
+        context_token_s=pace * steps.context_token_s,
+        pair_s=pace * steps.pair_s,
+        spread=[quantile(beyond, index / (_NUM_QUANTILES - 1)) for index in range(_NUM_QUANTILES)],
+    )
 
 
-def _ratio(steps: MeasuredSteps, host: HostOverhead, step: ServedStep) -> float:
-    usual_s = steps.seconds(step.work)
-    took_s = step.device_s + step.host_s - host.of(step.num_seqs) if steps.is_synchronous else step.device_s
-    return max(took_s / usual_s, 0.01)
+def _device_s(steps: MeasuredSteps, host: HostOverhead, step: ServedStep) -> float:
+    if not steps.is_synchronous:
+        return step.device_s
+    return step.device_s + step.host_s - host.of(step.num_seqs)

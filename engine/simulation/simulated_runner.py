@@ -105,7 +105,7 @@ class SimulatedRunner:
         gap_s = start_s - self._free_at_s
         step_s = self._roofline.step_s(batch)
         if self._measured is not None:
-            step_s *= self._measured.draw(self._random)
+            step_s = self._measured.draw(step_s, self._random)
         self._free_at_s = end_s = start_s + step_s
         token_ids = [FIRST_TOKEN + end % NUM_TOKENS for _, _, end, samples, _ in batch.chunks if samples]
         if self.is_synchronous:

@@ -19,7 +19,7 @@ from abatch.engine.simulation.device_profile import DeviceProfile, HostOverhead,
 from abatch.engine.simulation.fit import MeasuredStep, StepsOf, fit_steps
 from abatch.engine.simulation.least_squares import non_negative_least_squares
 from abatch.engine.simulation.measured_steps import on_line, quantile
-from abatch.engine.simulation.served_fit import ServedStep, fit_host, spread_of
+from abatch.engine.simulation.served_fit import ServedStep, as_served, fit_host
 from abatch.engine.simulation.step_work import StepWork
 from abatch.engine.timing.clock import SteppedClock
 from msgspec.structs import replace
@@ -88,12 +88,15 @@ def test_a_line_is_level_before_its_first_point_and_goes_on_behind_its_last(coun
     assert on_line([(4, 2.0)], count) == 2.0
 
 
-def test_a_spread_is_drawn_from_as_it_is() -> None:
+@pytest.mark.parametrize("usual_s", [0.01, 1.0, 4.0])
+def test_a_spread_is_drawn_from_as_it_is(usual_s: float) -> None:
     random = Random(0)
-    steps = made_steps(spread=[0.9, 1.0, 1.0, 1.1, 2.0])
-    drawn = sorted(steps.draw(random) for _ in range(4000))
-    assert [quantile(drawn, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(steps.spread, rel=0.02)
-    assert made_steps().draw(random) == 1.0
+    steps = made_steps(spread=[-0.02, 0.0, 0.0, 0.03, 0.2])
+    drawn = sorted((steps.draw(usual_s, random) - usual_s) / usual_s**0.5 for _ in range(4000))
+    found = [quantile(drawn, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert found == pytest.approx(steps.spread, abs=6e-3)
+    assert made_steps().draw(usual_s, random) == usual_s
+    assert made_steps(spread=[-5.0]).draw(usual_s, random) == usual_s / 2
 
 
 @pytest.mark.parametrize("is_synchronous", [True, False])
@@ -105,15 +108,25 @@ def test_what_serving_adds_is_found_by_the_number_of_sequences(is_synchronous: b
         alone_s, host_s = steps.seconds(work), 1e-3 + 1e-4 * count
         # On a CPU a part of it makes the step longer.
         inside_s = 0.7 * host_s if is_synchronous else 0.0
-        served += [ServedStep(count, work, factor * alone_s + inside_s, host_s - inside_s) for factor in (0.9, 1, 1.2)]
+        beyond_s = [beyond * alone_s**0.5 for beyond in (-0.01, 0.0, 0.05)]
+        served += [ServedStep(count, work, alone_s + inside_s + one_s, host_s - inside_s) for one_s in beyond_s]
     host = fit_host(steps, served, 0.005)
     assert host.step_s == pytest.approx(1e-3, rel=1e-3)
     assert host.sequence_s == pytest.approx(1e-4, rel=1e-3)
     assert host.request_s == 0.005
-    spread = spread_of(steps, host, served)
-    assert (spread[0], spread[50], spread[-1]) == pytest.approx((0.9, 1.0, 1.2), rel=1e-3)
+    fitted = as_served(steps, host, served)
+    assert fitted.seconds(StepWork(8, 8, 800, 800)) == pytest.approx(steps.seconds(StepWork(8, 8, 800, 800)), rel=1e-3)
+    assert [fitted.spread[place] for place in (0, 50, -1)] == pytest.approx((-0.01, 0.0, 0.05), abs=1e-4)
     assert fit_host(steps, [], 0.001) == HostOverhead(request_s=0.001)
-    assert spread_of(steps, host, []) == []
+    assert as_served(steps, host, []) == steps
+
+
+def test_steps_that_are_shorter_when_served_are_shorter_in_the_simulation() -> None:
+    steps, work = made_steps(), StepWork(2, 2, 100, 100)
+    served = [ServedStep(2, work, 0.8 * steps.seconds(work), 0.0)] * 5
+    fitted = as_served(steps, fit_host(steps, served, 0.0), served)
+    for one in (work, StepWork(256, 1, 256, 256**2 / 2)):
+        assert fitted.seconds(one) == pytest.approx(0.8 * steps.seconds(one))
 
 
 def test_a_number_of_sequences_that_was_hardly_there_says_nothing() -> None:
@@ -163,7 +176,7 @@ def test_steps_follow_each_other_with_the_host_between_them(tmp_path: Path) -> N
 
 
 def test_what_is_drawn_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    profile = made_profile(spread=[0.8, 1.0, 1.5])
+    profile = made_profile(spread=[-0.02, 0.0, 0.1])
     first, second, other = (_run(profile, tmp_path, seed=seed) for seed in (1, 1, 2))
     assert first == second
     assert first != other
@@ -176,7 +189,7 @@ def test_what_is_drawn_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
         (lambda steps: steps.update(sample_s=[[1, -1.0]]), "sample_s"),
         (lambda steps: steps.update(token_s=[]), "token_s"),
         (lambda steps: steps.update(spread=[2.0, 1.0]), "spread must rise"),
-        (lambda steps: steps.update(spread=[0.0]), "spread"),
+        (lambda steps: steps.update(spread=[1e9]), "spread"),
         (lambda steps: steps.update(dtype="int4"), "dtype must be float32, bfloat16 or float16"),
         (lambda steps: steps.update(pair_s=1e9), "pair_s"),
         (lambda steps: steps.update(layers=3), "layers"),
