@@ -24,10 +24,10 @@ from .running import run
 from .targets import OwnServer
 from .traffic import TraceFile, TrafficRecipe
 
-_INPUT_TOKENS, _OUTPUT_TOKENS = 64, 24
-_BURSTS = (1, 2, 1, 4, 1, 8, 1, 16, 1, 32)
+_INPUT_TOKENS, _OUTPUT_TOKENS = 64, 16
+_BURSTS = (1, 8, 2, 4, 1, 16, 32, 1, 2, 8)
 """Requests that come at once, again and again: every number of sequences runs for a while, and an idle engine is found
-by many requests."""
+by many requests. A slow model has time for the first few only."""
 _MOST_CYCLES = 8
 _FIRST_S, _MARGIN, _PAUSE_S = 0.3, 1.5, 0.2
 """Before the first burst; what a burst may take over its forecast before the next one; and on top."""

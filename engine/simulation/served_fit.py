@@ -17,6 +17,8 @@ from .step_work import StepWork
 _NUM_QUANTILES = 101
 _LEAST_ALIKE = 5
 """Steps of as many sequences, for a median that says something."""
+_LEAST_COUNTS = 3
+"""Numbers of sequences. A line through two of them may end anywhere."""
 
 
 class ServedStep(NamedTuple):
@@ -39,8 +41,8 @@ def fit_host(steps: MeasuredSteps, served: Sequence[ServedStep], request_s: floa
     """The host's time per step and per sequence.
 
     Where launching is the work itself, that is all that served steps take, with the time between them, beyond the steps
-    that were measured alone: the same cores also run the server, and perhaps its client. Elsewhere it is the time that
-    the host says it took.
+    that were measured alone: the same cores also run the server, and perhaps its client. Elsewhere, and where too few
+    numbers of sequences were served to tell what grows with them, it is the time that the host says it took.
 
     Args:
         steps: Measured alone.
@@ -49,10 +51,11 @@ def fit_host(steps: MeasuredSteps, served: Sequence[ServedStep], request_s: floa
     """
     beyond_s: list[tuple[int, float, float]] = []
     groups = [list(group) for _, group in groupby(sorted(served, key=_num_seqs), key=_num_seqs)]
-    for same in [group for group in groups if len(group) >= _LEAST_ALIKE] or groups:
+    groups = [group for group in groups if len(group) >= _LEAST_ALIKE] or groups
+    counts_all = steps.is_synchronous and len(groups) >= _LEAST_COUNTS
+    for same in groups:
         extra_s = statistics.median(
-            step.device_s + step.host_s - steps.seconds(step.work) if steps.is_synchronous else step.host_s
-            for step in same
+            step.device_s + step.host_s - steps.seconds(step.work) if counts_all else step.host_s for step in same
         )
         beyond_s.append((same[0].num_seqs, extra_s, statistics.median(step.device_s + step.host_s for step in same)))
     if not beyond_s:

@@ -121,6 +121,17 @@ def test_what_serving_adds_is_found_by_the_number_of_sequences(is_synchronous: b
     assert as_served(steps, host, []) == steps
 
 
+def test_of_two_numbers_of_sequences_no_growth_is_foretold() -> None:
+    steps, served = made_steps(), list[ServedStep]()
+    for count in (1, 2):
+        work = StepWork(count, count, 0, 0)
+        served += [ServedStep(count, work, 1.5 * steps.seconds(work), 1e-3)] * 5
+    host = fit_host(steps, served, 0.0)
+    assert host.of(32) == pytest.approx(1e-3, rel=1e-3)
+    many = StepWork(32, 32, 0, 0)
+    assert as_served(steps, host, served).seconds(many) == pytest.approx(1.5 * steps.seconds(many), rel=1e-3)
+
+
 def test_steps_that_are_shorter_when_served_are_shorter_in_the_simulation() -> None:
     steps, work = made_steps(), StepWork(2, 2, 100, 100)
     served = [ServedStep(2, work, 0.8 * steps.seconds(work), 0.0)] * 5
