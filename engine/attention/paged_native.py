@@ -75,19 +75,23 @@ class NativeBackend:
         """The same for the kernel, kept from step to step."""
         known = self._heads.get(layer)
         if known is None or known[0] is not heads or known[1] != settings:
-            record = Heads(
-                heads.num_heads,
-                heads.num_kv_heads,
-                heads.head_size,
-                pointer(heads.query_norm),
-                pointer(heads.key_norm),
-                heads.epsilon,
-                settings.scaling,
-                settings.sliding_window or 0,
-                settings.softcap or 0.0,
-            )
-            known = self._heads[layer] = heads, settings, record
+            known = self._heads[layer] = heads, settings, heads_record(heads, settings)
         return known[2]
+
+
+def heads_record(heads: PackedHeads, settings: AttentionSettings) -> Heads:
+    """How a layer attends, as the kernel knows it. It points into the weights of the norms."""
+    return Heads(
+        heads.num_heads,
+        heads.num_kv_heads,
+        heads.head_size,
+        pointer(heads.query_norm),
+        pointer(heads.key_norm),
+        heads.epsilon,
+        settings.scaling,
+        settings.sliding_window or 0,
+        settings.softcap or 0.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from ..integers import ceil_div
-from .library import NativeLibrary, Weight
+from .library import NativeLibrary, Weight, Workspace
 
 
 class NativeWeight:
@@ -57,6 +57,8 @@ class NativeWeight:
 
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
         """See `PackedWeight.rows`."""
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < self.num_outputs:
+            raise IndexError(f"a row outside of 0 to {self.num_outputs - 1}")
         size = self._library.panel_size
         return self._panels[indices // size, :, indices % size].flatten(-2)
 
@@ -77,8 +79,19 @@ class NativeKernels:
     def __init__(self, library: NativeLibrary, num_threads: int) -> None:
         self.library = library
         self.num_threads = num_threads
+        self._workspaces: dict[tuple[int, ...], tuple[int, Workspace, list[torch.Tensor]]] = {}
 
-    def pack(self, weights: Sequence[torch.Tensor], bias: torch.Tensor | None) -> NativeWeight:
+    def workspace(self, num_rows: int, sizes: tuple[int, ...]) -> Workspace:
+        """Memory for what a layer keeps of so many rows, the same for all layers of these sizes (see layer.h)."""
+        known = self._workspaces.get(sizes)
+        if known is None or known[0] < num_rows:
+            memory = [torch.empty(num_rows, size, dtype=self.library.dtype) for size in sizes]
+            known = self._workspaces[sizes] = num_rows, Workspace(*map(pointer, memory)), memory
+        return known[1]
+
+    def pack(
+        self, weights: Sequence[torch.Tensor], bias: torch.Tensor | None, *, is_read: bool = False
+    ) -> NativeWeight:
         """See `LayerKernels.pack`."""
         return NativeWeight(self.library, weights, bias, self.num_threads)
 

@@ -7,6 +7,9 @@ import importlib.util
 import torch
 
 from ...attention.triton_compiler import compiler_problem
+from ...native.compiler import NativeError
+from ...native.layer_kernels import NativeKernels
+from ...native.library import load_library
 from .kernels import LayerKernels
 from .torch_kernels import TorchKernels
 
@@ -15,7 +18,7 @@ _LEAST_CAPABILITY = (8, 0)
 
 def choose_kernels(device: torch.device, dtype: torch.dtype) -> LayerKernels:
     """The fastest that run on `device` with weights of `dtype`."""
-    return _triton_kernels(device) or TorchKernels()
+    return (_native_kernels(dtype) if device.type == "cpu" else _triton_kernels(device)) or TorchKernels()
 
 
 def _triton_kernels(device: torch.device) -> LayerKernels | None:
@@ -29,3 +32,11 @@ def _triton_kernels(device: torch.device) -> LayerKernels | None:
     kernels = TritonKernels()
     row = torch.ones((1, 16), device=device)
     return kernels if compiler_problem(lambda: kernels.rms_norm(row, row[0], 1e-5)) is None else None
+
+
+def _native_kernels(dtype: torch.dtype) -> LayerKernels | None:
+    """None where nothing can be compiled: the engine says so."""
+    try:
+        return NativeKernels(load_library(dtype), torch.get_num_threads())
+    except NativeError:
+        return None

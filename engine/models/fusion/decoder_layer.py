@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...attention.base import StepAttention
+from ...attention.base import Rotation, StepAttention
+from ...native.layer_kernels import NativeKernels, NativeWeight
 from .agreement import TROUBLE, agree, random_rows
 from .attention_block import AttentionBlock
 from .calls import Call, ListeningStep
 from .gated_mlp import GatedMlp
+from .native_layer import NativeLayer
 from .norms import RmsNorm
 from .replacing import LeftError, replace_forward
 
@@ -21,12 +23,16 @@ _PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
-    """In place of the forward of a module. Writes over its input."""
+    """In place of the forward of a module. Writes over its input.
+
+    `at_once`: all of it in one call, where a step attends by what that knows.
+    """
 
     input_norm: RmsNorm
     attention: AttentionBlock
     attention_norm: RmsNorm
     mlp: GatedMlp
+    at_once: NativeLayer | None
 
     def __call__(
         self,
@@ -37,6 +43,9 @@ class DecoderLayer:
         **_: Any,
     ) -> torch.Tensor:
         total = hidden_states.reshape(-1, hidden_states.shape[-1])
+        rotation = Rotation(position_embeddings[0][0], position_embeddings[1][0])
+        if self.at_once is not None and self.at_once.run(total, rotation, step_attention):
+            return total.view(hidden_states.shape)
         attended = self.attention.attended(self.input_norm.rows(total), position_embeddings, step_attention)
         self.attention.output.add_product(attended, total)
         self.mlp.down.add_product(self.mlp.gated(self.attention_norm.rows(total)), total)
@@ -91,7 +100,9 @@ def rewrite_layer(layer: nn.Module, example: LayerExample | None) -> None:
         raise LeftError(f"its MLP is a {type(parts[3]).__name__}")
     if example is None:
         raise LeftError("it is not called as those of transformers are")
-    rewritten = DecoderLayer(input_norm, attention, attention_norm, mlp)
+    rewritten = DecoderLayer(
+        input_norm, attention, attention_norm, mlp, _at_once(input_norm, attention, attention_norm, mlp)
+    )
     try:
         is_same = agree(example.call.repeat(rewritten, example.rows.clone(), ListeningStep()), example.output)
     except TROUBLE as error:
@@ -99,3 +110,27 @@ def rewrite_layer(layer: nn.Module, example: LayerExample | None) -> None:
     if not is_same:
         raise LeftError("it does not add what its parts compute as layers with norms before them do")
     replace_forward(layer, rewritten, ())
+
+
+def _at_once(
+    input_norm: RmsNorm, attention: AttentionBlock, attention_norm: RmsNorm, mlp: GatedMlp
+) -> NativeLayer | None:
+    """None where a part is not our kernels' in C++."""
+    kernels = input_norm.kernels
+    qkv, output, gate_up, down = attention.qkv, attention.output, mlp.gate_up, mlp.down
+    if not (
+        isinstance(kernels, NativeKernels)
+        and isinstance(qkv, NativeWeight)
+        and isinstance(output, NativeWeight)
+        and isinstance(gate_up, NativeWeight)
+        and isinstance(down, NativeWeight)
+    ):
+        return None
+    return NativeLayer(
+        kernels,
+        attention.layer,
+        ((input_norm.weight, input_norm.epsilon), (attention_norm.weight, attention_norm.epsilon)),
+        (qkv, output, gate_up, down),
+        attention.heads,
+        attention.settings,
+    )

@@ -59,7 +59,7 @@ def test_norms_and_rotation_come_first(name: str, is_partial: bool, has_norms: b
         backend = SdpaBackend(cache)
     else:
         library = library_for(backend_name, shape.dtype)
-        backend = NativeBackend(cache, library, num_slots=3, max_num_pages=3, num_threads=2)
+        backend = NativeBackend(cache, library, num_slots=3, max_num_pages=3, num_threads=1)
     norms = [drawn(shape, shape.head_size, seed=seed) for seed in (1, 2)] if has_norms else [None, None]
     heads = PackedHeads(
         num_heads=shape.num_heads,

@@ -22,7 +22,7 @@ def instruction_set(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=DTYPES, ids=str)
 def kernels(instruction_set: str, request: pytest.FixtureRequest) -> NativeKernels:
-    return NativeKernels(library_for(instruction_set, request.param), num_threads=2)
+    return NativeKernels(library_for(instruction_set, request.param), num_threads=1)
 
 
 def draw(kernels: NativeKernels, *shape: int, seed: int = 0) -> torch.Tensor:
@@ -60,6 +60,9 @@ def test_matrices_one_below_the_other(kernels: NativeKernels, heights: Sequence[
     assert_close(kernels, packed.product(rows), rows.double() @ together.double().T)
     indices = torch.tensor([0, sum(heights) - 1, 2, 2])
     assert packed.rows(indices).equal(together[indices]), "an embedding's rows come back bit by bit"
+    for outside in (-1, sum(heights)):
+        with pytest.raises(IndexError):
+            packed.rows(torch.tensor([0, outside]))
 
 
 def test_rows_need_not_be_dense(kernels: NativeKernels) -> None:
@@ -78,6 +81,12 @@ def test_rms_norm(kernels: NativeKernels, size: int) -> None:
     rows, weight = draw(kernels, 5, size) * 3, draw(kernels, size, seed=1)
     expected = rms_norm(rows.double(), [size], weight.double(), 1e-5)
     assert_close(kernels, kernels.rms_norm(rows, weight, 1e-5), expected)
+
+
+def test_a_weight_that_is_more_exact_than_the_rows_is_refused(kernels: NativeKernels) -> None:
+    other = torch.float32 if kernels.library.dtype is torch.bfloat16 else torch.float64
+    with pytest.raises(ValueError, match="a weight of"):
+        kernels.rms_norm(draw(kernels, 2, 40), torch.ones(40, dtype=other), 1e-6)
 
 
 def test_a_norm_of_zeros(kernels: NativeKernels) -> None:
