@@ -12,7 +12,7 @@ import pytest
 import torch
 from abatch.workloads.targets import patience
 from support.run_profile import IS_NIGHTLY
-from support.smollm2 import smollm2_folder
+from support.smollm2 import cache_folder, smollm2_folder
 
 # Nothing here may reach for a hub: what a test needs it makes, or fetches by itself.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -81,9 +81,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What `abatch calibrate` has found on this machine is not for tests to read, nor to write."""
+    """What `abatch calibrate` has found on this machine is not for tests to read, nor to write.
+
+    Kernels that have been compiled are those of the user, or every worker would compile them.
+    """
+    cache, kernels = tmp_path_factory.mktemp("cache"), cache_folder() / "kernels"
+    kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (cache / "abatch").mkdir()
+    (cache / "abatch" / "kernels").symlink_to(kernels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
 
 

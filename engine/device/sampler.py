@@ -14,6 +14,9 @@ from ..runner import TokenLogprobs
 from .drawing import DrawRows, drawing_columns
 from .token_counts import TokenCounts
 
+Draw = Callable[[torch.Tensor, DrawRows], torch.Tensor]
+"""One token `[rows]` int64 for each row of logits `[rows, vocabulary]`."""
+
 
 @dataclass(frozen=True, slots=True)
 class _RowLogprobs:
@@ -59,7 +62,8 @@ class Sampler:
         device: Where the logits are.
         seed: Of the rows that have none.
         num_slots: Sequences that may have state here at once.
-        has_kernel: Draw by the Triton kernel, as recorded steps do: a row then draws the same token in both.
+        draw: What draws all rows at once: a kernel. By the Triton kernel, as recorded steps do, a row draws the same
+            token in both. None: torch does.
         to_host: Stream for what was sampled; None for the current one.
     """
 
@@ -69,14 +73,14 @@ class Sampler:
         seed: int,
         *,
         num_slots: int,
-        has_kernel: bool = False,
+        draw: Draw | None = None,
         to_host: torch.cuda.Stream | None = None,
     ) -> None:
         self._device = device
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._random = Random(seed)
         self._counts = TokenCounts(num_slots, device)
-        self._has_kernel = has_kernel
+        self._draw = draw
         self._to_host = to_host
 
     def seeds(self, chunks: Sequence[ScheduledChunk]) -> list[int]:
@@ -108,7 +112,10 @@ class Sampler:
         raw = logits
         penalised = _indices(chunks, _has_penalties)
         logits = self._bend(logits, chunks, last_tokens, penalised)
-        token_ids = self._draw_by_kernel(logits, chunks) if self._has_kernel else self._draw(logits.float(), chunks)
+        if self._draw is not None and chunks:
+            token_ids = self._draw(logits, self._draw_rows(chunks))
+        else:
+            token_ids = self._draw_by_torch(logits.float(), chunks)
         if penalised:
             tokens = token_ids if len(penalised) == len(chunks) else token_ids[self._tensor(penalised, torch.long)]
             self._counts.add([chunks[index] for index in penalised], tokens)
@@ -156,22 +163,16 @@ class Sampler:
             logits[rows] = logits[rows].masked_fill(~allowed_tokens(masks, logits), float("-inf"))
         return logits
 
-    def _draw_by_kernel(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
-        """Tokens `[rows]` by the kernel, as recorded steps draw them."""
-        from .draw_kernel import draw  # Triton: only where it is used
-
-        if not chunks:
-            return torch.empty(0, dtype=torch.long, device=self._device)
+    def _draw_rows(self, chunks: Sequence[ScheduledChunk]) -> DrawRows:
         columns = drawing_columns(chunks)
-        rows = DrawRows(
+        return DrawRows(
             seeds=self._tensor(self.seeds(chunks), torch.long),
             temperatures=self._tensor(columns["temperatures"], torch.float32),
             top_ks=self._tensor(columns["top_ks"], torch.int32),
             top_ps=self._tensor(columns["top_ps"], torch.float32),
         )
-        return draw(logits, rows)
 
-    def _draw(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
+    def _draw_by_torch(self, logits: torch.Tensor, chunks: Sequence[ScheduledChunk]) -> torch.Tensor:
         """Tokens `[rows]`; random ones by the exponential race, which equals drawing from the softmax."""
         token_ids = logits.argmax(dim=-1)
         drawing = _indices(chunks, lambda chunk: not chunk.request.sampling.is_greedy)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..attention.base import AttentionBackend, ChunkLayout, StepAttention
+from ..attention.paged_native import NativeBackend
 from ..attention.paged_triton import TritonBackend
 from ..attention.transfer import HostCopy, to_device
 from ..errors import ConfigurationError
@@ -18,8 +19,9 @@ from ..models.loader import LoadedModel
 from ..request import Batch, ScheduledChunk
 from ..runner import LaunchedStep, StepResult
 from .host_kv import HostKV
+from .native_draw import NativeDraw
 from .recorded_steps import Record, RecordedSteps, WrittenStep
-from .sampler import SampledRows, Sampler, needs_sampler
+from .sampler import Draw, SampledRows, Sampler, needs_sampler
 from .step_shapes import StepShape
 from .stopwatch import CudaStopwatches, HostStopwatches, Stopwatch
 
@@ -117,8 +119,7 @@ class TorchRunner:
         self._stream = torch.cuda.Stream(model.device) if is_cuda else None
         to_host = torch.cuda.Stream(model.device) if is_cuda else None
         self._host_kv = HostKV(attention.cache, num_host_blocks)
-        has_kernel = isinstance(attention, TritonBackend)
-        self._sampler = Sampler(model.device, seed, num_slots=num_slots, has_kernel=has_kernel, to_host=to_host)
+        self._sampler = Sampler(model.device, seed, num_slots=num_slots, draw=_kernel_of(attention), to_host=to_host)
         self._last_tokens = torch.full((num_slots + 1,), _UNKNOWN_TOKEN, device=model.device)
         self._last_tokens[-1] = 0  # padding goes through the embedding as well
         self._graphs: RecordedSteps | None = None
@@ -288,3 +289,12 @@ class TorchRunner:
             sample_slots=tensor([chunk.request.slot for chunk in sampling]),
             attention=self.attention.plan(layouts),
         )
+
+
+def _kernel_of(attention: AttentionBackend) -> Draw | None:
+    """What draws tokens where attention has kernels; None: torch."""
+    if isinstance(attention, TritonBackend):
+        from .draw_kernel import draw  # Triton: only where it is used
+
+        return draw
+    return NativeDraw(attention.num_threads) if isinstance(attention, NativeBackend) else None

@@ -1,4 +1,5 @@
 // What the library offers (see library.py): each function once for float32 and once for bfloat16.
+#include "draw.h"
 #include "layer.h"
 
 extern "C" {
@@ -22,6 +23,10 @@ int64_t panel_size() { return PANEL; }
             rotate_and_store(packed, *heads, *pages, *step);                                                           \
             attend(out, packed, *heads, *pages, *step);                                                                \
         }                                                                                                              \
+    }                                                                                                                  \
+    void draw_##NAME(int64_t* tokens, const T* logits, int64_t rows, int64_t size, int64_t stride, const Draws* how,   \
+                     int threads) {                                                                                    \
+        _Pragma("omp parallel num_threads(threads)") draw(tokens, logits, rows, size, stride, *how);                   \
     }                                                                                                                  \
     void layer_##NAME(T* hidden, const Layer<T>* layer, const Pages<T>* pages, const Step<T>* step,                   \
                       const Workspace<T>* space, int threads) {                                                        \

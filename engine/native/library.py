@@ -64,6 +64,12 @@ class Step(ctypes.Structure):
     )
 
 
+class Draws(ctypes.Structure):
+    """See draw.h."""
+
+    _fields_ = (("seeds", _POINTER), ("temperatures", _POINTER), ("top_ps", _POINTER), ("top_ks", _POINTER))
+
+
 class Layer(ctypes.Structure):
     """See layer.h."""
 
@@ -93,6 +99,7 @@ _ARGUMENTS = {
     "gate": (_POINTER, _POINTER, _LONG, _LONG, _INT),
     "product": (_POINTER, _POINTER, _LONG, _POINTER, _INT, _INT),
     "attend": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "draw": (_POINTER, _POINTER, _LONG, _LONG, _LONG, _POINTER, _INT),
     "layer": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
 }
 """The last is the number of threads."""
@@ -114,6 +121,7 @@ class NativeLibrary:
     gate: Function
     product: Function
     attend: Function
+    draw: Function
     layer: Function
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from abatch.engine.native.compiler import compiled_library
@@ -20,7 +19,7 @@ INSTRUCTION_SETS = ("native", *_OF_X86) if platform.machine() == "x86_64" else (
 def _compiled(instruction_set: str) -> Path | None:
     if instruction_set == "native":
         return None
-    return compiled_library(Path(mkdtemp()), (*_COMMON, *_OF_X86[instruction_set]))
+    return compiled_library(flags=(*_COMMON, *_OF_X86[instruction_set]))
 
 
 def library_for(instruction_set: str, dtype: torch.dtype) -> NativeLibrary:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from abatch.engine.device.sampler import Sampler, restrict
+from abatch.engine.device.draw_kernel import draw as draw_by_triton
+from abatch.engine.device.native_draw import NativeDraw
+from abatch.engine.device.sampler import Draw, Sampler, restrict
 from abatch.engine.request import Request, SamplingParams, ScheduledChunk
 from abatch.engine.runner import TokenLogprobs
 
@@ -132,13 +134,13 @@ def test_a_token_in_flight_counts_as_written() -> None:
     assert seeded[1, 2] == seeded[1,], "the draw goes by the position, known or in flight"
 
 
-@pytest.mark.parametrize("has_kernel", [False, True])
+@pytest.mark.parametrize("kernel", [None, draw_by_triton, NativeDraw(num_threads=1)])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="kernels are interpreted only where there is no GPU")
-def test_penalties_follow_several_sequences_token_by_token(has_kernel: bool) -> None:
+def test_penalties_follow_several_sequences_token_by_token(kernel: Draw | None) -> None:
     """Each step counts what it has drawn, on the device; what is known of a sequence is counted again only if it must
     be: one that was preempted, one that came to another's slot.
     """
-    sampler = Sampler(torch.device("cpu"), 0, num_slots=3, has_kernel=has_kernel)
+    sampler = Sampler(torch.device("cpu"), 0, num_slots=3, draw=kernel)
     rows = torch.tensor([_LOGITS, _LOGITS, _LOGITS])
     kinds: tuple[dict[str, Any], ...] = ({"presence_penalty": 1.6}, {"frequency_penalty": 0.7}, {})
     requests = [
