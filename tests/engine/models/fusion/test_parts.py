@@ -183,4 +183,5 @@ def test_head_norms_that_do_not_fit_into_their_dtype_leave_attention(tmp_path: P
                 parameter.normal_(generator=torch.Generator().manual_seed(1)).copy_(parameter.bfloat16())
     model.save_pretrained(tmp_path)
     assert "3 attention blocks" in load(tmp_path, dtype="float32").layers
-    assert load(tmp_path, dtype="bfloat16").layers.endswith(": its q_norm is more exact than its dtype")
+    reason = load(tmp_path, dtype="bfloat16").layers.rpartition(": ")[2]
+    assert reason in ("its q_norm is more exact than its dtype", "its q_norm is no RMS norm"), "kernels differ in that"
