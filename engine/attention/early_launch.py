@@ -8,6 +8,7 @@ next one start only once it has waited itself.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,6 +38,12 @@ def early_launch() -> dict[str, Any]:
     """Options of a kernel's launch on the current device. Nothing starts early on a GPU or a driver that cannot."""
     if triton.knobs.runtime.interpret:
         return {"EARLY": False}
+    return _of_device(triton.runtime.driver.active.get_current_device())
+
+
+@cache
+def _of_device(number: int) -> dict[str, Any]:
+    """The device is the current one. A step asks a hundred times."""
     target = triton.runtime.driver.active.get_current_target()
     is_early = target.backend == "cuda" and target.arch >= _LEAST_CAPABILITY and _driver_version() >= _LEAST_DRIVER
     return {"EARLY": True, "launch_pdl": True} if is_early else {"EARLY": False}
