@@ -24,6 +24,7 @@ from benchmarks.gpu.setting import Setting, SkippedError, error_line
 from benchmarks.gpu.timing import graph_times_s
 
 _HEADS, _KV_HEADS, _HEAD_SIZE = 32, 8, 128
+_HIDDEN, _INTERMEDIATE = 4096, 14_336
 _SCALING = _HEAD_SIZE**-0.5
 _LEAST_S = 3.0
 """Time without which nothing more is begun."""
@@ -39,6 +40,7 @@ class Plan:
         points: (sequences, context) of decodes.
         pages: Tokens of a KV block.
         chunks: Tokens of a prompt's chunk, and how many came before it.
+        rows: Of norms and gates.
         draws: (rows, vocabulary).
         repeats: Of each.
     """
@@ -47,11 +49,12 @@ class Plan:
     points: tuple[tuple[int, int], ...] = ((32, 1024), (128, 1024), (1, 8192), (32, 8192), (256, 1024))
     pages: tuple[int, ...] = (16, 64, 256)
     chunks: tuple[tuple[int, int], ...] = ((2048, 0), (2048, 6144), (512, 1024))
+    rows: tuple[int, ...] = (32, 256)
     draws: tuple[int, int] = (256, 128_256)
     repeats: int = 20
 
 
-_DRY_PLAN = Plan(layers=2, points=((2, 20),), pages=(16,), chunks=((5, 3),), draws=(2, 50), repeats=1)
+_DRY_PLAN = Plan(layers=2, points=((2, 20),), pages=(16,), chunks=((5, 3),), rows=(2,), draws=(2, 50), repeats=1)
 
 
 def run(setting: Setting) -> None:
@@ -106,6 +109,9 @@ def _ours(plan: Plan) -> Iterator[Measure]:
                 ("prefill", f"{num_tokens} after {before}", f"page {page}"),
                 partial(_prefill_times, plan, num_tokens, before, page),
             )
+    for num_rows in plan.rows:
+        for name in ("norm", "gate"):
+            yield ("rows", f"{num_rows} x {_HIDDEN}", name), partial(_row_times, plan, num_rows, name)
     for top_p in (1.0, 0.9):
         yield ("draw", f"{plan.draws[0]} x {plan.draws[1]}", f"top_p {top_p:g}"), partial(_draw_times, plan, top_p)
 
@@ -122,7 +128,7 @@ def _of_torch(plan: Plan) -> Iterator[Measure]:
 
 
 def _decode_times(plan: Plan, num_seqs: int, context: int, page: int) -> dict[str, float]:
-    """Store, attend and reduce. Bytes: the keys and values that must be read."""
+    """Store and attend. Bytes: the keys and values that must be read."""
     chunks = [(index, 1, context - 1) for index in range(num_seqs)]
     return _attend_times(plan, chunks, context, page) | {"bytes": _kv_bytes(num_seqs, context)}
 
@@ -201,6 +207,21 @@ def _varlen_times(plan: Plan, num_seqs: int, num_tokens: int, context: int) -> d
     if num_tokens > 1:
         return times | {"flops": _flops(num_tokens, context - num_tokens)}
     return times | {"bytes": _kv_bytes(num_seqs, context)}
+
+
+def _row_times(plan: Plan, num_rows: int, name: str) -> dict[str, float]:
+    """Of a norm or a gate, as many as the model has of them. Bytes: read and written."""
+    from abatch.engine.models.fusion.triton_kernels import TritonKernels
+
+    kernels, device = TritonKernels(), _device()
+    weight = torch.ones(_HIDDEN, dtype=torch.bfloat16, device=device)
+    size = _HIDDEN if name == "norm" else 2 * _INTERMEDIATE
+    layers = [torch.randn(num_rows, size, device=device).bfloat16() for _ in range(plan.layers)]
+    if name == "norm":
+        calls: list[Callable[[], object]] = [partial(kernels.rms_norm, rows, weight, 1e-5) for rows in layers]
+        return graph_times_s(calls, plan.repeats) | {"bytes": 2.0 * layers[0].nbytes}
+    calls = [partial(kernels.gate, rows) for rows in layers]
+    return graph_times_s(calls, plan.repeats) | {"bytes": 1.5 * layers[0].nbytes}
 
 
 def _draw_times(plan: Plan, top_p: float) -> dict[str, float]:

@@ -193,7 +193,7 @@ def _against(figures: Tree, theirs: str, ours: str) -> Iterator[str]:
 
 def _kernels(figures: Tree) -> Iterator[str]:
     """A line a point, so that what stands beside each other can be chosen from."""
-    for kind in ("decode", "prefill", "draw"):
+    for kind in ("decode", "prefill", "rows", "draw"):
         for point, ways in figures.get(kind, {}).items():
             cells = [f"{way} {_kernel(found, figures['bandwidth_bytes_per_s'])}" for way, found in ways.items()]
             yield f"{kind:7} {point:15} {' | '.join(cells)}"

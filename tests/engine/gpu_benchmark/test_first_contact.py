@@ -187,7 +187,8 @@ def test_two_servers_get_what_time_there_is(
 def test_kernels_are_timed_with_pages_as_the_model_has_them(setting: Setting) -> None:
     kernel_times.run(setting)
     found = figures_of(setting)
-    for kind, way in (("decode", "page 16"), ("prefill", "page 16"), ("draw", "top_p 1"), ("draw", "top_p 0.9")):
+    timed = {"decode": ["page 16"], "prefill": ["page 16"], "rows": ["norm", "gate"], "draw": ["top_p 1", "top_p 0.9"]}
+    for kind, way in ((kind, way) for kind, ways in timed.items() for way in ways):
         ((_, ways),) = found[kind].items()
         assert 0 < ways[way]["min"] <= ways[way]["median"]
     assert found["decode"]["2 x 20"]["page 16"]["bytes"] == 2 * 2 * 20 * 8 * 128 * 2
