@@ -21,6 +21,8 @@ from ..loop.engine import Engine
 from ..loop.messages import MemoryReport, Ready
 from ..loop.step_log import OnStep
 from ..models.loader import LoadedModel, compile_layers, device_named, load_model
+from ..native.compiler import NativeError
+from ..native.library import load_library
 from ..scheduling.limits import SchedulerConfig
 from ..scheduling.scheduler import Scheduler
 from ..timing.clock import RealClock
@@ -60,6 +62,8 @@ def build_torch_engine(
         torch.cuda.set_device(model.device)  # events and streams are of the current device
         weight_bytes = torch.cuda.memory_allocated()
         _tell_of_host_looks(config, model, on_progress)
+    elif config.attention == "auto":
+        _tell_of_missing_kernels(model, on_progress)
     trial = _trial(config, model, on_progress)
     num_blocks = _num_blocks(config, model, trial)
     with out_of_memory_says(f"{num_blocks} KV blocks", _LESS_KV):
@@ -102,6 +106,13 @@ def build_torch_engine(
         memory=_report(weight_bytes, trial, cache, len(runner.shapes)) if is_cuda else None,
     )
     return engine, ready
+
+
+def _tell_of_missing_kernels(model: LoadedModel, on_progress: OnProgress) -> None:
+    try:
+        load_library(model.dtype)
+    except NativeError as error:
+        on_progress(f"warning: no kernels in C++ for this CPU ({error}): steps take two to three times as long")
 
 
 def _tell_of_host_looks(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) -> None:
