@@ -36,9 +36,15 @@ def logits_of(model: LoadedModel) -> torch.Tensor:
     return paged_logits(model.module, model.kv_shape, model.device)
 
 
+@pytest.mark.parametrize("is_plain", [False, True], ids=["as chosen", "plain torch"])
 @pytest.mark.parametrize("dtype", MOST_ERROR)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_logits_are_those_of_the_model_as_it_was(architecture: str, dtype: str, tmp_path: Path) -> None:
+def test_logits_are_those_of_the_model_as_it_was(
+    architecture: str, dtype: str, is_plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the kernels of this machine, and with those of one that has no compiler."""
+    if is_plain:
+        monkeypatch.setattr("abatch.engine.models.fusion.fuse.choose_kernels", lambda *_: TorchKernels())
     make_model(architecture, tmp_path)
     original, rewritten = (load(tmp_path, dtype=dtype, fusion=is_fused) for is_fused in (False, True))
     assert (original.layers, rewritten.layers) == ("", REWRITTEN[architecture])
