@@ -65,6 +65,7 @@ def test_what_a_request_spends_outside_of_steps() -> None:
         _step(origin_s + 1.020, 1, num_prefill_tokens=20),
         _step(origin_s + 1.040, 1),
         _step(origin_s + 2.0, 1),
+        _step(origin_s + 2.012, 2, num_prefill_tokens=64),
     ]
     alone = _result(1.0, 1.033, 1.1)
     in_a_step = _result(2.005, 2.5, 2.6)
