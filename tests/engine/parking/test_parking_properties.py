@@ -12,14 +12,13 @@ from abatch.engine.parking.config import PARK_POLICIES, ParkingConfig, ParkPolic
 from abatch.engine.request import Request, SamplingParams
 from abatch.engine.scheduling.limits import BATCHING_MODES, Batching, SchedulerConfig
 from abatch.engine.scheduling.queue_policy import POLICIES
-from abatch.engine.scheduling.scheduler import Scheduler
 from abatch.engine.session import ParkState, SessionUse
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from support.checking_runner import CheckingRunner
 from support.examples import examples
-from support.scheduler_machine import SchedulerMachine
+from support.scheduler_machine import BoundedScheduler, SchedulerMachine
 
 _Turn = tuple[str, list[int], int, str | None, float | None]
 _TURNS = st.tuples(
@@ -73,7 +72,7 @@ class SessionMachine(SchedulerMachine):
             slice_tokens=slice_tokens,
         )
         parking = ParkingConfig(policy=self.park, host_num_blocks=num_host_blocks, session_timeout_s=5.0, block_bytes=1)
-        self.scheduler = Scheduler(config, self.blocks, parking)
+        self.scheduler = BoundedScheduler(config, self.blocks, parking)
         self.runner = CheckingRunner(num_blocks, block_size)
         self.engine = Engine(self.scheduler, self.runner, lambda: self.now_s)
 
