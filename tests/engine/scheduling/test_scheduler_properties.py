@@ -20,4 +20,4 @@ def test_scheduler(batching: Batching) -> None:
     run_state_machine_as_test(machine, settings=settings(stateful_step_count=30))
     ends = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED)
     events = ("preemptions", "cached tokens", "bounded steps", *ends)
-    assert all(seen[event] > 10 for event in events), seen
+    assert all(seen[event] > 2 for event in events), seen
