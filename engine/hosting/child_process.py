@@ -76,7 +76,7 @@ async def start_child(module: str) -> Child:
     return Child(process, reader, writer)
 
 
-_DEFAULTS = {"HF_HUB_VERBOSITY": "error", "OMP_WAIT_POLICY": "passive"}
+_DEFAULTS = {"HF_HUB_VERBOSITY": "error", "GOMP_SPINCOUNT": "2000"}
 _KEYS = frozenset({"OPENAI_API_KEY", "ANTHROPIC_API_KEY"})
 
 
@@ -85,8 +85,8 @@ def environment_of_children() -> dict[str, str]:
 
     It has no options for commands either (ABATCH_SERVE_DEVICE, abatch.toml): a child's command line says everything.
     The hub's client is told to say nothing of its retries: what it raises in the end is told. Threads that have done
-    their part of an operation wait asleep: others need the processor that they would spin on, first of all the thread
-    that they wait for.
+    their part of an operation spin for some 20 microseconds and then sleep: others need the processor, first of all the
+    thread that they wait for.
     """
     others = {name: value for name, value in os.environ.items() if not name.startswith("ABATCH_") and name not in _KEYS}
     return {**_DEFAULTS, **others, "ABATCH_CONFIG": "none"}
