@@ -1,6 +1,7 @@
 // From the product of the three projections to what the output projection takes, over keys and values in pages.
 #pragma once
 #include <cmath>
+#include <vector>
 
 #include "products.h"
 #include "rows.h"
@@ -97,122 +98,177 @@ inline const float* widened(const T* from, int64_t size, float* copy) {
     return copy;
 }
 
-// A query over at most `KEY_BLOCK` keys: scores, and the running softmax over all blocks (Milakov and Gimelshein, 2018).
-// VECTORS: of a head; 0 if known only now.
-template <int VECTORS>
-struct Query {
-    const float* query;
-    float* weighted;  // sum of weight times value
+// What a query has seen so far: the running softmax (Milakov and Gimelshein, 2018).
+struct Line {
     float highest, total;
-
-    void look(const float* const* keys, const float* const* values, int64_t count, int64_t first, int64_t last,
-              int64_t num_vectors, float softcap) {
-        const int64_t vectors = VECTORS ? VECTORS : num_vectors;
-        Vector scores[KEY_BLOCK / LANES];
-        Vector most = all(-INFINITY);
-        Integers lanes;
-        for (int lane = 0; lane < LANES; lane++) lanes[lane] = lane;
-        for (int64_t j = 0; j < count; j += LANES) {
-            Vector partial[LANES];
-            for (int64_t lane = 0; lane < LANES; lane++) {
-                // Lanes behind the last key look at it again, and are hidden below.
-                const float* key = keys[std::min(j + lane, count - 1)];
-                Vector total = load(query) * load(key);
-                for (int64_t i = 1; i < vectors; i++) total += load(query + i * LANES) * load(key + i * LANES);
-                partial[lane] = total;
-            }
-            Vector score = sums(partial);
-            if (softcap != 0)
-                score = softcap * (1 - 2 / (exponential(score * (2 / softcap)) + 1));
-            Integers index = lanes + int32_t(j);
-            score = choose((index >= int32_t(first)) & (index < int32_t(last)), score, all(-INFINITY));
-            scores[j / LANES] = score;
-            most = larger(score, most);
-        }
-        const float now_highest = std::max(highest, largest(most));
-        if (now_highest == -INFINITY) return;
-        const float factor = std::exp(highest - now_highest);
-        highest = now_highest;
-        Vector block_total{};
-        float weights[KEY_BLOCK];
-        for (int64_t j = 0; j < count; j += LANES) {
-            Vector weight = exponential(scores[j / LANES] - highest);
-            block_total += weight;
-            store(weights + j, weight);
-        }
-        total = total * factor + sum(block_total);
-        constexpr int AT_ONCE = 4;
-        int64_t i = 0;
-        for (; i + AT_ONCE <= vectors; i += AT_ONCE) add<AT_ONCE>(weights, values, count, i, factor);
-        for (; i < vectors; i++) add<1>(weights, values, count, i, factor);
-    }
-
-    template <int COUNT>
-    void add(const float* weights, const float* const* values, int64_t count, int64_t first, float factor) {
-        Vector totals[COUNT];
-        for (int i = 0; i < COUNT; i++) totals[i] = load(weighted + (first + i) * LANES) * factor;
-        for (int64_t j = 0; j < count; j++)
-            for (int i = 0; i < COUNT; i++) totals[i] += weights[j] * load(values[j] + (first + i) * LANES);
-        for (int i = 0; i < COUNT; i++) store(weighted + (first + i) * LANES, totals[i]);
-    }
+    float* weighted;        // sum of weight times value
+    int64_t first, behind;  // keys of this block that it sees
 };
 
+// Scores of one query [count keys] become weights, and what it has seen so far is brought down to them. Returns by what.
+inline float weigh(float* scores, int64_t count, Line& line, float softcap) {
+    Integers lanes;
+    for (int lane = 0; lane < LANES; lane++) lanes[lane] = lane;
+    Vector most = all(-INFINITY);
+    for (int64_t j = 0; j < count; j += LANES) {
+        Vector score = load(scores + j);
+        if (softcap != 0) score = softcap * (1 - 2 / (exponential(score * (2 / softcap)) + 1));
+        Integers index = lanes + int32_t(j);
+        score = choose((index >= int32_t(line.first)) & (index < int32_t(line.behind)), score, all(-INFINITY));
+        store(scores + j, score);
+        most = larger(score, most);
+    }
+    const float highest = std::max(line.highest, largest(most));
+    if (highest == -INFINITY) {  // it sees nothing yet
+        std::fill(scores, scores + KEY_BLOCK, 0.0f);
+        return 1;
+    }
+    const float factor = std::exp(line.highest - highest);
+    Vector total{};
+    for (int64_t j = 0; j < count; j += LANES) {
+        Vector weight = exponential(load(scores + j) - highest);
+        total += weight;
+        store(scores + j, weight);
+    }
+    line.highest = highest;
+    line.total = line.total * factor + sum(total);
+    return factor;
+}
+
+// Adds the values to LINES weighted sums, VECTORS vectors of each from number `first` on.
+template <int LINES, int VECTORS>
+inline void add_values(Line* lines, const float (*weights)[KEY_BLOCK], const float* factors, const float* const* values,
+                       int64_t count, int64_t first) {
+    Vector totals[LINES][VECTORS];
+    for (int line = 0; line < LINES; line++)
+        for (int i = 0; i < VECTORS; i++)
+            totals[line][i] = load(lines[line].weighted + (first + i) * LANES) * factors[line];
+    for (int64_t j = 0; j < count; j++) {
+        Vector value[VECTORS];
+        for (int i = 0; i < VECTORS; i++) value[i] = load(values[j] + (first + i) * LANES);
+        for (int line = 0; line < LINES; line++)
+            for (int i = 0; i < VECTORS; i++) totals[line][i] += weights[line][j] * value[i];
+    }
+    for (int line = 0; line < LINES; line++)
+        for (int i = 0; i < VECTORS; i++) store(lines[line].weighted + (first + i) * LANES, totals[line][i]);
+}
+
+// Queries that are looked at together, and vectors of each that are summed up at a time: as many as registers hold.
+constexpr int TOGETHER = 4, VALUE_VECTORS = LANES == 16 ? 4 : 2, SCORE_VECTORS = LANES == 16 ? 4 : 2;
+
+template <int LINES>
+void add_block(Line* lines, float (*scores)[KEY_BLOCK], const float* const* values, int64_t count, int64_t vectors,
+               float softcap) {
+    float factors[LINES];
+    for (int line = 0; line < LINES; line++) factors[line] = weigh(scores[line], count, lines[line], softcap);
+    int64_t i = 0;
+    for (; i + VALUE_VECTORS <= vectors; i += VALUE_VECTORS)
+        add_values<LINES, VALUE_VECTORS>(lines, scores, factors, values, count, i);
+    for (; i < vectors; i++) add_values<LINES, 1>(lines, scores, factors, values, count, i);
+}
+
+// One query, by keys as they are: each product of two vectors is summed up in the end.
+inline void look(const float* query, Line* line, const float* const* keys, const float* const* values, int64_t count,
+                 int64_t vectors, float softcap) {
+    float scores[1][KEY_BLOCK];
+    for (int64_t j = 0; j < count; j += LANES) {
+        Vector partial[LANES];
+        for (int64_t lane = 0; lane < LANES; lane++) {
+            // Lanes behind the last key look at it again, and are hidden later.
+            const float* key = keys[std::min(j + lane, count - 1)];
+            Vector total = load(query) * load(key);
+            for (int64_t i = 1; i < vectors; i++) total += load(query + i * LANES) * load(key + i * LANES);
+            partial[lane] = total;
+        }
+        store(scores[0] + j, sums(partial));
+    }
+    add_block<1>(line, scores, values, count, vectors, softcap);
+}
+
+// Keys [count] of `vectors` vectors each as columns: [vectors * LANES, KEY_BLOCK]. Behind the last one it stands again.
+inline void turn(const float* const* keys, int64_t count, int64_t vectors, float* columns) {
+    for (int64_t j = 0; j < count; j += LANES)
+        for (int64_t i = 0; i < vectors; i++) {
+            Vector square[LANES];
+            for (int64_t lane = 0; lane < LANES; lane++) square[lane] = load(keys[std::min(j + lane, count - 1)] + i * LANES);
+            transpose(square);
+            for (int64_t lane = 0; lane < LANES; lane++) store(columns + (i * LANES + lane) * KEY_BLOCK + j, square[lane]);
+        }
+}
+
+// Some queries, by keys that have been turned: `LANES` keys at a time.
+template <int LINES>
+void look_together(const float* queries, int64_t padded, Line* lines, const float* columns, const float* const* values,
+                   int64_t count, int64_t vectors, float softcap) {
+    float scores[LINES][KEY_BLOCK];
+    for (int64_t j = 0; j < count; j += SCORE_VECTORS * LANES) {
+        Vector totals[LINES][SCORE_VECTORS] = {};
+        for (int64_t d = 0; d < padded; d++) {
+            Vector keys[SCORE_VECTORS];
+            for (int i = 0; i < SCORE_VECTORS; i++) keys[i] = load(columns + d * KEY_BLOCK + j + i * LANES);
+            for (int line = 0; line < LINES; line++)
+                for (int i = 0; i < SCORE_VECTORS; i++) totals[line][i] += queries[line * padded + d] * keys[i];
+        }
+        for (int line = 0; line < LINES; line++)
+            for (int i = 0; i < SCORE_VECTORS; i++) store(scores[line] + j + i * LANES, totals[line][i]);
+    }
+    add_block<LINES>(lines, scores, values, count, vectors, softcap);
+}
+
 // One KV head of one tile: all query heads that share it.
-template <class T, int VECTORS>
+template <class T>
 void attend_tile(T* out, const T* packed, const Heads<T>& heads, const Pages<T>& pages, const Step<T>& step, int64_t tile,
                  int64_t kv_head) {
     const int64_t size = heads.head_size, kv_size = heads.num_kv_heads * size;
     const int64_t vectors = (size + LANES - 1) / LANES, padded = vectors * LANES;
     const int64_t group = heads.num_heads / heads.num_kv_heads;
     const int64_t row = step.tile_rows[tile], position = step.tile_positions[tile], rows = step.tile_counts[tile];
+    const int64_t num_lines = rows * group;
     const int32_t* table = step.page_table + step.tile_slots[tile] * step.table_width;
-    float* memory = scratch((2 * rows * group + 2 * KEY_BLOCK) * padded);
-    float *queries = memory, *weighted = queries + rows * group * padded, *copies = weighted + rows * group * padded;
-    std::unique_ptr<Query<VECTORS>[]> states(new Query<VECTORS>[rows * group]);
-    for (int64_t i = 0; i < rows * group; i++) {
-        float* query = queries + i * padded;
+    static thread_local std::vector<Line> lines;
+    lines.resize(num_lines);
+    float* memory = scratch((2 * num_lines + 3 * KEY_BLOCK) * padded);
+    float *queries = memory, *weighted = queries + num_lines * padded;
+    float *copies = weighted + num_lines * padded, *columns = copies + 2 * KEY_BLOCK * padded;
+    std::fill(queries, copies, 0.0f);
+    for (int64_t i = 0; i < num_lines; i++) {
         const T* from = packed + (row + i / group) * heads.row_size() + (kv_head * group + i % group) * size;
-        std::fill(query, query + padded, 0.0f);
-        for (int64_t j = 0; j < size; j++) query[j] = widen(from[j]) * heads.scaling;
-        std::fill(weighted + i * padded, weighted + (i + 1) * padded, 0.0f);
-        states[i] = {query, weighted + i * padded, -INFINITY, 0};
+        for (int64_t j = 0; j < size; j++) queries[i * padded + j] = widen(from[j]) * heads.scaling;
+        lines[i] = {-INFINITY, 0, weighted + i * padded, 0, 0};
     }
     const int64_t end = position + rows;
     const int64_t begin = heads.window ? std::max<int64_t>(0, position - heads.window + 1) : 0;
     const float *keys[KEY_BLOCK], *values[KEY_BLOCK];
     for (int64_t first = begin; first < end; first += KEY_BLOCK) {
         const int64_t count = std::min(KEY_BLOCK, end - first);
+        int64_t page = first / pages.block_size, offset = first % pages.block_size;
         for (int64_t j = 0; j < count; j++) {
-            const int64_t block = table[(first + j) / pages.block_size], offset = (first + j) % pages.block_size;
-            const int64_t place = block * pages.block_stride + offset * kv_size + kv_head * size;
+            const int64_t place = table[page] * pages.block_stride + offset * kv_size + kv_head * size;
+            if (++offset == pages.block_size) offset = 0, page++;
             keys[j] = widened(pages.keys + place, size, copies + j * padded);
             values[j] = widened(pages.values + place, size, copies + (KEY_BLOCK + j) * padded);
         }
-        for (int64_t i = 0; i < rows * group; i++) {
+        for (int64_t i = 0; i < num_lines; i++) {
             const int64_t own = position + i / group;
-            const int64_t oldest = heads.window ? own - heads.window + 1 : 0;
-            if (own >= first && oldest < first + count)
-                states[i].look(keys, values, count, oldest - first, own + 1 - first, vectors, heads.softcap);
+            lines[i].first = heads.window ? own - heads.window + 1 - first : 0;
+            lines[i].behind = own + 1 - first;
         }
+        if (num_lines >= 2 * TOGETHER) turn(keys, count, vectors, columns);
+        int64_t i = 0;
+        for (; num_lines >= 2 * TOGETHER && i + TOGETHER <= num_lines; i += TOGETHER)
+            look_together<TOGETHER>(queries + i * padded, padded, &lines[i], columns, values, count, vectors, heads.softcap);
+        for (; i < num_lines; i++) look(queries + i * padded, &lines[i], keys, values, count, vectors, heads.softcap);
     }
-    for (int64_t i = 0; i < rows * group; i++) {
+    for (int64_t i = 0; i < num_lines; i++) {
         T* to = out + ((row + i / group) * heads.num_heads + kv_head * group + i % group) * size;
-        for (int64_t j = 0; j < size; j++) narrow(states[i].weighted[j] / states[i].total, to + j);
+        for (int64_t j = 0; j < size; j++) narrow(lines[i].weighted[j] / lines[i].total, to + j);
     }
 }
 
 // out [rows, query heads * head size]. Called by all threads of a team, when all keys and values are stored.
 template <class T>
 void attend(T* out, const T* packed, const Heads<T>& heads, const Pages<T>& pages, const Step<T>& step) {
-    const int64_t vectors = (heads.head_size + LANES - 1) / LANES;
 #pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < step.num_tiles * heads.num_kv_heads; task++) {
-        const int64_t tile = task / heads.num_kv_heads, kv_head = task % heads.num_kv_heads;
-        if (vectors == 4)
-            attend_tile<T, 4>(out, packed, heads, pages, step, tile, kv_head);
-        else if (vectors == 8)
-            attend_tile<T, 8>(out, packed, heads, pages, step, tile, kv_head);
-        else
-            attend_tile<T, 0>(out, packed, heads, pages, step, tile, kv_head);
-    }
+    for (int64_t task = 0; task < step.num_tiles * heads.num_kv_heads; task++)
+        attend_tile(out, packed, heads, pages, step, task / heads.num_kv_heads, task % heads.num_kv_heads);
 }

@@ -101,6 +101,23 @@ inline Vector sums(Vector* rows) {
     return rows[0];
 }
 
+// Turns a square of `LANES` vectors: rows become columns. Each round puts two halves together, card by card.
+inline void transpose(Vector* rows) {
+    Integers low, high;
+    for (int lane = 0; lane < LANES; lane++) {
+        low[lane] = lane / 2 + lane % 2 * LANES;
+        high[lane] = low[lane] + LANES / 2;
+    }
+    for (int round = 1; round < LANES; round *= 2) {
+        Vector next[LANES];
+        for (int pair = 0; pair < LANES / 2; pair++) {
+            next[2 * pair] = __builtin_shuffle(rows[pair], rows[pair + LANES / 2], low);
+            next[2 * pair + 1] = __builtin_shuffle(rows[pair], rows[pair + LANES / 2], high);
+        }
+        for (int row = 0; row < LANES; row++) rows[row] = next[row];
+    }
+}
+
 // e to the power of x, within two units in the last place. Below -87 it is 0, also of minus infinity.
 // 2^n * e^r with |r| <= ln(2) / 2, ln(2) in two parts (Cody and Waite), and e^r by its series.
 inline Vector exponential(Vector x) {
