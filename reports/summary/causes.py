@@ -52,8 +52,8 @@ ADVICE = {
     Cause.SIZE: "request sizes are uneven: judge the normalised ratio, or put long prompts in a class of their own",
     Cause.COLD_PREFIX: "keep contexts through pauses: add KV memory or a host tier (--park auto, --host-kv-memory); "
     "with several servers, use prefix caching with session affinity",
-    Cause.PREFILL: "use smaller prefill chunks (abatch and vLLM: lower --max-num-batched-tokens), or prefill on other "
-    "devices (disaggregation)",
+    Cause.PREFILL: "use smaller prefill chunks (abatch: --max-step-ms; vLLM: a lower --max-num-batched-tokens), or "
+    "prefill on other devices (disaggregation)",
     Cause.STALL: "look in the server's log at these times for garbage collection, a blocked event loop, compilation or "
     "graph capture",
     Cause.STATIC_BATCH: "requests wait for a whole batch to end: use continuous batching (abatch --batching async)",
