@@ -81,9 +81,11 @@ class EngineOptions:
     ] = _DEFAULTS.max_num_batched_tokens
     max_step_ms: Annotated[
         float | None,
-        Option(
-            help="Milliseconds per step beside which prompts are prefilled in smaller chunks. Default: twice what the "
-            "decodes take; 0: by tokens alone."
+        time_option(
+            "--max-step-ms",
+            unit="ms",
+            help="What a step may take (milliseconds): beside decodes, prompts are prefilled in chunks that fit. "
+            "Default: twice what the decodes take; 0: by tokens alone.",
         ),
     ] = _DEFAULTS.max_step_ms
     max_model_len: Annotated[int | None, Option(help="Context limit. Default: the model's.")] = _DEFAULTS.max_model_len

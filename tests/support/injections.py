@@ -234,7 +234,13 @@ def injections(folder: Path, seed: int = 0, *, is_short: bool = False) -> Iterat
     yield "uneven prompts", Injection(uneven, summarised(uneven), always(Cause.SIZE), is_gap=False)
     yield (
         "long prompts beside decodes",
-        engine("prompts", None, is_gap=True, traffic=TrafficOptions(workload="hol-probe", duration_s=60.0)),
+        engine(
+            "prompts",
+            None,
+            is_gap=True,
+            traffic=TrafficOptions(workload="hol-probe", duration_s=60.0),
+            max_step_ms=0.0,  # or steps are even
+        ),
     )
     crowd = replace(_CHATS, session_rate=8.0, duration_s=60.0 if is_short else 120.0)
     little = {"num_blocks": 500, "max_num_batched_tokens": 512}
