@@ -17,7 +17,8 @@ def main() -> None:
     strangers = [name for name in names if not name.startswith(("abatch/", "abatch-"))]
     unwanted = [name for name in names if name.startswith(("abatch/tests", "abatch/docs", "abatch/build"))]
     assert not strangers + unwanted, f"not ours to install: {strangers + unwanted}"
-    assert {"abatch/cli/main.py", "abatch/engine/server/app.py", "abatch/py.typed"} <= set(names)
+    wanted = {"abatch/cli/main.py", "abatch/engine/server/app.py", "abatch/engine/native/kernels.cpp", "abatch/py.typed"}
+    assert wanted <= set(names)
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
