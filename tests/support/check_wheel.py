@@ -17,8 +17,8 @@ def main() -> None:
     strangers = [name for name in names if not name.startswith(("abatch/", "abatch-"))]
     unwanted = [name for name in names if name.startswith(("abatch/tests", "abatch/docs", "abatch/build"))]
     assert not strangers + unwanted, f"not ours to install: {strangers + unwanted}"
-    wanted = {"abatch/cli/main.py", "abatch/engine/server/app.py", "abatch/engine/native/kernels.cpp", "abatch/py.typed"}
-    assert wanted <= set(names)
+    wanted = ("cli/main.py", "engine/server/app.py", "engine/native/kernels.cpp", "py.typed")
+    assert {f"abatch/{name}" for name in wanted} <= set(names)
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
