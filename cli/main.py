@@ -54,11 +54,12 @@ def _command(name: str) -> Any:
         paragraphs = (made_of.__doc__ or "").split("\n\n")
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         function, made_of = made_of, typer.Typer(add_completion=False, rich_markup_mode=None)
-        # click remembers a command's help option: where it is first asked for without the group, that had no -h
         settings = {"ignore_unknown_options": name in TAKE_OPTIONS, **_HELP}
         made_of.command(name, cls=Command, help=text, context_settings=settings)(function)
     command = typer.main.get_command(made_of)
     command.name = name
+    # A command keeps the help option that it is first asked for: without the group, that might have no -h.
+    command.get_help_option(command.context_class(command, info_name=name, **_HELP))
     return command
 
 

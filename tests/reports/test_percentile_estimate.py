@@ -211,8 +211,8 @@ def test_a_metric_of_many_different_values_costs_a_fraction_of_a_second() -> Non
     random = Random(3)
     blocks = blocks_of([random.lognormvariate(4, 1.5) for _ in range(20_000)], per_s=200)
     assert len(set().union(*blocks)) > 1000
-    began_s = time.process_time()
+    began_s = time.thread_time()  # other threads of the process may work
     exceedances = Exceedances(blocks)
     assert percentile_estimate(exceedances, 0.5)
     assert percentile_estimate(exceedances, 0.99)
-    assert time.process_time() - began_s < 0.3
+    assert time.thread_time() - began_s < 0.3

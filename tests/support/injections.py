@@ -213,7 +213,8 @@ def injections(folder: Path, seed: int = 0, *, is_short: bool = False) -> Iterat
 
     def engine(name: str, truth: Truth | None, *, is_gap: bool, traffic: TrafficOptions, **options: Any) -> Injection:
         traffic = replace(traffic, seed=seed)
-        return simulated(folder / name, truth, is_gap=is_gap, traffic=traffic, engine=EngineOptions(**options))
+        uneven = EngineOptions(max_step_ms=0.0, **options)  # prompts are not spread over steps, or there is no tail
+        return simulated(folder / name, truth, is_gap=is_gap, traffic=traffic, engine=uneven)
 
     frozen = null(_FREEZE)
     for is_gap in (True, False):
@@ -239,7 +240,6 @@ def injections(folder: Path, seed: int = 0, *, is_short: bool = False) -> Iterat
             None,
             is_gap=True,
             traffic=TrafficOptions(workload="hol-probe", duration_s=60.0),
-            max_step_ms=0.0,  # or steps are even
         ),
     )
     crowd = replace(_CHATS, session_rate=8.0, duration_s=60.0 if is_short else 120.0)
