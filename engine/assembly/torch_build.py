@@ -21,8 +21,7 @@ from ..loop.engine import Engine
 from ..loop.messages import MemoryReport, Ready
 from ..loop.step_log import OnStep
 from ..models.loader import LoadedModel, compile_layers, device_named, load_model
-from ..native.compiler import NativeError
-from ..native.library import load_library
+from ..native.library import library_problem
 from ..scheduling.limits import SchedulerConfig
 from ..scheduling.scheduler import Scheduler
 from ..timing.clock import RealClock
@@ -109,10 +108,9 @@ def build_torch_engine(
 
 
 def _tell_of_missing_kernels(model: LoadedModel, on_progress: OnProgress) -> None:
-    try:
-        load_library(model.dtype)
-    except NativeError as error:
-        on_progress(f"warning: no kernels in C++ for this CPU ({error}): steps take two to three times as long")
+    problem = library_problem(model.dtype)
+    if problem is not None:
+        on_progress(f"warning: no kernels in C++ for this CPU ({problem}): steps take two to three times as long")
 
 
 def _tell_of_host_looks(config: EngineConfig, model: LoadedModel, on_progress: OnProgress) -> None:

@@ -6,8 +6,7 @@ import torch
 
 from ..config import AttentionName
 from ..errors import ConfigurationError
-from ..native.compiler import NativeError
-from ..native.library import load_library
+from ..native.library import library_problem, load_library
 from .base import AttentionBackend
 from .kv_cache import KVCache
 from .paged_native import NativeBackend
@@ -68,11 +67,7 @@ def _native_problem(cache: KVCache) -> str | None:
     """Why our kernels in C++ cannot attend over such pages, in one line; None if they can."""
     if cache.data.device.type != "cpu":
         return f"it needs a CPU, and the KV is on {cache.data.device}"
-    try:
-        load_library(cache.data.dtype)
-    except NativeError as error:
-        return str(error)
-    return None
+    return library_problem(cache.data.dtype)
 
 
 def _refuse_without_compiler(cache: KVCache) -> None:

@@ -13,7 +13,7 @@ from ..native.library import Heads, NativeLibrary, Pages, Step
 from .base import AttentionSettings, ChunkLayout, PackedHeads, Rotation
 from .kv_cache import KVCache
 from .page_table import PageTable
-from .row_places import place_numbers
+from .row_places import cut_into_tiles, place_numbers
 
 _LINES = 32
 """Queries of a tile that share the keys of a head: their sums and the keys stay in the second level cache."""
@@ -45,17 +45,12 @@ class NativeBackend:
             Pages(cache.keys(layer).data_ptr(), cache.values(layer).data_ptr(), stride, cache.block_size)
             for layer in range(cache.shape.num_layers)
         ]
-        self._heads: dict[int, tuple[PackedHeads, AttentionSettings, Heads]] = {}
 
     def plan(self, chunks: Sequence[ChunkLayout]) -> NativeStep:
         """Cut chunks into tiles, and bring the page table up to date."""
         self.page_table.follow(chunks)
         table = self.page_table.table
-        tiles = [
-            (chunk.offset + first, chunk.start + first, min(self._tile_size, chunk.num_tokens - first), chunk.slot)
-            for chunk in sorted(chunks, key=lambda chunk: -chunk.end)  # what takes longest begins first
-            for first in reversed(range(0, chunk.num_tokens, self._tile_size))
-        ]
+        tiles = cut_into_tiles(chunks, self._tile_size)
         places = torch.tensor(place_numbers(chunks, self.cache.block_size), dtype=torch.int64)
         columns = torch.tensor(list(zip(*tiles, strict=True)), dtype=torch.int32)
         record = Step(
@@ -70,13 +65,6 @@ class NativeBackend:
             table_width=table.shape[1],
         )
         return NativeStep(self, record, (places, columns))
-
-    def heads(self, layer: int, heads: PackedHeads, settings: AttentionSettings) -> Heads:
-        """The same for the kernel, kept from step to step."""
-        known = self._heads.get(layer)
-        if known is None or known[0] is not heads or known[1] != settings:
-            known = self._heads[layer] = heads, settings, heads_record(heads, settings)
-        return known[2]
 
 
 def heads_record(heads: PackedHeads, settings: AttentionSettings) -> Heads:
@@ -132,7 +120,7 @@ class NativeStep:
         backend.library.attend(
             result.data_ptr(),
             packed.data_ptr(),
-            ctypes.byref(backend.heads(layer, heads, settings)),
+            ctypes.byref(heads_record(heads, settings)),
             ctypes.byref(backend.pages[layer]),
             ctypes.byref(self.record),
             backend.num_threads,

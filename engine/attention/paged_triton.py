@@ -16,7 +16,7 @@ from .base import AttentionSettings, ChunkLayout, PackedHeads, Rotation
 from .decode_parts import decode_parts
 from .kv_cache import KVCache
 from .page_table import PageTable
-from .row_places import place_numbers
+from .row_places import cut_into_tiles, place_numbers
 from .step_rows import DecodeParts, DecodeRows, PrefillTiles
 from .transfer import to_device
 
@@ -90,16 +90,8 @@ class TritonBackend:
         )
 
     def tiles(self, chunks: Sequence[ChunkLayout]) -> list[tuple[int, int, int, int]]:
-        """Chunks of prompts as (first row, first position, tokens, slot) of each tile.
-
-        Longest sequences first: what takes longest should not be begun last.
-        """
-        size = self.tokens_per_tile()
-        return [
-            (chunk.offset + first, chunk.start + first, min(size, chunk.num_tokens - first), chunk.slot)
-            for chunk in sorted(chunks, key=lambda chunk: -chunk.end)
-            for first in reversed(range(0, chunk.num_tokens, size))
-        ]
+        """Chunks of prompts, as `cut_into_tiles` has them."""
+        return cut_into_tiles(chunks, self.tokens_per_tile())
 
     def tokens_per_tile(self) -> int:
         """Tokens of a prefill program, a power of two."""

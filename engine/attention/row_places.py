@@ -1,4 +1,4 @@
-"""Where the keys and values of a step's rows go."""
+"""Where the keys and values of a step's rows go, and in which pieces its rows are attended to."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ def place_numbers(chunks: Sequence[ChunkLayout], block_size: int) -> list[int]:
         chunk.block_ids[position // block_size] * block_size + position % block_size
         for chunk in chunks
         for position in range(chunk.start, chunk.end)
+    ]
+
+
+def cut_into_tiles(chunks: Sequence[ChunkLayout], size: int) -> list[tuple[int, int, int, int]]:
+    """(first row, first position, tokens, slot) of each piece of at most `size` tokens.
+
+    Longest sequences first: what takes longest should not be begun last.
+    """
+    return [
+        (chunk.offset + first, chunk.start + first, min(size, chunk.num_tokens - first), chunk.slot)
+        for chunk in sorted(chunks, key=lambda chunk: -chunk.end)
+        for first in reversed(range(0, chunk.num_tokens, size))
     ]
 
 

@@ -147,6 +147,15 @@ def load_library(dtype: torch.dtype, path: Path | None = None) -> NativeLibrary:
     return NativeLibrary(dtype, library.panel_size(), **functions)
 
 
+def library_problem(dtype: torch.dtype) -> str | None:
+    """Why there are no kernels for a dtype here, in one line; None if there are."""
+    try:
+        load_library(dtype)
+    except NativeError as error:
+        return str(error)
+    return None
+
+
 @cache
 def _loaded(path: Path) -> ctypes.CDLL:
     try:

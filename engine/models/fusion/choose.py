@@ -7,9 +7,8 @@ import importlib.util
 import torch
 
 from ...attention.triton_compiler import compiler_problem
-from ...native.compiler import NativeError
 from ...native.layer_kernels import NativeKernels
-from ...native.library import load_library
+from ...native.library import library_problem, load_library
 from .kernels import LayerKernels
 from .torch_kernels import TorchKernels
 
@@ -36,7 +35,6 @@ def _triton_kernels(device: torch.device) -> LayerKernels | None:
 
 def _native_kernels(dtype: torch.dtype) -> LayerKernels | None:
     """None where nothing can be compiled: the engine says so."""
-    try:
-        return NativeKernels(load_library(dtype), torch.get_num_threads())
-    except NativeError:
+    if library_problem(dtype) is not None:
         return None
+    return NativeKernels(load_library(dtype), torch.get_num_threads())

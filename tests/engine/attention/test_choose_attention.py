@@ -12,6 +12,7 @@ from abatch.engine.attention.sdpa import SdpaBackend
 from abatch.engine.attention.varlen import VarlenBackend
 from abatch.engine.config import ATTENTION_NAMES, AttentionName, EngineConfig
 from abatch.engine.errors import ConfigurationError
+from abatch.engine.native import library
 from abatch.engine.native.compiler import NativeError
 
 
@@ -102,7 +103,7 @@ def test_automatic_is_sdpa_where_nothing_can_be_compiled(monkeypatch: pytest.Mon
     def fail(_: object) -> None:
         raise NativeError("there is no C++ compiler (g++); install g++, or set CXX")
 
-    monkeypatch.setattr(choose, "load_library", fail)
+    monkeypatch.setattr(library, "load_library", fail)
     assert isinstance(chosen("auto", cpu_cache), SdpaBackend)
     with pytest.raises(ConfigurationError, match=r"^--attention native cannot be used: there is no C\+\+ compiler"):
         chosen("native", cpu_cache)
