@@ -29,11 +29,17 @@ class UnpackingStep:
 
 
 def _norm(rows: torch.Tensor, weight: torch.Tensor | None, epsilon: float) -> torch.Tensor:
-    if weight is None:
-        return rows
-    # As transformers does: the weight is applied in the dtype of the model.
-    normed = rows.float() * torch.rsqrt(rows.float().square().mean(-1, keepdim=True) + epsilon)
-    return weight * normed.to(rows.dtype)
+    return rows if weight is None else rms_norm(rows, weight, epsilon)
+
+
+def rms_norm(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """`rows / sqrt(mean(rows ** 2) + epsilon) * weight` over the last dimension, the mean and the root in float32.
+
+    As transformers does: what is normed is rounded to the dtype of the weight before they meet.
+    """
+    wide = rows.float()
+    normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
+    return (weight * normed.to(weight.dtype)).to(rows.dtype)
 
 
 def _rotate(rows: torch.Tensor, rotation: Rotation) -> torch.Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from ...attention.unpacking import rms_norm
 from .agreement import agree, random_rows
 from .kernels import PackedWeight
 
@@ -79,9 +80,7 @@ class TorchKernels:
     def rms_norm(self, rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         if rows.device.type != "cpu" and weight.dtype == rows.dtype:
             return functional.rms_norm(rows, (rows.shape[-1],), weight, epsilon)  # one kernel there, slower on CPU
-        wide = rows.float()
-        normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
-        return (weight * normed.to(weight.dtype)).to(rows.dtype)
+        return rms_norm(rows, weight, epsilon)
 
     def gate(self, gate_up: torch.Tensor) -> torch.Tensor:
         gate, up = gate_up.chunk(2, dim=-1)
